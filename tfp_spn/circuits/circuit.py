@@ -1,0 +1,107 @@
+"""What every circuit is: a Keras model with a program and parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfp_spn._typing import Params, Tensor
+from tfp_spn.circuits.evaluation import evaluate, leaf_values, log_base
+from tfp_spn.circuits.examples import Evidence, to_evidence
+from tfp_spn.circuits.program import Program
+
+
+def log_joint(program: Program, params: Params, evidence: Evidence) -> Tensor:
+    """``log p(x, class)``, ``[..., C, N]``, as a pure function of parameters."""
+    tables = program.tables(params)
+    leaves = leaf_values(program, tables, evidence.x, evidence.observed)
+    base = log_base(program, evidence.x, evidence.observed)
+    joint = evaluate(program, tables, leaves).log_joint
+    return joint + base[..., tf.newaxis, :]
+
+
+class Circuit(keras.Model):
+    """Base class of circuits.
+
+    Subclasses create their variables in the constructor and provide `program` and
+    `live_params`.
+
+    Input shape:
+        ``[batch, num_variables]``, or ``[batch, num_variables, num_dims]``.
+
+    Output shape:
+        ``[batch, num_classes]``: ``log p(x, class)``.
+    """
+
+    @property
+    def program(self) -> Program:
+        """The compiled circuit."""
+        raise NotImplementedError
+
+    def live_params(self) -> Params:
+        """The un-read variables by name."""
+        raise NotImplementedError
+
+    def build(self, input_shape: Any = None) -> None:
+        """Checks that the data have the circuit's shape."""
+        self._check_shape(input_shape)
+        self.built = True
+
+    def call(self, x: Any, observed: Any = None) -> Tensor:
+        """Log joint probabilities of examples and classes.
+
+        Args:
+            x: Values.
+            observed: bool ``[batch, num_variables]``: which values count; the others
+                are integrated out. `None`: all.
+
+        Returns:
+            ``[batch, num_classes]``.
+        """
+        self._check_shape(x.shape)
+        program = self.program
+        x = tf.cast(x, program.dtype)
+        observed = None if observed is None else tf.cast(observed, tf.bool)
+        evidence = to_evidence(x, observed, len(program.event_shape), 0)
+        return tf.transpose(log_joint(program, self.live_params(), evidence))
+
+    def compute_output_spec(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Symbolic output."""
+        shape = self.compute_output_shape(x.shape)
+        return keras.KerasTensor(shape, dtype=self.program.dtype.name)
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, int]:
+        """``[batch, num_classes]``."""
+        return (input_shape[0], self.program.num_classes)
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Tensor:
+        """Lets losses that need no target, such as `NegativeLogLikelihood`, do without."""
+        if y is None:
+            y = tf.zeros([tf.shape(y_pred)[0]], tf.int32)
+        return super().compute_loss(
+            x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training
+        )
+
+    def _check_shape(self, shape: Any) -> None:
+        event_shape = self.program.event_shape
+        received = tuple(shape)
+        event = received[1:]
+        if len(received) != 1 + len(event_shape) or any(
+            have is not None and have != want
+            for have, want in zip(event, event_shape, strict=True)
+        ):
+            raise ValueError(
+                f'{type(self).__name__} "{self.name}": received data of shape '
+                f"{received}, expected [batch, {', '.join(map(str, event_shape))}]. "
+                "Reshape the data, or build the circuit over a region graph with as "
+                "many variables as the data have columns."
+            )

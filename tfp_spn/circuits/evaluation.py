@@ -1,0 +1,195 @@
+"""The upward pass: from leaf values to the roots, in log space.
+
+Pure functions of a program and its tables. `evaluate` is the sum-product pass; it runs
+the fast kernel and, where a check finds that a term was lost to underflow, runs again in
+the exact one. `evaluate_max` is the max-product pass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from tfp_spn._typing import Tensor
+from tfp_spn.circuits.program import MARGINALIZED, Gather, Program, Step, Tables
+from tfp_spn.ops.log_space import logsumexp
+from tfp_spn.ops.products import hadamard, kronecker
+from tfp_spn.ops.sum_rules import SumRule
+from tfp_spn.ops.weighted_sum import underflows, weighted_max, weighted_sum
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Values of an upward pass.
+
+    Attributes:
+        inputs: ``[..., R, I, N]`` of each step: what its sums range over.
+        log_joint: ``[..., C, N]``: ``log p(x, class)``, without `log_base`.
+    """
+
+    inputs: list[Tensor]
+    log_joint: Tensor
+
+    @property
+    def log_prob(self) -> Tensor:
+        """``[..., N]``."""
+        if self.log_joint.shape[-2] == 1:
+            return self.log_joint[..., 0, :]
+        return logsumexp(self.log_joint, axis=-2)
+
+
+def leaf_values(
+    program: Program, tables: Tables, x: Tensor, observed: Tensor | None
+) -> Tensor:
+    """Log-values ``[..., R, K, N]`` of the leaf regions, unobserved ones integrated.
+
+    Args:
+        program: The circuit.
+        tables: Its parameters.
+        x: ``[..., V, D, N]``.
+        observed: bool ``[..., V, N]``, or `None` when everything is observed.
+    """
+    return program.leaf.region_log_prob(tables.leaf, x, observed, program.layout)
+
+
+def log_base(program: Program, x: Tensor, observed: Tensor | None) -> Tensor:
+    """``[..., N]``: the factor that all components share; -inf outside the support."""
+    base = program.leaf.log_base(x)
+    if observed is not None:
+        base = tf.where(observed, base, tf.zeros_like(base))
+    return tf.reduce_sum(base, axis=-2)
+
+
+def evaluate(
+    program: Program, tables: Tables, leaves: Tensor, rule: SumRule | None = None
+) -> Evaluation:
+    """The sum-product pass.
+
+    Args:
+        program: The circuit.
+        tables: Its parameters.
+        leaves: Log-values of the leaf regions, ``[..., R, K, N]``.
+        rule: Learning rule in place of the steps' own.
+
+    Returns:
+        The values, without `log_base`.
+    """
+    inputs, roots, is_lossy = _upward(program, tables, leaves, rule, exact=False)
+
+    inputs, roots = tf.cond(
+        is_lossy,
+        lambda: _upward(program, tables, leaves, rule, exact=True)[:2],
+        lambda: (inputs, roots),
+    )
+    return Evaluation(inputs, _log_joint(program, tables, roots))
+
+
+def evaluate_max(program: Program, tables: Tables, leaves: Tensor) -> Evaluation:
+    """The max-product pass: each sum takes its best weighted child."""
+    values, inputs = [leaves], []
+    for step, log_w in zip(program.steps, tables.log_weights, strict=True):
+        log_x = step_inputs(step, values)
+        inputs.append(log_x)
+        values.append(log_x if log_w is None else weighted_max(log_x, log_w))
+    return Evaluation(inputs, _log_joint(program, tables, _roots(program, values)))
+
+
+def mode_leaf_values(
+    program: Program, tables: Tables, x: Tensor, observed: Tensor
+) -> Tensor:
+    """Leaf values where unobserved variables take each component's modal density."""
+    values = leaf_values(program, tables, x, observed)
+    at_mode = program.leaf.component_mode_log_prob(tables.leaf)  # [..., L, K]
+    layout = program.layout
+    hidden = layout.gather_variables(tf.cast(~observed, values.dtype), axis=-2)
+    return values + tf.matmul(
+        layout.group_by_region(at_mode[..., tf.newaxis, :]),  # [..., R, W, K]
+        layout.group_by_region(hidden[..., tf.newaxis, :]),  # [..., R, W, N]
+        transpose_a=True,
+    )
+
+
+def step_inputs(step: Step, values: list[Tensor]) -> Tensor:
+    """Products of all partitions of a step's regions: ``[..., R, I, N]``."""
+    factors = [gather_regions(gather, values) for gather in step.factors]
+    product = hadamard if step.product == "hadamard" else kronecker
+    units = product(factors)
+    if step.num_partitions == 1:
+        return units
+    batch, last = tf.shape(units)[:-3], tf.shape(units)[-1:]
+    shape = [step.num_regions, step.num_inputs]
+    result = tf.reshape(units, tf.concat([batch, shape, last], 0))
+    static = units.shape[:-3].concatenate([*shape, units.shape[-1]])
+    return tf.ensure_shape(result, static)
+
+
+def gather_regions(gather: Gather, values: list[Tensor]) -> Tensor:
+    """The regions that `gather` names, from the values computed so far."""
+    sources = [values[source] for source in gather.sources]
+    if gather.bounds is not None:
+        start, stop = gather.bounds
+        value = sources[0]
+        if (start, stop) == (0, gather.sizes[0]):
+            return value
+        return value[..., start:stop, :, :]
+    value = sources[0] if len(sources) == 1 else concat_regions(sources)
+    index = gather.index
+    if np.any(index == MARGINALIZED):
+        value = tf.concat([value, tf.zeros_like(value[..., :1, :, :])], axis=-3)
+        index = np.where(index == MARGINALIZED, sum(gather.sizes), index)
+    return tf.gather(value, index, axis=-3)
+
+
+def concat_regions(values: list[Tensor]) -> Tensor:
+    """Concatenates along the region axis; other leading axes broadcast."""
+    batches = [value.shape[:-3] for value in values]
+    if any(batch != batches[0] for batch in batches):
+        shape = tf.shape(values[0])[:-3]
+        for value in values[1:]:
+            shape = tf.broadcast_dynamic_shape(shape, tf.shape(value)[:-3])
+        values = [
+            tf.broadcast_to(value, tf.concat([shape, tf.shape(value)[-3:]], 0))
+            for value in values
+        ]
+    return tf.concat(values, axis=-3)
+
+
+def _upward(
+    program: Program,
+    tables: Tables,
+    leaves: Tensor,
+    rule: SumRule | None,
+    exact: bool,
+) -> tuple[list[Tensor], Tensor, Tensor]:
+    values, inputs, lossy = [leaves], [], [tf.constant(False)]
+    for step, log_w in zip(program.steps, tables.log_weights, strict=True):
+        log_x = step_inputs(step, values)
+        inputs.append(log_x)
+        if log_w is None or step.sums is None:
+            values.append(log_x)
+            continue
+        log_y = weighted_sum(log_x, log_w, rule or step.sums.rule, exact=exact)
+        if not exact:
+            lossy.append(underflows(log_x, log_y))
+        values.append(log_y)
+    return inputs, _roots(program, values), tf.reduce_any(tf.stack(lossy))
+
+
+def _roots(program: Program, values: list[Tensor]) -> Tensor:
+    """``[..., C, N]``: units of the root regions, in order."""
+    roots = gather_regions(program.root, values)
+    if roots.shape[-3] == 1:
+        return tf.squeeze(roots, -3)
+    batch, last = tf.shape(roots)[:-3], tf.shape(roots)[-1:]
+    result = tf.reshape(roots, tf.concat([batch, [program.num_classes], last], 0))
+    return tf.ensure_shape(
+        result, roots.shape[:-3].concatenate([program.num_classes, roots.shape[-1]])
+    )
+
+
+def _log_joint(program: Program, tables: Tables, roots: Tensor) -> Tensor:
+    if tables.log_prior is None:
+        return roots
+    return roots + tables.log_prior[..., tf.newaxis]

@@ -1,0 +1,135 @@
+"""Between a user's tensors and the kernel's layout.
+
+A user's value is ``S + P + event``: sample dimensions, batch dimensions of the
+parameters (each 1 or as large as theirs, missing ones are 1), event. The kernel's is
+``P + [V, D, N]`` with all of ``S`` flattened to ``N`` examples.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from tfp_spn._typing import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """Values and which of them count, in the kernel's layout.
+
+    Attributes:
+        x: ``[..., V, D, N]``.
+        observed: bool ``[..., V, N]``, or `None` when all values count.
+        sample_shape: int32 tensor: what ``N`` was flattened from.
+        static_sample_shape: The same as far as it is known.
+    """
+
+    x: Tensor
+    observed: Tensor | None
+    sample_shape: Tensor
+    static_sample_shape: tf.TensorShape
+
+    def restore(self, value: Tensor, event_ndims: int = 0) -> Tensor:
+        """``P + event + [N]`` to ``S + P + event``."""
+        rank = value.shape.rank
+        value = tf.transpose(value, [rank - 1, *range(rank - 1)])
+        shape = tf.concat([self.sample_shape, tf.shape(value)[1:]], 0)
+        static = self.static_sample_shape.concatenate(value.shape[1:])
+        return tf.ensure_shape(tf.reshape(value, shape), static)
+
+
+def to_evidence(
+    value: Tensor, observed: Tensor | None, event_ndims: int, batch_rank: int
+) -> Evidence:
+    """Brings a value (already of the parameters' dtype) into the kernel's layout.
+
+    Args:
+        value: ``S + P + [V]`` or ``S + P + [V, D]``.
+        observed: bool, ``S + P + [V]`` with the leading shape of `value`, or `None`.
+        event_ndims: 1 or 2.
+        batch_rank: Number of batch dimensions ``P``.
+    """
+    if event_ndims == 1:
+        value = value[..., tf.newaxis]
+    x, sample_shape, static = _examples_last(value, 2, batch_rank)
+    if observed is not None:
+        observed, _, _ = _examples_last(observed, 1, batch_rank)
+    return Evidence(x, observed, sample_shape, static)
+
+
+def _examples_last(
+    value: Tensor, event_ndims: int, batch_rank: int
+) -> tuple[Tensor, Tensor, tf.TensorShape]:
+    missing = batch_rank + event_ndims - value.shape.rank
+    for _ in range(max(missing, 0)):
+        value = value[tf.newaxis]
+    num_sample = value.shape.rank - batch_rank - event_ndims
+    static = value.shape[:num_sample]
+    count = math.prod(static) if static.is_fully_defined() else -1
+    tail = tf.shape(value)[num_sample:]
+    sample_shape = tf.shape(value)[:num_sample]
+    if num_sample != 1:
+        if count == -1:
+            count = tf.reduce_prod(sample_shape)
+        flat = tf.reshape(value, tf.concat([[count], tail], 0))
+        lead = tf.get_static_value(count) if not isinstance(count, int) else count
+        value = tf.ensure_shape(flat, [lead, *value.shape[num_sample:]])
+    return tf.transpose(value, [*range(1, value.shape.rank), 0]), sample_shape, static
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """The axes of a downward pass.
+
+    Attributes:
+        batch_shape: int32 tensor: batch ``P`` of parameters, possibly empty.
+        batch_rank: Its static length.
+        count: Scalar int32: examples ``N`` per batch member.
+    """
+
+    batch_shape: Tensor
+    batch_rank: int
+    count: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """``M = P * N``."""
+        return tf.reduce_prod(self.batch_shape) * self.count
+
+    def flatten(self, value: Tensor) -> Tensor:
+        """``[..., R, I, N]`` to ``[R, M, I]``."""
+        if self.batch_rank == 0:
+            return tf.transpose(value, [0, 2, 1])
+        event = tf.shape(value)[-3:]
+        value = tf.broadcast_to(value, tf.concat([self.batch_shape, event], 0))
+        b = self.batch_rank
+        value = tf.transpose(value, [b, *range(b), b + 2, b + 1])
+        shape = tf.stack([event[0], self.total, event[1]])
+        static = [value.shape[0], None, value.shape[-1]]
+        return tf.ensure_shape(tf.reshape(value, shape), static)
+
+    def rows(self, table: Tensor, rank: int, index: Tensor) -> Tensor:
+        """Rows ``[J, M, ...]`` of ``table [..., J', ...]`` by ``index [J, M]``.
+
+        `rank` is the rank of one circuit's table; `index` counts its first axis.
+        """
+        num_batch = table.shape.rank - rank
+        num_rows, tail = tf.shape(table)[num_batch], table.shape[num_batch + 1 :]
+        if num_batch:
+            event = tf.shape(table)[num_batch:]
+            table = tf.broadcast_to(table, tf.concat([self.batch_shape, event], 0))
+            member = tf.range(self.total, dtype=tf.int32) // tf.maximum(self.count, 1)
+            index = index + member * num_rows
+        return tf.gather(tf.reshape(table, [-1, *tail]), index)
+
+    def unflatten(self, values: Tensor) -> Tensor:
+        """``[V, M, D]`` to ``[N, ..., V, D]``."""
+        num_variables, num_dims = values.shape[0], values.shape[2]
+        shape = tf.concat(
+            [[num_variables], self.batch_shape, [self.count, num_dims]], 0
+        )
+        b = self.batch_rank
+        values = tf.reshape(values, shape)
+        return tf.transpose(values, [b + 1, *range(1, b + 1), 0, b + 2])

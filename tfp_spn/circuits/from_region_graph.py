@@ -1,0 +1,267 @@
+"""Circuits over region graphs, as Keras models."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import keras
+
+from tfp_spn._serialization import deserialize, register, serialize
+from tfp_spn._typing import Params
+from tfp_spn.circuits.circuit import Circuit
+from tfp_spn.circuits.folding import fold
+from tfp_spn.circuits.program import Program, SumSpec
+from tfp_spn.layers.folded_sum import FoldedSum
+from tfp_spn.layers.leaves.base_leaf import BaseLeaf
+from tfp_spn.layers.leaves.layout import LeafLayout
+from tfp_spn.ops.sum_rules import SumOpGradBackprop, SumRule
+from tfp_spn.region_graphs import RegionGraph
+
+SumProduct = Literal["cp", "tucker"]
+
+
+def from_region_graph(
+    region_graph: RegionGraph,
+    leaf: BaseLeaf,
+    num_sums: int,
+    sum_product: SumProduct = "cp",
+    num_classes: int = 1,
+    *,
+    leaf_sums: bool | None = None,
+    num_dims: int = 1,
+    sum_op: SumRule | None = None,
+    accumulator_initializer: Any = None,
+    name: str | None = None,
+) -> RegionGraphCircuit:
+    """Builds a circuit over a region graph.
+
+    Every region has `num_sums` sums, over the products of all its partitions:
+
+        log y[o] = log sum_{h, i} w[h, i, o] prod_a x_{h, a}[i_a]
+
+    With ``sum_product="cp"`` a product multiplies the units of equal index
+    (``i_a = i``), with ``"tucker"`` all combinations.
+
+    Args:
+        region_graph: The structure, see `tfp_spn.region_graphs`.
+        leaf: An unused leaf layer, such as ``CategoricalLeaf(num_components=16,
+            num_categories=17)``: components of each leaf region.
+        num_sums: Sums per region.
+        sum_product: ``"cp"`` or ``"tucker"``.
+        num_classes: Sums of each root region. More than one makes class roots that
+            share everything below: the circuit is a mixture of `num_classes`
+            distributions with learned prior.
+        leaf_sums: Whether leaf regions pass through sums of their own before they are
+            multiplied. Default: for ``"cp"`` only.
+        num_dims: Dimensions of each variable.
+        sum_op: Learning rule of all sums. Default: `SumOpGradBackprop`.
+        accumulator_initializer: Initializer of weights ``[regions, inputs, sums]``.
+            Default: uniform on the simplex.
+        name: Name of the model.
+
+    Returns:
+        A `keras.Model` that maps ``[batch, num_variables]`` (``[batch, num_variables,
+        num_dims]`` if `num_dims` > 1) to ``log p(x, class)``, ``[batch, num_classes]``.
+
+    Raises:
+        TypeError: If `region_graph` or `leaf` are of another type.
+        ValueError: If the numbers do not fit together.
+
+    Example:
+        >>> import tfp_spn
+        >>> circuit = tfp_spn.circuits.from_region_graph(
+        ...     tfp_spn.region_graphs.random_binary_trees(8, depth=2, num_repetitions=3),
+        ...     leaf=tfp_spn.layers.BernoulliLeaf(num_components=4), num_sums=4)
+        >>> circuit.count_params()
+        916
+    """
+    return RegionGraphCircuit(
+        region_graph,
+        leaf,
+        num_sums,
+        sum_product,
+        num_classes,
+        leaf_sums=leaf_sums,
+        num_dims=num_dims,
+        sum_op=sum_op,
+        accumulator_initializer=accumulator_initializer,
+        name=name,
+    )
+
+
+@register
+class RegionGraphCircuit(Circuit):
+    """What `from_region_graph` builds; the arguments are explained there.
+
+    Args:
+        region_graph: The structure.
+        leaf: The leaf layer.
+        num_sums: Sums per region.
+        sum_product: ``"cp"`` or ``"tucker"``.
+        num_classes: Sums of each root region.
+        leaf_sums: Whether leaf regions have sums of their own.
+        num_dims: Dimensions of each variable.
+        sum_op: Learning rule of all sums.
+        accumulator_initializer: Initializer of weights.
+        **kwargs: Passed on to `keras.Model`.
+    """
+
+    def __init__(
+        self,
+        region_graph: RegionGraph,
+        leaf: BaseLeaf,
+        num_sums: int,
+        sum_product: SumProduct = "cp",
+        num_classes: int = 1,
+        *,
+        leaf_sums: bool | None = None,
+        num_dims: int = 1,
+        sum_op: SumRule | None = None,
+        accumulator_initializer: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        _check_arguments(region_graph, leaf, num_sums, sum_product, num_classes)
+        super().__init__(**kwargs)
+        if leaf_sums is None:
+            leaf_sums = sum_product == "cp"
+        has_inner_leaves = set(region_graph.leaves) - set(region_graph.roots)
+        if sum_product == "cp" and not leaf_sums and has_inner_leaves:
+            _check_widths(leaf.num_components, num_sums)
+        rule = sum_op or SumOpGradBackprop()
+        folded = fold(
+            region_graph,
+            num_components=leaf.num_components,
+            num_sums=num_sums,
+            num_root_units=num_classes,
+            product="hadamard" if sum_product == "cp" else "kronecker",
+            leaf_sums=leaf_sums,
+            rule=rule,
+        )
+        layout = LeafLayout(folded.leaf_scopes, region_graph.num_variables, num_dims)
+        leaf.add_parameters((layout.num_slots,), num_dims)
+        self.leaf = leaf
+        self.sums = [
+            FoldedSum(
+                step.num_regions,
+                step.num_inputs,
+                step.num_outputs,
+                initializer=accumulator_initializer,
+                dtype=leaf.compute_dtype,
+                name=f"sums_{number}",
+            )
+            for number, step in enumerate(folded.steps)
+        ]
+        total = num_classes * len(region_graph.roots)
+        self.prior = self._add_prior(total, leaf.compute_dtype) if total > 1 else None
+        ndims = {name: len(v.shape) for name, v in leaf.parameters.items()}
+        self._program = Program(
+            leaf=leaf,
+            layout=layout,
+            steps=folded.steps,
+            root=folded.root,
+            num_classes=total,
+            prior=SumSpec("prior", total, rule, event_ndims=1) if total > 1 else None,
+            leaf_event_ndims=ndims,
+        )
+        self._arguments = {
+            "region_graph": region_graph,
+            "num_sums": int(num_sums),
+            "sum_product": sum_product,
+            "num_classes": int(num_classes),
+            "leaf_sums": leaf_sums,
+            "num_dims": int(num_dims),
+            "sum_op": rule,
+            "accumulator_initializer": accumulator_initializer,
+        }
+        self.built = True
+
+    def _add_prior(self, num_classes: int, dtype: str) -> keras.Variable:
+        return self.add_weight(
+            name="prior",
+            shape=(num_classes,),
+            initializer="zeros",
+            dtype=dtype,
+            autocast=False,
+        )
+
+    @property
+    def program(self) -> Program:
+        """The compiled circuit."""
+        return self._program
+
+    @property
+    def region_graph(self) -> RegionGraph:
+        """The structure."""
+        return self._arguments["region_graph"]
+
+    def live_params(self) -> Params:
+        """The un-read variables by name."""
+        params = {f"leaf_{k}": v for k, v in self.leaf.live_params().items()}
+        for number, layer in enumerate(self.sums):
+            params[f"sums_{number}"] = layer.accumulators.value
+        if self.prior is not None:
+            params["prior"] = self.prior.value
+        return dict(sorted(params.items()))
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        config = {**keras.Model.get_config(self), **self._arguments}
+        config["region_graph"] = self.region_graph.to_json()
+        for key in ("sum_op", "accumulator_initializer"):
+            config[key] = serialize(self._arguments[key])
+        config["leaf"] = serialize(self.leaf)
+        return config
+
+    @classmethod
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: Any = None
+    ) -> RegionGraphCircuit:
+        """Builds the circuit from `get_config`'s result."""
+        config = dict(config)
+        config["region_graph"] = RegionGraph.from_json(config["region_graph"])
+        for key in ("leaf", "sum_op", "accumulator_initializer"):
+            config[key] = deserialize(config[key])
+        return cls(**config)
+
+
+def _check_arguments(
+    region_graph: Any, leaf: Any, num_sums: int, sum_product: str, num_classes: int
+) -> None:
+    if not isinstance(region_graph, RegionGraph):
+        raise TypeError(
+            "from_region_graph: region_graph must be a tfp_spn.region_graphs."
+            f"RegionGraph, received {type(region_graph).__name__}. Build one with a "
+            "generator such as random_binary_trees, or with from_nested_lists."
+        )
+    if not isinstance(leaf, BaseLeaf):
+        raise TypeError(
+            "from_region_graph: leaf must be a leaf layer, for example "
+            "tfp_spn.layers.NormalLeaf(num_components=8), received "
+            f"{type(leaf).__name__}."
+        )
+    if leaf.num_slots:
+        raise ValueError(
+            f'from_region_graph: leaf layer "{leaf.name}" already has parameters of '
+            "another model. Give each circuit a leaf layer of its own."
+        )
+    for label, value in (("num_sums", num_sums), ("num_classes", num_classes)):
+        if int(value) != value or value < 1:
+            raise ValueError(
+                f"from_region_graph: {label} must be a positive integer, received "
+                f"{label}={value}."
+            )
+    if sum_product not in ("cp", "tucker"):
+        raise ValueError(
+            'from_region_graph: sum_product must be "cp" or "tucker", received '
+            f"{sum_product!r}."
+        )
+
+
+def _check_widths(num_components: int, num_sums: int) -> None:
+    if num_components != num_sums:
+        raise ValueError(
+            "from_region_graph: with sum_product='cp' and leaf_sums=False, units of "
+            "leaf regions are multiplied with those of inner regions one by one, so "
+            f"their numbers must agree; received num_components={num_components} and "
+            f"num_sums={num_sums}. Make them equal, or use leaf_sums=True."
+        )

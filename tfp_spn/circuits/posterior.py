@@ -1,0 +1,138 @@
+"""Posterior probabilities of leaf components, and the moments that follow from them.
+
+The posterior probability that a leaf component generates its variables, given the
+evidence, is the derivative of the root's log-value with respect to the component's
+(Darwiche 2003): one backward pass answers all single-variable queries.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from tfp_spn._typing import Tensor
+from tfp_spn.circuits.evaluation import evaluate
+from tfp_spn.circuits.program import Program, Tables
+from tfp_spn.ops.sum_rules import SumOpGradBackprop
+
+_GRADIENT = SumOpGradBackprop()
+
+
+def leaf_posterior(
+    program: Program, tables: Tables, leaves: Tensor
+) -> tuple[Tensor, Tensor]:
+    """``log p(evidence) [..., N]`` and ``p(component | evidence) [..., R, K, N]``.
+
+    Args:
+        program: The circuit.
+        tables: Its parameters.
+        leaves: Log-values of the leaf regions under the evidence, ``[..., R, K, N]``.
+            Leading axes are broadcast to those of the tables.
+    """
+    batch = _batch_shape(tables, leaves)
+    leaves = tf.broadcast_to(leaves, tf.concat([batch, tf.shape(leaves)[-3:]], 0))
+    with tf.GradientTape() as tape:
+        tape.watch(leaves)
+        log_prob = evaluate(program, tables, leaves, rule=_GRADIENT).log_prob
+    return log_prob, tape.gradient(log_prob, leaves)
+
+
+def expectation(program: Program, table: Tensor, posterior: Tensor) -> Tensor:
+    """Posterior expectation of a function of one variable.
+
+    Args:
+        program: The circuit.
+        table: ``[..., L, K, F]``: the function's mean under each leaf component.
+        posterior: ``[..., R, K, N]``.
+
+    Returns:
+        ``[..., V, F, N]``.
+    """
+    layout = program.layout
+    grouped = layout.group_by_region(tf.linalg.matrix_transpose(table))
+    per_slot = layout.ungroup(tf.matmul(grouped, posterior), table.shape[-1])
+    return layout.sum_over_slots(per_slot)
+
+
+def mean_and_variance(
+    program: Program, tables: Tables, posterior: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Posterior mean and variance of each variable, ``[..., V, D, N]``."""
+    mean_k = program.leaf.component_mean(tables.leaf)  # [..., L, K, D]
+    variance_k = program.leaf.component_variance(tables.leaf)
+    # Moments about a point amid the components, lest large offsets cancel.
+    low, high = program.layout.range_over_variables(mean_k)
+    center = 0.5 * (low + high)  # [..., L, 1, D]
+    offset_k = mean_k - center
+    offset = expectation(program, offset_k, posterior)
+    square = expectation(program, variance_k + tf.square(offset_k), posterior)
+    variance = tf.maximum(square - tf.square(offset), tf.zeros_like(square))
+    first_slot = np.unique(program.layout.slot_variable, return_index=True)[1]
+    center = tf.gather(tf.linalg.matrix_transpose(center), first_slot, axis=-3)
+    return offset + center, variance
+
+
+def covariance(program: Program, tables: Tables, leaves: Tensor) -> Tensor:
+    """Exact posterior covariance of all pairs of coordinates.
+
+    For each coordinate ``u``, multiply the evidence by ``f_u = x_u - low_u > 0`` (which
+    only tilts the leaves of ``u``); then
+
+        Cov[x_u, x_w] = E[f_u] (E[x_w | tilted by f_u] - E[x_w])
+
+    Args:
+        program: The circuit.
+        tables: Its parameters.
+        leaves: ``[..., R, K, 1]``: values of the leaf regions for one example.
+
+    Returns:
+        ``[..., V * D, V * D]``; the diagonal is the variance.
+    """
+    log_prob, posterior = leaf_posterior(program, tables, leaves)
+    mean, variance = mean_and_variance(program, tables, posterior)
+    tilted_log_prob, tilted_posterior = leaf_posterior(
+        program, tables, leaves + _tilts(program, tables)
+    )
+    scale = tf.exp(tilted_log_prob - log_prob)  # [..., E]: E[f_u]
+    tilted_mean, _ = mean_and_variance(program, tables, tilted_posterior)
+    cov = _merge_dims(tilted_mean - mean) * scale[..., tf.newaxis, :]  # [..., E, E]
+    cov = 0.5 * (cov + tf.linalg.matrix_transpose(cov))
+    return tf.linalg.set_diag(cov, _merge_dims(variance)[..., 0])
+
+
+def _tilts(program: Program, tables: Tables) -> Tensor:
+    """``[..., R, K, E]``: log-mean of each coordinate's ``f`` in each component."""
+    layout = program.layout
+    mean_k = program.leaf.component_mean(tables.leaf)  # [..., L, K, D]
+    low, high = layout.range_over_variables(mean_k)
+    spread = tf.where(high > low, high - low, tf.ones_like(low))
+    low = low - spread  # keeps f away from zero: between one and two spreads
+    log_f = tf.math.log1p((mean_k - low) / spread) + tf.math.log(spread)
+    # Scatter each slot's D columns to the coordinates of its variable.
+    onto = tf.one_hot(layout.slot_variable, layout.num_variables, dtype=log_f.dtype)
+    by_slot = (
+        log_f[..., tf.newaxis, :] * onto[:, tf.newaxis, :, tf.newaxis]
+    )  # [..., L, K, V, D]
+    num_coordinates = layout.num_variables * layout.num_dims
+    shape = tf.concat([tf.shape(by_slot)[:-2], [num_coordinates]], 0)
+    by_slot = tf.reshape(by_slot, shape)
+    return layout.sum_over_width(by_slot)
+
+
+def _merge_dims(value: Tensor) -> Tensor:
+    """``[..., V, D, N]`` to ``[..., V * D, N]``."""
+    if value.shape[-2] == 1:
+        return tf.squeeze(value, -2)
+    count = value.shape[-3] * value.shape[-2]
+    shape = tf.concat([tf.shape(value)[:-3], [count], tf.shape(value)[-1:]], 0)
+    return tf.reshape(value, shape)
+
+
+def _batch_shape(tables: Tables, leaves: Tensor) -> Tensor:
+    shape = tf.shape(leaves)[:-3]
+    for log_w in tables.log_weights:
+        if log_w is not None:
+            shape = tf.broadcast_dynamic_shape(shape, tf.shape(log_w)[:-3])
+    if tables.log_prior is not None:
+        shape = tf.broadcast_dynamic_shape(shape, tf.shape(tables.log_prior)[:-1])
+    return shape

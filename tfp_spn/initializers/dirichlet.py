@@ -1,0 +1,54 @@
+"""Weights drawn from a Dirichlet distribution."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import keras
+
+from tfp_spn._serialization import deserialize, register, serialize
+from tfp_spn._typing import Tensor
+
+
+@register
+class Dirichlet(keras.initializers.Initializer):
+    """Positive weights that sum to one along an axis, ``w ~ Dirichlet(alpha)``.
+
+    Args:
+        axis: The axis along which weights sum to one.
+        alpha: Concentration. 1 draws uniformly from the simplex; smaller values give
+            sparser, larger values more even weights.
+        seed: Int or `keras.random.SeedGenerator`; `None` draws one from Keras' global
+            generator (`keras.utils.set_random_seed`).
+
+    Example:
+        >>> import tfp_spn
+        >>> weights = tfp_spn.initializers.Dirichlet(axis=0, seed=1)(shape=(4, 2))
+        >>> float(weights[:, 0].numpy().sum().round(5))
+        1.0
+    """
+
+    def __init__(self, axis: int = -2, alpha: float = 0.1, seed: Any = None) -> None:
+        if alpha <= 0:
+            raise ValueError(f"Dirichlet: alpha must be positive, received {alpha}.")
+        self.axis = int(axis)
+        self.alpha = float(alpha)
+        self._given_seed = seed = deserialize(seed)
+        # As Keras' own initializers do: Python's generator, which
+        # keras.utils.set_random_seed governs.
+        self._seed = random.randint(1, 10**9) if seed is None else seed
+
+    def __call__(self, shape: Any, dtype: Any = None) -> Tensor:
+        """Draws weights of this shape."""
+        dtype = keras.backend.standardize_dtype(dtype)
+        draws = keras.random.gamma(shape, self.alpha, dtype=dtype, seed=self._seed)
+        draws = keras.ops.maximum(draws, 1e-20)
+        return draws / keras.ops.sum(draws, axis=self.axis, keepdims=True)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        seed = self._given_seed
+        if seed is not None and not isinstance(seed, int):
+            seed = serialize(seed)
+        return {"axis": self.axis, "alpha": self.alpha, "seed": seed}

@@ -1,0 +1,67 @@
+"""The sums of one folded step of a compiled region graph, as a Keras layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from tfp_spn._serialization import deserialize, register, serialize
+from tfp_spn._typing import Tensor
+from tfp_spn.initializers.dirichlet import Dirichlet
+from tfp_spn.ops.log_space import safe_log
+
+
+@register
+class FoldedSum(keras.layers.Layer):
+    """Owns the log-weights of the sums of all regions of one level and width.
+
+    Circuits evaluate these through pure functions of the variable; the layer exists so
+    that weights are named, saved, summarised and frozen like those of any other layer.
+
+    Args:
+        num_regions: Number of regions.
+        num_inputs: Units that each region's sums range over.
+        num_sums: Sums per region.
+        initializer: Initializer of the *weights* ``[num_regions, num_inputs,
+            num_sums]``; the layer stores their logarithms. Default: uniform on the
+            simplex.
+        **kwargs: Passed on to `keras.layers.Layer`.
+    """
+
+    def __init__(
+        self,
+        num_regions: int,
+        num_inputs: int,
+        num_sums: int,
+        initializer: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        kwargs.setdefault("dtype", "float32")
+        super().__init__(**kwargs)
+        self.num_regions = int(num_regions)
+        self.num_inputs = int(num_inputs)
+        self.num_sums = int(num_sums)
+        self.initializer = keras.initializers.get(
+            deserialize(initializer) or Dirichlet(axis=-2, alpha=1.0)
+        )
+        self.accumulators = self.add_weight(
+            name="accumulators",
+            shape=(self.num_regions, self.num_inputs, self.num_sums),
+            initializer=self._log_weights,
+            autocast=False,
+        )
+        self.built = True
+
+    def _log_weights(self, shape: Any, dtype: Any = None) -> Tensor:
+        return safe_log(self.initializer(shape, dtype=dtype))
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "num_regions": self.num_regions,
+            "num_inputs": self.num_inputs,
+            "num_sums": self.num_sums,
+            "initializer": serialize(self.initializer),
+        }

@@ -1,0 +1,249 @@
+"""What every leaf layer is: components of one univariate family for each leaf slot.
+
+A leaf layer plays two parts. In a `keras.Sequential` it follows `FlatToRegions` and maps
+``[batch, scopes, decomps, dims]`` to component log-probabilities ``[batch, scopes,
+decomps, num_components]``. In a circuit it is evaluated through pure functions of its
+parameters, in the kernel's layout; those functions are what a subclass implements.
+
+Recipe for a new family: state the parameters (`parameter_specs`), then either derive
+from `ExponentialFamilyLeaf` (coefficients and sufficient statistics; everything is one
+matrix product) or from `ElementwiseLeaf` (a log-density of one component). Add
+component tables for sampling, mode, mean and variance. `BernoulliLeaf` is the simplest
+to copy.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfp_spn._typing import Params, Tensor
+from tfp_spn.layers.leaves.layout import LeafLayout
+
+
+@dataclass(frozen=True)
+class ParameterSpec:
+    """Shape of a parameter behind its leading slot axes, and how it begins."""
+
+    shape: tuple[int, ...]
+    initializer: Any
+    trainable: bool = True
+
+
+class BaseLeaf(keras.layers.Layer):
+    """Base class of the leaf layers.
+
+    Args:
+        num_components: Number of components ``K`` per leaf slot.
+        **kwargs: Passed on to `keras.layers.Layer`. `dtype` defaults to float32,
+            whatever the global policy: circuits stay in full precision inside
+            mixed-precision models.
+
+    Input shape:
+        ``[batch, scopes, decomps, dims]``.
+
+    Output shape:
+        ``[batch, scopes, decomps, num_components]``.
+
+    Attributes:
+        is_discrete: Whether values are integers.
+        is_exact_for_em: Whether `maximize` is the exact maximiser of the expected
+            log-likelihood (else it is a step that never lowers it).
+    """
+
+    is_discrete = False
+
+    def __init__(self, num_components: int, **kwargs: Any) -> None:
+        kwargs.setdefault("dtype", "float32")
+        super().__init__(**kwargs)
+        if int(num_components) < 1:
+            raise ValueError(
+                f"{type(self).__name__}: num_components must be at least 1, "
+                f"received num_components={num_components}."
+            )
+        self.num_components = int(num_components)
+        self.parameters: dict[str, keras.Variable] = {}
+        self.num_dims = 1
+        self.num_slots = 0
+
+    # --- state -----------------------------------------------------------------
+
+    def parameter_specs(self, num_dims: int) -> dict[str, ParameterSpec]:
+        """The parameters of one slot with `num_dims` dimensions."""
+        raise NotImplementedError
+
+    def add_parameters(self, slots: tuple[int, ...], num_dims: int) -> None:
+        """Creates the variables, with leading axes `slots`."""
+        if self.num_slots:
+            return
+        self.num_dims = num_dims
+        self.num_slots = math.prod(slots)
+        for name, spec in self.parameter_specs(num_dims).items():
+            self.parameters[name] = self.add_weight(
+                name=name,
+                shape=(*slots, *spec.shape),
+                initializer=spec.initializer,
+                trainable=spec.trainable,
+                autocast=False,
+            )
+        self.built = True
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Creates parameters ``[1, scopes, decomps, ...]``."""
+        if len(input_shape) != 4 or None in input_shape[1:]:
+            raise ValueError(
+                f'{type(self).__name__} "{self.name}": received input shape '
+                f"{tuple(input_shape)}, expected [batch, scopes, decomps, dims] with "
+                "known scopes, decomps and dims. Put a FlatToRegions layer before it."
+            )
+        _, scopes, decomps, num_dims = input_shape
+        self.add_parameters((1, scopes, decomps), num_dims)
+
+    def live_params(self) -> Params:
+        """The un-read variables by name."""
+        return {name: v.value for name, v in self.parameters.items()}
+
+    def canonical(self, params: Params) -> Params:
+        """Merges the slot axes of parameters: ``[..., L, *spec.shape]``."""
+        specs = self.parameter_specs(self.num_dims)
+        num_lead = {
+            name: len(variable.shape) - len(specs[name].shape)
+            for name, variable in self.parameters.items()
+        }
+
+        def merge(name: str, value: Tensor) -> Tensor:
+            shape = specs[name].shape
+            value = tf.convert_to_tensor(value)
+            if num_lead[name] == 1:
+                return value
+            batch = tf.shape(value)[: value.shape.rank - len(shape) - num_lead[name]]
+            return tf.reshape(value, tf.concat([batch, [self.num_slots, *shape]], 0))
+
+        return {name: merge(name, value) for name, value in params.items()}
+
+    # --- pure functions, in the kernel's layout ----------------------------------
+
+    def log_base(self, x: Tensor) -> Tensor:
+        """``[..., V, D, N] -> [..., V, N]``: what all components of a variable share.
+
+        The base measure; ``-inf`` where a value lies outside the support.
+        """
+        raise NotImplementedError
+
+    def safe_value(self, x: Tensor) -> Tensor:
+        """`x` with a harmless value in place of those outside the support."""
+        raise NotImplementedError
+
+    def region_log_prob(
+        self, params: Params, x: Tensor, observed: Tensor | None, layout: LeafLayout
+    ) -> Tensor:
+        """Log-values of all leaf regions, without `log_base`.
+
+        Args:
+            params: Canonical parameters.
+            x: ``[..., V, D, N]``, any values.
+            observed: bool ``[..., V, N]``, or `None` when all values count.
+            layout: The leaf regions.
+
+        Returns:
+            ``[..., R, K, N]``.
+        """
+        raise NotImplementedError
+
+    def component_tables(self, params: Params) -> Params:
+        """What `sample_component` needs, ``[..., L, K, D, T]`` each, any ``T``."""
+        raise NotImplementedError
+
+    def sample_component(self, rows: Params, seed: Tensor) -> Tensor:
+        """One draw ``[..., D]`` from each gathered component, rows ``[..., D, T]``."""
+        raise NotImplementedError
+
+    def component_mode(self, params: Params) -> Tensor:
+        """``[..., L, K, D]``."""
+        raise NotImplementedError
+
+    def component_mode_log_prob(self, params: Params) -> Tensor:
+        """``[..., L, K]``: log-density at the mode, `log_base` included."""
+        raise NotImplementedError
+
+    def component_mean(self, params: Params) -> Tensor:
+        """``[..., L, K, D]``."""
+        raise NotImplementedError
+
+    def component_variance(self, params: Params) -> Tensor:
+        """``[..., L, K, D]``."""
+        raise NotImplementedError
+
+    def expected_statistics(
+        self,
+        params: Params,
+        x: Tensor,
+        observed: Tensor | None,
+        flow: Tensor,
+        layout: LeafLayout,
+    ) -> Params:
+        """Expected sufficient statistics, summed over examples.
+
+        Args:
+            params: Canonical parameters.
+            x: ``[V, D, N]``.
+            observed: bool ``[V, N]`` or `None`.
+            flow: ``[R, K, N]``: posterior probability of each leaf component.
+            layout: The leaf regions.
+
+        Returns:
+            Tensors that add over batches, ``[L, K, ...]`` each; one is ``count``.
+        """
+        raise NotImplementedError
+
+    def maximize(
+        self, params: Params, statistics: Params, step_size: Tensor, pseudocount: float
+    ) -> Params:
+        """The M-step: parameters moved by `step_size` towards the maximiser.
+
+        A component whose count is zero keeps its parameters.
+        """
+        raise NotImplementedError
+
+    # --- the Keras layer ---------------------------------------------------------
+
+    def call(self, x: Tensor) -> Tensor:
+        """Component log-probabilities."""
+        _, scopes, decomps, num_dims = x.shape
+        num_slots = scopes * decomps
+        layout = LeafLayout(tuple((v,) for v in range(num_slots)), num_slots, num_dims)
+        x = tf.reshape(tf.cast(x, self.compute_dtype), [-1, num_slots, num_dims])
+        x = tf.transpose(x, [1, 2, 0])  # [L, D, N]
+        params = self.canonical(self.live_params())
+        values = self.region_log_prob(params, x, None, layout)
+        values += self.log_base(x)[:, tf.newaxis, :]
+        return tf.reshape(
+            tf.transpose(values, [2, 0, 1]),
+            [-1, scopes, decomps, self.num_components],
+        )
+
+    def compute_output_shape(
+        self, input_shape: tuple[int | None, ...]
+    ) -> tuple[int | None, ...]:
+        """``[batch, scopes, decomps, num_components]``."""
+        return (*input_shape[:-1], self.num_components)
+
+    def compute_output_spec(self, x: Any) -> keras.KerasTensor:
+        """Symbolic output: float, also for integer input."""
+        return keras.KerasTensor(
+            self.compute_output_shape(x.shape), dtype=self.compute_dtype
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {**super().get_config(), "num_components": self.num_components}
+
+
+def blend(old: Tensor, new: Tensor, count: Tensor, step_size: Tensor) -> Tensor:
+    """``(1 - step) old + step new`` where `count` is positive, else `old`."""
+    moved = old + tf.cast(step_size, old.dtype) * (new - old)
+    return tf.where(count > 0, moved, old)

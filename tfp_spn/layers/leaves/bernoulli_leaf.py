@@ -1,0 +1,50 @@
+"""Bernoulli leaves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from tfp_spn._serialization import register
+from tfp_spn._typing import Tensor
+from tfp_spn.layers.leaves.count_leaf import CountLeaf
+
+
+@register
+class BernoulliLeaf(CountLeaf):
+    """Bernoulli components over binary variables, 0 or 1.
+
+        log p(x | k) = x * logits[k] - softplus(logits[k])
+
+    Args:
+        num_components: Number of components per leaf slot.
+        logits_initializer: Initializer of log-odds ``[..., num_components, dims]``.
+            Default: normal of standard deviation 1.
+        **kwargs: Passed on to `keras.layers.Layer`.
+
+    Input shape:
+        ``[batch, scopes, decomps, dims]``.
+
+    Output shape:
+        ``[batch, scopes, decomps, num_components]``.
+
+    Example:
+        >>> import tfp_spn
+        >>> leaf = tfp_spn.layers.BernoulliLeaf(num_components=4)
+    """
+
+    def __init__(
+        self, num_components: int, logits_initializer: Any = None, **kwargs: Any
+    ) -> None:
+        super().__init__(num_components, 1, logits_initializer, **kwargs)
+
+    def log_binomial(self, x: Tensor) -> Tensor:
+        """Zero."""
+        return tf.zeros_like(x[..., 0, :])
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        config = super().get_config()
+        del config["total_count"]
+        return config

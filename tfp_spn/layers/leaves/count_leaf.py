@@ -1,0 +1,157 @@
+"""What Bernoulli and binomial leaves share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfp_spn._serialization import deserialize, serialize
+from tfp_spn._typing import Params, Tensor
+from tfp_spn.layers.leaves.base_leaf import ParameterSpec, blend
+from tfp_spn.layers.leaves.exponential_family_leaf import ExponentialFamilyLeaf
+
+
+class CountLeaf(ExponentialFamilyLeaf):
+    """Base of the leaves that count successes among `total_count` trials.
+
+    Args:
+        num_components: Number of components per leaf slot.
+        total_count: Number of trials.
+        logits_initializer: Initializer of log-odds. Default: normal of standard
+            deviation 1.
+        **kwargs: Passed on to `keras.layers.Layer`.
+    """
+
+    is_discrete = True
+
+    def __init__(
+        self,
+        num_components: int,
+        total_count: int,
+        logits_initializer: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(num_components, **kwargs)
+        if int(total_count) != total_count or total_count < 1:
+            raise ValueError(
+                f"{type(self).__name__}: total_count must be a positive integer, "
+                f"received total_count={total_count}."
+            )
+        self.total_count = int(total_count)
+        self.logits_initializer = keras.initializers.get(
+            deserialize(logits_initializer)
+            or keras.initializers.RandomNormal(stddev=1.0)
+        )
+
+    def parameter_specs(self, num_dims: int) -> dict[str, ParameterSpec]:
+        """`logits`, ``[K, D]``."""
+        shape = (self.num_components, num_dims)
+        return {"logits": ParameterSpec(shape, self.logits_initializer)}
+
+    def coefficients(self, params: Params) -> tuple[Tensor, Tensor]:
+        """Of the count itself: the log-odds."""
+        constant = -self.total_count * tf.math.softplus(params["logits"])
+        return (
+            tf.linalg.matrix_transpose(params["logits"]),
+            tf.reduce_sum(constant, -1)[..., tf.newaxis, :],
+        )
+
+    def statistics(self, params: Params, x: Tensor) -> Tensor:
+        """The count."""
+        return x
+
+    def is_valid(self, x: Tensor) -> Tensor:
+        """Whether values are integers from 0 to `total_count`."""
+        return (x >= 0) & (x <= self.total_count) & (tf.math.floor(x) == x)
+
+    def log_base(self, x: Tensor) -> Tensor:
+        """Logarithm of the binomial coefficient, ``-inf`` outside the support."""
+        valid = tf.reduce_all(self.is_valid(x), axis=-2)
+        return tf.where(valid, self.log_binomial(self.safe_value(x)), -float("inf"))
+
+    def log_binomial(self, x: Tensor) -> Tensor:
+        """``[..., D, N] -> [..., N]``."""
+        n = tf.cast(self.total_count, x.dtype)
+        log_coefficient = (
+            tf.math.lgamma(n + 1) - tf.math.lgamma(x + 1) - tf.math.lgamma(n - x + 1)
+        )
+        return tf.reduce_sum(log_coefficient, axis=-2)
+
+    def safe_value(self, x: Tensor) -> Tensor:
+        """Zero outside the support."""
+        return tf.where(self.is_valid(x), x, tf.zeros_like(x))
+
+    def component_tables(self, params: Params) -> Params:
+        """`logits`."""
+        return {"logits": tf.convert_to_tensor(params["logits"])[..., tf.newaxis]}
+
+    def sample_component(self, rows: Params, seed: Tensor) -> Tensor:
+        """A sum of coin tosses (of one binomial draw when there are many)."""
+        probs = tf.math.sigmoid(rows["logits"][..., 0])
+        if self.total_count <= 32:
+            shape = tf.concat([[self.total_count], tf.shape(probs)], 0)
+            uniform = tf.random.stateless_uniform(shape, seed, dtype=probs.dtype)
+            return tf.reduce_sum(tf.cast(uniform < probs, probs.dtype), axis=0)
+        return tf.random.stateless_binomial(
+            tf.shape(probs),
+            seed,
+            counts=tf.cast(self.total_count, probs.dtype),
+            probs=probs,
+            output_dtype=probs.dtype,
+        )
+
+    def component_mode(self, params: Params) -> Tensor:
+        """``floor((n + 1) p)``, at most ``n``."""
+        n = self.total_count
+        probs = tf.math.sigmoid(params["logits"])
+        return tf.minimum(tf.math.floor((n + 1) * probs), tf.cast(n, probs.dtype))
+
+    def component_mode_log_prob(self, params: Params) -> Tensor:
+        """Log-probability of the mode."""
+        mode = self.component_mode(params)
+        logits = params["logits"]
+        log_prob = mode * logits - self.total_count * tf.math.softplus(logits)
+        return tf.reduce_sum(log_prob, -1) + self.log_binomial(
+            tf.linalg.matrix_transpose(mode)
+        )
+
+    def component_mean(self, params: Params) -> Tensor:
+        """``n p``."""
+        return self.total_count * tf.math.sigmoid(params["logits"])
+
+    def component_variance(self, params: Params) -> Tensor:
+        """``n p (1 - p)``."""
+        logits = params["logits"]
+        return self.total_count * tf.math.sigmoid(logits) * tf.math.sigmoid(-logits)
+
+    def maximize(
+        self, params: Params, statistics: Params, step_size: Tensor, pseudocount: float
+    ) -> Params:
+        """Moves the success probability by `step_size`.
+
+        Half of `pseudocount` examples are all successes, half are all failures.
+        """
+        count = statistics["count"][..., tf.newaxis]
+        trials = self.total_count * (tf.maximum(count, 1e-30) + pseudocount)
+        successes = statistics["sums"] + 0.5 * self.total_count * pseudocount
+        successes = tf.clip_by_value(successes, 0.0, trials)
+        old = params["logits"]
+        success = blend(tf.math.sigmoid(old), successes / trials, count, step_size)
+        failure = blend(
+            tf.math.sigmoid(-old), (trials - successes) / trials, count, step_size
+        )
+        floor = tf.cast(1e-12, old.dtype)
+        logits = tf.math.log(tf.maximum(success, floor)) - tf.math.log(
+            tf.maximum(failure, floor)
+        )
+        return {"logits": tf.where(count > 0, logits, old)}
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "total_count": self.total_count,
+            "logits_initializer": serialize(self.logits_initializer),
+        }

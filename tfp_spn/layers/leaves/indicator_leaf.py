@@ -1,0 +1,107 @@
+"""Indicator leaves."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from tfp_spn._serialization import register
+from tfp_spn._typing import Params, Tensor
+from tfp_spn.layers.leaves.base_leaf import ParameterSpec
+from tfp_spn.layers.leaves.elementwise_leaf import ElementwiseLeaf
+from tfp_spn.layers.leaves.layout import LeafLayout
+
+
+@register
+class IndicatorLeaf(ElementwiseLeaf):
+    """One component per value of an integer variable, without parameters.
+
+        log p(x | k) = 0 if x == k else -inf
+
+    The distribution of the variable lies in the sum above it. A value out of range
+    makes all components ``-inf``.
+
+    Args:
+        num_components: Number of values, from 0 to ``num_components - 1``.
+        **kwargs: Passed on to `keras.layers.Layer`; `dtype` is that of the
+            log-probabilities.
+
+    Input shape:
+        ``[batch, scopes, decomps, dims]``, integers (or floats that hold integers).
+
+    Output shape:
+        ``[batch, scopes, decomps, num_components]``.
+
+    Example:
+        >>> import numpy as np, tfp_spn
+        >>> leaf = tfp_spn.layers.IndicatorLeaf(num_components=3)
+        >>> leaf(np.array([[[[2]]]])).numpy().tolist()
+        [[[[-inf, -inf, 0.0]]]]
+    """
+
+    is_discrete = True
+
+    def parameter_specs(self, num_dims: int) -> dict[str, ParameterSpec]:
+        """None."""
+        return {}
+
+    def log_base(self, x: Tensor) -> Tensor:
+        """0, or ``-inf`` out of range."""
+        valid = (x >= 0) & (x < self.num_components) & (tf.math.floor(x) == x)
+        valid = tf.reduce_all(valid, axis=-2)
+        return tf.where(valid, tf.zeros([], x.dtype), -float("inf"))
+
+    def safe_value(self, x: Tensor) -> Tensor:
+        """Unchanged: a comparison harms nobody."""
+        return x
+
+    def component_log_prob(self, params: Params, x: Tensor) -> Tensor:
+        """0 where the value is the component's own."""
+        own = tf.range(self.num_components, dtype=x.dtype)[:, tf.newaxis, tf.newaxis]
+        equal = tf.reduce_all(x[..., tf.newaxis, :, :] == own, axis=-2)
+        return tf.where(equal, tf.zeros([], x.dtype), -float("inf"))
+
+    def _values(self, params: Params) -> Tensor:
+        values = tf.range(self.num_components, dtype=tf.as_dtype(self.compute_dtype))
+        values = values[tf.newaxis, :, tf.newaxis]
+        return tf.tile(values, [self.num_slots, 1, self.num_dims])
+
+    def component_tables(self, params: Params) -> Params:
+        """`value`."""
+        return {"value": self._values(params)[..., tf.newaxis]}
+
+    def sample_component(self, rows: Params, seed: Tensor) -> Tensor:
+        """The component's value."""
+        return rows["value"][..., 0]
+
+    def component_mode(self, params: Params) -> Tensor:
+        """The component's value."""
+        return self._values(params)
+
+    def component_mode_log_prob(self, params: Params) -> Tensor:
+        """Zero."""
+        return tf.zeros_like(self._values(params)[..., 0])
+
+    def component_mean(self, params: Params) -> Tensor:
+        """The component's value."""
+        return self._values(params)
+
+    def component_variance(self, params: Params) -> Tensor:
+        """Zero."""
+        return tf.zeros_like(self._values(params))
+
+    def expected_statistics(
+        self,
+        params: Params,
+        x: Tensor,
+        observed: Tensor | None,
+        flow: Tensor,
+        layout: LeafLayout,
+    ) -> Params:
+        """Nothing: there is nothing to learn."""
+        return {}
+
+    def maximize(
+        self, params: Params, statistics: Params, step_size: Tensor, pseudocount: float
+    ) -> Params:
+        """Nothing."""
+        return {}

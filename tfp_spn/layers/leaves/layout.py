@@ -1,0 +1,151 @@
+"""Which variables the leaf regions of a circuit cover, as index tables."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from tfp_spn._typing import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class LeafLayout:
+    """Leaf regions over variables.
+
+    A leaf *slot* is one pair of a leaf region and a variable in its scope; each slot
+    has parameters of its own. Slots are ordered by region.
+
+    Args:
+        scopes: The variables of each leaf region.
+        num_variables: Number of variables ``V``.
+        num_dims: Dimensions ``D`` of each variable.
+    """
+
+    scopes: tuple[tuple[int, ...], ...]
+    num_variables: int
+    num_dims: int = 1
+
+    @property
+    def num_regions(self) -> int:
+        """Number of leaf regions ``R``."""
+        return len(self.scopes)
+
+    @functools.cached_property
+    def num_slots(self) -> int:
+        """Number of leaf slots ``L``."""
+        return sum(len(scope) for scope in self.scopes)
+
+    @functools.cached_property
+    def slot_variable(self) -> np.ndarray:
+        """int32 ``[L]``: the variable of each slot."""
+        return np.concatenate([np.asarray(s, np.int32) for s in self.scopes])
+
+    @functools.cached_property
+    def slot_region(self) -> np.ndarray:
+        """int32 ``[L]``: the leaf region of each slot."""
+        lengths = [len(scope) for scope in self.scopes]
+        return np.repeat(np.arange(self.num_regions, dtype=np.int32), lengths)
+
+    @functools.cached_property
+    def slots_of_region(self) -> np.ndarray:
+        """int32 ``[R, W]``: each region's slots, padded by ``L`` to the widest."""
+        width = max(len(scope) for scope in self.scopes)
+        table = np.full([self.num_regions, width], self.num_slots, np.int32)
+        start = 0
+        for region, scope in enumerate(self.scopes):
+            table[region, : len(scope)] = np.arange(start, start + len(scope))
+            start += len(scope)
+        return table
+
+    @property
+    def width(self) -> int:
+        """Number of slots of the widest region."""
+        return self.slots_of_region.shape[1]
+
+    @functools.cached_property
+    def is_regular(self) -> bool:
+        """Whether all regions have equally many slots."""
+        return self.num_regions * self.width == self.num_slots
+
+    @functools.cached_property
+    def is_identity(self) -> bool:
+        """Whether slot ``l`` is variable ``l``: no gather is needed."""
+        return self.num_slots == self.num_variables and bool(
+            np.all(self.slot_variable == np.arange(self.num_variables))
+        )
+
+    def gather_variables(self, x: Tensor, axis: int) -> Tensor:
+        """``[..., V, ...]`` to ``[..., L, ...]`` along `axis`."""
+        return x if self.is_identity else tf.gather(x, self.slot_variable, axis=axis)
+
+    def group_by_region(self, x: Tensor) -> Tensor:
+        """``[..., L, F, E]`` to ``[..., R, W * F, E]``, zeros where padded."""
+        if not self.is_regular:
+            x = tf.concat([x, tf.zeros_like(x[..., :1, :, :])], axis=-3)
+            x = tf.gather(x, self.slots_of_region.reshape(-1), axis=-3)
+        num_features = x.shape[-2]
+        batch = tf.shape(x)[:-3]
+        shape = [self.num_regions, self.width * num_features]
+        result = tf.reshape(x, tf.concat([batch, shape, tf.shape(x)[-1:]], 0))
+        static = x.shape[:-3].concatenate([*shape, x.shape[-1]])
+        return tf.ensure_shape(result, static)
+
+    def ungroup(self, x: Tensor, num_features: int) -> Tensor:
+        """Inverse of `group_by_region`: ``[..., R, W * F, E]`` to ``[..., L, F, E]``."""
+        batch, last = tf.shape(x)[:-2], tf.shape(x)[-1:]
+        count = self.num_regions * self.width
+        x = tf.reshape(x, tf.concat([batch, [count, num_features], last], 0))
+        if self.is_regular:
+            return x
+        position = np.flatnonzero(self.slots_of_region.reshape(-1) < self.num_slots)
+        return tf.gather(x, position, axis=-3)
+
+    def sum_over_width(self, values: Tensor) -> Tensor:
+        """``[..., L, K, E] -> [..., R, K, E]``: sums the slots of each region."""
+        if self.width == 1:
+            return values
+        if self.is_regular:
+            batch, tail = tf.shape(values)[:-3], tf.shape(values)[-2:]
+            shape = tf.concat([batch, [self.num_regions, self.width], tail], 0)
+            return tf.reduce_sum(tf.reshape(values, shape), axis=-3)
+        values = tf.concat([values, tf.zeros_like(values[..., :1, :, :])], axis=-3)
+        return tf.reduce_sum(tf.gather(values, self.slots_of_region, axis=-3), axis=-3)
+
+    def sum_over_slots(self, values: Tensor) -> Tensor:
+        """``[..., L, F, N] -> [..., V, F, N]``: sums the slots of each variable."""
+        if self.is_identity:
+            return values
+        rank = values.shape.rank
+        slot_first = [rank - 3, *range(rank - 3), rank - 2, rank - 1]
+        summed = tf.math.unsorted_segment_sum(
+            tf.transpose(values, slot_first), self.slot_variable, self.num_variables
+        )
+        return tf.transpose(summed, np.argsort(slot_first))
+
+    def range_over_variables(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Least and greatest component value of each slot's variable.
+
+        ``[..., L, K, D]`` to twice ``[..., L, 1, D]``: slots of one variable agree.
+        """
+        low = tf.reduce_min(values, axis=-2, keepdims=True)
+        high = tf.reduce_max(values, axis=-2, keepdims=True)
+        if self.is_identity:
+            return low, high
+        rank = values.shape.rank
+        slot_first = [rank - 3, *range(rank - 3), rank - 2, rank - 1]
+
+        def spread(segment_reduce: Callable, value: Tensor) -> Tensor:
+            by_variable = segment_reduce(
+                tf.transpose(value, slot_first), self.slot_variable, self.num_variables
+            )
+            by_slot = tf.gather(by_variable, self.slot_variable)
+            return tf.transpose(by_slot, np.argsort(slot_first))
+
+        return (
+            spread(tf.math.unsorted_segment_min, low),
+            spread(tf.math.unsorted_segment_max, high),
+        )

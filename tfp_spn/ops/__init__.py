@@ -1,0 +1,1 @@
+"""The kernel: stateless functions of tensors, in log space."""

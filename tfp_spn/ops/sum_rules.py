@@ -1,0 +1,200 @@
+"""Learning rules: what a sum tells its children and its weights on the way back.
+
+All rules share one forward (`tfp_spn.ops.weighted_sum`). Given the flow ``g[o, n]``
+that reaches output ``o`` for example ``n`` (the derivative of the objective with
+respect to the sum's log value), a rule divides it among the children,
+
+    selection[i, o, n] >= 0,   sum_i selection[i, o, n] = 1,
+
+and returns ``flow to child i = sum_o g * selection`` and ``count of weight (i, o) =
+sum_n g * selection``. The count is the gradient with respect to the *normalised
+log-weight*, that is: the expected (or hard) count of EM when the objective is the
+log-likelihood. Every rule does so without a tensor of size ``I x O x N``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from tfp_spn._typing import Tensor
+from tfp_spn.ops.log_space import minus_infinity
+
+
+class SumRule:
+    """Base of the learning rules; a subclass says how a sum's flow is divided.
+
+    Subclasses implement `select` and may set `shares_selection` when the selection does
+    not depend on the output. The simplest one to copy is `SumOpHardEMBackprop`.
+
+    Attributes:
+        is_gradient: Whether the flow is the true derivative of the log value.
+        normalizes_counts: Whether linear accumulators receive counts that sum to one
+            per sum (soft EM) rather than raw counts.
+    """
+
+    is_gradient = False
+    normalizes_counts = False
+    shares_selection = False
+
+    def select(self, log_weighted: Tensor, log_sum: Tensor, seed: Tensor) -> Tensor:
+        """Divides the flow of one output.
+
+        Args:
+            log_weighted: ``[..., R, I, N]``: weighted children, unweighted ones if
+                `shares_selection`.
+            log_sum: ``[..., R, 1, N]``: their log-sum-exp.
+            seed: int32 ``[2]``, for breaking ties.
+
+        Returns:
+            ``[..., R, I, N]``, zero everywhere for an impossible example.
+        """
+        raise NotImplementedError
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> SumRule:
+        """Builds the rule from `get_config`'s result."""
+        return cls(**config)
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and (
+            self.get_config() == other.get_config()  # type: ignore[attr-defined]
+        )
+
+    def __hash__(self) -> int:
+        return hash((type(self), tuple(sorted(self.get_config().items()))))
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{k}={v!r}" for k, v in self.get_config().items())
+        return f"{type(self).__name__}({arguments})"
+
+
+class SumOpGradBackprop(SumRule):
+    """The true gradient: children share the flow by their responsibilities.
+
+    ``selection[i, o, n] = exp(log x[i, n] + log w[i, o] - log y[o, n])``
+
+    Args:
+        logspace_accumulators: Whether sum layers with this rule keep the logarithms
+            of their weights (`True`, the default) or linear weights (`False`).
+
+    Example:
+        >>> import tfp_spn
+        >>> layer = tfp_spn.layers.DenseSum(4, sum_op=tfp_spn.SumOpGradBackprop())
+    """
+
+    is_gradient = True
+
+    def __init__(self, logspace_accumulators: bool | None = None) -> None:
+        self.logspace_accumulators = logspace_accumulators
+
+    def select(self, log_weighted: Tensor, log_sum: Tensor, seed: Tensor) -> Tensor:
+        """Responsibilities."""
+        return responsibilities(log_weighted, log_sum)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {"logspace_accumulators": self.logspace_accumulators}
+
+
+class SumOpEMBackprop(SumRule):
+    """Soft expectation maximisation: the flow of the gradient, normalised counts.
+
+    Children receive the same flow as under `SumOpGradBackprop`. A linear accumulator
+    receives, instead of its gradient, its expected count divided by the counts of its
+    sum (with the sign of the loss), so that an optimizer step
+    ``w - learning_rate * (w + gradient)`` is one step of online EM
+    (`tfp_spn.learning.OnlineExpectationMaximization`).
+
+    Example:
+        >>> import tfp_spn
+        >>> layer = tfp_spn.layers.DenseSum(4, sum_op=tfp_spn.SumOpEMBackprop())
+    """
+
+    is_gradient = True
+    normalizes_counts = True
+
+    def select(self, log_weighted: Tensor, log_sum: Tensor, seed: Tensor) -> Tensor:
+        """Responsibilities."""
+        return responsibilities(log_weighted, log_sum)
+
+
+class SumOpHardEMBackprop(SumRule):
+    """Hard expectation maximisation: each sum's flow goes to its best child.
+
+    ``selection[i, o, n] = 1`` for the one ``i`` that maximises ``log x[i, n] +
+    log w[i, o]``. Ties are broken uniformly at random; the draw depends only on `seed`
+    and on the values, so that equal inputs give equal results.
+
+    Args:
+        seed: Seed of the draws that break ties.
+
+    Example:
+        >>> import tfp_spn
+        >>> layer = tfp_spn.layers.DenseSum(4, sum_op=tfp_spn.SumOpHardEMBackprop())
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = int(seed)
+
+    def select(self, log_weighted: Tensor, log_sum: Tensor, seed: Tensor) -> Tensor:
+        """One-hot winner."""
+        return one_hot_winner(log_weighted, seed)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {"seed": self.seed}
+
+
+class SumOpUnweightedHardEMBackprop(SumOpHardEMBackprop):
+    """Hard expectation maximisation that ignores the weights.
+
+    ``selection[i, o, n] = 1`` for the one ``i`` that maximises ``log x[i, n]``: one
+    winner per region and example, shared by all sums of the region. It keeps a strong
+    weight from reinforcing itself through a deep network.
+
+    Args:
+        seed: Seed of the draws that break ties.
+
+    Example:
+        >>> import tfp_spn
+        >>> rule = tfp_spn.SumOpUnweightedHardEMBackprop()
+        >>> layer = tfp_spn.layers.DenseSum(4, sum_op=rule)
+    """
+
+    shares_selection = True
+
+
+def responsibilities(log_weighted: Tensor, log_sum: Tensor) -> Tensor:
+    """``exp(log_weighted - log_sum)``, zero where the sum is impossible."""
+    possible = log_sum > minus_infinity(log_sum)
+    log_sum = tf.where(possible, log_sum, tf.zeros_like(log_sum))
+    return tf.where(
+        possible, tf.exp(log_weighted - log_sum), tf.zeros_like(log_weighted)
+    )
+
+
+def one_hot_winner(log_weighted: Tensor, seed: Tensor) -> Tensor:
+    """1 at one maximum along axis -2, ties broken at random; 0 if all are -inf."""
+    maximum = tf.reduce_max(log_weighted, axis=-2, keepdims=True)
+    possible = maximum > minus_infinity(maximum)
+    is_winner = tf.cast((log_weighted == maximum) & possible, log_weighted.dtype)
+
+    def break_ties() -> Tensor:
+        noise = tf.random.stateless_uniform(
+            tf.shape(is_winner), seed, minval=0.5, maxval=1.0, dtype=is_winner.dtype
+        )
+        score = is_winner * noise
+        best = tf.argmax(score, axis=-2, output_type=tf.int32)
+        one_hot = tf.one_hot(
+            best, tf.shape(score)[-2], axis=-2, dtype=is_winner.dtype
+        )
+        return tf.ensure_shape(one_hot * is_winner, is_winner.shape)
+
+    has_ties = tf.reduce_any(tf.reduce_sum(is_winner, axis=-2) > 1)
+    return tf.cond(has_ties, break_ties, lambda: is_winner)

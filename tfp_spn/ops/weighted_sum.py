@@ -1,0 +1,163 @@
+"""The one forward of all sums, with the backward of the learning rule attached.
+
+    log y[o, n] = log sum_i exp(log x[i, n] + log w[i, o])
+
+for every region at once. The fast path is one matrix product of ``exp(log w)`` and
+``exp(log x - m)``, ``m`` the largest child of each example. It is exact unless an
+output lies so far below ``m`` that its terms underflow; `underflows` certifies that
+none did, and where one did, callers evaluate again with ``exact=True``, which adds the
+terms of one output at a time in log space (`tfp_spn.circuits.evaluation` does so
+once for a whole circuit).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from tfp_spn._typing import Tensor
+from tfp_spn.ops.log_space import (
+    finite_max,
+    logsumexp,
+    minus_infinity,
+    safe_log,
+    sum_to_shape_of,
+)
+from tfp_spn.ops.sum_rules import SumRule
+
+
+def weighted_sum(
+    log_x: Tensor, log_w: Tensor, rule: SumRule, exact: bool = False
+) -> Tensor:
+    """Log-values of the sums of all regions.
+
+    Args:
+        log_x: ``[..., R, I, N]`` log-values of the children.
+        log_w: ``[..., R, I, O]`` normalised log-weights; leading dimensions
+            broadcast with those of `log_x`.
+        rule: The learning rule whose flows and counts are the gradients with respect
+            to `log_x` and `log_w`.
+        exact: Whether to sum one output at a time in log space.
+
+    Returns:
+        ``[..., R, O, N]``.
+    """
+
+    @tf.custom_gradient
+    def forward(log_x: Tensor, log_w: Tensor) -> tuple[Tensor, Callable]:
+        maximum = finite_max(log_x, -2)
+        x, w = tf.exp(log_x - maximum), tf.exp(log_w)
+        if exact:
+            y = None
+            log_y = _for_each_output(
+                lambda o: logsumexp(log_x + _column(log_w, o), -2), log_x, log_w
+            )
+        else:
+            y = tf.matmul(w, x, transpose_a=True)
+            log_y = safe_log(y) + maximum
+
+        def backward(flow: Tensor) -> tuple[Tensor, Tensor]:
+            if rule.shares_selection:
+                log_sum = logsumexp(log_x, -2, keepdims=True)
+                selection = rule.select(log_x, log_sum, _tie_seed(rule, log_x))
+                d_log_x = selection * tf.reduce_sum(flow, -2, keepdims=True)
+                d_log_w = tf.matmul(selection, flow, transpose_b=True)
+            elif rule.is_gradient and y is not None:
+                quotient = tf.math.divide_no_nan(flow, y)
+                d_log_x = tf.matmul(w, quotient) * x
+                d_log_w = tf.matmul(x, quotient, transpose_b=True) * w
+            else:
+                d_log_x, d_log_w = _route(flow, log_x, log_w, log_y, rule)
+            return sum_to_shape_of(d_log_x, log_x), sum_to_shape_of(d_log_w, log_w)
+
+        return log_y, backward
+
+    return forward(log_x, log_w)
+
+
+def underflows(log_x: Tensor, log_y: Tensor) -> Tensor:
+    """Whether the fast path may have lost terms: a scalar bool.
+
+    A term is lost when it falls below the smallest normal number relative to the
+    largest child. If no output lies below ``tiny / eps`` then everything lost is
+    below rounding.
+    """
+    info = np.finfo(log_y.dtype.as_numpy_dtype)
+    log_threshold = np.log(info.tiny) - np.log(info.eps)
+    log_x, log_y = tf.stop_gradient(log_x), tf.stop_gradient(log_y)
+    maximum = tf.reduce_max(log_x, axis=-2)
+    smallest = tf.reduce_min(log_y, axis=-2)
+    possible = maximum > minus_infinity(maximum)
+    return tf.reduce_any(possible & (smallest < maximum + log_threshold))
+
+
+def checked_weighted_sum(log_x: Tensor, log_w: Tensor, rule: SumRule) -> Tensor:
+    """`weighted_sum` that evaluates again, exactly, where the fast path lost terms."""
+    log_y = weighted_sum(log_x, log_w, rule)
+    return tf.cond(
+        underflows(log_x, log_y),
+        lambda: weighted_sum(log_x, log_w, rule, exact=True),
+        lambda: log_y,
+    )
+
+
+def weighted_max(log_x: Tensor, log_w: Tensor) -> Tensor:
+    """``max_i (log x[i, n] + log w[i, o])``: the sums of max-product evaluation."""
+    return _for_each_output(
+        lambda o: tf.reduce_max(log_x + _column(log_w, o), -2), log_x, log_w
+    )
+
+
+def _column(log_w: Tensor, output: Tensor) -> Tensor:
+    return tf.gather(log_w, output, axis=-1)[..., tf.newaxis]  # [..., R, I, 1]
+
+
+def _for_each_output(
+    function: Callable[[Tensor], Tensor], log_x: Tensor, log_w: Tensor
+) -> Tensor:
+    """Stacks ``function(o)``, each ``[..., R, N]``, for all outputs on axis -2."""
+    num_outputs = log_w.shape[-1]
+    if num_outputs == 1:
+        return function(tf.constant(0))[..., tf.newaxis, :]
+    rows = tf.map_fn(
+        function, tf.range(num_outputs), fn_output_signature=log_x.dtype
+    )  # [O, ..., R, N]
+    rank = rows.shape.rank
+    return tf.transpose(rows, [*range(1, rank - 1), 0, rank - 1])
+
+
+def _route(
+    flow: Tensor, log_x: Tensor, log_w: Tensor, log_y: Tensor, rule: SumRule
+) -> tuple[Tensor, Tensor]:
+    """Divides the flow of one output after another; never ``I x O x N`` at once."""
+    num_outputs = log_w.shape[-1]
+    seed = _tie_seed(rule, log_x)
+    batch = tf.broadcast_dynamic_shape(tf.shape(log_x)[:-2], tf.shape(log_w)[:-2])
+    counts = tf.TensorArray(log_w.dtype, num_outputs, infer_shape=False)
+    d_log_x = tf.zeros(tf.concat([batch, tf.shape(log_x)[-2:]], 0), log_x.dtype)
+
+    def body(o: Tensor, d_log_x: Tensor, counts: tf.TensorArray) -> tuple:
+        selection = rule.select(
+            log_x + _column(log_w, o),
+            tf.gather(log_y, [o], axis=-2),
+            seed + tf.stack([o, 0]),
+        )
+        routed = selection * tf.gather(flow, [o], axis=-2)
+        return o + 1, d_log_x + routed, counts.write(o, tf.reduce_sum(routed, -1))
+
+    _, d_log_x, counts = tf.while_loop(
+        lambda o, *_: o < num_outputs, body, (tf.constant(0), d_log_x, counts)
+    )
+    stacked = counts.stack()  # [O, ..., R, I]
+    rank = max(log_x.shape.rank, log_w.shape.rank)
+    stacked = tf.ensure_shape(stacked, [num_outputs] + [None] * (rank - 1))
+    return d_log_x, tf.transpose(stacked, [*range(1, rank), 0])
+
+
+def _tie_seed(rule: SumRule, log_x: Tensor) -> Tensor:
+    """A seed made of the rule's and of the values: no state, another one each batch."""
+    finite = tf.where(tf.math.is_finite(log_x), log_x, tf.zeros_like(log_x))
+    digest = tf.math.floormod(tf.cast(tf.reduce_sum(finite), tf.float64) * 1e4, 2.0**30)
+    return tf.stack([getattr(rule, "seed", 0), tf.cast(digest, tf.int32)])

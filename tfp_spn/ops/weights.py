@@ -1,0 +1,56 @@
+"""From stored accumulators to normalised log-weights.
+
+Weights are normalised here, in the forward pass, never by a projection that someone may
+forget: after any step of any optimizer the sums are still distributions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from tfp_spn._typing import Tensor
+from tfp_spn.ops.log_space import logsumexp, safe_log
+from tfp_spn.ops.sum_rules import SumRule
+
+
+def normalized_log_weights(
+    accumulators: Tensor, rule: SumRule, logspace: bool, axis: int = -2
+) -> Tensor:
+    """Log-weights that sum to one along `axis`.
+
+    Args:
+        accumulators: Stored weights, or their logarithms, unnormalised.
+        rule: Learning rule. A rule of EM gives linear accumulators its counts in
+            place of their gradient: per sum normalised ones under soft EM
+            (`SumRule.normalizes_counts`), raw ones under hard EM.
+        logspace: Whether `accumulators` are logarithms.
+        axis: The axis of the children.
+
+    Returns:
+        ``log (a / sum a)``, same shape. A negative linear accumulator counts as zero.
+    """
+    if logspace:
+        return accumulators - logsumexp(accumulators, axis, keepdims=True)
+    if rule.is_gradient and not rule.normalizes_counts:
+        return _log_normalized(accumulators, axis)
+
+    @tf.custom_gradient
+    def forward(accumulators: Tensor) -> tuple[Tensor, Callable]:
+        def backward(counts: Tensor) -> Tensor:
+            if not rule.normalizes_counts:
+                return counts
+            total = tf.abs(tf.reduce_sum(counts, axis, keepdims=True))
+            return tf.math.divide_no_nan(counts, total)
+
+        return _log_normalized(accumulators, axis), backward
+
+    return forward(accumulators)
+
+
+def _log_normalized(accumulators: Tensor, axis: int) -> Tensor:
+    accumulators = tf.maximum(accumulators, 0)
+    return safe_log(accumulators) - safe_log(
+        tf.reduce_sum(accumulators, axis, keepdims=True)
+    )
