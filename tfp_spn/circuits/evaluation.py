@@ -170,8 +170,9 @@ def _upward(
         if log_w is None or step.sums is None:
             values.append(log_x)
             continue
-        log_y = weighted_sum(log_x, log_w, rule or step.sums.rule, exact=exact)
-        if not exact:
+        is_exact = exact or step.sums.always_exact
+        log_y = weighted_sum(log_x, log_w, rule or step.sums.rule, exact=is_exact)
+        if not is_exact:
             lossy.append(underflows(log_x, log_y))
         values.append(log_y)
     return inputs, _roots(program, values), tf.reduce_any(tf.stack(lossy))

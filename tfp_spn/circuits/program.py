@@ -72,6 +72,8 @@ class SumSpec:
         logspace: Whether accumulators are logarithms.
         event_ndims: Rank of one circuit's accumulators; they are reshaped to
             ``[R, I, O]``.
+        always_exact: Whether to sum term by term in log space from the start: for
+            weights of zero and one.
     """
 
     parameter: str
@@ -79,6 +81,7 @@ class SumSpec:
     rule: SumRule
     logspace: bool = True
     event_ndims: int = 3
+    always_exact: bool = False
 
 
 @dataclass(frozen=True, eq=False)

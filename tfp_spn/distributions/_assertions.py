@@ -1,0 +1,47 @@
+"""Run-time checks of values, for `validate_args=True`."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from tfp_spn._typing import Tensor
+from tfp_spn.circuits.program import Program
+
+
+def in_support(program: Program, value: Tensor, observed: Tensor | None) -> list:
+    """Assertions that observed values are numbers in the support.
+
+    Args:
+        program: The circuit.
+        value: ``[..., V(, D)]``.
+        observed: bool ``[..., V]`` or `None`.
+    """
+    if len(program.event_shape) == 1:
+        value = value[..., tf.newaxis]
+    rank = value.shape.rank
+    by_variable = tf.reshape(value, [-1, *value.shape[rank - 2 :]])
+    by_variable = tf.transpose(by_variable, [1, 2, 0])  # [V, D, N]
+    valid = program.leaf.log_base(by_variable) > -float("inf")
+    is_nan = tf.reduce_any(tf.math.is_nan(by_variable), axis=-2)
+    if observed is not None:
+        hidden = ~tf.transpose(tf.reshape(observed, [-1, observed.shape[-1]]))
+        valid, is_nan = valid | hidden, is_nan & ~hidden
+    leaf = type(program.leaf).__name__
+    return [
+        tf.debugging.assert_none_equal(
+            is_nan,
+            True,
+            message=(
+                "SumProductNetwork: received NaN in an observed variable, expected "
+                "numbers. Mark missing values with observed=~np.isnan(x)."
+            ),
+        ),
+        tf.debugging.assert_equal(
+            valid,
+            True,
+            message=(
+                f"SumProductNetwork: received a value outside the support of {leaf}. "
+                "Check the data, or mark such values with observed=False."
+            ),
+        ),
+    ]

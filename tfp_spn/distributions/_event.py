@@ -1,0 +1,192 @@
+"""Events of a circuit's distribution: all variables, or a chosen few.
+
+A distribution over some of a circuit's variables is the same circuit with the others
+integrated out. This module checks what users pass in, spreads their coordinates over
+all variables and picks them out of results again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfp_spn._typing import Tensor, TensorLike
+from tfp_spn.circuits.program import Program
+
+
+class Event:
+    """The variables of a distribution among those of a program.
+
+    Args:
+        program: The circuit.
+        variables: Indices of the variables, in the order of the event; `None`: all.
+        owner: Name of the distribution, for messages.
+    """
+
+    def __init__(
+        self, program: Program, variables: Sequence[int] | None, owner: str
+    ) -> None:
+        self.program = program
+        self.owner = owner
+        total = program.num_variables
+        self.variables = tuple(range(total)) if variables is None else tuple(variables)
+        self.is_full = self.variables == tuple(range(total))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``[V']`` or ``[V', D]``."""
+        return (len(self.variables), *self.program.event_shape[1:])
+
+    @property
+    def ndims(self) -> int:
+        """1 or 2."""
+        return len(self.shape)
+
+    def value(self, value: Tensor) -> Tensor:
+        """A checked value of the parameters' dtype, event shape unchanged."""
+        if not (value.dtype.is_floating or value.dtype.is_integer or value.dtype.is_bool):
+            raise TypeError(
+                f"{self.owner}: received a value of dtype {value.dtype.name}, expected "
+                "real numbers or integers. Cast it first."
+            )
+        event = value.shape[-self.ndims :] if value.shape.rank else value.shape
+        if value.shape.rank is not None and (
+            value.shape.rank < self.ndims or not event.is_compatible_with(self.shape)
+        ):
+            raise ValueError(
+                f"{self.owner}: received a value of shape {tuple(value.shape)}, expected "
+                f"[..., {', '.join(map(str, self.shape))}]: the last axes are the "
+                "event. Reshape or transpose the value."
+            )
+        return tf.cast(value, self.program.dtype)
+
+    def mask(self, observed: TensorLike, lead: tf.TensorShape) -> Tensor:
+        """A checked mask ``[..., V']``; `lead` is the value's leading shape."""
+        observed = tf.convert_to_tensor(observed)
+        if observed.dtype != tf.bool:
+            raise TypeError(
+                f"{self.owner}: received observed of dtype {observed.dtype.name}, "
+                "expected bool, True where the value counts. Compare it first, for "
+                "example observed=mask > 0 or observed=~np.isnan(x)."
+            )
+        num_variables = len(self.variables)
+        if (
+            observed.shape.rank == 0
+            or observed.shape[-1] != num_variables
+            or not _can_broadcast(observed.shape[:-1], lead)
+        ):
+            raise ValueError(
+                f"{self.owner}: received observed of shape {tuple(observed.shape)}, "
+                f"expected one that broadcasts to {[*lead, num_variables]}: one flag for "
+                "each variable. A mask for all examples has shape "
+                f"[{num_variables}]."
+            )
+        return observed
+
+    def spread(
+        self, value: Tensor, observed: TensorLike | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Values and mask over all variables of the circuit.
+
+        Returns:
+            Value ``[..., V(, D)]`` and mask ``[..., V]`` with equal leading shapes;
+            the mask is `None` when everything is observed.
+        """
+        value = self.value(value)
+        if observed is not None:
+            observed = self.mask(observed, value.shape[: value.shape.rank - self.ndims])
+            lead = tf.broadcast_dynamic_shape(
+                tf.shape(value)[: value.shape.rank - self.ndims], tf.shape(observed)[:-1]
+            )
+            value = _broadcast_lead(value, lead, self.ndims)
+            observed = _broadcast_lead(observed, lead, 1)
+        if self.is_full:
+            return value, observed
+        if observed is None:
+            observed = tf.ones(tf.shape(value)[: value.shape.rank - self.ndims + 1])
+            observed = tf.cast(observed, tf.bool)
+        place = np.full(self.program.num_variables, len(self.variables))
+        place[list(self.variables)] = np.arange(len(self.variables))
+        axis = -self.ndims
+        blank = tf.zeros_like(tf.gather(value, [0], axis=axis))
+        value = tf.gather(tf.concat([value, blank], axis), place, axis=axis)
+        hidden = tf.zeros_like(observed[..., :1])
+        observed = tf.gather(tf.concat([observed, hidden], -1), place, axis=-1)
+        return value, observed
+
+    def pick(self, value: Tensor) -> Tensor:
+        """``[..., V(, D)]`` to the event's variables."""
+        if self.is_full:
+            return value
+        return tf.gather(value, self.variables, axis=-self.ndims)
+
+    def subset(self, variables: Sequence[int]) -> tuple[int, ...]:
+        """The circuit's variables behind coordinates of this event."""
+        return tuple(
+            self.variables[v] for v in check_variables(variables, self.shape[0])
+        )
+
+    def from_kernel(self, value: Tensor) -> Tensor:
+        """``[..., V, D]`` to the event's shape."""
+        return self.pick(value[..., 0] if self.ndims == 1 else value)
+
+
+def check_variables(variables: Any, num_variables: int) -> list[int]:
+    """A list of distinct variable indices, or an error that says what is wrong."""
+    array = np.asarray(variables)
+    if array.ndim != 1 or array.size == 0:
+        raise ValueError(
+            f"marginal: received variables={variables!r}, expected a non-empty list of "
+            f"indices between 0 and {num_variables - 1}, such as [0, 2]."
+        )
+    if not np.issubdtype(array.dtype, np.integer):
+        raise TypeError(
+            f"marginal: received variables of type {array.dtype}, expected integers. "
+            "For a boolean mask use np.flatnonzero(mask)."
+        )
+    wrong = [int(v) for v in array if not 0 <= v < num_variables]
+    if wrong:
+        raise ValueError(
+            f"marginal: received variables {wrong}, expected indices between 0 and "
+            f"{num_variables - 1}."
+        )
+    values, counts = np.unique(array, return_counts=True)
+    if np.any(counts > 1):
+        raise ValueError(
+            f"marginal: received variables {values[counts > 1].tolist()} more than once, "
+            "expected distinct indices. Drop the repetitions."
+        )
+    return [int(v) for v in array]
+
+
+def _can_broadcast(one: tf.TensorShape, other: tf.TensorShape) -> bool:
+    try:
+        tf.broadcast_static_shape(one, other)
+    except ValueError:
+        return False
+    return True
+
+
+def _broadcast_lead(value: Tensor, lead: Tensor, event_ndims: int) -> Tensor:
+    event = tf.shape(value)[value.shape.rank - event_ndims :]
+    return tf.broadcast_to(value, tf.concat([lead, event], 0))
+
+
+def check_vector_event(event: Event, query: str) -> None:
+    """Raises for events of rank 2, for which TFP defines no covariance."""
+    if event.ndims != 1:
+        raise NotImplementedError(
+            f"{event.owner}: {query} is defined for events of rank 1, this one has "
+            f"shape {list(event.shape)}. Use variance, or a circuit with num_dims=1."
+        )
+
+
+def pick_matrix(event: Event, matrix: Tensor) -> Tensor:
+    """Rows and columns ``[..., V, V]`` of the event's variables."""
+    if event.is_full:
+        return matrix
+    rows = tf.gather(matrix, event.variables, axis=-2)
+    return tf.gather(rows, event.variables, axis=-1)

@@ -1,0 +1,220 @@
+"""Queries of a distribution over a circuit: both passes, in the user's shapes.
+
+Functions take a distribution for its `program`, `tables()` and batch shape, and
+evidence in the kernel's layout; ``evidence=None`` means that nothing is observed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+from tensorflow_probability.python.internal import parameter_properties
+
+from tfp_spn._typing import Params, Seed, Tensor
+from tfp_spn.circuits import posterior
+from tfp_spn.circuits.evaluation import (
+    Evaluation,
+    evaluate,
+    evaluate_max,
+    leaf_values,
+    log_base,
+    mode_leaf_values,
+)
+from tfp_spn.circuits.examples import Evidence, Examples, to_evidence
+from tfp_spn.circuits.program import Program, Tables
+from tfp_spn.circuits.selection import mode_values, sample_values, select_components
+from tfp_spn.ops.log_space import logsumexp
+
+no_shape = parameter_properties.SHAPE_FN_NOT_IMPLEMENTED
+no_bijector = parameter_properties.BIJECTOR_NOT_IMPLEMENTED
+BatchedComponentProperties = parameter_properties.BatchedComponentProperties
+
+
+def check_params(params: Params, program: Program) -> Params:
+    """Parameters as variables or tensors, in the order of their names."""
+    expected = program.param_event_ndims
+    if set(params) != set(expected):
+        missing, surplus = set(expected) - set(params), set(params) - set(expected)
+        raise ValueError(
+            f"SumProductNetwork: received params {sorted(params)}, expected "
+            f"{sorted(expected)}: missing {sorted(missing)}, unknown {sorted(surplus)}. "
+            "Start from circuit.live_params() and replace some of its entries."
+        )
+    converted = {}
+    for name, ndims in expected.items():
+        value = params[name]
+        if not tf.is_tensor(value) or not hasattr(value, "shape"):
+            value = tf.convert_to_tensor(value, dtype=program.dtype, name=name)
+        if value.shape.rank is not None and value.shape.rank < ndims:
+            raise ValueError(
+                f"SumProductNetwork: received parameter {name!r} of shape "
+                f"{tuple(value.shape)}, expected at least {ndims} dimensions."
+            )
+        converted[name] = value
+    return converted
+
+
+def batch_rank(params: Params, program: Program) -> int:
+    """Number of leading batch dimensions of the parameters."""
+    ndims = program.param_event_ndims
+    return max([0] + [params[n].shape.rank - ndims[n] for n in ndims])
+
+
+def evidence_of(
+    distribution: Any, value: Tensor, observed: Tensor | None
+) -> Evidence:
+    """A value over all variables, and its mask, in the kernel's layout."""
+    program = distribution.program
+    rank = batch_rank(distribution.params, program)
+    return to_evidence(value, observed, len(program.event_shape), rank)
+
+
+def log_joint(distribution: Any, value: Tensor, observed: Tensor | None) -> Tensor:
+    """``log p(x, c)``, ``S + P + [C]``."""
+    evidence = evidence_of(distribution, value, observed)
+    tables = distribution.tables()
+    joint = evaluation_of(distribution.program, tables, evidence).log_joint
+    return evidence.restore(joint + _base(distribution.program, evidence))
+
+
+def log_prob(distribution: Any, value: Tensor, observed: Tensor | None) -> Tensor:
+    """``log p(x)``, ``S + P``."""
+    joint = log_joint(distribution, value, observed)
+    return joint[..., 0] if joint.shape[-1] == 1 else logsumexp(joint, axis=-1)
+
+
+def evaluation_of(program: Program, tables: Tables, evidence: Evidence) -> Evaluation:
+    """The sum-product pass under evidence."""
+    leaves = leaf_values(program, tables, evidence.x, evidence.observed)
+    return evaluate(program, tables, leaves)
+
+
+def _base(program: Program, evidence: Evidence) -> Tensor:
+    return log_base(program, evidence.x, evidence.observed)[..., tf.newaxis, :]
+
+
+def sample(
+    distribution: Any, n: Tensor, seed: Seed, evidence: Evidence | None = None
+) -> Tensor:
+    """``n`` draws: ``[n] + P + [V, D]``, ``[n] + S + P + [V, D]`` under evidence."""
+    program, tables = distribution.program, distribution.tables()
+    select_seed, value_seed = tfp.random.split_seed(seed, salt="SumProductNetwork")
+    n = tf.convert_to_tensor(n, tf.int32)
+    if evidence is None:
+        examples = _examples(distribution, n)
+        component = select_components(program, tables, examples, select_seed, "sample")
+        values = sample_values(program, tables, examples, component, value_seed)
+        return examples.unflatten(values)
+    evaluation = evaluation_of(program, tables, evidence)
+    repeated = Evaluation(
+        [_tile_examples(value, n) for value in evaluation.inputs],
+        _tile_examples(evaluation.log_joint, n),
+    )
+    count = n * tf.shape(evidence.x)[-1]
+    examples = _examples(distribution, count)
+    component = select_components(
+        program, tables, examples, select_seed, "sample", repeated
+    )
+    values = sample_values(program, tables, examples, component, value_seed)
+    return _unmerge(examples.unflatten(values), n, evidence)
+
+
+def mode(distribution: Any, evidence: Evidence | None = None) -> Tensor:
+    """Max-product completion: ``P + [V, D]``, or ``S + P + [V, D]``."""
+    program, tables = distribution.program, distribution.tables()
+    if evidence is None:
+        layout = program.layout
+        x = tf.zeros([layout.num_variables, layout.num_dims, 1], program.dtype)
+        observed = tf.zeros([layout.num_variables, 1], tf.bool)
+    else:
+        x, observed = evidence.x, evidence.observed
+    leaves = mode_leaf_values(program, tables, x, observed)
+    evaluation = evaluate_max(program, tables, leaves)
+    examples = _examples(distribution, tf.shape(x)[-1])
+    unused_seed = tf.zeros([2], tf.int32)
+    component = select_components(
+        program, tables, examples, unused_seed, "max", evaluation
+    )
+    values = examples.unflatten(mode_values(program, tables, examples, component))
+    if evidence is None:
+        return values[0]
+    return _unmerge(values, 1, evidence)[0]
+
+
+def mean_and_variance(
+    distribution: Any, evidence: Evidence | None = None
+) -> tuple[Tensor, Tensor]:
+    """Exact moments of each coordinate: ``P + [V, D]``, or ``S + P + [V, D]``."""
+    program, tables = distribution.program, distribution.tables()
+    leaves = leaves_under(program, tables, evidence)
+    _, weights = posterior.leaf_posterior(program, tables, leaves)
+    mean, variance = posterior.mean_and_variance(program, tables, weights)
+    return tuple(restore(distribution, m, 2, evidence) for m in (mean, variance))
+
+
+def covariance(distribution: Any, evidence: Evidence | None = None) -> Tensor:
+    """Exact covariance of all coordinates: ``P + [E, E]``, or ``S + P + [E, E]``."""
+    program, tables = distribution.program, distribution.tables()
+    leaves = leaves_under(program, tables, evidence)
+    if evidence is None:
+        cov = posterior.covariance(program, tables, leaves)[..., tf.newaxis]
+        return restore(distribution, cov, 2, evidence)
+    by_example = tf.map_fn(
+        lambda n: posterior.covariance(program, tables, tf.gather(leaves, [n], axis=-1)),
+        tf.range(tf.shape(leaves)[-1]),
+        fn_output_signature=program.dtype,
+    )
+    rank = by_example.shape.rank
+    return evidence.restore(tf.transpose(by_example, [*range(1, rank), 0]))
+
+
+def leaves_under(program: Program, tables: Tables, evidence: Evidence | None) -> Tensor:
+    if evidence is None:
+        shape = [program.layout.num_regions, program.leaf.num_components, 1]
+        return tf.zeros(shape, program.dtype)
+    return leaf_values(program, tables, evidence.x, evidence.observed)
+
+
+def _examples(distribution: Any, count: Tensor) -> Examples:
+    rank = batch_rank(distribution.params, distribution.program)
+    shape = _parameter_batch_shape(distribution) if rank else tf.zeros([0], tf.int32)
+    return Examples(shape, rank, count)
+
+
+def _parameter_batch_shape(distribution: Any) -> Tensor:
+    ndims = distribution.program.param_event_ndims
+    shape = tf.zeros([0], tf.int32)
+    for name, value in distribution.params.items():
+        batch = tf.shape(value)[: value.shape.rank - ndims[name]]
+        shape = tf.broadcast_dynamic_shape(shape, batch)
+    return shape
+
+
+def restore(
+    distribution: Any, value: Tensor, event_ndims: int, evidence: Evidence | None
+) -> Tensor:
+    """``P' + event + [N]`` to ``P + event`` or ``S + P + event``."""
+    rank = batch_rank(distribution.params, distribution.program)
+    if rank:
+        shape = _parameter_batch_shape(distribution)
+        event = tf.shape(value)[value.shape.rank - event_ndims - 1 :]
+        value = tf.broadcast_to(value, tf.concat([shape, event], 0))
+    return value[..., 0] if evidence is None else evidence.restore(value)
+
+
+def _tile_examples(value: Tensor, n: Tensor) -> Tensor:
+    """Repeats the last axis ``n`` times, example the faster index."""
+    rank = value.shape.rank
+    return tf.tile(value, tf.concat([tf.ones([rank - 1], tf.int32), [n]], 0))
+
+
+def _unmerge(values: Tensor, n: Tensor | int, evidence: Evidence) -> Tensor:
+    """``[n * N] + ...`` to ``[n] + S + ...``."""
+    shape = tf.concat([[n], evidence.sample_shape, tf.shape(values)[1:]], 0)
+    static_n = tf.get_static_value(n)
+    static = tf.TensorShape([static_n]).concatenate(evidence.static_sample_shape)
+    return tf.ensure_shape(
+        tf.reshape(values, shape), static.concatenate(values.shape[1:])
+    )

@@ -1,0 +1,177 @@
+"""The conditional distribution given evidence, each example its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from tfp_spn._typing import Seed, Tensor, TensorLike
+from tfp_spn.distributions import _queries
+from tfp_spn.distributions._event import check_vector_event, pick_matrix
+
+tfd = tfp.distributions
+
+
+class ConditionedSumProductNetwork(tfd.AutoCompositeTensorDistribution):
+    """A circuit's distribution given some of the values.
+
+        p(x | evidence) = p(x) / p(evidence)   if x agrees with the evidence, else 0
+
+    Events keep their shape: samples, modes and means repeat the observed values, so
+    that each example may have another mask. Densities are those of the unobserved
+    coordinates. Usually made by `SumProductNetwork.condition`.
+
+    Args:
+        distribution: A `SumProductNetwork`.
+        value: Evidence, ``[..., *event_shape]``; unobserved values may be anything.
+        observed: bool ``[..., num_variables]``, True where `value` counts.
+        validate_args: Whether to check at run time that observed values lie in the
+            support and are not NaN.
+        allow_nan_stats: Whether undefined statistics are NaN; else they raise.
+        name: Name of the distribution.
+
+    Evidence of probability zero leaves nothing to condition on: `log_prob` is ``-inf``,
+    samples and moments follow the circuit's unconditional choices where the evidence
+    says nothing.
+
+    Example:
+        >>> import numpy as np, tfp_spn
+        >>> circuit = tfp_spn.circuits.from_region_graph(
+        ...     tfp_spn.region_graphs.random_binary_trees(4, depth=2, num_repetitions=2),
+        ...     leaf=tfp_spn.layers.BernoulliLeaf(num_components=2), num_sums=2)
+        >>> spn = tfp_spn.distributions.SumProductNetwork(circuit)
+        >>> x = np.array([[0, 1, 1, 0], [1, 1, 0, 0]])
+        >>> given = spn.condition(x, observed=[[True] * 4, [True, False, False, True]])
+        >>> given.batch_shape, given.sample(5, seed=1).shape
+        (TensorShape([2]), TensorShape([5, 2, 4]))
+    """
+
+    def __init__(
+        self,
+        distribution: Any,
+        value: TensorLike,
+        observed: TensorLike,
+        validate_args: bool = False,
+        allow_nan_stats: bool = True,
+        name: str = "ConditionedSumProductNetwork",
+    ) -> None:
+        parameters = dict(locals())
+        with tf.name_scope(name) as name:
+            event = distribution._event  # noqa: SLF001
+            value = event.value(
+                tf.convert_to_tensor(value, dtype_hint=distribution.dtype)
+            )
+            observed = event.mask(observed, value.shape[: value.shape.rank - event.ndims])
+            self._distribution = distribution
+            self._event = event
+            self._value = value
+            self._observed = observed
+            parameters.update(value=value, observed=observed)
+            super().__init__(
+                dtype=distribution.dtype,
+                reparameterization_type=tfd.NOT_REPARAMETERIZED,
+                validate_args=validate_args,
+                allow_nan_stats=allow_nan_stats,
+                parameters=parameters,
+                name=name,
+            )
+
+    @classmethod
+    def _parameter_properties(cls, dtype: Any, num_classes: Any = None) -> dict:
+        del dtype, num_classes
+        return {
+            "distribution": _queries.BatchedComponentProperties(),
+            "value": tfp.util.ParameterProperties(
+                event_ndims=lambda self: self._event.ndims  # noqa: SLF001
+            ),
+            "observed": tfp.util.ParameterProperties(event_ndims=1),
+        }
+
+    @property
+    def distribution(self) -> Any:
+        """The unconditional distribution."""
+        return self._distribution
+
+    @property
+    def value(self) -> Tensor:
+        """The evidence."""
+        return self._value
+
+    @property
+    def observed(self) -> Tensor:
+        """Which values count."""
+        return self._observed
+
+    def _event_shape(self) -> tf.TensorShape:
+        return self._distribution.event_shape
+
+    def _event_shape_tensor(self) -> Tensor:
+        return self._distribution.event_shape_tensor()
+
+    def _evidence(self) -> _queries.Evidence:
+        value, observed = self._event.spread(self._value, self._observed)
+        return _queries.evidence_of(self._distribution, value, observed)
+
+    def log_evidence(self) -> Tensor:
+        """``log p(evidence)``, of the shape of the batch."""
+        return self._distribution.log_prob(self._value, observed=self._observed)
+
+    def _is_observed(self) -> Tensor:
+        """The mask with the rank of the value."""
+        return self._observed if self._event.ndims == 1 else self._observed[..., None]
+
+    def _log_prob(self, value: Tensor, observed: TensorLike | None = None) -> Tensor:
+        value = self._event.value(value)
+        agrees = (value == self._value) | ~self._is_observed()
+        merged = tf.where(self._is_observed(), self._value, value)
+        agrees = tf.reduce_all(agrees, axis=list(range(-self._event.ndims, 0)))
+        if observed is not None:
+            lead = value.shape[: value.shape.rank - self._event.ndims]
+            observed = self._event.mask(observed, lead) | self._observed
+        log_evidence = self.log_evidence()
+        possible = agrees & (log_evidence > -float("inf"))
+        log_prob = self._distribution.log_prob(merged, observed=observed)
+        safe_evidence = tf.where(possible, log_evidence, tf.zeros_like(log_evidence))
+        return tf.where(possible, log_prob - safe_evidence, -float("inf"))
+
+    def _sample_n(self, n: Tensor, seed: Seed = None) -> Tensor:
+        drawn = _queries.sample(self._distribution, n, seed, self._evidence())
+        return self._with_evidence(self._event.from_kernel(drawn))
+
+    def _mode(self) -> Tensor:
+        mode = _queries.mode(self._distribution, self._evidence())
+        return self._with_evidence(self._event.from_kernel(mode))
+
+    def _with_evidence(self, value: Tensor) -> Tensor:
+        merged = tf.where(self._is_observed(), self._value, value)
+        return tf.cast(merged, self.dtype)
+
+    def _mean(self) -> Tensor:
+        mean, _ = _queries.mean_and_variance(self._distribution, self._evidence())
+        mean = self._event.from_kernel(mean)
+        return tf.where(self._is_observed(), self._value, mean)
+
+    def _variance(self) -> Tensor:
+        _, variance = _queries.mean_and_variance(self._distribution, self._evidence())
+        variance = self._event.from_kernel(variance)
+        return tf.where(self._is_observed(), tf.zeros([], variance.dtype), variance)
+
+    def _stddev(self) -> Tensor:
+        return tf.sqrt(self._variance())
+
+    def _covariance(self) -> Tensor:
+        check_vector_event(self._event, "covariance")
+        covariance = _queries.covariance(self._distribution, self._evidence())
+        covariance = pick_matrix(self._event, covariance)
+        hidden = ~self._observed
+        both = hidden[..., :, tf.newaxis] & hidden[..., tf.newaxis, :]
+        return tf.where(both, covariance, tf.zeros([], covariance.dtype))
+
+    def _default_event_space_bijector(self) -> None:
+        return None  # observed coordinates are fixed: no bijection onto the support
+
+    def univariate_posteriors(self) -> tfd.Distribution:
+        """As `SumProductNetwork.univariate_posteriors`, under the evidence."""
+        return self._distribution.univariate_posteriors(self._value, self._observed)

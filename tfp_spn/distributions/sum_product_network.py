@@ -1,0 +1,336 @@
+"""A circuit as a `tfd.Distribution`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from tfp_spn._keras_bridge import frozen_variable_ids
+from tfp_spn._typing import Params, Seed, Tensor, TensorLike
+from tfp_spn.circuits.components import components_of
+from tfp_spn.circuits.program import Program, Tables
+from tfp_spn.distributions import _assertions, _queries
+from tfp_spn.distributions._event import Event, check_vector_event, pick_matrix
+from tfp_spn.distributions.conditioned import ConditionedSumProductNetwork
+from tfp_spn.distributions.univariate import univariate_posteriors
+
+tfb, tfd = tfp.bijectors, tfp.distributions
+
+
+class SumProductNetwork(tfd.AutoCompositeTensorDistribution):
+    """The distribution that a circuit defines.
+
+        p(x) = sum_c p(c) p(x | c)
+
+    over ``num_variables`` variables, where ``c`` ranges over the circuit's class roots
+    (often just one). It is normalised whatever the parameters. Every query is exact:
+
+    * ``log_prob(x, observed=mask)`` integrates out the variables where the mask is
+      False, a different mask for each example;
+    * ``sample``, ``mean``, ``variance``, ``stddev``, ``covariance``, ``mode``;
+    * ``marginal(variables)`` and ``condition(x, observed)`` are distributions again;
+    * ``univariate_posteriors(x, observed)``: all single-variable posteriors at once;
+    * of a circuit with classes: ``posterior_marginal``, ``posterior_mode``,
+      ``mixture_distribution``, ``components_distribution``.
+
+    The distribution is a view: it owns nothing and reads the circuit's variables when
+    asked, so it follows their training.
+
+    Args:
+        circuit: What `tfp_spn.circuits.from_region_graph` returns, or a
+            `keras.Sequential` of region layers.
+        params: Parameters by name, in place of the circuit's variables: tensors or
+            variables with any leading batch dimensions, which broadcast against each
+            other (a conditional sum-product network: parameters from a network).
+        variables: Indices of the variables of the event, the others are integrated
+            out. Default: all.
+        validate_args: Whether to check values at run time: categories in range,
+            no NaN under ``observed=True``. Without it such values have log-probability
+            ``-inf``.
+        allow_nan_stats: Whether undefined statistics (the mean of a Cauchy variable)
+            are NaN; else they raise.
+        name: Name of the distribution.
+
+    Attributes:
+        circuit: The circuit.
+        params: Its parameters, un-read.
+
+    Raises:
+        ValueError: For values or masks of another shape, empty or repeated variables.
+        TypeError: For values or masks of another dtype.
+
+    Example:
+        >>> import numpy as np, tfp_spn
+        >>> circuit = tfp_spn.circuits.from_region_graph(
+        ...     tfp_spn.region_graphs.random_binary_trees(4, depth=2, num_repetitions=2),
+        ...     leaf=tfp_spn.layers.BernoulliLeaf(num_components=2), num_sums=2)
+        >>> spn = tfp_spn.distributions.SumProductNetwork(circuit)
+        >>> spn.sample(3, seed=1).shape
+        TensorShape([3, 4])
+        >>> x = np.array([[0, 1, 1, 0]])
+        >>> spn.condition(x, observed=[True, True, False, False]).mean().shape
+        TensorShape([1, 4])
+    """
+
+    def __init__(
+        self,
+        circuit: Any,
+        params: Params | None = None,
+        variables: Sequence[int] | None = None,
+        validate_args: bool = False,
+        allow_nan_stats: bool = True,
+        name: str = "SumProductNetwork",
+    ) -> None:
+        parameters = dict(locals())
+        with tf.name_scope(name) as name:
+            circuit = as_circuit(circuit)
+            program: Program = circuit.program
+            params = circuit.live_params() if params is None else params
+            params = _queries.check_params(params, program)
+            if variables is not None:
+                variables = tuple(int(v) for v in variables)
+            self._circuit = circuit
+            self._params = self._no_dependency(params)
+            self._variables = variables
+            self._event = Event(program, variables, "SumProductNetwork")
+            parameters.update(circuit=circuit, params=params, variables=variables)
+            super().__init__(
+                dtype=program.event_dtype,
+                reparameterization_type=tfd.NOT_REPARAMETERIZED,
+                validate_args=validate_args,
+                allow_nan_stats=allow_nan_stats,
+                parameters=parameters,
+                name=name,
+            )
+
+    @classmethod
+    def _parameter_properties(cls, dtype: Any, num_classes: Any = None) -> dict:
+        del dtype, num_classes
+        return {
+            "params": tfp.util.ParameterProperties(
+                event_ndims=lambda self: dict(self.program.param_event_ndims),
+                shape_fn=_queries.no_shape,
+                default_constraining_bijector_fn=_queries.no_bijector,
+            )
+        }
+
+    @property
+    def circuit(self) -> Any:
+        """The circuit."""
+        return self._circuit
+
+    @property
+    def params(self) -> Params:
+        """Parameters by name, un-read."""
+        return self._params
+
+    @property
+    def variables_of_event(self) -> tuple[int, ...]:
+        """The circuit's variables that the event ranges over."""
+        return self._event.variables
+
+    @property
+    def program(self) -> Program:
+        """The compiled circuit."""
+        return self._circuit.program
+
+    @property
+    def num_classes(self) -> int:
+        """Number of class roots."""
+        return self.program.num_classes
+
+    @property
+    def trainable_variables(self) -> tuple[tf.Variable, ...]:
+        """Trainable variables; those of frozen Keras layers are left out."""
+        frozen = frozen_variable_ids(self._circuit)
+        return tuple(v for v in super().trainable_variables if id(v) not in frozen)
+
+    def tables(self) -> Tables:
+        """Reads the parameters, once each."""
+        params = {k: tf.convert_to_tensor(v) for k, v in self._params.items()}
+        return self.program.tables(params)
+
+    # --- density -----------------------------------------------------------------
+
+    def _event_shape(self) -> tf.TensorShape:
+        return tf.TensorShape(self._event.shape)
+
+    def _event_shape_tensor(self) -> Tensor:
+        return tf.constant(self._event.shape, tf.int32)
+
+    def _log_prob(self, value: Tensor, observed: TensorLike | None = None) -> Tensor:
+        value, observed = self._event.spread(value, observed)
+        return _queries.log_prob(self, value, observed)
+
+    def log_joint(self, value: TensorLike, observed: TensorLike | None = None) -> Tensor:
+        """``log p(x, c)`` for each class, ``[..., num_classes]``."""
+        value = tf.convert_to_tensor(value, dtype_hint=self.dtype)
+        value, observed = self._event.spread(value, observed)
+        return _queries.log_joint(self, value, observed)
+
+    def _sample_control_dependencies(
+        self, value: Tensor, observed: TensorLike | None = None
+    ) -> list:
+        if not self.validate_args:
+            return []
+        value, observed = self._event.spread(value, observed)
+        return _assertions.in_support(self.program, value, observed)
+
+    # --- samples and statistics ----------------------------------------------------
+
+    def _sample_n(self, n: Tensor, seed: Seed = None) -> Tensor:
+        return tf.cast(self._event.from_kernel(_queries.sample(self, n, seed)), self.dtype)
+
+    def _mode(self) -> Tensor:
+        return tf.cast(self._event.from_kernel(_queries.mode(self)), self.dtype)
+
+    def is_mode_exact(self) -> bool:
+        """Whether `mode` is the mode of the density, not only of its best sub-circuit.
+
+        True when at most one child of every sum can have positive probability: here,
+        when no sum has more than one child (circuits whose sums are selective through
+        their parameters are not recognised).
+        """
+        widths = [step.num_inputs for step in self.program.steps if step.sums]
+        return all(width == 1 for width in widths) and self.num_classes == 1
+
+    def _mean(self) -> Tensor:
+        return self._event.from_kernel(_queries.mean_and_variance(self)[0])
+
+    def _variance(self) -> Tensor:
+        return self._event.from_kernel(_queries.mean_and_variance(self)[1])
+
+    def _stddev(self) -> Tensor:
+        return tf.sqrt(self._variance())
+
+    def _covariance(self) -> Tensor:
+        check_vector_event(self._event, "covariance")
+        return pick_matrix(self._event, _queries.covariance(self))
+
+    def _default_event_space_bijector(self) -> tfb.Bijector | None:
+        if self.program.leaf.is_discrete:
+            return None
+        return tfb.Identity(validate_args=self.validate_args)
+
+    # --- queries that give distributions --------------------------------------------
+
+    def marginal(
+        self, variables: Sequence[int], name: str | None = None
+    ) -> SumProductNetwork:
+        """The distribution of some of the variables, in the given order.
+
+        Args:
+            variables: Distinct indices of coordinates of this distribution's event.
+            name: Name of the result.
+
+        Returns:
+            A distribution with event shape ``[len(variables)]``.
+        """
+        chosen = self._event.subset(variables)
+        return self.copy(variables=chosen, name=name or f"{self.name}_marginal")
+
+    def condition(
+        self,
+        value: TensorLike,
+        observed: TensorLike,
+        validate_args: bool | None = None,
+        name: str | None = None,
+    ) -> ConditionedSumProductNetwork:
+        """The distribution given some of the values, each example its own.
+
+        Args:
+            value: ``[..., *event_shape]``; what is not observed may be anything.
+            observed: bool ``[..., num_variables]``, True where `value` counts.
+            validate_args: As in the constructor; default: as this distribution.
+            name: Name of the result.
+
+        Returns:
+            A distribution whose batch shape is the leading shape of `value` (broadcast
+            with this distribution's) and whose samples repeat the observed values.
+        """
+        return ConditionedSumProductNetwork(
+            self,
+            value,
+            observed,
+            validate_args=self.validate_args if validate_args is None else validate_args,
+            allow_nan_stats=self.allow_nan_stats,
+            name=name or f"{self.name}_conditioned",
+        )
+
+    def univariate_posteriors(
+        self, value: TensorLike | None = None, observed: TensorLike | None = None
+    ) -> tfd.Distribution:
+        """The distribution of every single variable given the evidence, in one pass.
+
+        Args:
+            value: Evidence ``[..., *event_shape]``, or `None` for the prior marginals.
+            observed: bool mask; variables where it is True get their marginal given
+                *all* the evidence, their own value included.
+
+        Returns:
+            A distribution with batch shape ``[..., num_variables]``: `tfd.Categorical`
+            or `tfd.Bernoulli` over finitely many values, else a
+            `tfd.MixtureSameFamily` of the leaf family.
+        """
+        return univariate_posteriors(self, value, observed)
+
+    # --- classes --------------------------------------------------------------------
+
+    @property
+    def mixture_distribution(self) -> tfd.Categorical:
+        """``p(c)``."""
+        log_prior = self.tables().log_prior
+        if log_prior is None:
+            log_prior = tf.zeros([1], self.program.dtype)
+        return tfd.Categorical(logits=log_prior)
+
+    @property
+    def components_distribution(self) -> SumProductNetwork:
+        """``p(x | c)``: batch shape ends in ``[num_classes]``."""
+        components = components_of(self._circuit)
+        params = {k: v for k, v in self._params.items() if k != "prior"}
+        for name, ndims in self.program.param_event_ndims.items():
+            if name in params and params[name].shape.rank > ndims:
+                params[name] = tf.expand_dims(params[name], -ndims - 1)
+        return SumProductNetwork(
+            components,
+            params={**params, "selector": components.selector()},
+            variables=self._variables,
+            validate_args=self.validate_args,
+            allow_nan_stats=self.allow_nan_stats,
+            name=f"{self.name}_components",
+        )
+
+    def posterior_marginal(
+        self, value: TensorLike, observed: TensorLike | None = None
+    ) -> tfd.Categorical:
+        """``p(c | x)``; the prior where the evidence is impossible."""
+        log_joint = self.log_joint(value, observed)
+        possible = tf.reduce_max(log_joint, -1, keepdims=True) > -float("inf")
+        prior = self.mixture_distribution.logits
+        return tfd.Categorical(logits=tf.where(possible, log_joint, prior))
+
+    def posterior_mode(
+        self, value: TensorLike, observed: TensorLike | None = None
+    ) -> Tensor:
+        """The most probable class, int32."""
+        return self.posterior_marginal(value, observed).mode()
+
+
+def as_circuit(circuit: Any) -> Any:
+    """A circuit, compiled if it is a `keras.Sequential`."""
+    if isinstance(circuit, keras.Sequential):
+        from tfp_spn.circuits.from_layers import from_layers
+
+        return from_layers(circuit)
+    if not hasattr(circuit, "program"):
+        raise TypeError(
+            "SumProductNetwork: circuit must be what tfp_spn.circuits.from_region_graph "
+            "returns, or a keras.Sequential of tfp_spn layers; received "
+            f"{type(circuit).__name__}."
+        )
+    return circuit
