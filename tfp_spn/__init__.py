@@ -13,15 +13,52 @@ network. The package keeps three things apart:
 
 from __future__ import annotations
 
+import importlib
 from importlib import metadata
+from types import ModuleType
 
 from tfp_spn import _backend
 
 _backend.require_tensorflow_backend()
+
+from tfp_spn import circuits as circuits  # noqa: E402 - after the check of the backend
+from tfp_spn import constraints as constraints  # noqa: E402
+from tfp_spn import distributions as distributions  # noqa: E402
+from tfp_spn import initializers as initializers  # noqa: E402
+from tfp_spn import layers as layers  # noqa: E402
+from tfp_spn import learning as learning  # noqa: E402
+from tfp_spn import region_graphs as region_graphs  # noqa: E402
+from tfp_spn.sum_ops import SumOpEMBackprop as SumOpEMBackprop  # noqa: E402
+from tfp_spn.sum_ops import SumOpGradBackprop as SumOpGradBackprop  # noqa: E402
+from tfp_spn.sum_ops import SumOpHardEMBackprop as SumOpHardEMBackprop  # noqa: E402
+from tfp_spn.sum_ops import (  # noqa: E402
+    SumOpUnweightedHardEMBackprop as SumOpUnweightedHardEMBackprop,
+)
+
 
 try:
     __version__ = metadata.version("tfp_spn")
 except metadata.PackageNotFoundError:  # imported from a source tree, not installed
     __version__ = "0+unknown"
 
-__all__ = ["__version__"]
+__all__ = [
+    "SumOpEMBackprop",
+    "SumOpGradBackprop",
+    "SumOpHardEMBackprop",
+    "SumOpUnweightedHardEMBackprop",
+    "__version__",
+    "circuits",
+    "constraints",
+    "distributions",
+    "initializers",
+    "layers",
+    "learning",
+    "region_graphs",
+    "visualization",
+]
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name == "visualization":  # optional: on first use, not on import
+        return importlib.import_module("tfp_spn.visualization")
+    raise AttributeError(f"module 'tfp_spn' has no attribute {name!r}")

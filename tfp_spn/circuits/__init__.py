@@ -1,7 +1,15 @@
 """Circuits: region graphs and layer stacks as Keras models."""
 
 from tfp_spn.circuits.circuit import Circuit as Circuit
+from tfp_spn.circuits.from_layers import LayeredCircuit as LayeredCircuit
+from tfp_spn.circuits.from_layers import from_layers as from_layers
 from tfp_spn.circuits.from_region_graph import RegionGraphCircuit as RegionGraphCircuit
 from tfp_spn.circuits.from_region_graph import from_region_graph as from_region_graph
 
-__all__ = ["Circuit", "RegionGraphCircuit", "from_region_graph"]
+__all__ = [
+    "Circuit",
+    "LayeredCircuit",
+    "RegionGraphCircuit",
+    "from_layers",
+    "from_region_graph",
+]

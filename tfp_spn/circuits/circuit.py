@@ -76,6 +76,13 @@ class Circuit(keras.Model):
         """``[batch, num_classes]``."""
         return (input_shape[0], self.program.num_classes)
 
+    def train_step(self, data: Any) -> Any:
+        """Lets optimizers that are no gradient method, such as online EM, do it all."""
+        train_circuit = getattr(self.optimizer, "train_circuit", None)
+        if train_circuit is None:
+            return super().train_step(data)
+        return train_circuit(self, data)
+
     def compute_loss(
         self,
         x: Any = None,

@@ -25,7 +25,8 @@ class Evaluation:
     """Values of an upward pass.
 
     Attributes:
-        inputs: ``[..., R, I, N]`` of each step: what its sums range over.
+        inputs: ``[..., R, I, N]`` of each step: what its sums range over; empty
+            unless they were asked for.
         log_joint: ``[..., C, N]``: ``log p(x, class)``, without `log_base`.
     """
 
@@ -63,7 +64,11 @@ def log_base(program: Program, x: Tensor, observed: Tensor | None) -> Tensor:
 
 
 def evaluate(
-    program: Program, tables: Tables, leaves: Tensor, rule: SumRule | None = None
+    program: Program,
+    tables: Tables,
+    leaves: Tensor,
+    rule: SumRule | None = None,
+    keep_inputs: bool = False,
 ) -> Evaluation:
     """The sum-product pass.
 
@@ -72,18 +77,21 @@ def evaluate(
         tables: Its parameters.
         leaves: Log-values of the leaf regions, ``[..., R, K, N]``.
         rule: Learning rule in place of the steps' own.
+        keep_inputs: Whether to return what a downward pass needs.
 
     Returns:
         The values, without `log_base`.
     """
     inputs, roots, is_lossy = _upward(program, tables, leaves, rule, exact=False)
+    # What passes through the conditional gets a gradient of zeros: pass no more.
+    kept = inputs if keep_inputs else []
 
-    inputs, roots = tf.cond(
-        is_lossy,
-        lambda: _upward(program, tables, leaves, rule, exact=True)[:2],
-        lambda: (inputs, roots),
-    )
-    return Evaluation(inputs, _log_joint(program, tables, roots))
+    def exactly() -> tuple[list[Tensor], Tensor]:
+        inputs, roots, _ = _upward(program, tables, leaves, rule, exact=True)
+        return (inputs if keep_inputs else []), roots
+
+    kept, roots = tf.cond(is_lossy, exactly, lambda: (kept, roots))
+    return Evaluation(kept, _log_joint(program, tables, roots))
 
 
 def evaluate_max(program: Program, tables: Tables, leaves: Tensor) -> Evaluation:

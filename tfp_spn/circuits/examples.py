@@ -31,7 +31,7 @@ class Evidence:
     sample_shape: Tensor
     static_sample_shape: tf.TensorShape
 
-    def restore(self, value: Tensor, event_ndims: int = 0) -> Tensor:
+    def restore(self, value: Tensor) -> Tensor:
         """``P + event + [N]`` to ``S + P + event``."""
         rank = value.shape.rank
         value = tf.transpose(value, [rank - 1, *range(rank - 1)])

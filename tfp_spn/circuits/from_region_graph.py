@@ -121,6 +121,7 @@ class RegionGraphCircuit(Circuit):
         **kwargs: Any,
     ) -> None:
         _check_arguments(region_graph, leaf, num_sums, sum_product, num_classes)
+        kwargs.setdefault("dtype", leaf.compute_dtype)  # else inputs become float32
         super().__init__(**kwargs)
         if leaf_sums is None:
             leaf_sums = sum_product == "cp"

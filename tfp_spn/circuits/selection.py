@@ -77,7 +77,11 @@ def select_components(
 
 
 def sample_values(
-    program: Program, tables: Tables, examples: Examples, component: Tensor, seed: Tensor
+    program: Program,
+    tables: Tables,
+    examples: Examples,
+    component: Tensor,
+    seed: Tensor,
 ) -> Tensor:
     """Draws ``[V, M, D]`` from the selected components."""
     rows = {
@@ -227,4 +231,3 @@ def _component_of_variable(program: Program, leaf: Tensor) -> Tensor:
         component, layout.slot_variable, layout.num_variables
     )
     return tf.maximum(component, 0)
-

@@ -47,7 +47,9 @@ class Event:
 
     def value(self, value: Tensor) -> Tensor:
         """A checked value of the parameters' dtype, event shape unchanged."""
-        if not (value.dtype.is_floating or value.dtype.is_integer or value.dtype.is_bool):
+        if not (
+            value.dtype.is_floating or value.dtype.is_integer or value.dtype.is_bool
+        ):
             raise TypeError(
                 f"{self.owner}: received a value of dtype {value.dtype.name}, expected "
                 "real numbers or integers. Cast it first."
@@ -99,7 +101,8 @@ class Event:
         if observed is not None:
             observed = self.mask(observed, value.shape[: value.shape.rank - self.ndims])
             lead = tf.broadcast_dynamic_shape(
-                tf.shape(value)[: value.shape.rank - self.ndims], tf.shape(observed)[:-1]
+                tf.shape(value)[: value.shape.rank - self.ndims],
+                tf.shape(observed)[:-1],
             )
             value = _broadcast_lead(value, lead, self.ndims)
             observed = _broadcast_lead(observed, lead, 1)
@@ -132,6 +135,23 @@ class Event:
     def from_kernel(self, value: Tensor) -> Tensor:
         """``[..., V, D]`` to the event's shape."""
         return self.pick(value[..., 0] if self.ndims == 1 else value)
+
+
+def as_tensor(value: TensorLike) -> Tensor:
+    """A tensor of the value's own dtype.
+
+    TFP would convert arrays to the distribution's dtype, which for integers cuts 0.7
+    to 0 and turns NaN into some number.
+    """
+    if tf.is_tensor(value) or isinstance(value, tf.Variable):
+        return tf.convert_to_tensor(value)
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(
+            f"Received a value of dtype {array.dtype}, expected real numbers or "
+            "integers. Convert it first, for example by np.asarray(x, np.float32)."
+        )
+    return tf.convert_to_tensor(array)
 
 
 def check_variables(variables: Any, num_variables: int) -> list[int]:

@@ -62,9 +62,7 @@ def batch_rank(params: Params, program: Program) -> int:
     return max([0] + [params[n].shape.rank - ndims[n] for n in ndims])
 
 
-def evidence_of(
-    distribution: Any, value: Tensor, observed: Tensor | None
-) -> Evidence:
+def evidence_of(distribution: Any, value: Tensor, observed: Tensor | None) -> Evidence:
     """A value over all variables, and its mask, in the kernel's layout."""
     program = distribution.program
     rank = batch_rank(distribution.params, program)
@@ -85,10 +83,12 @@ def log_prob(distribution: Any, value: Tensor, observed: Tensor | None) -> Tenso
     return joint[..., 0] if joint.shape[-1] == 1 else logsumexp(joint, axis=-1)
 
 
-def evaluation_of(program: Program, tables: Tables, evidence: Evidence) -> Evaluation:
+def evaluation_of(
+    program: Program, tables: Tables, evidence: Evidence, keep_inputs: bool = False
+) -> Evaluation:
     """The sum-product pass under evidence."""
     leaves = leaf_values(program, tables, evidence.x, evidence.observed)
-    return evaluate(program, tables, leaves)
+    return evaluate(program, tables, leaves, keep_inputs=keep_inputs)
 
 
 def _base(program: Program, evidence: Evidence) -> Tensor:
@@ -107,7 +107,7 @@ def sample(
         component = select_components(program, tables, examples, select_seed, "sample")
         values = sample_values(program, tables, examples, component, value_seed)
         return examples.unflatten(values)
-    evaluation = evaluation_of(program, tables, evidence)
+    evaluation = evaluation_of(program, tables, evidence, keep_inputs=True)
     repeated = Evaluation(
         [_tile_examples(value, n) for value in evaluation.inputs],
         _tile_examples(evaluation.log_joint, n),
@@ -148,8 +148,7 @@ def mean_and_variance(
 ) -> tuple[Tensor, Tensor]:
     """Exact moments of each coordinate: ``P + [V, D]``, or ``S + P + [V, D]``."""
     program, tables = distribution.program, distribution.tables()
-    leaves = leaves_under(program, tables, evidence)
-    _, weights = posterior.leaf_posterior(program, tables, leaves)
+    weights = leaf_posterior(program, tables, evidence)
     mean, variance = posterior.mean_and_variance(program, tables, weights)
     return tuple(restore(distribution, m, 2, evidence) for m in (mean, variance))
 
@@ -162,12 +161,28 @@ def covariance(distribution: Any, evidence: Evidence | None = None) -> Tensor:
         cov = posterior.covariance(program, tables, leaves)[..., tf.newaxis]
         return restore(distribution, cov, 2, evidence)
     by_example = tf.map_fn(
-        lambda n: posterior.covariance(program, tables, tf.gather(leaves, [n], axis=-1)),
+        lambda n: posterior.covariance(
+            program, tables, tf.gather(leaves, [n], axis=-1)
+        ),
         tf.range(tf.shape(leaves)[-1]),
         fn_output_signature=program.dtype,
     )
     rank = by_example.shape.rank
     return evidence.restore(tf.transpose(by_example, [*range(1, rank), 0]))
+
+
+def leaf_posterior(
+    program: Program, tables: Tables, evidence: Evidence | None
+) -> Tensor:
+    """``[..., R, K, N]``: posterior of leaf components; the prior if impossible."""
+    nothing = leaves_under(program, tables, None)
+    _, prior = posterior.leaf_posterior(program, tables, nothing)
+    if evidence is None:
+        return prior
+    leaves = leaves_under(program, tables, evidence)
+    log_prob, weights = posterior.leaf_posterior(program, tables, leaves)
+    possible = log_prob[..., tf.newaxis, tf.newaxis, :] > -float("inf")
+    return tf.where(possible, weights, prior)
 
 
 def leaves_under(program: Program, tables: Tables, evidence: Evidence | None) -> Tensor:

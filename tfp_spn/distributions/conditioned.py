@@ -9,7 +9,7 @@ import tensorflow_probability as tfp
 
 from tfp_spn._typing import Seed, Tensor, TensorLike
 from tfp_spn.distributions import _queries
-from tfp_spn.distributions._event import check_vector_event, pick_matrix
+from tfp_spn.distributions._event import as_tensor, check_vector_event, pick_matrix
 
 tfd = tfp.distributions
 
@@ -60,10 +60,10 @@ class ConditionedSumProductNetwork(tfd.AutoCompositeTensorDistribution):
         parameters = dict(locals())
         with tf.name_scope(name) as name:
             event = distribution._event  # noqa: SLF001
-            value = event.value(
-                tf.convert_to_tensor(value, dtype_hint=distribution.dtype)
+            value = event.value(as_tensor(value))
+            observed = event.mask(
+                observed, value.shape[: value.shape.rank - event.ndims]
             )
-            observed = event.mask(observed, value.shape[: value.shape.rank - event.ndims])
             self._distribution = distribution
             self._event = event
             self._value = value
@@ -121,6 +121,12 @@ class ConditionedSumProductNetwork(tfd.AutoCompositeTensorDistribution):
     def _is_observed(self) -> Tensor:
         """The mask with the rank of the value."""
         return self._observed if self._event.ndims == 1 else self._observed[..., None]
+
+    def _call_log_prob(self, value: TensorLike, name: str, **kwargs: Any) -> Tensor:
+        return super()._call_log_prob(as_tensor(value), name, **kwargs)
+
+    def _call_prob(self, value: TensorLike, name: str, **kwargs: Any) -> Tensor:
+        return super()._call_prob(as_tensor(value), name, **kwargs)
 
     def _log_prob(self, value: Tensor, observed: TensorLike | None = None) -> Tensor:
         value = self._event.value(value)

@@ -14,7 +14,12 @@ from tfp_spn._typing import Params, Seed, Tensor, TensorLike
 from tfp_spn.circuits.components import components_of
 from tfp_spn.circuits.program import Program, Tables
 from tfp_spn.distributions import _assertions, _queries
-from tfp_spn.distributions._event import Event, check_vector_event, pick_matrix
+from tfp_spn.distributions._event import (
+    Event,
+    as_tensor,
+    check_vector_event,
+    pick_matrix,
+)
 from tfp_spn.distributions.conditioned import ConditionedSumProductNetwork
 from tfp_spn.distributions.univariate import univariate_posteriors
 
@@ -162,13 +167,21 @@ class SumProductNetwork(tfd.AutoCompositeTensorDistribution):
     def _event_shape_tensor(self) -> Tensor:
         return tf.constant(self._event.shape, tf.int32)
 
+    def _call_log_prob(self, value: TensorLike, name: str, **kwargs: Any) -> Tensor:
+        return super()._call_log_prob(as_tensor(value), name, **kwargs)
+
+    def _call_prob(self, value: TensorLike, name: str, **kwargs: Any) -> Tensor:
+        return super()._call_prob(as_tensor(value), name, **kwargs)
+
     def _log_prob(self, value: Tensor, observed: TensorLike | None = None) -> Tensor:
         value, observed = self._event.spread(value, observed)
         return _queries.log_prob(self, value, observed)
 
-    def log_joint(self, value: TensorLike, observed: TensorLike | None = None) -> Tensor:
+    def log_joint(
+        self, value: TensorLike, observed: TensorLike | None = None
+    ) -> Tensor:
         """``log p(x, c)`` for each class, ``[..., num_classes]``."""
-        value = tf.convert_to_tensor(value, dtype_hint=self.dtype)
+        value = as_tensor(value)
         value, observed = self._event.spread(value, observed)
         return _queries.log_joint(self, value, observed)
 
@@ -183,7 +196,9 @@ class SumProductNetwork(tfd.AutoCompositeTensorDistribution):
     # --- samples and statistics ----------------------------------------------------
 
     def _sample_n(self, n: Tensor, seed: Seed = None) -> Tensor:
-        return tf.cast(self._event.from_kernel(_queries.sample(self, n, seed)), self.dtype)
+        return tf.cast(
+            self._event.from_kernel(_queries.sample(self, n, seed)), self.dtype
+        )
 
     def _mode(self) -> Tensor:
         return tf.cast(self._event.from_kernel(_queries.mode(self)), self.dtype)
@@ -256,7 +271,9 @@ class SumProductNetwork(tfd.AutoCompositeTensorDistribution):
             self,
             value,
             observed,
-            validate_args=self.validate_args if validate_args is None else validate_args,
+            validate_args=self.validate_args
+            if validate_args is None
+            else validate_args,
             allow_nan_stats=self.allow_nan_stats,
             name=name or f"{self.name}_conditioned",
         )
@@ -268,8 +285,9 @@ class SumProductNetwork(tfd.AutoCompositeTensorDistribution):
 
         Args:
             value: Evidence ``[..., *event_shape]``, or `None` for the prior marginals.
-            observed: bool mask; variables where it is True get their marginal given
-                *all* the evidence, their own value included.
+            observed: bool mask. The posterior of an observed variable is a point mass
+                on its value; where the result is a mixture, which has none, it is the
+                mixture of the components that may have generated the value.
 
         Returns:
             A distribution with batch shape ``[..., num_variables]``: `tfd.Categorical`

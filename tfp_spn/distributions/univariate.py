@@ -13,6 +13,7 @@ from tfp_spn._typing import Params, Tensor, TensorLike
 from tfp_spn.circuits import posterior
 from tfp_spn.circuits.program import Program, Tables
 from tfp_spn.distributions import _queries
+from tfp_spn.distributions._event import as_tensor
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.layers.leaves.bernoulli_leaf import BernoulliLeaf
 from tfp_spn.layers.leaves.binomial_leaf import BinomialLeaf
@@ -48,32 +49,50 @@ def univariate_posteriors(
         )
     evidence = None
     if value is not None:
-        value = tf.convert_to_tensor(value, dtype_hint=distribution.dtype)
+        value = as_tensor(value)
         value, observed = event.spread(value, observed)
         evidence = _queries.evidence_of(distribution, value, observed)
-    _, weights = posterior.leaf_posterior(
-        program, tables, _queries.leaves_under(program, tables, evidence)
-    )
+    weights = _queries.leaf_posterior(program, tables, evidence)
 
     def restored(table: Tensor) -> Tensor:
         """Posterior mean of a component table: ``S + P + [V', F]``."""
         mean = posterior.expectation(program, table, weights)
-        return _pick_variables(
-            event, _queries.restore(distribution, mean, 2, evidence)
-        )
+        return _pick_variables(event, _queries.restore(distribution, mean, 2, evidence))
+
+    def settled(probs: Tensor, point_mass: Callable[[Tensor], Tensor]) -> Tensor:
+        """A point mass where the variable is observed."""
+        if evidence is None:
+            return probs
+        x, known = evidence.restore(evidence.x[..., 0, :]), evidence.observed
+        point = point_mass(_pick_variables(event, x[..., tf.newaxis])[..., 0])
+        if known is None:
+            return point + tf.zeros_like(probs)
+        known = evidence.restore(known)[..., tf.newaxis]
+        return tf.where(_pick_variables(event, known), point, probs)
 
     leaf = program.leaf
-    if isinstance(leaf, CategoricalLeaf):
-        log_probs = leaf.component_tables(tables.leaf)["log_probs"]  # [.., L, K, 1, C]
-        return tfd.Categorical(probs=restored(tf.exp(log_probs[..., 0, :])))
-    if isinstance(leaf, IndicatorLeaf):
-        eye = tf.eye(leaf.num_components, dtype=program.dtype)
-        table = tf.tile(eye[tf.newaxis], [program.layout.num_slots, 1, 1])
-        return tfd.Categorical(probs=restored(table))
+    if isinstance(leaf, CategoricalLeaf | IndicatorLeaf):
+        table = _probability_table(leaf, tables, program)
+        num_values = table.shape[-1]
+        return tfd.Categorical(
+            probs=settled(
+                restored(table),
+                lambda x: tf.one_hot(tf.cast(x, tf.int32), num_values, dtype=x.dtype),
+            )
+        )
     if isinstance(leaf, BernoulliLeaf):
-        probs = restored(leaf.component_mean(tables.leaf))[..., 0]
+        probs = restored(leaf.component_mean(tables.leaf))
+        probs = settled(probs, lambda x: x[..., tf.newaxis])[..., 0]
         return tfd.Bernoulli(probs=tf.clip_by_value(probs, 0.0, 1.0))
     return _mixture(distribution, program, tables, weights, evidence)
+
+
+def _probability_table(leaf: BaseLeaf, tables: Tables, program: Program) -> Tensor:
+    """``[..., L, K, C]``: probability of each value under each component."""
+    if isinstance(leaf, CategoricalLeaf):
+        return tf.exp(leaf.component_tables(tables.leaf)["log_probs"][..., 0, :])
+    eye = tf.eye(leaf.num_components, dtype=program.dtype)
+    return tf.tile(eye[tf.newaxis], [program.layout.num_slots, 1, 1])
 
 
 def _mixture(
@@ -86,9 +105,7 @@ def _mixture(
     chosen = tf.gather(by_slot, np.maximum(slots, 0), axis=-3)  # [..., V', U, K, N]
     chosen *= tf.cast(slots >= 0, chosen.dtype)[..., tf.newaxis, tf.newaxis]
     count = slots.shape[1] * leaf.num_components
-    shape = tf.concat(
-        [tf.shape(chosen)[:-3], [count], tf.shape(chosen)[-1:]], 0
-    )
+    shape = tf.concat([tf.shape(chosen)[:-3], [count], tf.shape(chosen)[-1:]], 0)
     probs = _queries.restore(distribution, tf.reshape(chosen, shape), 2, evidence)
     probs = tf.ensure_shape(probs, [None] * (probs.shape.rank - 1) + [count])
 

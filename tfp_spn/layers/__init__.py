@@ -8,14 +8,32 @@ from tfp_spn.layers.leaves.cauchy_leaf import CauchyLeaf as CauchyLeaf
 from tfp_spn.layers.leaves.indicator_leaf import IndicatorLeaf as IndicatorLeaf
 from tfp_spn.layers.leaves.laplace_leaf import LaplaceLeaf as LaplaceLeaf
 from tfp_spn.layers.leaves.normal_leaf import NormalLeaf as NormalLeaf
+from tfp_spn.layers.regions.dense_product import DenseProduct as DenseProduct
+from tfp_spn.layers.regions.dense_sum import DenseSum as DenseSum
+from tfp_spn.layers.regions.flat_to_regions import FlatToRegions as FlatToRegions
+from tfp_spn.layers.regions.permute_and_pad_scopes import (
+    PermuteAndPadScopes as PermuteAndPadScopes,
+)
+from tfp_spn.layers.regions.permute_and_pad_scopes_random import (
+    PermuteAndPadScopesRandom as PermuteAndPadScopesRandom,
+)
+from tfp_spn.layers.regions.reduce_product import ReduceProduct as ReduceProduct
+from tfp_spn.layers.regions.root_sum import RootSum as RootSum
 
 __all__ = [
     "BernoulliLeaf",
     "BinomialLeaf",
     "CategoricalLeaf",
     "CauchyLeaf",
+    "DenseProduct",
+    "DenseSum",
+    "FlatToRegions",
     "FoldedSum",
     "IndicatorLeaf",
     "LaplaceLeaf",
     "NormalLeaf",
+    "PermuteAndPadScopes",
+    "PermuteAndPadScopesRandom",
+    "ReduceProduct",
+    "RootSum",
 ]

@@ -192,7 +192,7 @@ def one_hot_winner(log_weighted: Tensor, seed: Tensor) -> Tensor:
         score = is_winner * noise
         best = tf.argmax(score, axis=-2, output_type=tf.int32)
         one_hot = tf.one_hot(
-            best, tf.shape(score)[-2], axis=-2, dtype=is_winner.dtype
+            best, tf.shape(score)[-2], axis=score.shape.rank - 2, dtype=is_winner.dtype
         )
         return tf.ensure_shape(one_hot * is_winner, is_winner.shape)
 

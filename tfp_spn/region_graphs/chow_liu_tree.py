@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import networkx
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse.csgraph import minimum_spanning_tree
 
 from tfp_spn.region_graphs.mutual_information import DataType, mutual_information
 
@@ -51,48 +53,20 @@ def chow_liu_tree(
     weights = mutual_information(
         data, data_type=data_type, observed=observed, alpha=alpha, num_bins=num_bins
     )
-    neighbours = _maximum_spanning_tree(weights)
+    tree = _maximum_spanning_tree(weights)
+    root = min(networkx.center(tree))
     parents = np.full(len(weights), -1, np.int64)
-    order = [_centre(neighbours)]
-    for variable in order:  # grows while it is walked: breadth first
-        for other in neighbours[variable]:
-            if other != parents[variable]:
-                parents[other] = variable
-                order.append(other)
+    for child, parent in networkx.bfs_predecessors(tree, root, sort_neighbors=sorted):
+        parents[child] = parent
     return parents
 
 
-def _maximum_spanning_tree(weights: npt.NDArray[np.float64]) -> list[list[int]]:
-    """Prim's algorithm on a dense matrix, where a weight of zero is an edge too."""
-    neighbours: list[list[int]] = [[] for _ in weights]
-    best = weights[0].copy()  # the heaviest edge from the tree to each variable
-    source = np.zeros(len(weights), np.int64)
-    best[0] = -np.inf
-    for _ in range(len(weights) - 1):
-        new = int(np.argmax(best))
-        neighbours[new].append(int(source[new]))
-        neighbours[int(source[new])].append(new)
-        inside = np.isneginf(best)
-        better = ~inside & (weights[new] > best)
-        best[better] = weights[new][better]
-        source[better] = new
-        best[new] = -np.inf
-    return [sorted(entry) for entry in neighbours]
-
-
-def _centre(neighbours: list[list[int]]) -> int:
-    """The centre of a tree, by peeling its leaves; the smaller of two centres."""
-    degree = [len(entry) for entry in neighbours]
-    layer = [variable for variable, count in enumerate(degree) if count <= 1]
-    left = len(neighbours)
-    while left > 2:
-        left -= len(layer)
-        inner = []
-        for variable in layer:
-            degree[variable] = 0
-            for other in neighbours[variable]:
-                degree[other] -= 1
-                if degree[other] == 1:
-                    inner.append(other)
-        layer = inner
-    return min(layer)
+def _maximum_spanning_tree(weights: npt.NDArray[np.float64]) -> Any:
+    # A weight of zero is an edge too, but SciPy takes a zero cost for "no edge".
+    costs = np.max(weights) + 1.0 - weights
+    np.fill_diagonal(costs, 0.0)
+    rows, columns = minimum_spanning_tree(costs).nonzero()
+    tree = networkx.Graph()
+    tree.add_nodes_from(range(len(weights)))
+    tree.add_edges_from(zip(rows.tolist(), columns.tolist(), strict=True))
+    return tree

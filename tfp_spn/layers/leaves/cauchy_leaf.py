@@ -59,7 +59,9 @@ class CauchyLeaf(LocationScaleLeaf, ElementwiseLeaf):
 
     def standard_noise(self, shape: Tensor, seed: Tensor, dtype: Any) -> Tensor:
         """``tan(pi (u - 1/2))``."""
-        u = tf.random.stateless_uniform(shape, seed, minval=-0.5, maxval=0.5, dtype=dtype)
+        u = tf.random.stateless_uniform(
+            shape, seed, minval=-0.5, maxval=0.5, dtype=dtype
+        )
         return tf.math.tan(math.pi * u)
 
     def component_mode_log_prob(self, params: Params) -> Tensor:

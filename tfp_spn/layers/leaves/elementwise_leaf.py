@@ -35,4 +35,3 @@ def slot_flow(flow: Tensor, observed: Tensor | None, layout: LeafLayout) -> Tens
         return flow
     mask = layout.gather_variables(observed, axis=-2)[..., tf.newaxis, :]
     return tf.where(mask, flow, tf.zeros_like(flow))
-

@@ -1,0 +1,66 @@
+"""Process-wide settings, and guards that hold for every test."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+# Read when TensorFlow, matplotlib or a BLAS is first loaded, so set before any of them.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+_IS_XDIST_WORKER = "PYTEST_XDIST_WORKER" in os.environ
+if _IS_XDIST_WORKER:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import hypothesis  # noqa: E402 - after the environment is set
+import keras  # noqa: E402
+import pytest  # noqa: E402
+import tensorflow as tf  # noqa: E402
+
+if _IS_XDIST_WORKER:  # one core per worker: threads of several would only compete
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+
+# Derandomized: a failure on one machine is a failure on every machine. Search for new
+# examples with `--hypothesis-profile=search`.
+hypothesis.settings.register_profile(
+    "fixed", deadline=None, derandomize=True, max_examples=25, print_blob=True
+)
+hypothesis.settings.register_profile(
+    "search", deadline=None, max_examples=500, print_blob=True
+)
+hypothesis.settings.load_profile("fixed")
+
+
+@pytest.fixture(autouse=True)
+def _fixed_global_seed() -> None:
+    """Python's, NumPy's and TensorFlow's global generators start equal in each test."""
+    keras.utils.set_random_seed(0)
+
+
+class _AutoGraphWarnings(logging.Handler):
+    """Collects what AutoGraph says through TensorFlow's logger."""
+
+    def __init__(self) -> None:
+        super().__init__(level=logging.WARNING)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        if "AutoGraph" in message:
+            self.messages.append(message)
+
+
+@pytest.fixture(autouse=True)
+def _no_autograph_warning():
+    """Fail a test during which AutoGraph could not convert some function.
+
+    It then runs the function as it is, so a branch on a tensor is decided at tracing.
+    """
+    handler = _AutoGraphWarnings()
+    logger = tf.get_logger()
+    logger.addHandler(handler)
+    yield
+    logger.removeHandler(handler)
+    if handler.messages:
+        pytest.fail("AutoGraph warned:\n" + "\n".join(handler.messages))

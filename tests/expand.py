@@ -1,0 +1,152 @@
+"""Expands a circuit of the package, node by node, into a reference circuit.
+
+Reads the program's index tables and the parameters' values, and knows nothing of how
+they are evaluated: the slow twin of `tfp_spn.circuits.evaluation`.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+
+from tests.reference.families import (
+    Bernoulli,
+    Binomial,
+    Categorical,
+    Cauchy,
+    Indicator,
+    Laplace,
+    Normal,
+    Vector,
+)
+from tests.reference.nodes import Leaf, Node, Product, Sum
+from tfp_spn import layers
+from tfp_spn.circuits.program import MARGINALIZED
+
+
+def expand(circuit, params=None) -> Node:
+    """The root over all classes; `class_roots` gives them one by one."""
+    roots, prior = class_roots(circuit, params)
+    return roots[0] if len(roots) == 1 else Sum(roots, prior)
+
+
+def class_roots(circuit, params=None) -> tuple[list[Node], np.ndarray | None]:
+    """The root of each class, and the prior of the classes."""
+    roots, prior, _ = expand_all(circuit, params)
+    return roots, prior
+
+
+def expand_all(circuit, params=None):
+    """Roots, prior, and the nodes of each step: ``steps[s][region][output]``."""
+    program = circuit.program
+    tables = program.tables(params or circuit.live_params())
+    values: list[list[list[Node]]] = [_leaf_regions(program, tables)]
+    for step, log_w in zip(program.steps, tables.log_weights, strict=True):
+        weights = None if log_w is None else np.exp(np.asarray(log_w, np.float64))
+        step_regions = []
+        for region in range(step.num_regions):
+            products = []
+            for partition in range(step.num_partitions):
+                place = region * step.num_partitions + partition
+                factors = [_gathered(g, place, values) for g in step.factors]
+                products += _products(factors, step.product)
+            if weights is None:
+                step_regions.append(products)
+            else:
+                step_regions.append(
+                    [
+                        Sum(products, _normalized(weights[region, :, o]))
+                        for o in range(step.num_outputs)
+                    ]
+                )
+        values.append(step_regions)
+    roots = []
+    for place in range(len(program.root.index)):
+        roots += _gathered(program.root, place, values)
+    prior = None
+    if tables.log_prior is not None:
+        prior = _normalized(np.exp(np.asarray(tables.log_prior, np.float64)))
+    return roots, prior, values[1:]
+
+
+def _normalized(weights: np.ndarray) -> np.ndarray:
+    return weights / weights.sum()  # float32 weights sum to one to 1e-7
+
+
+def _gathered(gather, place: int, values) -> list[Node] | None:
+    index = int(gather.index[place])
+    if index == MARGINALIZED:
+        return None
+    for source, size in zip(gather.sources, gather.sizes, strict=True):
+        if index < size:
+            return values[source][index]
+        index -= size
+    raise AssertionError("index out of range")
+
+
+def _products(factors: list[list[Node] | None], kind: str) -> list[Node]:
+    present = [factor for factor in factors if factor is not None]
+    if kind == "hadamard":
+        return [_product(units) for units in zip(*present, strict=True)]
+    widths = {len(factor) for factor in present}
+    width = max(widths)  # a padded factor repeats the product once per unit
+    ranges = [range(width if f is None else len(f)) for f in factors]
+    return [
+        _product([f[i] for f, i in zip(factors, units, strict=True) if f is not None])
+        for units in itertools.product(*ranges)
+    ]
+
+
+def _product(units) -> Node:
+    return units[0] if len(units) == 1 else Product(list(units))
+
+
+def _leaf_regions(program, tables) -> list[list[Node]]:
+    leaf, layout = program.leaf, program.layout
+    regions = []
+    for region in range(layout.num_regions):
+        slots = [s for s in layout.slots_of_region[region] if s < layout.num_slots]
+        regions.append(
+            [
+                _product(
+                    [
+                        Leaf(
+                            int(layout.slot_variable[slot]),
+                            _family(leaf, tables.leaf, slot, k, layout.num_dims),
+                        )
+                        for slot in slots
+                    ]
+                )
+                for k in range(leaf.num_components)
+            ]
+        )
+    return regions
+
+
+def _family(leaf, params, slot: int, k: int, num_dims: int):
+    families = [_univariate(leaf, params, slot, k, d) for d in range(num_dims)]
+    return families[0] if num_dims == 1 else Vector(families)
+
+
+def _univariate(leaf, params, slot, k, d):
+    def get(name):
+        return np.asarray(params[name], np.float64)[slot]
+
+    if isinstance(leaf, layers.IndicatorLeaf):
+        return Indicator(k, leaf.num_components)
+    if isinstance(leaf, layers.CategoricalLeaf):
+        logits = get("logits")[d, :, k]
+        return Categorical(_normalized(np.exp(logits - logits.max())))
+    if isinstance(leaf, layers.BernoulliLeaf | layers.BinomialLeaf):
+        p = 1.0 / (1.0 + np.exp(-get("logits")[k, d]))
+        if isinstance(leaf, layers.BernoulliLeaf):
+            return Bernoulli(p)
+        return Binomial(leaf.total_count, p)
+    scale = leaf.min_scale + np.logaddexp(0.0, get("scale")[k, d])
+    family = {
+        layers.NormalLeaf: Normal,
+        layers.LaplaceLeaf: Laplace,
+        layers.CauchyLeaf: Cauchy,
+    }[type(leaf)]
+    return family(get("location")[k, d], scale)

@@ -1,0 +1,148 @@
+"""Hypothesis strategies: random structures, circuits, data and evidence, all small."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from hypothesis import strategies as st
+
+from tests.expand import expand
+from tests.reference.nodes import Node
+from tfp_spn import circuits, layers, region_graphs
+from tfp_spn.distributions import SumProductNetwork
+from tfp_spn.ops.sum_rules import (
+    SumOpEMBackprop,
+    SumOpGradBackprop,
+    SumOpHardEMBackprop,
+    SumOpUnweightedHardEMBackprop,
+)
+
+RULES = {
+    "gradient": SumOpGradBackprop,
+    "soft EM": SumOpEMBackprop,
+    "hard EM": SumOpHardEMBackprop,
+    "unweighted hard EM": SumOpUnweightedHardEMBackprop,
+}
+
+LEAVES = {
+    "normal": lambda k, dt: layers.NormalLeaf(k, scale_trainable=True, dtype=dt),
+    "laplace": lambda k, dt: layers.LaplaceLeaf(k, scale_trainable=True, dtype=dt),
+    "cauchy": lambda k, dt: layers.CauchyLeaf(k, scale_trainable=True, dtype=dt),
+    "bernoulli": lambda k, dt: layers.BernoulliLeaf(k, dtype=dt),
+    "binomial": lambda k, dt: layers.BinomialLeaf(k, total_count=2, dtype=dt),
+    "categorical": lambda k, dt: layers.CategoricalLeaf(k, num_categories=3, dtype=dt),
+    "indicator": lambda k, dt: layers.IndicatorLeaf(k, dtype=dt),
+}
+FINITE = ["bernoulli", "binomial", "categorical", "indicator"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A circuit, its distribution, its expansion, and examples with masks."""
+
+    circuit: Any
+    distribution: SumProductNetwork
+    root: Node
+    x: np.ndarray
+    observed: np.ndarray
+
+    def __repr__(self) -> str:
+        program = self.circuit.program
+        return (
+            f"Case({type(program.leaf).__name__}, {program.dtype.name}, "
+            f"scopes={program.layout.scopes}, steps={len(program.steps)}, "
+            f"x={self.x.tolist()}, observed={self.observed.tolist()})"
+        )
+
+
+@st.composite
+def region_graph(draw: Any, max_variables: int = 5) -> region_graphs.RegionGraph:
+    """Any kind of region graph over 1 to `max_variables` variables."""
+    kind = draw(
+        st.sampled_from(
+            ["random", "quad tree", "quad graph", "poon", "linear", "flat", "uneven"]
+        )
+    )
+    seed = draw(st.integers(0, 1000))
+    if kind == "random":
+        size = draw(st.integers(2, max_variables))
+        depth = 2 if size >= 4 and draw(st.booleans()) else 1
+        return region_graphs.random_binary_trees(
+            size, depth, draw(st.integers(1, 3)), seed
+        )
+    if kind == "quad tree":
+        return region_graphs.quad_tree((2, 2), draw(st.sampled_from([2, 4])))
+    if kind == "quad graph":
+        return region_graphs.quad_graph(draw(st.sampled_from([(2, 2), (1, 3), (2, 1)])))
+    if kind == "poon":
+        return region_graphs.poon_domingos((2, 2), 1)
+    if kind == "linear":
+        size = draw(st.integers(1, max_variables))
+        reps = draw(st.integers(1, 2)) if size > 2 else 1
+        return region_graphs.linear_tree(size, reps, randomize=size > 2, seed=seed)
+    if kind == "flat":
+        return region_graphs.fully_factorized(draw(st.integers(1, max_variables)))
+    nested = draw(
+        st.sampled_from(
+            [
+                [0, [1, 2], (3, 4)],
+                [[0, 1], 2, 3],
+                [(0, 1), (2,)],
+                {"partitions": [[0, 1, 2], [[0, 1], 2]]},
+                {"partitions": [[(0, 1), 2], [0, [1, 2]]]},
+            ]
+        )
+    )
+    return region_graphs.from_nested_lists(nested)
+
+
+@st.composite
+def case(
+    draw: Any,
+    leaves: list[str] | None = None,
+    dtypes: tuple[str, ...] = ("float32", "float64"),
+    max_classes: int = 3,
+    rules: list[str] | None = None,
+    num_examples: int = 3,
+) -> Case:
+    """A random circuit with random examples; about half of all values are hidden."""
+    graph = draw(region_graph())
+    kind = draw(st.sampled_from(leaves or sorted(LEAVES)))
+    dtype = draw(st.sampled_from(dtypes))
+    num_components = 3 if kind == "indicator" else draw(st.integers(1, 3))
+    sum_product = draw(st.sampled_from(["cp", "tucker"]))
+    if max(len(p) for ps in graph.partitions for p in [*ps, ()]) > 3:
+        sum_product = "cp"  # 3 ** 5 products would make the reference slow
+    num_sums = draw(st.integers(1, 3))
+    leaf_sums = draw(st.sampled_from([None, True, False]))
+    if leaf_sums is False and sum_product == "cp":
+        num_sums = num_components
+    num_dims = draw(st.sampled_from([1, 1, 1, 2]))
+    seed = draw(st.integers(0, 2**20))
+    keras.utils.set_random_seed(seed)
+    circuit = circuits.from_region_graph(
+        graph,
+        LEAVES[kind](num_components, dtype),
+        num_sums,
+        sum_product,
+        draw(st.integers(1, max_classes)),
+        leaf_sums=leaf_sums,
+        num_dims=num_dims,
+        sum_op=RULES[draw(st.sampled_from(rules or sorted(RULES)))](),
+    )
+    rng = np.random.default_rng(seed)
+    for variable in circuit.trainable_variables:  # also the prior, away from uniform
+        noise = rng.normal(scale=0.5, size=variable.shape)
+        variable.assign_add(noise.astype(dtype))
+    shape = (num_examples, graph.num_variables, num_dims)
+    if kind in FINITE:
+        x = rng.integers(0, 2 if kind == "bernoulli" else 3, size=shape).astype(dtype)
+    else:
+        x = rng.normal(scale=1.5, size=shape).astype(dtype)
+    observed = rng.random(shape[:2]) < 0.5
+    if num_dims == 1:
+        x = x[..., 0]
+    return Case(circuit, SumProductNetwork(circuit), expand(circuit), x, observed)

@@ -1,0 +1,288 @@
+"""The shape of the package: who imports whom, and how modules are laid out.
+
+Read from the syntax trees, so that a forbidden import inside a function counts too.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "tfp_spn"
+MAX_LINES = 500
+
+# A unit is a subpackage or a module at the top of the package. Imports point to units
+# that stand earlier in the list of dependencies; private modules (`_typing`, ...) are
+# open to all, and what they import counts as imported by whoever uses them.
+_STATIC = {"region_graphs"}
+_BELOW_LAYERS = _STATIC | {"ops", "sum_ops", "initializers", "constraints"}
+_MODELS = _BELOW_LAYERS | {"layers", "circuits"}
+ALLOWED_UNITS: dict[str, set[str]] = {
+    "region_graphs": set(),
+    "ops": _STATIC,
+    "sum_ops": {"ops"},
+    "initializers": _STATIC | {"ops"},
+    "constraints": _STATIC | {"ops"},
+    "layers": _BELOW_LAYERS,
+    "circuits": _BELOW_LAYERS | {"layers"},
+    "distributions": _MODELS,
+    "learning": _MODELS | {"distributions"},
+    "visualization": _MODELS | {"distributions", "learning"},
+}
+
+_NUMERIC = {"numpy", "scipy", "networkx"}
+_KERAS = _NUMERIC | {"tensorflow", "keras", "tqdm"}
+ALLOWED_HOSTS: dict[str, set[str]] = {
+    "region_graphs": _NUMERIC,
+    "ops": _NUMERIC | {"tensorflow"},
+    "sum_ops": _KERAS,
+    "initializers": _KERAS,
+    "constraints": _KERAS,
+    "layers": _KERAS,
+    "circuits": _KERAS,
+    "distributions": _KERAS | {"tensorflow_probability"},
+    "learning": _KERAS,
+    "visualization": _KERAS | {"matplotlib", "mpl_toolkits", "plotly"},
+}
+BRIDGE = "_keras_bridge"
+
+# Methods whose contract is documented by Keras, and whose arguments by the class.
+HOST_HOOKS = {
+    "build",
+    "call",
+    "compute_mask",
+    "compute_output_shape",
+    "compute_output_spec",
+    "from_config",
+    "get_build_config",
+    "build_from_config",
+    "get_config",
+    "reset_state",
+    "result",
+    "set_model",
+    "update_state",
+    "update_step",
+}
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def unit_of(path: Path) -> str:
+    """The subpackage or top-level module a file belongs to, `__init__` for the root."""
+    first = path.relative_to(PACKAGE).parts[0]
+    return first.removesuffix(".py")
+
+
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+def resolve(path: Path, node: ast.ImportFrom) -> str:
+    """The absolute name of the module that a `from` import reads."""
+    if node.level == 0:
+        return node.module or ""
+    folder = path.parent.relative_to(ROOT).parts
+    base = folder[: len(folder) - node.level + 1]
+    return ".".join([*base, *([node.module] if node.module else [])])
+
+
+def imported_names(path: Path) -> Iterator[str]:
+    """Absolute dotted names, as deep as the statement tells."""
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = resolve(path, node)
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def imported_units(path: Path) -> set[str]:
+    parts = [name.split(".") for name in imported_names(path)]
+    return {part[1] for part in parts if part[0] == "tfp_spn" and len(part) > 1}
+
+
+def third_party(path: Path) -> set[str]:
+    roots = {name.split(".")[0] for name in imported_names(path)}
+    return roots - {"tfp_spn"} - set(sys.stdlib_module_names)
+
+
+def private_closure(path: Path) -> set[Path]:
+    """The private top-level modules that a file imports, directly or through others."""
+    found: set[Path] = set()
+    waiting = [path]
+    while waiting:
+        for unit in imported_units(waiting.pop()):
+            private = PACKAGE / f"{unit}.py"
+            if unit.startswith("_") and private.exists() and private not in found:
+                found.add(private)
+                waiting.append(private)
+    return found
+
+
+in_units = pytest.mark.parametrize(
+    "path",
+    [path for path in modules() if not unit_of(path).startswith("_")],
+    ids=name_of,
+)
+in_package = pytest.mark.parametrize("path", modules(), ids=name_of)
+in_public_inits = pytest.mark.parametrize(
+    "path",
+    [
+        path
+        for path in modules()
+        if path.name == "__init__.py"
+        and not any(
+            part.startswith("_") for part in path.relative_to(PACKAGE).parts[:-1]
+        )
+    ],
+    ids=name_of,
+)
+
+
+@in_units
+def test_unit_is_known(path: Path) -> None:
+    assert unit_of(path) in ALLOWED_UNITS, "give the new unit a row in ALLOWED_UNITS"
+
+
+@in_units
+def test_imports_point_downwards(path: Path) -> None:
+    unit = unit_of(path)
+    public = {name for name in imported_units(path) if not name.startswith("_")}
+    forbidden = public - ALLOWED_UNITS[unit] - {unit}
+    assert not forbidden, f"{unit} must not import {sorted(forbidden)}"
+
+
+@in_units
+def test_third_party_imports_are_the_allowed_ones(path: Path) -> None:
+    unit = unit_of(path)
+    used = third_party(path)
+    for private in private_closure(path):
+        # The bridge is how units that may use Keras reach TFP.
+        hidden = {"tensorflow_probability"} if private.stem == BRIDGE else set()
+        used |= third_party(private) - hidden
+    forbidden = used - ALLOWED_HOSTS[unit]
+    assert not forbidden, f"{unit} must not import {sorted(forbidden)}"
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("_*.py")), ids=name_of)
+def test_private_modules_stand_below_all_units(path: Path) -> None:
+    if path.name == "__init__.py":
+        return
+    public = {name for name in imported_units(path) if not name.startswith("_")}
+    assert not public
+    bridge_only = {"tensorflow_probability"} if path.stem == BRIDGE else set()
+    assert third_party(path) <= _KERAS | bridge_only
+
+
+@in_package
+def test_module_is_short(path: Path) -> None:
+    length = len(path.read_text(encoding="utf-8").splitlines())
+    assert length <= MAX_LINES, f"{length} lines: split it by idea"
+
+
+@in_package
+def test_module_is_named_after_its_idea(path: Path) -> None:
+    assert path.stem.lstrip("_") not in {"utils", "util", "common", "helpers", "misc"}
+
+
+@in_package
+def test_no_assert_statement(path: Path) -> None:
+    found = [n.lineno for n in ast.walk(tree_of(path)) if isinstance(n, ast.Assert)]
+    assert not found, f"lines {found}: raise ValueError or TypeError instead"
+
+
+def is_public_class(node: ast.stmt) -> bool:
+    return isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+
+
+@in_package
+def test_public_methods_have_docstrings(path: Path) -> None:
+    """What ruff's D102 asks, except of the hooks that Keras and TFP document."""
+    missing = [
+        f"{cls.name}.{method.name}"
+        for cls in filter(is_public_class, tree_of(path).body)
+        for method in cls.body
+        if isinstance(method, ast.FunctionDef)
+        and not method.name.startswith(("_", "on_"))
+        and method.name not in HOST_HOOKS
+        and not any(is_exempting_decorator(d) for d in method.decorator_list)
+        and ast.get_docstring(method) is None
+    ]
+    assert not missing
+
+
+def is_exempting_decorator(node: ast.expr) -> bool:
+    """`@override`, or `@name.setter` whose property has the docstring."""
+    name = node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
+    return name in {"override", "overload", "setter"}
+
+
+def declared_all(path: Path) -> list[str]:
+    for node in tree_of(path).body:
+        if isinstance(node, ast.Assign):
+            targets = [t.id for t in node.targets if isinstance(t, ast.Name)]
+            if "__all__" in targets:
+                return list(ast.literal_eval(node.value))
+    return []  # an `__init__` that exports nothing may leave it out
+
+
+def re_exports(path: Path) -> Iterator[str]:
+    """Public names taken from the package, under `if TYPE_CHECKING` too (lazy ones)."""
+    for node in ast.walk(tree_of(path)):
+        if not isinstance(node, ast.ImportFrom):
+            continue
+        if resolve(path, node).split(".")[0] != "tfp_spn":
+            continue
+        names = (alias.asname or alias.name for alias in node.names)
+        yield from (name for name in names if not name.startswith("_"))
+
+
+@in_public_inits
+def test_all_lists_the_re_exports(path: Path) -> None:
+    declared = declared_all(path)
+    assert len(declared) == len(set(declared))
+    assert set(declared) - {"__version__"} == set(re_exports(path))
+
+
+def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **environment},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_import_needs_no_plotting_package() -> None:
+    """The optional packages load when `tfp_spn.visualization` is first touched."""
+    done = run_python(
+        "import sys; sys.modules.update(matplotlib=None, plotly=None); import tfp_spn"
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_another_keras_backend_is_refused() -> None:
+    done = run_python("import tfp_spn", KERAS_BACKEND="numpy")
+    assert done.returncode != 0
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("ImportError: tfp_spn needs Keras on its TensorFlow backend")
+    assert "Received backend 'numpy', expected 'tensorflow'" in last
+    assert "KERAS_BACKEND=tensorflow" in last

@@ -1,0 +1,67 @@
+"""The examples run in their short form, print what they promise and write figures."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+
+DIGITS_FIGURES = {
+    "class_posteriors.png",
+    "class_samples.png",
+    "completions_bottom_hidden.png",
+    "completions_left_hidden.png",
+    "completions_right_hidden.png",
+    "completions_top_hidden.png",
+    "learning_curve.png",
+    "region_graph.png",
+    "samples.png",
+}
+
+
+def run_example(name: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / name), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def numbers(pattern: str, text: str) -> list[float]:
+    return [float(found) for found in re.findall(pattern, text)]
+
+
+@pytest.mark.examples
+def test_digits(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    printed = run_example("digits.py", "--fast", "--output", str(tmp_path / "figures"))
+
+    floor = numbers(r"test, independent pixels +(\S+) nats", printed)
+    circuits = numbers(r"test, circuit(?: with classes)? +(\S+) nats", printed)
+    assert len(floor) == 1
+    assert len(circuits) == 2
+    assert min(circuits) > floor[0] + 5
+
+    accuracies = numbers(r"% of pixels hidden: +(\S+)%", printed)
+    assert len(accuracies) == 4
+    assert accuracies[0] > 80
+    assert accuracies[0] >= accuracies[-1] > 30
+
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == DIGITS_FIGURES
+    for path in (tmp_path / "figures").iterdir():
+        assert path.stat().st_size > 5_000
+
+
+def test_readme_names_every_example() -> None:
+    text = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    missing = [path.name for path in EXAMPLES.glob("*.py") if path.name not in text]
+    assert not missing

@@ -1,0 +1,1 @@
+"""Layers over regions: ``[batch, scopes, decomps, nodes]`` of log-values."""

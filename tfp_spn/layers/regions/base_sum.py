@@ -1,0 +1,141 @@
+"""What the sum layers share: accumulators, their normalisation, the learning rule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfp_spn._serialization import deserialize, serialize
+from tfp_spn._typing import Tensor
+from tfp_spn.constraints.greater_equal_epsilon import GreaterEqualEpsilon
+from tfp_spn.initializers.dirichlet import Dirichlet
+from tfp_spn.layers.regions.region_layer import RegionLayer
+from tfp_spn.ops.log_space import safe_log
+from tfp_spn.ops.weights import normalized_log_weights
+from tfp_spn.sum_ops import SumOpGradBackprop, SumRule
+
+
+class BaseSum(RegionLayer):
+    """Base class of layers with weighted sums.
+
+    Subclasses call `add_accumulators` in `build` and read `log_weights`, which are
+    normalised, in `call`. `DenseSum` explains the arguments.
+
+    Args:
+        logspace_accumulators: Whether logarithms of weights are stored.
+        accumulator_initializer: Initializer of the weights.
+        sum_op: The learning rule.
+        accumulator_regularizer: Regularizer of what is stored.
+        logspace_accumulator_constraint: Constraint of stored logarithms.
+        linear_accumulator_constraint: Constraint of stored weights.
+        **kwargs: Passed on to `keras.layers.Layer`.
+
+    Attributes:
+        accumulators: The stored weights, or `None` before `build`.
+    """
+
+    keeps_input_dtype = False
+
+    def __init__(
+        self,
+        *,
+        logspace_accumulators: bool | None = None,
+        accumulator_initializer: Any = None,
+        sum_op: SumRule | dict | None = None,
+        accumulator_regularizer: Any = None,
+        logspace_accumulator_constraint: Any = None,
+        linear_accumulator_constraint: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.sum_op = self._checked_rule(deserialize(sum_op))
+        self.logspace_accumulators = self._resolved_logspace(logspace_accumulators)
+        self.accumulator_initializer = keras.initializers.get(
+            deserialize(accumulator_initializer) or Dirichlet(axis=-2, alpha=1.0)
+        )
+        self.accumulator_regularizer = keras.regularizers.get(
+            deserialize(accumulator_regularizer)
+        )
+        self.logspace_accumulator_constraint = keras.constraints.get(
+            deserialize(logspace_accumulator_constraint)
+        )
+        self.linear_accumulator_constraint = keras.constraints.get(
+            deserialize(linear_accumulator_constraint) or GreaterEqualEpsilon(1e-10)
+        )
+        self.accumulators: Any = None
+
+    def add_accumulators(self, shape: tuple[int, ...]) -> None:
+        """Creates the stored weights; axis -2 of `shape` is that of the children."""
+        self.accumulators = self.add_weight(
+            name="accumulators",
+            shape=shape,
+            initializer=self._initial_accumulators,
+            regularizer=self.accumulator_regularizer,
+            constraint=(
+                self.logspace_accumulator_constraint
+                if self.logspace_accumulators
+                else self.linear_accumulator_constraint
+            ),
+            autocast=False,
+        )
+
+    def log_weights(self) -> Tensor:
+        """Normalised log-weights, of the shape of the accumulators."""
+        if self.accumulators is None:
+            raise ValueError(
+                f"{self.label}: has no weights yet. Received a call before build(); "
+                "expected a built layer. Call it on data, or build(input_shape)."
+            )
+        return normalized_log_weights(
+            tf.convert_to_tensor(self.accumulators.value),
+            self.sum_op,
+            self.logspace_accumulators,
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        config = {
+            **super().get_config(),
+            "logspace_accumulators": self.logspace_accumulators,
+        }
+        for argument in (
+            "accumulator_initializer",
+            "sum_op",
+            "accumulator_regularizer",
+            "logspace_accumulator_constraint",
+            "linear_accumulator_constraint",
+        ):
+            config[argument] = serialize(getattr(self, argument))
+        return config
+
+    def _initial_accumulators(self, shape: Any, dtype: Any = None) -> Tensor:
+        weights = self.accumulator_initializer(shape, dtype=dtype)
+        if not self.logspace_accumulators:
+            return weights
+        return safe_log(tf.convert_to_tensor(weights))
+
+    def _checked_rule(self, rule: Any) -> SumRule:
+        if rule is None:
+            return SumOpGradBackprop()
+        if not isinstance(rule, SumRule):
+            raise TypeError(
+                f"{self.label}: received sum_op={rule!r}, expected a learning rule. "
+                "Pass, for example, sum_op=tfp_spn.SumOpEMBackprop()."
+            )
+        return rule
+
+    def _resolved_logspace(self, requested: bool | None) -> bool:
+        if isinstance(self.sum_op, SumOpGradBackprop):
+            if requested is None:
+                requested = self.sum_op.logspace_accumulators
+            return True if requested is None else bool(requested)
+        if requested:
+            raise ValueError(
+                f"{self.label}: received logspace_accumulators=True with sum_op="
+                f"{self.sum_op!r}, expected linear accumulators: this rule's counts "
+                "are weights, not logarithms. Leave logspace_accumulators out, or use "
+                "SumOpGradBackprop()."
+            )
+        return False

@@ -1,0 +1,82 @@
+"""What the layers over regions share: input checks, dtype, symbolic outputs."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import keras
+
+Shape = tuple[int | None, ...]
+
+
+class RegionLayer(keras.layers.Layer):
+    """Base class of layers from ``[batch, scopes, decomps, nodes]`` to the same.
+
+    Subclasses implement `call` and `compute_output_shape`, which is exact. The simplest
+    one to copy is `ReduceProduct`.
+
+    Args:
+        **kwargs: Passed on to `keras.layers.Layer`. `dtype` defaults to float32,
+            whatever the global policy: circuits stay in full precision inside
+            mixed-precision models.
+
+    Attributes:
+        keeps_input_dtype: Whether the output has the dtype of the input (layers
+            without weights) rather than the layer's own.
+    """
+
+    keeps_input_dtype = True
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("dtype", "float32")
+        super().__init__(autocast=not self.keeps_input_dtype, **kwargs)
+
+    @property
+    def label(self) -> str:
+        """Class and name, as error messages begin."""
+        return f'{type(self).__name__} "{self.name}"'
+
+    def check_input_shape(self, input_shape: Shape) -> tuple[int, int, int]:
+        """Returns scopes, decomps and nodes.
+
+        Raises:
+            ValueError: If the rank is not four or one of the three is unknown.
+        """
+        shape = tuple(input_shape)
+        if len(shape) != 4 or None in shape[1:]:
+            raise ValueError(
+                f"{self.label}: received input shape {shape}, expected [batch, scopes, "
+                "decomps, nodes] with known scopes, decomps and nodes. Begin the "
+                "stack with FlatToRegions and a leaf layer, and give keras.Input a "
+                "full shape."
+            )
+        return shape[1:]  # type: ignore[return-value]
+
+    def build(self, input_shape: Shape) -> None:
+        """Checks the shape."""
+        self.compute_output_shape(input_shape)
+        self.built = True
+
+    def compute_output_spec(self, x: Any) -> keras.KerasTensor:
+        """Symbolic output."""
+        dtype = x.dtype if self.keeps_input_dtype else self.compute_dtype
+        return keras.KerasTensor(self.compute_output_shape(x.shape), dtype=dtype)
+
+
+def positive_integer(layer: str, argument: str, value: Any) -> int:
+    """`value` as an int.
+
+    Raises:
+        ValueError: If it is not an integer of at least 1.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = 0
+    if number < 1 or isinstance(value, bool):
+        raise ValueError(
+            f"{layer}: received {argument}={value!r}, expected an integer of at least "
+            f"1. Pass, for example, {argument}=2."
+        )
+    return number

@@ -1,0 +1,51 @@
+"""Learning: expectation maximisation and gradient ascent.
+
+`fit` is the way in. Its parts serve other loops: `expected_statistics` and `maximize`
+are the E- and the M-step as pure functions; `ExpectationMaximization`,
+`MinibatchExpectationMaximization` and `GradientAscent` are its three methods, an epoch
+at a time. `OnlineExpectationMaximization` and the losses serve ``keras.Model.fit``.
+"""
+
+from tfp_spn.learning.batches import Batch as Batch
+from tfp_spn.learning.batches import Batches as Batches
+from tfp_spn.learning.data_validation import Data as Data
+from tfp_spn.learning.expectation_maximization import (
+    ExpectationMaximization as ExpectationMaximization,
+)
+from tfp_spn.learning.expectations import add_expectations as add_expectations
+from tfp_spn.learning.expectations import expected_statistics as expected_statistics
+from tfp_spn.learning.fit import fit as fit
+from tfp_spn.learning.gradient_ascent import GradientAscent as GradientAscent
+from tfp_spn.learning.history import History as History
+from tfp_spn.learning.initialization import initialize_leaves as initialize_leaves
+from tfp_spn.learning.log_likelihood import LogLikelihood as LogLikelihood
+from tfp_spn.learning.losses import NegativeLogJoint as NegativeLogJoint
+from tfp_spn.learning.losses import NegativeLogLikelihood as NegativeLogLikelihood
+from tfp_spn.learning.maximization import maximize as maximize
+from tfp_spn.learning.minibatch_expectation_maximization import (
+    MinibatchExpectationMaximization as MinibatchExpectationMaximization,
+)
+from tfp_spn.learning.online_expectation_maximization import (
+    OnlineExpectationMaximization as OnlineExpectationMaximization,
+)
+from tfp_spn.learning.online_expectation_maximization import online_step as online_step
+
+__all__ = [
+    "Batch",
+    "Batches",
+    "Data",
+    "ExpectationMaximization",
+    "GradientAscent",
+    "History",
+    "LogLikelihood",
+    "MinibatchExpectationMaximization",
+    "NegativeLogJoint",
+    "NegativeLogLikelihood",
+    "OnlineExpectationMaximization",
+    "add_expectations",
+    "expected_statistics",
+    "fit",
+    "initialize_leaves",
+    "maximize",
+    "online_step",
+]

@@ -1,0 +1,134 @@
+"""Data in batches of one size, whatever they come from.
+
+The last batch is filled up with examples of weight zero, so that compiled functions
+are traced once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfp_spn._typing import Tensor
+from tfp_spn.circuits.examples import Evidence, to_evidence
+from tfp_spn.circuits.program import Program
+from tfp_spn.learning.data_validation import Data, validated
+
+
+class Batch(NamedTuple):
+    """Tensors of the circuit's dtype, padded with examples of weight zero."""
+
+    x: Tensor
+    observed: Tensor | None
+    labels: Tensor | None
+    weights: Tensor
+
+    def evidence(self, program: Program) -> Evidence:
+        """In the kernel's layout."""
+        return to_evidence(self.x, self.observed, len(program.event_shape), 0)
+
+
+def unpack(data: Any) -> Data:
+    """Reads what Keras hands to a training step, or an element of a dataset.
+
+    Either ``x``, ``(x, labels)`` or ``(x, labels, sample_weight)``, where ``x`` may be
+    a pair ``(x, observed)``; or a dict with keys of `Data`.
+    """
+    if isinstance(data, Data):
+        return data
+    x, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    named = Data(x, None, labels, sample_weight)
+    if isinstance(x, dict):
+        unknown = sorted(set(x) - set(Data._fields))
+        if unknown or "x" not in x:
+            raise ValueError(
+                f"tfp_spn.learning: received data as a dict with keys {sorted(x)}, "
+                f"expected 'x' and any of {list(Data._fields[1:])}. Rename the keys."
+            )
+        return named._replace(**x)
+    if isinstance(x, (tuple, list)):
+        if len(x) != 2:
+            raise ValueError(
+                f"tfp_spn.learning: received {len(x)} inputs, expected x or a pair "
+                "(x, observed). Stack the variables to one array x."
+            )
+        return named._replace(x=x[0], observed=x[1])
+    return named
+
+
+class Batches:
+    """Iterates over data in padded batches, any number of times.
+
+    Args:
+        program: The circuit that the data are for.
+        data: A `Data` of arrays (already validated) or a `tf.data.Dataset` of batches
+            that `unpack` reads; these are validated one by one as they come.
+        batch_size: Examples per batch; a dataset's first batch says it itself.
+    """
+
+    def __init__(self, program: Program, data: Any, batch_size: int) -> None:
+        self.program = program
+        self.data = data
+        self.is_dataset = isinstance(data, tf.data.Dataset)
+        self.batch_size = batch_size
+        if not self.is_dataset:
+            self.batch_size = min(batch_size, len(data.x))
+
+    def __call__(self, permutation_seed: list[int] | None = None) -> Iterator[Batch]:
+        """One epoch, in random order if given a seed (a dataset shuffles itself)."""
+        chunks = self._dataset_chunks if self.is_dataset else self._array_chunks
+        for chunk in chunks(permutation_seed):
+            yield self._padded(chunk)
+
+    def _array_chunks(self, seed: list[int] | None) -> Iterator[Data]:
+        num_examples = len(self.data.x)
+        order = None
+        if seed is not None:
+            order = np.random.default_rng(seed).permutation(num_examples)
+        for start in range(0, num_examples, self.batch_size):
+            rows: Any = slice(start, start + self.batch_size)
+            yield _take(self.data, rows if order is None else order[rows])
+
+    def _dataset_chunks(self, _: list[int] | None) -> Iterator[Data]:
+        size, row = 0, 0
+        for element in self.data.as_numpy_iterator():
+            chunk = validated(self.program, unpack(element), first_row=row)
+            num_examples = len(chunk.x)
+            size = size or num_examples
+            self.batch_size = size
+            row += num_examples
+            for start in range(0, num_examples, size):
+                yield _take(chunk, slice(start, start + size))
+        if not row:
+            raise ValueError(
+                "tfp_spn.learning: received a dataset without any batch, expected at "
+                "least one. Check its source, its filters and drop_remainder."
+            )
+
+    def _padded(self, chunk: Data) -> Batch:
+        dtype = self.program.dtype
+        count = len(chunk.x)
+        missing = self.batch_size - count
+
+        def padded(values: Any) -> Any:
+            if not missing:
+                return values
+            return np.concatenate([values, np.repeat(values[:1], missing, axis=0)])
+
+        weights = np.zeros([count + missing], dtype.as_numpy_dtype)
+        weights[:count] = 1 if chunk.sample_weight is None else chunk.sample_weight
+        observed, labels = chunk.observed, chunk.labels
+        return Batch(
+            tf.cast(padded(chunk.x), dtype),
+            None if observed is None else tf.constant(padded(observed)),
+            None if labels is None else tf.constant(padded(labels), tf.int32),
+            tf.constant(weights),
+        )
+
+
+def _take(data: Data, rows: Any) -> Data:
+    return Data(*(None if part is None else part[rows] for part in data))

@@ -1,0 +1,194 @@
+"""Checks of data before anything is changed.
+
+Each message says what was wrong, what was received, what is expected and what to do.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tfp_spn.circuits.examples import to_evidence
+from tfp_spn.circuits.program import Program
+
+_ROWS_AT_A_TIME = 4096
+
+
+class Data(NamedTuple):
+    """Examples, as arrays with examples first, or tensors.
+
+    Attributes:
+        x: ``[N, V]`` or ``[N, V, D]``.
+        observed: bool ``[N, V]`` or `None`.
+        labels: int ``[N]`` or `None`.
+        sample_weight: ``[N]`` or `None`.
+    """
+
+    x: Any
+    observed: Any = None
+    labels: Any = None
+    sample_weight: Any = None
+
+
+def validated(program: Program, data: Data, first_row: int = 0) -> Data:
+    """The data as arrays, checked.
+
+    Args:
+        program: The circuit that the data are for.
+        data: Anything that NumPy takes.
+        first_row: Number of the first row, for messages.
+
+    Returns:
+        Arrays; `observed` is one mask per example if there is any.
+
+    Raises:
+        TypeError: Data are not numbers, the mask is not bool, labels no integers.
+        ValueError: A shape does not fit, or an observed value is NaN or has
+            probability zero under every component.
+    """
+    x = _checked_x(program, data.x)
+    observed = None if data.observed is None else _checked_mask(x, data.observed)
+    labels = None if data.labels is None else _checked_labels(program, x, data.labels)
+    weight = data.sample_weight
+    weight = None if weight is None else _checked_weight(x, weight)
+    _check_missing(x, observed, first_row)
+    _check_support(program, x, observed, first_row)
+    return Data(x, observed, labels, weight)
+
+
+def _checked_x(program: Program, x: Any) -> np.ndarray:
+    x = np.asarray(x)
+    if x.dtype.kind not in "biuf":
+        raise TypeError(
+            f"tfp_spn.learning: x must hold numbers, received dtype {x.dtype}, "
+            "expected floats, integers or bools. Encode categories as integers from 0."
+        )
+    event_shape = program.event_shape
+    if x.ndim != 1 + len(event_shape) or x.shape[1:] != event_shape:
+        raise ValueError(
+            f"tfp_spn.learning: x does not fit the circuit, received shape {x.shape}, "
+            f"expected [examples, {', '.join(map(str, event_shape))}]. Reshape x, or "
+            "build the circuit over as many variables as x has columns."
+        )
+    if not len(x):
+        raise ValueError(
+            f"tfp_spn.learning: x is empty, received shape {x.shape}, expected at "
+            "least one example. Check how x was selected."
+        )
+    return x
+
+
+def _checked_mask(x: np.ndarray, observed: Any) -> np.ndarray:
+    observed = np.asarray(observed)
+    if observed.dtype != np.bool_:
+        raise TypeError(
+            f"tfp_spn.learning: observed must be a mask, received dtype "
+            f"{observed.dtype}, expected bool: True where the value counts. Convert "
+            "it, for example observed=(mask == 1)."
+        )
+    shape = x.shape[:2]
+    if observed.shape not in (shape, shape[1:]):
+        raise ValueError(
+            f"tfp_spn.learning: observed does not fit x, received shape "
+            f"{observed.shape}, expected {list(shape)} (or {list(shape[1:])} for all "
+            "examples). Pass one flag per example and variable."
+        )
+    return np.broadcast_to(observed, shape)
+
+
+def _checked_labels(program: Program, x: np.ndarray, labels: Any) -> np.ndarray:
+    labels = np.asarray(labels)
+    if labels.dtype.kind not in "iu":
+        raise TypeError(
+            f"tfp_spn.learning: labels must be integers, received dtype "
+            f"{labels.dtype}, expected classes from 0 to {program.num_classes - 1}. "
+            "Pass class numbers, not one-hot vectors."
+        )
+    if labels.shape == (len(x), 1):
+        labels = labels[:, 0]
+    if labels.shape != (len(x),):
+        raise ValueError(
+            f"tfp_spn.learning: labels do not fit x, received shape {labels.shape}, "
+            f"expected [{len(x)}]. Pass one class number per example."
+        )
+    if labels.min() < 0 or labels.max() >= program.num_classes:
+        raise ValueError(
+            f"tfp_spn.learning: labels are out of range, received {labels.min()} to "
+            f"{labels.max()}, expected 0 to {program.num_classes - 1}. Renumber them, "
+            "or build the circuit with more num_classes."
+        )
+    return labels
+
+
+def _checked_weight(x: np.ndarray, weight: Any) -> np.ndarray:
+    weight = np.asarray(weight)
+    if weight.shape == (len(x), 1):
+        weight = weight[:, 0]
+    is_number = weight.dtype.kind in "biuf"
+    if not is_number or weight.shape != (len(x),):
+        raise ValueError(
+            f"tfp_spn.learning: sample_weight does not fit x, received shape "
+            f"{weight.shape} of dtype {weight.dtype}, expected numbers of shape "
+            f"[{len(x)}]. Pass one weight per example."
+        )
+    weight = weight.astype(np.float64)
+    if not np.all(np.isfinite(weight)) or weight.min() < 0 or not weight.any():
+        raise ValueError(
+            "tfp_spn.learning: sample_weight must be finite, not negative and not all "
+            f"zero, received values from {weight.min()} to {weight.max()}. Weights say "
+            "how often an example counts; leave examples out with 0."
+        )
+    return weight
+
+
+def _check_missing(x: np.ndarray, observed: np.ndarray | None, row: int) -> None:
+    if x.dtype.kind != "f":
+        return
+    missing = np.isnan(x)
+    if x.ndim == 3:
+        missing = missing.any(-1)
+    if observed is not None:
+        missing = missing & observed
+    if not missing.any():
+        return
+    where = _first(missing, row)
+    if observed is None:
+        raise ValueError(
+            f"tfp_spn.learning: x has missing values, received NaN at {where}, "
+            "expected numbers. Integrate missing values out: pass "
+            "observed=~np.isnan(x)."
+        )
+    raise ValueError(
+        f"tfp_spn.learning: x is missing where observed says that it counts, received "
+        f"NaN at {where}, expected a number. Set observed to False there, for example "
+        "observed &= ~np.isnan(x)."
+    )
+
+
+def _check_support(
+    program: Program, x: np.ndarray, observed: np.ndarray | None, row: int
+) -> None:
+    for start in range(0, len(x), _ROWS_AT_A_TIME):
+        rows = slice(start, start + _ROWS_AT_A_TIME)
+        value = tf.cast(x[rows], program.dtype)
+        evidence = to_evidence(value, None, len(program.event_shape), 0)
+        base = np.transpose(program.leaf.log_base(evidence.x))  # [N, V]
+        impossible = np.isneginf(base)
+        if observed is not None:
+            impossible &= observed[rows]
+        if impossible.any():
+            first = tuple(np.argwhere(impossible)[0])
+            raise ValueError(
+                "tfp_spn.learning: a value has probability zero under every component "
+                f"of {type(program.leaf).__name__}, received {x[rows][first]} at "
+                f"{_first(impossible, row + start)}, expected a value of the leaf's "
+                "support. Correct or recode it, choose another leaf, or set observed "
+                "to False there."
+            )
+
+
+def _first(wrong: np.ndarray, first_row: int) -> str:
+    row, column = np.argwhere(wrong)[0]
+    return f"row {row + first_row}, column {column} ({int(wrong.sum())} such values)"

@@ -1,0 +1,181 @@
+"""`fit`: maximum likelihood in one call."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Literal, TypeAlias
+
+import tensorflow as tf
+from tqdm import tqdm
+
+from tfp_spn.circuits.circuit import Circuit
+from tfp_spn.circuits.program import Program
+from tfp_spn.learning.batches import Batches, unpack
+from tfp_spn.learning.data_validation import Data, validated
+from tfp_spn.learning.expectation_maximization import ExpectationMaximization
+from tfp_spn.learning.fit_arguments import check_arguments
+from tfp_spn.learning.gradient_ascent import GradientAscent
+from tfp_spn.learning.history import History
+from tfp_spn.learning.initialization import initialize_leaves
+from tfp_spn.learning.log_likelihood import LogLikelihood
+from tfp_spn.learning.maximization import as_circuit
+from tfp_spn.learning.minibatch_expectation_maximization import (
+    MinibatchExpectationMaximization,
+    StepSize,
+)
+from tfp_spn.learning.progress import Progress
+from tfp_spn.learning.stopping import Stopping
+from tfp_spn.learning.training_state import TrainingState, structure_digest
+
+Method = Literal["em", "online_em", "gradient"]
+Trainer: TypeAlias = (
+    ExpectationMaximization | MinibatchExpectationMaximization | GradientAscent
+)
+
+
+def fit(
+    spn: Any,
+    x: Any,
+    *,
+    method: Method = "em",
+    epochs: int = 50,
+    batch_size: int = 512,
+    observed: Any = None,
+    labels: Any = None,
+    sample_weight: Any = None,
+    validation_data: Any = None,
+    initialize: bool = False,
+    pseudocount: float = 0.01,
+    step_size: StepSize | None = None,
+    optimizer: Any = None,
+    tolerance: float | None = None,
+    patience: int | None = None,
+    seed: int = 0,
+    verbose: bool = True,
+    checkpoint: str | os.PathLike[str] | None = None,
+    jit_compile: bool | None = None,
+) -> History:
+    """Fits a circuit to data by maximum likelihood.
+
+    Nothing is changed when arguments or data are found wrong: arrays are checked before
+    anything else; an error in a dataset brings back the parameters from before the
+    call. An interruption (Ctrl-C) leaves those of the last complete epoch.
+
+    Args:
+        spn: A `SumProductNetwork` or a circuit; its trainable variables are updated.
+        x: ``[N, V]`` (``[N, V, D]``), or a `tf.data.Dataset` of batches ``x``, ``(x,
+            labels)``, ``(x, labels, sample_weight)`` or dicts with the keys ``x,
+            observed, labels, sample_weight``.
+        method: ``"em"``: an M-step per epoch, on the expectations of all data;
+            ``"online_em"``: one per batch; ``"gradient"``: an optimizer step per
+            batch.
+        epochs: Passes over the data.
+        batch_size: Examples evaluated at once; for ``"em"`` it has no other meaning.
+        observed: bool ``[N, V]``: which values count; the others are integrated out
+            and may be NaN. Default: all.
+        labels: Classes, int ``[N]``; with them the objective is ``log p(x, label)``.
+        sample_weight: How often each example counts, ``[N]``.
+        validation_data: Held-out data in any of the forms of a dataset's batch, or a
+            dataset.
+        initialize: Whether to start from `initialize_leaves`. Needs arrays.
+        pseudocount: Examples added to each sum and leaf in each M-step: keeps rare
+            events possible. With 0 full-batch EM is plain maximum likelihood. What
+            smooths all data well may be much for a batch of ``"online_em"``.
+        step_size: Of M-steps, from 0 to 1; for ``"online_em"`` also a function of the
+            number of steps, such as a Keras learning rate schedule. Default: 1 for
+            ``"em"``, 0.1 for ``"online_em"``.
+        optimizer: A Keras optimizer for ``"gradient"``. Default: ``Adam(1e-2)``.
+        tolerance: Stop when the training log-likelihood rises by less.
+        patience: Stop after so many epochs without a better validation log-likelihood,
+            and take the best parameters in the end.
+        seed: Of the order of batches. Full-batch EM does not shuffle; a dataset
+            shuffles itself.
+        verbose: Whether to show a progress bar.
+        checkpoint: Path of an ``.npz`` file that is written after each epoch. If it
+            exists, the fit continues where that one stopped.
+        jit_compile: Whether XLA compiles what is done for a batch.
+
+    Returns:
+        The log-likelihoods and why it stopped.
+
+    Raises:
+        TypeError: Arguments or data of a wrong type.
+        ValueError: Wrong arguments, shapes or values.
+
+    Example:
+        >>> import numpy as np, tfp_spn
+        >>> circuit = tfp_spn.circuits.from_region_graph(
+        ...     tfp_spn.region_graphs.random_binary_trees(4, 1, num_repetitions=2),
+        ...     leaf=tfp_spn.layers.BernoulliLeaf(num_components=2), num_sums=2)
+        >>> x = np.random.default_rng(0).integers(0, 2, [100, 4])
+        >>> history = tfp_spn.learning.fit(circuit, x, epochs=5, verbose=False)
+        >>> history.epochs, history.stopped_because
+        (5, 'epochs')
+    """
+    circuit = as_circuit(spn)
+    program = circuit.program
+    check_arguments(locals())
+    train = _batches(program, x, Data(x, observed, labels, sample_weight), batch_size)
+    validation = None
+    if validation_data is not None:
+        data = validation_data
+        if not isinstance(data, tf.data.Dataset):
+            data = unpack(data)
+        validation = _batches(program, validation_data, data, batch_size)
+
+    trainer = _trainer(circuit, method, step_size, pseudocount, optimizer, jit_compile)
+    state = TrainingState(circuit.live_params(), trainer.state)
+    settings = {
+        "method": method,
+        "seed": seed,
+        "batch_size": batch_size,
+        "pseudocount": pseudocount,
+        "structure": structure_digest(program),
+    }
+    progress = Progress(state, settings, checkpoint)
+    evaluate = LogLikelihood(circuit, jit_compile) if validation else None
+    stopping = Stopping(epochs, tolerance, patience)
+    with progress.guarded():
+        if initialize and not progress.history.epochs:
+            initialize_leaves(circuit, train.data.x, train.data.observed, seed)
+        with tqdm(
+            total=epochs,
+            initial=progress.history.epochs,
+            unit="epoch",
+            disable=not verbose,
+        ) as bar:
+            while not stopping.is_reached(progress.history):
+                order = None if method == "em" else [seed, progress.history.epochs]
+                log_likelihood = trainer.epoch(train(order))
+                held_out = None
+                if validation is not None and evaluate is not None:
+                    held_out = evaluate(validation())
+                progress.complete_epoch(log_likelihood, held_out)
+                bar.set_postfix_str(progress.history.summary())
+                bar.update()
+        if patience is not None:
+            progress.take_best()
+    return progress.history
+
+
+def _batches(program: Program, source: Any, data: Any, batch_size: int) -> Batches:
+    if isinstance(source, tf.data.Dataset):
+        return Batches(program, source, batch_size)
+    return Batches(program, validated(program, data), batch_size)
+
+
+def _trainer(
+    circuit: Circuit,
+    method: Method,
+    step_size: StepSize | None,
+    pseudocount: float,
+    optimizer: Any,
+    jit_compile: bool | None,
+) -> Trainer:
+    if method == "em":
+        size = 1.0 if step_size is None else float(step_size)  # type: ignore[arg-type]
+        return ExpectationMaximization(circuit, size, pseudocount, jit_compile)
+    if method == "online_em":
+        size = 0.1 if step_size is None else step_size  # type: ignore[assignment]
+        return MinibatchExpectationMaximization(circuit, size, pseudocount, jit_compile)
+    return GradientAscent(circuit, optimizer, jit_compile)

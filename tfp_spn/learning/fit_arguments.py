@@ -1,0 +1,97 @@
+"""Checks of the arguments of `tfp_spn.learning.fit`, data aside."""
+
+from __future__ import annotations
+
+import numbers
+from typing import Any
+
+import tensorflow as tf
+
+
+def check_arguments(arguments: dict[str, Any]) -> None:
+    """Checks the arguments of a call by name.
+
+    Raises:
+      TypeError: An argument is of a wrong type.
+      ValueError: A value is wrong, or arguments do not fit together.
+    """
+    method = arguments["method"]
+    if method not in ("em", "online_em", "gradient"):
+        raise ValueError(
+            f"fit: unknown method, received method={method!r}, expected 'em', "
+            "'online_em' or 'gradient'. Choose one of these."
+        )
+    _check_integer("epochs", arguments["epochs"], least=0)
+    _check_integer("batch_size", arguments["batch_size"], least=1)
+    _check_integer("seed", arguments["seed"], least=0)
+    _check_number("pseudocount", arguments["pseudocount"])
+    if arguments["tolerance"] is not None:
+        _check_number("tolerance", arguments["tolerance"])
+    if arguments["patience"] is not None:
+        _check_integer("patience", arguments["patience"], least=1)
+        if arguments["validation_data"] is None:
+            raise ValueError(
+                "fit: patience without validation data, received "
+                f"patience={arguments['patience']}, expected validation_data too. Pass "
+                "validation_data=x_valid, or stop by tolerance."
+            )
+    _check_step_size(method, arguments["step_size"])
+    if arguments["optimizer"] is not None and method != "gradient":
+        raise ValueError(
+            f"fit: an optimizer has no meaning for EM, received method={method!r} and "
+            f"optimizer={arguments['optimizer']!r}, expected method='gradient'. Use "
+            "that, or step_size."
+        )
+    _check_source(arguments)
+
+
+def _check_step_size(method: str, step_size: Any) -> None:
+    if step_size is None:
+        return
+    if method == "gradient":
+        raise ValueError(
+            "fit: the optimizer has the step size of gradient ascent, received "
+            f"step_size={step_size!r}, expected none. Pass optimizer=keras.optimizers."
+            "Adam(learning_rate=...)."
+        )
+    if method == "online_em" and callable(step_size):
+        return
+    if not isinstance(step_size, numbers.Real) or not 0 < float(step_size) <= 1:
+        raise ValueError(
+            f"fit: step_size is no part of a step, received step_size={step_size!r}, "
+            "expected a number above 0 and at most 1 (or, for 'online_em', a function "
+            "of the number of steps). Lower it."
+        )
+
+
+def _check_source(arguments: dict[str, Any]) -> None:
+    if not isinstance(arguments["x"], tf.data.Dataset):
+        return
+    extras = [
+        name
+        for name in ("observed", "labels", "sample_weight", "initialize")
+        if arguments[name] is not None and arguments[name] is not False
+    ]
+    if extras:
+        raise ValueError(
+            f"fit: a dataset carries its own parts, received {', '.join(extras)} "
+            "beside it, expected none. Let its elements be dicts with the keys x, "
+            "observed, labels and sample_weight; call initialize_leaves on an array "
+            "before."
+        )
+
+
+def _check_integer(name: str, value: Any, least: int) -> None:
+    if not isinstance(value, numbers.Integral) or value < least:
+        raise ValueError(
+            f"fit: {name} is not a count, received {name}={value!r}, expected an "
+            f"integer of at least {least}. Correct the argument."
+        )
+
+
+def _check_number(name: str, value: Any) -> None:
+    if not isinstance(value, numbers.Real) or not 0 <= float(value) < float("inf"):
+        raise ValueError(
+            f"fit: {name} must not be negative, received {name}={value!r}, expected a "
+            "finite number of at least 0. Correct the argument."
+        )

@@ -1,0 +1,100 @@
+"""Gradient ascent of the log-likelihood with any Keras optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfp_spn._typing import Tensor
+from tfp_spn.circuits.circuit import Circuit, log_joint
+from tfp_spn.learning.batches import Batch
+from tfp_spn.learning.log_likelihood import log_prob_of
+from tfp_spn.learning.maximization import as_circuit
+
+
+class GradientAscent:
+    """One optimizer step per batch on the mean log-likelihood.
+
+    Args:
+        circuit: A circuit, or a distribution over one.
+        optimizer: A Keras optimizer or its name. Default: ``Adam(1e-2)``.
+        jit_compile: Whether XLA compiles the step.
+
+    Raises:
+        ValueError: The circuit's learning rule replaces gradients by counts.
+
+    Example:
+        >>> import numpy as np, tfp_spn
+        >>> from tfp_spn.learning import Batches, Data, GradientAscent
+        >>> circuit = tfp_spn.circuits.from_region_graph(
+        ...     tfp_spn.region_graphs.random_binary_trees(4, 1, num_repetitions=2),
+        ...     leaf=tfp_spn.layers.BernoulliLeaf(num_components=2), num_sums=2)
+        >>> ascent = GradientAscent(circuit)
+        >>> x = np.random.default_rng(0).integers(0, 2, [100, 4])
+        >>> batches = Batches(circuit.program, Data(x), batch_size=32)
+        >>> ascent.epoch(batches()) < ascent.epoch(batches())
+        True
+    """
+
+    def __init__(
+        self, circuit: Any, optimizer: Any = None, jit_compile: bool | None = None
+    ) -> None:
+        self.circuit = as_circuit(circuit)
+        _check_rules(self.circuit)
+        self.optimizer = keras.optimizers.get(optimizer or keras.optimizers.Adam(1e-2))
+        variables = self.circuit.trainable_variables
+        if not self.optimizer.built:
+            self.optimizer.build(variables)
+        program, params = self.circuit.program, self.circuit.live_params()
+
+        @tf.function(jit_compile=jit_compile, autograph=False)
+        def step(batch: Batch) -> tuple[Tensor, Tensor]:
+            with tf.GradientTape() as tape:
+                joint = log_joint(program, params, batch.evidence(program))
+                log_prob = log_prob_of(joint, batch.labels)
+                possible = tf.where(tf.math.is_finite(log_prob), log_prob, 0.0)
+                total = tf.reduce_sum(batch.weights)
+                loss = -tf.reduce_sum(possible * batch.weights) / total
+            gradients = tape.gradient(loss, [v.value for v in variables])
+            self.optimizer.apply(gradients, variables)
+            log_prob = tf.math.multiply_no_nan(log_prob, batch.weights)
+            log_prob = tf.reduce_sum(tf.cast(log_prob, tf.float64))
+            return log_prob, tf.cast(total, tf.float64)
+
+        self.step = step
+
+    @property
+    def state(self) -> list[tf.Variable]:
+        """What an interrupted fit must keep besides the circuit's parameters."""
+        return [variable.value for variable in self.optimizer.variables]
+
+    def epoch(self, batches: Iterable[Batch]) -> float:
+        """A step for each batch.
+
+        Returns:
+            The mean log-likelihood, that of each batch before its step.
+        """
+        log_likelihood = weight = 0.0
+        for batch in batches:
+            if not batch.weights.numpy().any():
+                continue
+            batch_log_likelihood, batch_weight = self.step(batch)
+            log_likelihood += float(batch_log_likelihood)
+            weight += float(batch_weight)
+        return log_likelihood / weight
+
+
+def _check_rules(circuit: Circuit) -> None:
+    for spec in circuit.program.sum_specs:
+        if not spec.rule.is_gradient or (
+            spec.rule.normalizes_counts and not spec.logspace
+        ):
+            raise ValueError(
+                "GradientAscent: the circuit's learning rule does not compute "
+                f"gradients, received {spec.rule!r} in '{spec.parameter}', expected "
+                "SumOpGradBackprop. Build the circuit with "
+                "sum_op=SumOpGradBackprop(), or fit with method='em'."
+            )

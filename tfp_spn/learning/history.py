@@ -1,0 +1,50 @@
+"""What happened during a fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class History:
+    """The course of a fit; log-likelihoods are means per example, in nats.
+
+    Attributes:
+        log_likelihood: Of the training data, by epoch: before the M-step for
+            ``method="em"``, else of each batch before its step.
+        validation_log_likelihood: Of the validation data after each epoch; empty
+            without them.
+        stopped_because: ``"epochs"``, ``"tolerance"`` or ``"patience"``.
+    """
+
+    log_likelihood: list[float] = field(default_factory=list)
+    validation_log_likelihood: list[float] = field(default_factory=list)
+    stopped_because: str = ""
+
+    @property
+    def epochs(self) -> int:
+        """Number of completed epochs."""
+        return len(self.log_likelihood)
+
+    @property
+    def best_epoch(self) -> int | None:
+        """Index of the epoch after which validation was best, `None` without it."""
+        values = self.validation_log_likelihood
+        return max(range(len(values)), key=values.__getitem__) if values else None
+
+    @property
+    def has_improved(self) -> bool:
+        """Whether the last epoch is the best so far."""
+        return self.best_epoch == self.epochs - 1
+
+    def epochs_since_best(self) -> int:
+        """How many epochs ago validation was best."""
+        best = self.best_epoch
+        return 0 if best is None else self.epochs - 1 - best
+
+    def summary(self) -> str:
+        """The last values, for a progress bar."""
+        text = f"log_likelihood={self.log_likelihood[-1]:.4f}"
+        if self.validation_log_likelihood:
+            text += f", validation={self.validation_log_likelihood[-1]:.4f}"
+        return text

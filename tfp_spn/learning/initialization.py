@@ -1,0 +1,157 @@
+"""A starting point for leaves, taken from the data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfp_spn.circuits.program import Program
+from tfp_spn.layers.leaves.categorical_leaf import CategoricalLeaf
+from tfp_spn.layers.leaves.count_leaf import CountLeaf
+from tfp_spn.layers.leaves.location_scale_leaf import LocationScaleLeaf
+from tfp_spn.learning.data_validation import Data, validated
+from tfp_spn.learning.maximization import as_circuit, trainable_names
+
+_MAX_ROWS = 20_000
+_CONCENTRATION = 4.0
+
+
+def initialize_leaves(spn: Any, x: Any, observed: Any = None, seed: int = 0) -> None:
+    """Sets leaf components to where the data are.
+
+    Without it, EM on data far from 0 first has to find them, and components that start
+    alike compete for the same examples. By family:
+
+    - location and scale: each component of a leaf region takes its locations from one
+      randomly drawn example, and its scales are the variables' standard deviations;
+    - counts and categories: each component's probabilities are drawn from a Dirichlet
+      distribution around the variable's frequencies.
+
+    Only trainable parameters are set; other families keep theirs.
+
+    Args:
+        spn: A circuit, or a distribution over one.
+        x: ``[N, V]`` or ``[N, V, D]``.
+        observed: bool ``[N, V]``: which values count. Default: all.
+        seed: Of the draws.
+
+    Raises:
+        TypeError: Data of a wrong type.
+        ValueError: Data of a wrong shape, or with impossible values.
+
+    Example:
+        >>> import numpy as np, tfp_spn
+        >>> circuit = tfp_spn.circuits.from_region_graph(
+        ...     tfp_spn.region_graphs.random_binary_trees(4, 1, num_repetitions=2),
+        ...     leaf=tfp_spn.layers.NormalLeaf(num_components=2), num_sums=2)
+        >>> x = np.random.default_rng(0).normal(1000.0, 1.0, [100, 4])
+        >>> tfp_spn.learning.initialize_leaves(circuit, x)
+        >>> bool((circuit.live_params()["leaf_location"] > 900).numpy().all())
+        True
+    """
+    circuit = as_circuit(spn)
+    program = circuit.program
+    data = validated(program, Data(x, observed))
+    rng = np.random.default_rng([seed, 1])
+    values, mask = _subset(program, data, rng)
+    leaf = program.leaf
+    if isinstance(leaf, LocationScaleLeaf):
+        new = _location_and_scale(program, leaf, values, mask, rng)
+    elif isinstance(leaf, CountLeaf):
+        new = {"logits": _count_logits(program, leaf, values, mask, rng)}
+    elif isinstance(leaf, CategoricalLeaf):
+        new = {"logits": _categorical_logits(program, leaf, values, mask, rng)}
+    else:
+        new = {}
+    params = circuit.live_params()
+    names = trainable_names(circuit)
+    for name, value in new.items():
+        if f"leaf_{name}" in names:
+            variable = params[f"leaf_{name}"]
+            variable.assign(tf.reshape(tf.cast(value, variable.dtype), variable.shape))
+
+
+def _subset(
+    program: Program, data: Data, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Some rows, float64 ``[N, V, D]``, and their mask ``[N, V, 1]``."""
+    rows: Any = slice(None)
+    if len(data.x) > _MAX_ROWS:
+        rows = rng.choice(len(data.x), _MAX_ROWS, replace=False)
+    x = np.asarray(data.x[rows], np.float64)
+    if x.ndim == 2:
+        x = x[..., np.newaxis]
+    if data.observed is None:
+        return x, np.ones([*x.shape[:2], 1], bool)
+    mask = data.observed[rows][..., np.newaxis]
+    return np.where(mask, x, 0.0), mask
+
+
+def _location_and_scale(
+    program: Program,
+    leaf: LocationScaleLeaf,
+    x: np.ndarray,
+    mask: np.ndarray,
+    rng: np.random.Generator,
+) -> dict[str, Any]:
+    layout = program.layout
+    count = np.maximum(mask.sum(0), 1)
+    mean = x.sum(0) / count
+    scale = np.sqrt((np.square(x - mean) * mask).sum(0) / count)
+    scale = np.where(scale > 0, scale, 1.0)
+    for v in range(layout.num_variables):
+        seen = np.flatnonzero(mask[:, v, 0])
+        missing = np.flatnonzero(~mask[:, v, 0])
+        if len(seen) and len(missing):
+            x[missing, v] = x[rng.choice(seen, len(missing)), v]
+    rows = rng.integers(len(x), size=[layout.num_regions, leaf.num_components])
+    location = x[rows[layout.slot_region], layout.slot_variable[:, np.newaxis]]
+    scale = np.broadcast_to(scale[layout.slot_variable][:, np.newaxis], location.shape)
+    new = {}
+    if leaf.location_trainable:
+        new["location"] = location
+    if leaf.scale_trainable:
+        new["scale"] = leaf._inverse_scale(tf.constant(scale, program.dtype))
+    return new
+
+
+def _count_logits(
+    program: Program,
+    leaf: CountLeaf,
+    x: np.ndarray,
+    mask: np.ndarray,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """``[L, K, D]``."""
+    trials = mask.sum(0) * leaf.total_count
+    probs = (x.sum(0) + 0.5) / (trials + 1.0)
+    probs = _CONCENTRATION * probs[program.layout.slot_variable][:, np.newaxis]
+    probs = np.repeat(probs, leaf.num_components, axis=1)
+    success = _log_gamma_draws(probs, rng)
+    return success - _log_gamma_draws(_CONCENTRATION - probs, rng)
+
+
+def _categorical_logits(
+    program: Program,
+    leaf: CategoricalLeaf,
+    x: np.ndarray,
+    mask: np.ndarray,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """``[L, D, C, K]``."""
+    categories = leaf.num_categories
+    probs = np.stack(
+        [((x == c) & mask).sum(0) for c in range(categories)], axis=-1
+    )  # [V, D, C]
+    probs = (probs + 1.0 / categories) / (mask.sum(0)[..., np.newaxis] + 1.0)
+    probs = _CONCENTRATION * probs[program.layout.slot_variable][..., np.newaxis]
+    return _log_gamma_draws(np.repeat(probs, leaf.num_components, axis=-1), rng)
+
+
+def _log_gamma_draws(shape: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Logarithms of gamma draws: logits of Dirichlet draws; safe for small shapes."""
+    # If G ~ Gamma(a + 1) and U is uniform then G U^(1 / a) ~ Gamma(a).
+    log_draws = np.log(rng.gamma(shape + 1.0)) + np.log(rng.random(shape.shape)) / shape
+    return np.maximum(log_draws, -12.0)

@@ -1,0 +1,50 @@
+"""The mean log-likelihood of data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import tensorflow as tf
+
+from tfp_spn._typing import Tensor
+from tfp_spn.circuits.circuit import log_joint
+from tfp_spn.learning.batches import Batch
+from tfp_spn.learning.maximization import as_circuit
+from tfp_spn.ops.log_space import logsumexp
+
+
+class LogLikelihood:
+    """Mean log-likelihood of held-out data.
+
+    Args:
+        circuit: A circuit, or a distribution over one.
+        jit_compile: Whether XLA compiles the evaluation.
+    """
+
+    def __init__(self, circuit: Any, jit_compile: bool | None = None) -> None:
+        circuit = as_circuit(circuit)
+        program, params = circuit.program, circuit.live_params()
+
+        @tf.function(jit_compile=jit_compile, autograph=False)
+        def evaluate(batch: Batch) -> tuple[Tensor, Tensor]:
+            joint = log_joint(program, params, batch.evidence(program))
+            log_prob = tf.cast(log_prob_of(joint, batch.labels), tf.float64)
+            weights = tf.cast(batch.weights, tf.float64)
+            log_prob = tf.reduce_sum(tf.math.multiply_no_nan(log_prob, weights))
+            return log_prob, tf.reduce_sum(weights)
+
+        self.evaluate = evaluate
+
+    def __call__(self, batches: Iterable[Batch]) -> float:
+        """Per example, in nats."""
+        sums = [self.evaluate(batch) for batch in batches]
+        log_likelihood = sum(float(log_prob) for log_prob, _ in sums)
+        return log_likelihood / sum(float(weight) for _, weight in sums)
+
+
+def log_prob_of(joint: Tensor, labels: Tensor | None) -> Tensor:
+    """``log p(x)`` or ``log p(x, label)`` of ``[C, N]``."""
+    if labels is None:
+        return logsumexp(joint, axis=-2)
+    return tf.gather(tf.transpose(joint), labels, batch_dims=1)

@@ -1,0 +1,89 @@
+"""Losses for circuits that are trained by Keras."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfp_spn._serialization import register
+from tfp_spn._typing import Tensor
+from tfp_spn.ops.log_space import logsumexp
+
+
+@register
+class NegativeLogLikelihood(keras.losses.Loss):
+    """``-log p(x)``: generative training, without labels.
+
+        loss = -logsumexp_c y_pred[b, c],   y_pred[b, c] = log p(x[b], c)
+
+    A model that returns a distribution in place of log-probabilities has the loss
+    ``-y_pred.log_prob(y_true)``; for all other models targets are ignored.
+
+    Args:
+        reduction: See `keras.losses.Loss`.
+        name: Name of the loss.
+        dtype: See `keras.losses.Loss`.
+
+    Example:
+        >>> import numpy as np, tfp_spn
+        >>> loss = tfp_spn.learning.NegativeLogLikelihood()
+        >>> y_pred = np.log([[0.25, 0.25], [0.5, 0.5]])
+        >>> round(float(loss(np.zeros([2]), y_pred)), 4)  # (log 2 + 0) / 2
+        0.3466
+    """
+
+    def __init__(
+        self,
+        reduction: str = "sum_over_batch_size",
+        name: str = "negative_log_likelihood",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Tensor:
+        """The loss of a batch."""
+        if hasattr(y_pred, "log_prob"):
+            y_pred = y_pred.log_prob(y_true)[..., tf.newaxis]
+        return super().__call__(y_true, y_pred, sample_weight)
+
+    def call(self, y_true: Any, y_pred: Any) -> Tensor:
+        """The loss of each example."""
+        return -logsumexp(tf.convert_to_tensor(y_pred), axis=-1)
+
+
+@register
+class NegativeLogJoint(keras.losses.Loss):
+    """``-log p(x, y)``: generative training with labels.
+
+        loss = -y_pred[b, y_true[b]],   y_pred[b, c] = log p(x[b], c)
+
+    (For discriminative training use `keras.losses.SparseCategoricalCrossentropy` with
+    ``from_logits=True``: its softmax turns the same output into ``log p(y | x)``.)
+
+    Args:
+        reduction: See `keras.losses.Loss`.
+        name: Name of the loss.
+        dtype: See `keras.losses.Loss`.
+
+    Example:
+        >>> import numpy as np, tfp_spn
+        >>> loss = tfp_spn.learning.NegativeLogJoint()
+        >>> round(float(loss(np.array([1]), np.log([[0.75, 0.25]]))), 4)  # log 4
+        1.3863
+    """
+
+    def __init__(
+        self,
+        reduction: str = "sum_over_batch_size",
+        name: str = "negative_log_joint",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+
+    def call(self, y_true: Any, y_pred: Any) -> Tensor:
+        """The loss of each example."""
+        y_pred = tf.convert_to_tensor(y_pred)
+        labels = tf.reshape(tf.cast(y_true, tf.int32), tf.shape(y_pred)[:-1])
+        return -tf.gather(y_pred, labels, axis=-1, batch_dims=y_pred.shape.rank - 1)

@@ -1,0 +1,145 @@
+"""The M-step: from expected counts to new parameters.
+
+    w_new = (1 - step) w + step (n + a / I) / (sum n + a)
+
+for the ``I`` weights of a sum with counts ``n`` and pseudocount ``a``; leaves move
+their mean parameters alike (`BaseLeaf.maximize`). A sum or component that received no
+count at all keeps its parameters, bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import tensorflow as tf
+
+from tfp_spn._typing import Params, Tensor, TensorLike
+from tfp_spn.circuits.circuit import Circuit
+from tfp_spn.circuits.program import Program, SumSpec
+from tfp_spn.learning.expectations import Expectations
+
+MIN_WEIGHT = 1e-12
+"""Floor of new weights: none is ever exactly zero, or EM could not revive it."""
+
+
+def maximize(
+    program: Program,
+    params: Params,
+    expectations: Expectations,
+    step_size: TensorLike = 1.0,
+    pseudocount: float = 0.01,
+    trainable: Collection[str] | None = None,
+) -> Params:
+    """Parameters that maximise the expected log-likelihood, or a step towards them.
+
+    With ``step_size=1`` and ``pseudocount=0`` on the expectations of all data this is
+    a step of EM, which never lowers the likelihood. Weights below `MIN_WEIGHT` (1e-12)
+    are raised to it.
+
+    Args:
+        program: The circuit.
+        params: The parameters that the expectations were taken under.
+        expectations: Of `expected_statistics`, summed over batches.
+        step_size: How far to go, from 0 to 1.
+        pseudocount: Examples added to every sum, spread evenly over its children, and
+            to every leaf component (what those look like is the family's choice).
+        trainable: Names of the parameters to change. Default: all.
+
+    Returns:
+        New values of all parameters, in the shapes and the parametrisation of `params`.
+    """
+    tables = program.tables(params)
+    new = {name: tf.convert_to_tensor(value) for name, value in params.items()}
+    counts = expectations["sums"]
+
+    def update(spec: SumSpec, log_weights: Tensor) -> None:
+        count = tf.reshape(counts[spec.parameter], tf.shape(log_weights))
+        new[spec.parameter] = _moved_sum(
+            new[spec.parameter], spec, log_weights, count, step_size, pseudocount
+        )
+
+    for step, log_weights in zip(program.steps, tables.log_weights, strict=True):
+        if step.sums is not None:
+            update(step.sums, log_weights)
+    if program.prior is not None and tables.log_prior is not None:
+        update(program.prior, tables.log_prior[:, tf.newaxis])
+
+    statistics = tf.nest.map_structure(
+        lambda value: tf.cast(value, program.dtype), expectations["leaf"]
+    )
+    step_size = tf.cast(step_size, program.dtype)
+    leaf = program.leaf.maximize(tables.leaf, statistics, step_size, pseudocount)
+    for name, value in leaf.items():
+        old = new[f"leaf_{name}"]
+        new[f"leaf_{name}"] = tf.reshape(value, tf.shape(old))
+    if trainable is None:
+        return new
+    return {
+        name: value if name in trainable else tf.convert_to_tensor(params[name])
+        for name, value in new.items()
+    }
+
+
+def trainable_names(circuit: Circuit) -> frozenset[str]:
+    """Names of the parameters whose Keras variable is trainable.
+
+    Keras freezes its own variable, never the `tf.Variable` behind it.
+    """
+    trainable = {id(variable.value) for variable in circuit.trainable_variables}
+    params = circuit.live_params()
+    return frozenset(name for name, value in params.items() if id(value) in trainable)
+
+
+def as_circuit(spn: Any) -> Circuit:
+    """The circuit itself, or the one that a distribution is a view of."""
+    circuit = getattr(spn, "circuit", spn)
+    if not isinstance(circuit, Circuit):
+        raise TypeError(
+            "tfp_spn.learning: there is nothing to train in an object of type "
+            f"{type(spn).__name__}; expected a circuit, or a SumProductNetwork over "
+            "one. Build a circuit with tfp_spn.circuits.from_region_graph."
+        )
+    if circuit is spn:
+        return circuit
+    live = circuit.live_params()
+    params = getattr(spn, "params", live)
+    if any(params[name] is not value for name, value in live.items()):
+        raise ValueError(
+            "tfp_spn.learning: the distribution has parameters of its own, received "
+            f"{spn!r}, expected a view of its circuit's variables. Fit the circuit, or "
+            "maximise log_prob over what the parameters are computed from."
+        )
+    event = getattr(spn, "variables_of_event", range(circuit.program.num_variables))
+    if tuple(event) != tuple(range(circuit.program.num_variables)):
+        raise ValueError(
+            f"tfp_spn.learning: the distribution is a marginal, received variables "
+            f"{tuple(event)}, expected all {circuit.program.num_variables} of the "
+            "circuit. Fit the circuit, with observed=False for the other variables."
+        )
+    return circuit
+
+
+def _moved_sum(
+    old: Tensor,
+    spec: SumSpec,
+    log_weights: Tensor,
+    count: Tensor,
+    step_size: TensorLike,
+    pseudocount: float,
+) -> Tensor:
+    """New accumulators; `log_weights` and `count` are ``[..., I, O]``."""
+    dtype = log_weights.dtype
+    num_inputs = tf.cast(tf.shape(count)[-2], count.dtype)
+    total = tf.reduce_sum(count, axis=-2, keepdims=True)
+    target = tf.math.divide_no_nan(
+        count + pseudocount / num_inputs, total + pseudocount
+    )
+    step = tf.cast(step_size, dtype)
+    weights = (1 - step) * tf.exp(log_weights) + step * tf.cast(target, dtype)
+    weights = tf.maximum(weights, tf.cast(MIN_WEIGHT, dtype))
+    if spec.logspace:
+        weights = tf.math.log(weights)
+    received = tf.broadcast_to(total > 0, tf.shape(weights))
+    shape = tf.shape(old)
+    return tf.where(tf.reshape(received, shape), tf.reshape(weights, shape), old)

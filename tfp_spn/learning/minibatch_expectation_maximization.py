@@ -1,0 +1,81 @@
+"""Expectation maximisation with an M-step after every batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfp_spn.learning.batches import Batch
+from tfp_spn.learning.expectation_maximization import (
+    compiled_expectations,
+    compiled_update,
+)
+from tfp_spn.learning.maximization import as_circuit
+
+StepSize = float | Callable[[int], Any]
+
+
+class MinibatchExpectationMaximization:
+    """Online EM: moves by `step_size` towards the maximiser of each batch.
+
+    A batch that is partly filled moves by the filled part of the step.
+
+    Args:
+        circuit: A circuit, or a distribution over one.
+        step_size: A number from 0 to 1, or a function of the number of steps so far
+            (a `keras.optimizers.schedules.LearningRateSchedule` is one).
+        pseudocount: See `tfp_spn.learning.maximize`.
+        jit_compile: Whether XLA compiles the E-step.
+
+    Example:
+        >>> import numpy as np, tfp_spn
+        >>> from tfp_spn.learning import (
+        ...     Batches, Data, MinibatchExpectationMaximization)
+        >>> circuit = tfp_spn.circuits.from_region_graph(
+        ...     tfp_spn.region_graphs.random_binary_trees(4, 1, num_repetitions=2),
+        ...     leaf=tfp_spn.layers.BernoulliLeaf(num_components=2), num_sums=2)
+        >>> em = MinibatchExpectationMaximization(circuit, lambda n: (n + 2) ** -0.6)
+        >>> x = np.random.default_rng(0).integers(0, 2, [100, 4])
+        >>> batches = Batches(circuit.program, Data(x), batch_size=32)
+        >>> em.epoch(batches()) < em.epoch(batches())
+        True
+    """
+
+    def __init__(
+        self,
+        circuit: Any,
+        step_size: StepSize = 0.1,
+        pseudocount: float = 0.01,
+        jit_compile: bool | None = None,
+    ) -> None:
+        self.circuit = as_circuit(circuit)
+        self.step_size = step_size
+        self.expectations = compiled_expectations(self.circuit, jit_compile)
+        self.update = compiled_update(self.circuit, pseudocount)
+        self.steps = tf.Variable(0, dtype=tf.int64, trainable=False, name="steps")
+
+    @property
+    def state(self) -> list[tf.Variable]:
+        """What an interrupted fit must keep besides the circuit's parameters."""
+        return [self.steps]
+
+    def epoch(self, batches: Iterable[Batch]) -> float:
+        """A step for each batch.
+
+        Returns:
+            The mean log-likelihood, that of each batch before its step.
+        """
+        log_likelihood = weight = 0.0
+        for batch in batches:
+            expectations = self.expectations(batch)
+            step = self.step_size
+            size = float(step(int(self.steps))) if callable(step) else float(step)
+            size *= float(np.mean(batch.weights.numpy() > 0))
+            self.update(expectations, tf.constant(size, self.circuit.program.dtype))
+            self.steps.assign_add(1)
+            log_likelihood += float(expectations["log_likelihood"])
+            weight += float(expectations["num_examples"])
+        return log_likelihood / weight

@@ -1,0 +1,211 @@
+"""Online EM as a Keras optimizer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfp_spn._serialization import register
+from tfp_spn._typing import Tensor
+from tfp_spn.circuits.circuit import Circuit
+from tfp_spn.circuits.examples import to_evidence
+from tfp_spn.learning.batches import unpack
+from tfp_spn.learning.expectations import (
+    Expectations,
+    add_expectations,
+    expectations_and_joint,
+)
+from tfp_spn.learning.maximization import maximize, trainable_names
+
+
+@register
+class OnlineExpectationMaximization(keras.optimizers.Optimizer):
+    """Expectation maximisation with a step per batch.
+
+    In ``compile`` of a circuit, each batch is an E-step, and an M-step of size
+    `learning_rate` for all trainable weights and leaf parameters (`online_step`); no
+    loss is differentiated. Examples are ``x``, or ``(x, observed)`` where values are
+    missing; labels, if passed, make the objective ``log p(x, label)``.
+
+    In any other Keras model it is the update
+
+        v <- (1 - learning_rate) v - learning_rate gradient
+
+    for sums with a learning rule of EM (`SumOpEMBackprop`, `SumOpHardEMBackprop`, ...)
+    and *linear* accumulators: those rules hand back negative counts in place of the
+    gradient, if the loss is `NegativeLogLikelihood`. A sum without any flow keeps its
+    weights. Other variables, such as leaf locations, must be frozen.
+
+    Args:
+        learning_rate: Size of the steps, from 0 to 1: a number or a schedule.
+        accumulate_batches: How many batches make one step. A circuit adds up their
+            expectations (an unfinished group is not saved).
+        pseudocount: See `tfp_spn.learning.maximize`; for circuits only.
+        name: Name of the optimizer.
+
+    Example:
+        >>> import numpy as np, tfp_spn
+        >>> from tfp_spn.learning import (
+        ...     NegativeLogLikelihood, OnlineExpectationMaximization)
+        >>> circuit = tfp_spn.circuits.from_region_graph(
+        ...     tfp_spn.region_graphs.random_binary_trees(4, 1, num_repetitions=2),
+        ...     leaf=tfp_spn.layers.BernoulliLeaf(num_components=2), num_sums=2)
+        >>> em = OnlineExpectationMaximization(learning_rate=0.1)
+        >>> circuit.compile(em, NegativeLogLikelihood())
+        >>> x = np.random.default_rng(0).integers(0, 2, [100, 4])
+        >>> history = circuit.fit(x, epochs=2, verbose=0).history
+        >>> history["log_likelihood"][0] < history["log_likelihood"][1]
+        True
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.05,
+        accumulate_batches: int = 1,
+        pseudocount: float = 0.01,
+        name: str = "online_expectation_maximization",
+    ) -> None:
+        if int(accumulate_batches) != accumulate_batches or accumulate_batches < 1:
+            raise ValueError(
+                "OnlineExpectationMaximization: accumulate_batches is not a count, "
+                f"received accumulate_batches={accumulate_batches}, expected a "
+                "positive integer. Use 1 for a step per batch."
+            )
+        if pseudocount < 0:
+            raise ValueError(
+                "OnlineExpectationMaximization: pseudocount must not be negative, "
+                f"received pseudocount={pseudocount}, expected at least 0. Use 0 for "
+                "none."
+            )
+        steps = int(accumulate_batches) if accumulate_batches > 1 else None
+        super().__init__(learning_rate, name=name, gradient_accumulation_steps=steps)
+        self.accumulate_batches = int(accumulate_batches)
+        self.pseudocount = float(pseudocount)
+        self._totals: Any = None
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Moves one variable towards its negative gradient: its counts."""
+        axis = -2 if len(variable.shape) > 1 else -1
+        gradient = tf.cast(gradient, variable.dtype)
+        step = tf.cast(learning_rate, variable.dtype)
+        flow = tf.reduce_sum(tf.abs(gradient), axis=axis, keepdims=True)
+        old = tf.convert_to_tensor(variable)
+        moved = old - step * (gradient + old)
+        self.assign(variable, tf.where(flow > 0, moved, old))
+
+    def train_circuit(self, circuit: Circuit, data: Any) -> dict[str, Tensor]:
+        """The training step of a circuit that is compiled with this optimizer."""
+        x, observed, labels, sample_weight = unpack(data)
+        return online_step(circuit, self, x, observed, labels, sample_weight)
+
+    def accumulated(self, expectations: Expectations) -> list[tf.Variable]:
+        """The variables in which expectations add up, in order of `tf.nest.flatten`."""
+        if self._totals is None:
+            flat = tf.nest.flatten(expectations)
+            with tf.init_scope():
+                zeros = [tf.zeros(value.shape, value.dtype) for value in flat]
+                self._totals = [tf.Variable(z, trainable=False) for z in zeros]
+        return self._totals
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {
+            "learning_rate": super().get_config()["learning_rate"],
+            "accumulate_batches": self.accumulate_batches,
+            "pseudocount": self.pseudocount,
+            "name": self.name,
+        }
+
+
+def online_step(
+    circuit: Circuit,
+    optimizer: OnlineExpectationMaximization,
+    x: Tensor,
+    observed: Tensor | None = None,
+    labels: Tensor | None = None,
+    sample_weight: Tensor | None = None,
+) -> dict[str, Tensor]:
+    """One batch of online EM on a compiled circuit.
+
+    Args:
+        circuit: The circuit.
+        optimizer: Says how far to move, and after how many batches.
+        x: ``[N, V]`` or ``[N, V, D]``.
+        observed: bool ``[N, V]`` or `None`.
+        labels: int ``[N]`` or ``[N, 1]``, or `None`.
+        sample_weight: ``[N]`` or ``[N, 1]``, or `None`.
+
+    Returns:
+        Keras' logs: metrics so far, ``loss`` (the mean negative log-likelihood) and
+        ``log_likelihood``.
+    """
+    program, params = circuit.program, circuit.live_params()
+    if observed is not None:
+        observed = tf.cast(observed, tf.bool)
+    evidence = to_evidence(
+        tf.cast(x, program.dtype), observed, len(program.event_shape), 0
+    )
+    classes, weights = labels, sample_weight
+    if classes is not None:
+        classes = tf.reshape(tf.cast(classes, tf.int32), [-1])
+    if weights is not None:
+        weights = tf.reshape(tf.cast(weights, program.dtype), [-1])
+    expectations, joint = expectations_and_joint(
+        program, params, evidence, weights, classes
+    )
+    _update(circuit, optimizer, expectations)
+    optimizer._iterations.assign_add(1)
+    return _logs(circuit, expectations, x, labels, tf.transpose(joint), sample_weight)
+
+
+def _update(
+    circuit: Circuit,
+    optimizer: OnlineExpectationMaximization,
+    expectations: Expectations,
+) -> None:
+    program, params = circuit.program, circuit.live_params()
+    step_size = tf.convert_to_tensor(optimizer.learning_rate)
+
+    def move(expectations: Expectations) -> None:
+        names = trainable_names(circuit)
+        new = maximize(
+            program, params, expectations, step_size, optimizer.pseudocount, names
+        )
+        for name in sorted(names):
+            params[name].assign(new[name])
+
+    if optimizer.accumulate_batches == 1:
+        move(expectations)
+        return
+    totals = optimizer.accumulated(expectations)
+    packed = tf.nest.pack_sequence_as(expectations, [tf.identity(v) for v in totals])
+    total = add_expectations(packed, expectations)
+    is_last = (optimizer._iterations + 1) % optimizer.accumulate_batches == 0
+
+    def step() -> Tensor:
+        move(total)
+        return tf.constant(0)
+
+    tf.cond(is_last, step, lambda: tf.constant(0))
+    for variable, value in zip(totals, tf.nest.flatten(total), strict=True):
+        variable.assign(tf.where(is_last, tf.zeros_like(value), value))
+
+
+def _logs(
+    circuit: Circuit,
+    expectations: Expectations,
+    x: Tensor,
+    labels: Tensor | None,
+    y_pred: Tensor,
+    sample_weight: Tensor | None,
+) -> dict[str, Tensor]:
+    count = expectations["num_examples"]
+    loss = -tf.math.divide_no_nan(expectations["log_likelihood"], count)
+    # Keras shows what its own tracker says as "loss", whatever a step returns.
+    circuit._loss_tracker.update_state(tf.cast(loss, tf.float32), sample_weight=count)
+    if labels is None:
+        labels = tf.zeros([tf.shape(y_pred)[0]], tf.int32)
+    logs = circuit.compute_metrics(x, labels, y_pred, sample_weight)
+    return {**logs, "log_likelihood": -logs["loss"]}

@@ -1,0 +1,79 @@
+"""How far a fit has come, and the way back when something goes wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tfp_spn.learning.history import History
+from tfp_spn.learning.training_state import (
+    Arrays,
+    TrainingState,
+    load,
+    params_of,
+    save,
+)
+
+
+class Progress:
+    """The history of a fit with the parameters that belong to it.
+
+    Args:
+        state: The variables that the fit changes.
+        settings: What a checkpoint must agree in.
+        checkpoint: Path of the checkpoint; read if it exists.
+
+    Raises:
+        ValueError: The checkpoint belongs to another fit.
+    """
+
+    def __init__(
+        self,
+        state: TrainingState,
+        settings: dict[str, Any],
+        checkpoint: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self.state = state
+        self.settings = settings
+        self.path = None if checkpoint is None else Path(checkpoint)
+        self.history = History()
+        self.start = state.take()
+        self.last: Arrays = self.start
+        self.best: Arrays = {}
+        if self.path is not None and self.path.exists():
+            self.history, self.last, self.best = load(self.path, settings, state)
+
+    @contextlib.contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Restores the last complete epoch on entry and after an interruption.
+
+        After an error in the data, restores what was there in the beginning.
+        """
+        try:
+            self.state.restore(self.last)
+            yield
+        except (TypeError, ValueError):
+            self.state.restore(self.start)
+            raise
+        except BaseException:
+            self.state.restore(self.last)
+            raise
+
+    def complete_epoch(self, log_likelihood: float, validation: float | None) -> None:
+        """Notes the epoch's results and saves the checkpoint."""
+        last = self.state.take()
+        self.history.log_likelihood.append(log_likelihood)
+        if validation is not None:
+            self.history.validation_log_likelihood.append(validation)
+            if self.history.has_improved:
+                self.best = params_of(last)
+        self.last = last
+        if self.path is not None:
+            save(self.path, self.settings, self.history, self.last, self.best)
+
+    def take_best(self) -> None:
+        """Goes back to the epoch of the best validation."""
+        self.state.restore(self.best)

@@ -1,0 +1,32 @@
+"""The learning rules of sums, known to Keras' saving.
+
+`tfp_spn.ops` imports no Keras; the rules are registered here, so that a layer's config
+can hold one. Layers take the rules from this module.
+"""
+
+from __future__ import annotations
+
+from tfp_spn._serialization import register
+from tfp_spn.ops.sum_rules import (
+    SumOpEMBackprop,
+    SumOpGradBackprop,
+    SumOpHardEMBackprop,
+    SumOpUnweightedHardEMBackprop,
+    SumRule,
+)
+
+__all__ = [
+    "SumOpEMBackprop",
+    "SumOpGradBackprop",
+    "SumOpHardEMBackprop",
+    "SumOpUnweightedHardEMBackprop",
+    "SumRule",
+]
+
+for _rule in (
+    SumOpGradBackprop,
+    SumOpEMBackprop,
+    SumOpHardEMBackprop,
+    SumOpUnweightedHardEMBackprop,
+):
+    register(_rule)

@@ -1,0 +1,24 @@
+"""Pictures of structures, images and learning curves, by matplotlib.
+
+Every function returns the matplotlib object it drew on; it saves and shows nothing:
+call ``savefig`` on a figure, or ``matplotlib.pyplot.show()``. matplotlib is an optional
+dependency (``pip install "tfp_spn[visualization]"``) and is imported on first use.
+"""
+
+from tfp_spn.visualization.class_posteriors import (
+    plot_class_posteriors as plot_class_posteriors,
+)
+from tfp_spn.visualization.completions import plot_completions as plot_completions
+from tfp_spn.visualization.images import plot_images as plot_images
+from tfp_spn.visualization.learning_curve import (
+    plot_learning_curve as plot_learning_curve,
+)
+from tfp_spn.visualization.region_graph import plot_region_graph as plot_region_graph
+
+__all__ = [
+    "plot_class_posteriors",
+    "plot_completions",
+    "plot_images",
+    "plot_learning_curve",
+    "plot_region_graph",
+]
