@@ -22,16 +22,8 @@ matplotlib.use("Agg")  # figures go to files: no screen is needed
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
-from tfp_spn import (
-    circuits,
-    distributions,
-    initializers,
-    layers,
-    learning,
-    region_graphs,
-)
+import tfp_spn
 from tfp_spn import visualization as vis
 
 SHAPE = (8, 8)
@@ -39,47 +31,37 @@ NUM_PIXELS = 64
 NUM_VALUES = 17
 STYLE = {"shape": SHAPE, "limits": (0, NUM_VALUES - 1)}
 
+# Which pixels remain visible when a half of the image is hidden.
+ROW, COLUMN = np.divmod(np.arange(NUM_PIXELS), SHAPE[1])
+HIDE = {"left": COLUMN > 3, "right": COLUMN < 4, "top": ROW > 3, "bottom": ROW < 4}
+
 
 def load_parts() -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Images and labels by part, always the same."""
+    """Images and labels, always split in the same way."""
     digits = load_digits()
-    x, y = digits.data.astype("int32"), digits.target
-    x, x_test, y, y_test = train_test_split(
-        x, y, test_size=400, stratify=y, random_state=0
-    )
-    x, x_valid, y, y_valid = train_test_split(
-        x, y, test_size=200, stratify=y, random_state=0
-    )
-    return {"train": (x, y), "validation": (x_valid, y_valid), "test": (x_test, y_test)}
+    x, labels = digits.data.astype("int32"), digits.target
+    order = np.random.default_rng(0).permutation(len(x))
+    train, validation, test = np.split(order, [1197, 1397])
+    parts = {"train": train, "validation": validation, "test": test}
+    return {name: (x[rows], labels[rows]) for name, rows in parts.items()}
 
 
-def build_spn(num_classes: int, width: int) -> distributions.SumProductNetwork:
+def build_spn(num_classes: int, width: int) -> tfp_spn.distributions.SumProductNetwork:
     """A circuit that merges 2 x 2 neighbouring blocks, from the pixels up.
 
     Of what was tried, this was best on the validation images, which also chose the
     numbers. The classes share all but their roots; sparse initial weights tell the
     classes, and the components that they share, apart sooner than even ones.
     """
-    circuit = circuits.from_region_graph(
-        region_graphs.quad_graph(SHAPE),
-        leaf=layers.BinomialLeaf(num_components=width, total_count=NUM_VALUES - 1),
+    leaf = tfp_spn.layers.BinomialLeaf(width, total_count=NUM_VALUES - 1)
+    circuit = tfp_spn.circuits.from_region_graph(
+        tfp_spn.region_graphs.quad_graph(SHAPE),
+        leaf,
         num_sums=width,
         num_classes=num_classes,
-        accumulator_initializer=initializers.Dirichlet(alpha=0.2),
+        accumulator_initializer=tfp_spn.initializers.Dirichlet(alpha=0.2),
     )
-    return distributions.SumProductNetwork(circuit)
-
-
-def half(name: str) -> np.ndarray:
-    """A mask that hides half of an image: True where a pixel is visible."""
-    row, column = np.indices(SHAPE)
-    hidden = {
-        "left": column < 4,
-        "right": column > 3,
-        "top": row < 4,
-        "bottom": row > 3,
-    }
-    return ~hidden[name].ravel()
+    return tfp_spn.distributions.SumProductNetwork(circuit)
 
 
 class IndependentPixels:
@@ -142,16 +124,16 @@ def draw_figures(
     )
 
     for name in ("left", "right", "top", "bottom"):
-        given = spn.condition(x, observed=half(name))
+        given = spn.condition(x, observed=HIDE[name])
         completions = {"mode": given.mode(), "mean": given.mean()}
         completions |= {"stddev": given.stddev(), "samples": given.sample(4, seed=seed)}
         title = f"Test images whose {name} half is hidden"
         figure = vis.plot_completions(
-            x, half(name), title=title, **completions, **STYLE
+            x, HIDE[name], title=title, **completions, **STYLE
         )
         yield f"completions_{name}_hidden", figure
 
-    masks = np.stack([np.ones(NUM_PIXELS, bool), half("left"), half("top")])
+    masks = np.stack([np.ones(NUM_PIXELS, bool), HIDE["left"], HIDE["top"]])
     observed = np.tile(masks, [len(x), 1])
     digit = np.repeat(np.arange(len(x)), len(masks))
     x = x[digit]  # each image under each mask
@@ -168,6 +150,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--fast", action="store_true", help="a smaller circuit")
     options = parser.parse_args()
+    if options.epochs < 1:
+        parser.error("--epochs must be at least 1")
     width, epochs, num_drawn = 32, options.epochs, 10
     if options.fast:
         width, epochs, num_drawn = 16, min(15, epochs), 2
@@ -181,12 +165,12 @@ def main() -> None:
     settings |= {"initialize": True, "pseudocount": 0.03}
 
     print(f"\nEM without labels, {spn.circuit.count_params()} parameters", flush=True)
-    history = learning.fit(spn, x, validation_data=validation[0], **settings)
+    history = tfp_spn.learning.fit(spn, x, validation_data=validation[0], **settings)
     histories = {"images": history}
     print(
         f"\nEM with labels, {class_spn.circuit.count_params()} parameters", flush=True
     )
-    history = learning.fit(
+    history = tfp_spn.learning.fit(
         class_spn, x, labels=labels, validation_data=validation, **settings
     )
     histories["images and labels"] = history

@@ -106,7 +106,9 @@ def _batched(
 def _marginal(**arguments: Any) -> Case:
     case = _plain(**arguments)
     variables = [3, 0, 1]
-    return Case(case.circuit, case.distribution.marginal(variables), case.x[:, variables])
+    return Case(
+        case.circuit, case.distribution.marginal(variables), case.x[:, variables]
+    )
 
 
 def _conditioned(case: Case, observed: Any) -> Case:
@@ -158,7 +160,11 @@ CASES: dict[str, Callable[[], Case]] = {
     ),
     "batched": lambda: _batched(lambda name: (2,)),
     "batched discrete": lambda: _batched(
-        lambda name: (2,), "categorical", num_classes=2, sum_product="tucker", num_sums=2
+        lambda name: (2,),
+        "categorical",
+        num_classes=2,
+        sum_product="tucker",
+        num_sums=2,
     ),
     "batched leaves only": lambda: _batched(
         lambda name: (2,) if name.startswith("leaf") else None, "bernoulli"

@@ -35,7 +35,6 @@ from tfp_spn.sum_ops import (  # noqa: E402
     SumOpUnweightedHardEMBackprop as SumOpUnweightedHardEMBackprop,
 )
 
-
 try:
     __version__ = metadata.version("tfp_spn")
 except metadata.PackageNotFoundError:  # imported from a source tree, not installed

@@ -404,9 +404,7 @@ def test_variables_are_the_circuits(name):
     assert c.distribution.trainable_variables == ()
     c.circuit.trainable = True
     c.circuit.leaf.trainable = False
-    assert len(c.distribution.trainable_variables) == len(
-        c.circuit.trainable_variables
-    )
+    assert len(c.distribution.trainable_variables) == len(c.circuit.trainable_variables)
     assert len(c.distribution.trainable_variables) < len(ids)
 
 
@@ -493,7 +491,9 @@ def test_transformed_distribution(name):
     drawn = c.distribution.sample(3, seed=(0, 1))
     moved = d.sample(3, seed=(0, 1))
     assert moved.shape == drawn.shape
-    close(d.log_prob(moved), c.distribution.log_prob((moved - 1) / 2) - size * np.log(2))
+    close(
+        d.log_prob(moved), c.distribution.log_prob((moved - 1) / 2) - size * np.log(2)
+    )
 
 
 def test_other_meta_distributions():
@@ -548,7 +548,9 @@ def test_shapes_of_statistics(name):
         assert d.covariance().shape == [*shape, shape[-1]]
         close(tf.linalg.diag_part(d.covariance()), d.variance())
     else:
-        with pytest.raises(NotImplementedError, match=r"events of rank 1.*Use variance"):
+        with pytest.raises(
+            NotImplementedError, match=r"events of rank 1.*Use variance"
+        ):
             d.covariance()
 
 
@@ -612,7 +614,9 @@ def test_marginal_of_marginal(name):
     close(two.log_prob(x), one.log_prob(x))
     close(two.mean(), one.mean())
     close(two.sample(2, seed=(0, 1)), one.sample(2, seed=(0, 1)))
-    close(one.mean(), tf.gather(c.distribution.mean(), [3, 1], axis=one.batch_shape.rank))
+    close(
+        one.mean(), tf.gather(c.distribution.mean(), [3, 1], axis=one.batch_shape.rank)
+    )
 
 
 def test_marginal_of_conditional():

@@ -7,8 +7,8 @@ import re
 
 import numpy as np
 import pytest
-from tests.region_graphs.region_graph_examples import EXAMPLES
 
+from tests.region_graphs.region_graph_examples import EXAMPLES
 from tfp_spn import region_graphs
 from tfp_spn.region_graphs import RegionGraph
 

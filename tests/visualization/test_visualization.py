@@ -123,7 +123,7 @@ def test_completions_have_a_row_per_image(rng, tmp_path):
     assert titles == [
         "original",
         "visible",
-        "most\nprobable",
+        "max-product\nmode",
         "mean",
         "sample 1",
         "sample 2",

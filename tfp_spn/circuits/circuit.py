@@ -53,13 +53,15 @@ class Circuit(keras.Model):
         """Log joint probabilities of examples and classes.
 
         Args:
-            x: Values.
+            x: Values, or a pair (or dict) of values and mask ``x, observed``, which is
+                how missing values go through Keras' `fit` and `evaluate`.
             observed: bool ``[batch, num_variables]``: which values count; the others
                 are integrated out. `None`: all.
 
         Returns:
             ``[batch, num_classes]``.
         """
+        x, observed = _pair(x, observed)
         self._check_shape(x.shape)
         program = self.program
         x = tf.cast(x, program.dtype)
@@ -69,6 +71,7 @@ class Circuit(keras.Model):
 
     def compute_output_spec(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Symbolic output."""
+        x, _ = _pair(x, None)
         shape = self.compute_output_shape(x.shape)
         return keras.KerasTensor(shape, dtype=self.program.dtype.name)
 
@@ -91,7 +94,7 @@ class Circuit(keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Tensor:
-        """Lets losses that need no target, such as `NegativeLogLikelihood`, do without."""
+        """Lets losses that need no target (`NegativeLogLikelihood`) do without."""
         if y is None:
             y = tf.zeros([tf.shape(y_pred)[0]], tf.int32)
         return super().compute_loss(
@@ -112,3 +115,11 @@ class Circuit(keras.Model):
                 "Reshape the data, or build the circuit over a region graph with as "
                 "many variables as the data have columns."
             )
+
+
+def _pair(x: Any, observed: Any) -> tuple[Any, Any]:
+    if observed is None and isinstance(x, dict):
+        return x["x"], x.get("observed")
+    if observed is None and isinstance(x, list | tuple):
+        return x[0], x[1]
+    return x, observed

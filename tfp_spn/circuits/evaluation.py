@@ -1,21 +1,21 @@
 """The upward pass: from leaf values to the roots, in log space.
 
 Pure functions of a program and its tables. `evaluate` is the sum-product pass; it runs
-the fast kernel and, where a check finds that a term was lost to underflow, runs again in
-the exact one. `evaluate_max` is the max-product pass.
+the fast kernel and, where a check finds that a term was lost to underflow, runs again
+in the exact one. `evaluate_max` is the max-product pass.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
-from tfp_spn.circuits.program import MARGINALIZED, Gather, Program, Step, Tables
+from tfp_spn.circuits.program import Gather, Program, Step, Tables
 from tfp_spn.ops.log_space import logsumexp
 from tfp_spn.ops.products import hadamard, kronecker
+from tfp_spn.ops.regions import take_regions
 from tfp_spn.ops.sum_rules import SumRule
 from tfp_spn.ops.weighted_sum import underflows, weighted_max, weighted_sum
 
@@ -121,7 +121,7 @@ def mode_leaf_values(
 
 def step_inputs(step: Step, values: list[Tensor]) -> Tensor:
     """Products of all partitions of a step's regions: ``[..., R, I, N]``."""
-    factors = [gather_regions(gather, values) for gather in step.factors]
+    factors = _factors(step, values)
     product = hadamard if step.product == "hadamard" else kronecker
     units = product(factors)
     if step.num_partitions == 1:
@@ -136,18 +136,22 @@ def step_inputs(step: Step, values: list[Tensor]) -> Tensor:
 def gather_regions(gather: Gather, values: list[Tensor]) -> Tensor:
     """The regions that `gather` names, from the values computed so far."""
     sources = [values[source] for source in gather.sources]
-    if gather.bounds is not None:
-        start, stop = gather.bounds
-        value = sources[0]
-        if (start, stop) == (0, gather.sizes[0]):
-            return value
-        return value[..., start:stop, :, :]
     value = sources[0] if len(sources) == 1 else concat_regions(sources)
-    index = gather.index
-    if np.any(index == MARGINALIZED):
-        value = tf.concat([value, tf.zeros_like(value[..., :1, :, :])], axis=-3)
-        index = np.where(index == MARGINALIZED, sum(gather.sizes), index)
-    return tf.gather(value, index, axis=-3)
+    if gather.bounds == (0, gather.sizes[0]):
+        return value
+    return take_regions(value, gather.index)
+
+
+def _factors(step: Step, values: list[Tensor]) -> list[Tensor]:
+    """The children of each factor; halves of one value where that is what they are."""
+    bounds = [gather.bounds for gather in step.factors]
+    sources = {gather.sources for gather in step.factors}
+    if len(sources) == 1 and len(bounds) > 1 and None not in bounds:
+        size, count = step.factors[0].sizes[0], len(step.factors[0].index)
+        if bounds == [(a, a + count) for a in range(0, size, count)]:
+            value = values[step.factors[0].sources[0]]
+            return tf.split(value, len(bounds), axis=-3)
+    return [gather_regions(gather, values) for gather in step.factors]
 
 
 def concat_regions(values: list[Tensor]) -> Tensor:

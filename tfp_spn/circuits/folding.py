@@ -88,7 +88,7 @@ def fold(
         index = np.array([start[value] + place for value, place in places], np.int32)
         return Gather(sources, tuple(sizes[value] for value in sources), index)
 
-    steps = []
+    steps: list[Step] = []
     for group in groups[1:]:
         _, width, num_partitions, widths = group[0].signature
         factors = tuple(

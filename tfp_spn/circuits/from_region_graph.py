@@ -70,10 +70,10 @@ def from_region_graph(
     Example:
         >>> import tfp_spn
         >>> circuit = tfp_spn.circuits.from_region_graph(
-        ...     tfp_spn.region_graphs.random_binary_trees(8, depth=2, num_repetitions=3),
+        ...     tfp_spn.region_graphs.random_binary_trees(8, 2, num_repetitions=3),
         ...     leaf=tfp_spn.layers.BernoulliLeaf(num_components=4), num_sums=4)
         >>> circuit.count_params()
-        916
+        396
     """
     return RegionGraphCircuit(
         region_graph,

@@ -59,9 +59,9 @@ class Event:
             value.shape.rank < self.ndims or not event.is_compatible_with(self.shape)
         ):
             raise ValueError(
-                f"{self.owner}: received a value of shape {tuple(value.shape)}, expected "
-                f"[..., {', '.join(map(str, self.shape))}]: the last axes are the "
-                "event. Reshape or transpose the value."
+                f"{self.owner}: received a value of shape {tuple(value.shape)}, "
+                f"expected [..., {', '.join(map(str, self.shape))}]: the last axes "
+                "are the event. Reshape or transpose the value."
             )
         return tf.cast(value, self.program.dtype)
 
@@ -82,8 +82,8 @@ class Event:
         ):
             raise ValueError(
                 f"{self.owner}: received observed of shape {tuple(observed.shape)}, "
-                f"expected one that broadcasts to {[*lead, num_variables]}: one flag for "
-                "each variable. A mask for all examples has shape "
+                f"expected one that broadcasts to {[*lead, num_variables]}: one flag "
+                "for each variable. A mask for all examples has shape "
                 f"[{num_variables}]."
             )
         return observed
@@ -176,8 +176,8 @@ def check_variables(variables: Any, num_variables: int) -> list[int]:
     values, counts = np.unique(array, return_counts=True)
     if np.any(counts > 1):
         raise ValueError(
-            f"marginal: received variables {values[counts > 1].tolist()} more than once, "
-            "expected distinct indices. Drop the repetitions."
+            f"marginal: received variables {values[counts > 1].tolist()} more than "
+            "once, expected distinct indices. Drop the repetitions."
         )
     return [int(v) for v in array]
 

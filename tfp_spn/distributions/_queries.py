@@ -39,8 +39,9 @@ def check_params(params: Params, program: Program) -> Params:
         missing, surplus = set(expected) - set(params), set(params) - set(expected)
         raise ValueError(
             f"SumProductNetwork: received params {sorted(params)}, expected "
-            f"{sorted(expected)}: missing {sorted(missing)}, unknown {sorted(surplus)}. "
-            "Start from circuit.live_params() and replace some of its entries."
+            f"{sorted(expected)}: missing {sorted(missing)}, unknown "
+            f"{sorted(surplus)}. Start from circuit.live_params() and replace some of "
+            "its entries."
         )
     converted = {}
     for name, ndims in expected.items():

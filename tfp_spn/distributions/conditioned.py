@@ -6,12 +6,12 @@ from typing import Any
 
 import tensorflow as tf
 import tensorflow_probability as tfp
+from tensorflow_probability import distributions as tfd
 
 from tfp_spn._typing import Seed, Tensor, TensorLike
+from tfp_spn.circuits.examples import Evidence
 from tfp_spn.distributions import _queries
 from tfp_spn.distributions._event import as_tensor, check_vector_event, pick_matrix
-
-tfd = tfp.distributions
 
 
 class ConditionedSumProductNetwork(tfd.AutoCompositeTensorDistribution):
@@ -39,7 +39,7 @@ class ConditionedSumProductNetwork(tfd.AutoCompositeTensorDistribution):
     Example:
         >>> import numpy as np, tfp_spn
         >>> circuit = tfp_spn.circuits.from_region_graph(
-        ...     tfp_spn.region_graphs.random_binary_trees(4, depth=2, num_repetitions=2),
+        ...     tfp_spn.region_graphs.random_binary_trees(4, 2, num_repetitions=2),
         ...     leaf=tfp_spn.layers.BernoulliLeaf(num_components=2), num_sums=2)
         >>> spn = tfp_spn.distributions.SumProductNetwork(circuit)
         >>> x = np.array([[0, 1, 1, 0], [1, 1, 0, 0]])
@@ -110,7 +110,7 @@ class ConditionedSumProductNetwork(tfd.AutoCompositeTensorDistribution):
     def _event_shape_tensor(self) -> Tensor:
         return self._distribution.event_shape_tensor()
 
-    def _evidence(self) -> _queries.Evidence:
+    def _evidence(self) -> Evidence:
         value, observed = self._event.spread(self._value, self._observed)
         return _queries.evidence_of(self._distribution, value, observed)
 

@@ -8,6 +8,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
+from tensorflow_probability import bijectors as tfb
+from tensorflow_probability import distributions as tfd
 
 from tfp_spn._keras_bridge import frozen_variable_ids
 from tfp_spn._typing import Params, Seed, Tensor, TensorLike
@@ -22,8 +24,6 @@ from tfp_spn.distributions._event import (
 )
 from tfp_spn.distributions.conditioned import ConditionedSumProductNetwork
 from tfp_spn.distributions.univariate import univariate_posteriors
-
-tfb, tfd = tfp.bijectors, tfp.distributions
 
 
 class SumProductNetwork(tfd.AutoCompositeTensorDistribution):
@@ -71,7 +71,7 @@ class SumProductNetwork(tfd.AutoCompositeTensorDistribution):
     Example:
         >>> import numpy as np, tfp_spn
         >>> circuit = tfp_spn.circuits.from_region_graph(
-        ...     tfp_spn.region_graphs.random_binary_trees(4, depth=2, num_repetitions=2),
+        ...     tfp_spn.region_graphs.random_binary_trees(4, 2, num_repetitions=2),
         ...     leaf=tfp_spn.layers.BernoulliLeaf(num_components=2), num_sums=2)
         >>> spn = tfp_spn.distributions.SumProductNetwork(circuit)
         >>> spn.sample(3, seed=1).shape
@@ -347,8 +347,9 @@ def as_circuit(circuit: Any) -> Any:
         return from_layers(circuit)
     if not hasattr(circuit, "program"):
         raise TypeError(
-            "SumProductNetwork: circuit must be what tfp_spn.circuits.from_region_graph "
-            "returns, or a keras.Sequential of tfp_spn layers; received "
+            "SumProductNetwork: circuit must be what "
+            "tfp_spn.circuits.from_region_graph returns, or a keras.Sequential of "
+            "tfp_spn layers; received "
             f"{type(circuit).__name__}."
         )
     return circuit

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
+from tensorflow_probability import distributions as tfd
 
 from tfp_spn._typing import Params, Tensor, TensorLike
 from tfp_spn.circuits import posterior
@@ -22,8 +22,6 @@ from tfp_spn.layers.leaves.cauchy_leaf import CauchyLeaf
 from tfp_spn.layers.leaves.indicator_leaf import IndicatorLeaf
 from tfp_spn.layers.leaves.laplace_leaf import LaplaceLeaf
 from tfp_spn.layers.leaves.normal_leaf import NormalLeaf
-
-tfd = tfp.distributions
 
 # Families without finite support: the posterior is a mixture over leaf components.
 _FAMILIES: dict[type[BaseLeaf], Callable[[BaseLeaf, Params], tfd.Distribution]] = {
@@ -44,8 +42,8 @@ def univariate_posteriors(
     program, tables = distribution.program, distribution.tables()
     if program.layout.num_dims > 1:
         raise NotImplementedError(
-            "univariate_posteriors: defined for variables of one dimension, this circuit "
-            f"has num_dims={program.layout.num_dims}."
+            "univariate_posteriors: defined for variables of one dimension, this "
+            f"circuit has num_dims={program.layout.num_dims}."
         )
     evidence = None
     if value is not None:

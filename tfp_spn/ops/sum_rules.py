@@ -62,9 +62,7 @@ class SumRule:
         return cls(**config)
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and (
-            self.get_config() == other.get_config()  # type: ignore[attr-defined]
-        )
+        return type(self) is type(other) and (self.get_config() == other.get_config())
 
     def __hash__(self) -> int:
         return hash((type(self), tuple(sorted(self.get_config().items()))))

@@ -35,7 +35,7 @@ def plot_completions(
         original: ``[N, height, width]``, or ``[N, height * width]`` with `shape`.
         observed: bool, of the shape of `original` or of one image: which pixels are
             visible.
-        mode: The most probable completions, of the shape of `original`, or `None`.
+        mode: Max-product completions, of the shape of `original`, or `None`.
         mean: Conditional means, of the shape of `original`, or `None`.
         stddev: Conditional standard deviations, of the shape of `original`, or `None`;
             in colours of their own, from 0 (dark) to the largest (bright).
@@ -62,7 +62,7 @@ def plot_completions(
     observed = as_mask(observed, original, shape)
     columns = {"original": original, "visible": original}
     if mode is not None:
-        columns["most\nprobable"] = as_images(mode, shape, "mode", (count,))
+        columns["max-product\nmode"] = as_images(mode, shape, "mode", (count,))
     if mean is not None:
         columns["mean"] = as_images(mean, shape, "mean", (count,))
     if stddev is not None:

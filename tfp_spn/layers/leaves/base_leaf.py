@@ -1,7 +1,7 @@
 """What every leaf layer is: components of one univariate family for each leaf slot.
 
-A leaf layer plays two parts. In a `keras.Sequential` it follows `FlatToRegions` and maps
-``[batch, scopes, decomps, dims]`` to component log-probabilities ``[batch, scopes,
+A leaf layer plays two parts. In a `keras.Sequential` it follows `FlatToRegions` and
+maps ``[batch, scopes, decomps, dims]`` to component log-probabilities ``[batch, scopes,
 decomps, num_components]``. In a circuit it is evaluated through pure functions of its
 parameters, in the kernel's layout; those functions are what a subclass implements.
 
@@ -92,7 +92,7 @@ class BaseLeaf(keras.layers.Layer):
             )
         self.built = True
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
+    def build(self, input_shape: Any) -> None:
         """Creates parameters ``[1, scopes, decomps, ...]``."""
         if len(input_shape) != 4 or None in input_shape[1:]:
             raise ValueError(

@@ -84,7 +84,7 @@ class CauchyLeaf(LocationScaleLeaf, ElementwiseLeaf):
         flow: Tensor,
         layout: LeafLayout,
     ) -> Params:
-        """Sums of ``u, u (x - location), u (x - location)^2``, ``u = 2 / (1 + z^2)``."""
+        """Sums of ``u, u d, u d^2``, ``d = x - location``, ``u = 2 / (1 + z^2)``."""
         x = layout.gather_variables(self.safe_value(x), axis=-3)
         flow = slot_flow(flow, observed, layout)
         x = x[..., tf.newaxis, :, :] - params["location"][..., tf.newaxis]

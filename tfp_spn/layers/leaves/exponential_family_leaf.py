@@ -3,8 +3,9 @@
     log p(x | component k) = sum_f statistics[f](x) * coefficient[f, k] + constant[k]
 
 (apart from the base measure, which all components share). A region over several
-variables is the sum of these, so that its units are one matrix product ``[K, F] x [F, N]``
-over the statistics of all its variables; no component density is ever materialised.
+variables is the sum of these, so that its units are one matrix product ``[K, F] x
+[F, N]`` over the statistics of all its variables; no component density is ever
+materialised.
 Per-example evidence is one more statistic: the mask itself, whose coefficient is the
 constant.
 """

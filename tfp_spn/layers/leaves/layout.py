@@ -95,7 +95,7 @@ class LeafLayout:
         return tf.ensure_shape(result, static)
 
     def ungroup(self, x: Tensor, num_features: int) -> Tensor:
-        """Inverse of `group_by_region`: ``[..., R, W * F, E]`` to ``[..., L, F, E]``."""
+        """Undoes `group_by_region`: ``[..., R, W * F, E]`` to ``[..., L, F, E]``."""
         batch, last = tf.shape(x)[:-3], tf.shape(x)[-1:]
         count = self.num_regions * self.width
         x = tf.reshape(x, tf.concat([batch, [count, num_features], last], 0))
