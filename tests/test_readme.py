@@ -7,8 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[1]
 MAX_PROGRAM_LINES = 20
 PYTEST_CALL = re.compile(r"-m pytest[^\n`]*")
@@ -29,7 +27,6 @@ def test_program_is_short() -> None:
     assert len(lines) <= MAX_PROGRAM_LINES
 
 
-@pytest.mark.xfail(reason="the package is not complete yet; remove when it is")
 def test_program_runs(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(first_program(), encoding="utf-8")

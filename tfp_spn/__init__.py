@@ -16,6 +16,7 @@ from __future__ import annotations
 import importlib
 from importlib import metadata
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from tfp_spn import _backend
 
@@ -34,6 +35,9 @@ from tfp_spn.sum_ops import SumOpHardEMBackprop as SumOpHardEMBackprop  # noqa: 
 from tfp_spn.sum_ops import (  # noqa: E402
     SumOpUnweightedHardEMBackprop as SumOpUnweightedHardEMBackprop,
 )
+
+if TYPE_CHECKING:  # loaded by `__getattr__`
+    from tfp_spn import visualization as visualization
 
 try:
     __version__ = metadata.version("tfp_spn")

@@ -142,7 +142,7 @@ def main() -> None:
         results.append(result)
         print(
             "{name:10s} test {test:8.3f}  valid {valid:8.3f}  train {train:8.3f}  "
-            "best epoch {best_epoch}  {seconds:.0f} s".format(**result),
+            "{seconds:.0f} s".format(**result),
             flush=True,
         )
         if arguments.json:

@@ -16,6 +16,7 @@ from tfp_spn.circuits.program import Program, Tables
 from tfp_spn.ops.sum_rules import SumOpGradBackprop
 
 _GRADIENT = SumOpGradBackprop()
+_MAX_TILTED_EXAMPLES = 4096
 
 
 def leaf_posterior(
@@ -83,21 +84,60 @@ def covariance(program: Program, tables: Tables, leaves: Tensor) -> Tensor:
     Args:
         program: The circuit.
         tables: Its parameters.
-        leaves: ``[..., R, K, 1]``: values of the leaf regions for one example.
+        leaves: ``[..., R, K, N]``: values of the leaf regions.
 
     Returns:
-        ``[..., V * D, V * D]``; the diagonal is the variance.
+        ``[..., V * D, V * D, N]``; the diagonal is the variance.
     """
+    num_coordinates = program.layout.num_variables * program.layout.num_dims
+    block = max(1, _MAX_TILTED_EXAMPLES // num_coordinates)
+    if leaves.shape[-1] is not None and leaves.shape[-1] <= block:
+        return _covariance(program, tables, leaves)
+    num_examples = tf.shape(leaves)[-1]
+    padding = tf.math.floormod(-num_examples, block)
+    rank = leaves.shape.rank
+    padded = tf.pad(leaves, [[0, 0]] * (rank - 1) + [[0, padding]])
+    shape = tf.concat([tf.shape(leaves)[:-1], [-1, block]], 0)
+    blocks = tf.transpose(
+        tf.reshape(padded, shape), [rank - 1, *range(rank - 1), rank]
+    )  # [num_blocks, ..., R, K, block]
+    blocks = tf.ensure_shape(blocks, [None, *leaves.shape[:-1], block])
+    by_block = tf.map_fn(
+        lambda part: _covariance(program, tables, part),
+        blocks,
+        fn_output_signature=program.dtype,
+    )  # [num_blocks, ..., E, E, block]
+    rank = by_block.shape.rank
+    merged = tf.transpose(by_block, [*range(1, rank - 1), 0, rank - 1])
+    shape = tf.concat([tf.shape(merged)[: rank - 2], [num_examples + padding]], 0)
+    return tf.reshape(merged, shape)[..., :num_examples]
+
+
+def _covariance(program: Program, tables: Tables, leaves: Tensor) -> Tensor:
     log_prob, posterior = leaf_posterior(program, tables, leaves)
     mean, variance = mean_and_variance(program, tables, posterior)
+    tilts = _tilts(program, tables)[..., tf.newaxis, :]  # [..., R, K, 1, E]
+    tilted = leaves[..., tf.newaxis] + tilts
+    num_coordinates = tilts.shape[-1]
+    shape = tf.concat([tf.shape(tilted)[:-2], [-1]], 0)
     tilted_log_prob, tilted_posterior = leaf_posterior(
-        program, tables, leaves + _tilts(program, tables)
+        program, tables, tf.reshape(tilted, shape)
     )
-    scale = tf.exp(tilted_log_prob - log_prob)  # [..., E]: E[f_u]
     tilted_mean, _ = mean_and_variance(program, tables, tilted_posterior)
-    cov = _merge_dims(tilted_mean - mean) * scale[..., tf.newaxis, :]  # [..., E, E]
+
+    def by_coordinate(value: Tensor) -> Tensor:  # [..., N * E] to [..., N, E]
+        shape = tf.concat([tf.shape(value)[:-1], [-1, num_coordinates]], 0)
+        return tf.reshape(value, shape)
+
+    scale = tf.exp(by_coordinate(tilted_log_prob) - log_prob[..., tf.newaxis])
+    shift = by_coordinate(_merge_dims(tilted_mean)) - _merge_dims(mean)[..., tf.newaxis]
+    cov = shift * scale[..., tf.newaxis, :, :]  # [..., E, N, E]
+    rank = cov.shape.rank
+    cov = tf.transpose(cov, [*range(rank - 3), rank - 2, rank - 3, rank - 1])
     cov = 0.5 * (cov + tf.linalg.matrix_transpose(cov))
-    return tf.linalg.set_diag(cov, _merge_dims(variance)[..., 0])
+    by_example = tf.linalg.matrix_transpose(_merge_dims(variance))
+    cov = tf.linalg.set_diag(cov, by_example)  # [..., N, E, E]
+    return tf.transpose(cov, [*range(rank - 3), rank - 2, rank - 1, rank - 3])
 
 
 def _tilts(program: Program, tables: Tables) -> Tensor:

@@ -158,18 +158,8 @@ def covariance(distribution: Any, evidence: Evidence | None = None) -> Tensor:
     """Exact covariance of all coordinates: ``P + [E, E]``, or ``S + P + [E, E]``."""
     program, tables = distribution.program, distribution.tables()
     leaves = leaves_under(program, tables, evidence)
-    if evidence is None:
-        cov = posterior.covariance(program, tables, leaves)[..., tf.newaxis]
-        return restore(distribution, cov, 2, evidence)
-    by_example = tf.map_fn(
-        lambda n: posterior.covariance(
-            program, tables, tf.gather(leaves, [n], axis=-1)
-        ),
-        tf.range(tf.shape(leaves)[-1]),
-        fn_output_signature=program.dtype,
-    )
-    rank = by_example.shape.rank
-    return evidence.restore(tf.transpose(by_example, [*range(1, rank), 0]))
+    cov = posterior.covariance(program, tables, leaves)
+    return restore(distribution, cov, 2, evidence)
 
 
 def leaf_posterior(
