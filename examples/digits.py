@@ -49,9 +49,9 @@ def load_parts() -> dict[str, tuple[np.ndarray, np.ndarray]]:
 def build_spn(num_classes: int, width: int) -> tfp_spn.distributions.SumProductNetwork:
     """A circuit that merges 2 x 2 neighbouring blocks, from the pixels up.
 
-    Of what was tried, this was best on the validation images, which also chose the
-    numbers. The classes share all but their roots; sparse initial weights tell the
-    classes, and the components that they share, apart sooner than even ones.
+    The best of what was tried (see README.md beside this file). The classes share all
+    but their roots; sparse initial weights tell the classes, and the components that
+    they share, apart sooner than even ones.
     """
     leaf = tfp_spn.layers.BinomialLeaf(width, total_count=NUM_VALUES - 1)
     circuit = tfp_spn.circuits.from_region_graph(

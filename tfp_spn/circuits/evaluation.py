@@ -7,12 +7,15 @@ in the exact one. `evaluate_max` is the max-product pass.
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
 from tfp_spn.circuits.program import Gather, Program, Step, Tables
+from tfp_spn.ops.conditional import pullback
 from tfp_spn.ops.log_space import logsumexp
 from tfp_spn.ops.products import hadamard, kronecker
 from tfp_spn.ops.regions import take_regions
@@ -82,15 +85,47 @@ def evaluate(
     Returns:
         The values, without `log_base`.
     """
-    inputs, roots, is_lossy = _upward(program, tables, leaves, rule, exact=False)
-    # What passes through the conditional gets a gradient of zeros: pass no more.
-    kept = inputs if keep_inputs else []
+    sums = [n for n, log_w in enumerate(tables.log_weights) if log_w is not None]
 
-    def exactly() -> tuple[list[Tensor], Tensor]:
-        inputs, roots, _ = _upward(program, tables, leaves, rule, exact=True)
-        return (inputs if keep_inputs else []), roots
+    def upward(leaves: Tensor, *log_w: Tensor, exact: bool) -> tuple:
+        log_weights = list(tables.log_weights)
+        for number, value in zip(sums, log_w, strict=True):
+            log_weights[number] = value
+        replaced = dataclasses.replace(tables, log_weights=log_weights)
+        return _upward(program, replaced, leaves, rule, exact)
 
-    kept, roots = tf.cond(is_lossy, exactly, lambda: (kept, roots))
+    def exact_roots(*sources: Tensor) -> Tensor:
+        return upward(*sources, exact=True)[1]
+
+    kept: list[Tensor] = []
+
+    @tf.custom_gradient
+    def run(*sources: Tensor) -> tuple[Tensor, Callable]:
+        with tf.GradientTape(True, watch_accessed_variables=False) as tape:
+            tape.watch(sources)
+            inputs, fast, is_lossy = upward(*sources, exact=False)
+        if keep_inputs:
+            exact = lambda: upward(*sources, exact=True)[:2]  # noqa: E731
+            inputs, roots = tf.cond(is_lossy, exact, lambda: (inputs, fast))
+            kept.extend(inputs)
+        else:
+            roots = tf.cond(is_lossy, lambda: exact_roots(*sources), lambda: fast)
+
+        def backward(flow: Tensor) -> list[Tensor]:
+            return tf.cond(
+                is_lossy,
+                lambda: pullback(exact_roots, sources, flow),
+                lambda: tape.gradient(
+                    fast,
+                    list(sources),
+                    flow,
+                    unconnected_gradients=tf.UnconnectedGradients.ZERO,
+                ),
+            )
+
+        return roots, backward
+
+    roots = run(leaves, *(tables.log_weights[number] for number in sums))
     return Evaluation(kept, _log_joint(program, tables, roots))
 
 

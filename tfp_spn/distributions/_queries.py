@@ -127,8 +127,9 @@ def mode(distribution: Any, evidence: Evidence | None = None) -> Tensor:
     program, tables = distribution.program, distribution.tables()
     if evidence is None:
         layout = program.layout
-        x = tf.zeros([layout.num_variables, layout.num_dims, 1], program.dtype)
-        observed = tf.zeros([layout.num_variables, 1], tf.bool)
+        batch = [1] * batch_rank(distribution.params, program)
+        x = tf.zeros([*batch, layout.num_variables, layout.num_dims, 1], program.dtype)
+        observed = tf.zeros([*batch, layout.num_variables, 1], tf.bool)
     else:
         x, observed = evidence.x, evidence.observed
     leaves = mode_leaf_values(program, tables, x, observed)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorflow as tf
 
 from tfp_spn._serialization import register
@@ -22,8 +24,10 @@ class IndicatorLeaf(ElementwiseLeaf):
 
     Args:
         num_components: Number of values, from 0 to ``num_components - 1``.
-        **kwargs: Passed on to `keras.layers.Layer`; `dtype` is that of the
-            log-probabilities.
+        dtype: Dtype of the log-probabilities. An integer dtype, which LibSPN-Keras
+            expects here for the input, is accepted and means float32: inputs of any
+            dtype are compared by value.
+        **kwargs: Passed on to `keras.layers.Layer`.
 
     Input shape:
         ``[batch, scopes, decomps, dims]``, integers (or floats that hold integers).
@@ -39,6 +43,11 @@ class IndicatorLeaf(ElementwiseLeaf):
     """
 
     is_discrete = True
+
+    def __init__(self, num_components: int, dtype: Any = None, **kwargs: Any) -> None:
+        if isinstance(dtype, str | tf.DType) and tf.as_dtype(dtype).is_integer:
+            dtype = None
+        super().__init__(num_components, dtype=dtype or "float32", **kwargs)
 
     def parameter_specs(self, num_dims: int) -> dict[str, ParameterSpec]:
         """None."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,12 @@ import tensorflow as tf
 
 from tfp_spn._serialization import register
 from tfp_spn._typing import Params, Tensor
+from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.layers.leaves.elementwise_leaf import ElementwiseLeaf
 from tfp_spn.layers.leaves.exponential_family_leaf import ExponentialFamilyLeaf
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.layers.leaves.location_scale_leaf import LocationScaleLeaf
+from tfp_spn.ops.conditional import cond
 
 _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 
@@ -82,11 +85,20 @@ class NormalLeaf(LocationScaleLeaf, ExponentialFamilyLeaf, ElementwiseLeaf):
         self, params: Params, x: Tensor, observed: Tensor | None, layout: LeafLayout
     ) -> Tensor:
         """One matrix product where that is precise, else one by one."""
-        arguments = (params, x, observed, layout)
-        return tf.cond(
+        params = {name: tf.convert_to_tensor(value) for name, value in params.items()}
+
+        def by(family: type[BaseLeaf]) -> Callable[..., Tensor]:
+            def evaluate(location: Tensor, scale: Tensor, x: Tensor) -> Tensor:
+                params = {"location": location, "scale": scale}
+                return family.region_log_prob(self, params, x, observed, layout)
+
+            return evaluate
+
+        return cond(
             self._is_well_conditioned(params),
-            lambda: ExponentialFamilyLeaf.region_log_prob(self, *arguments),
-            lambda: ElementwiseLeaf.region_log_prob(self, *arguments),
+            by(ExponentialFamilyLeaf),
+            by(ElementwiseLeaf),
+            [params["location"], params["scale"], x],
         )
 
     def _center(self, params: Params) -> Tensor:
