@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
 from typing import Any
 
-import keras
 import numpy as np
 from hypothesis import strategies as st
 
@@ -39,23 +38,60 @@ LEAVES = {
 FINITE = ["bernoulli", "binomial", "categorical", "indicator"]
 
 
-@dataclass(frozen=True)
 class Case:
-    """A circuit, its distribution, its expansion, and examples with masks."""
+    """A circuit, its distribution, its expansion, and examples with masks.
 
-    circuit: Any
-    distribution: SumProductNetwork
-    root: Node
-    x: np.ndarray
-    observed: np.ndarray
+    Built on first use, outside the strategy: Keras' initializers draw from global
+    generators, which hypothesis wants to govern itself.
+    """
+
+    def __init__(
+        self, kind: str, seed: int, num_examples: int, **arguments: Any
+    ) -> None:
+        self.kind, self.seed, self.num_examples = kind, seed, num_examples
+        self.arguments = arguments
 
     def __repr__(self) -> str:
-        program = self.circuit.program
-        return (
-            f"Case({type(program.leaf).__name__}, {program.dtype.name}, "
-            f"scopes={program.layout.scopes}, steps={len(program.steps)}, "
-            f"x={self.x.tolist()}, observed={self.observed.tolist()})"
+        return f"Case({self.kind}, seed={self.seed}, {self.arguments})"
+
+    @functools.cached_property
+    def circuit(self) -> Any:
+        arguments = dict(self.arguments)
+        dtype, num_components = arguments.pop("dtype"), arguments.pop("num_components")
+        rng = np.random.default_rng(self.seed)
+        circuit = circuits.from_region_graph(
+            arguments.pop("region_graph"),
+            LEAVES[self.kind](num_components, dtype),
+            sum_op=RULES[arguments.pop("rule")](),
+            **arguments,
         )
+        for variable in circuit.variables:
+            variable.assign(rng.normal(size=variable.shape).astype(dtype))
+        return circuit
+
+    @functools.cached_property
+    def distribution(self) -> SumProductNetwork:
+        return SumProductNetwork(self.circuit)
+
+    @functools.cached_property
+    def root(self) -> Node:
+        return expand(self.circuit)
+
+    @functools.cached_property
+    def x(self) -> np.ndarray:
+        rng = np.random.default_rng([self.seed, 1])
+        program = self.circuit.program
+        shape = (self.num_examples, *program.event_shape)
+        if self.kind in FINITE:
+            high = 2 if self.kind == "bernoulli" else 3
+            values = rng.integers(0, high, size=shape)
+        else:
+            values = rng.normal(scale=1.5, size=shape)
+        return values.astype(program.dtype.as_numpy_dtype)
+
+    @functools.cached_property
+    def observed(self) -> np.ndarray:
+        return np.random.default_rng([self.seed, 2]).random(self.x.shape[:2]) < 0.5
 
 
 @st.composite
@@ -120,29 +156,17 @@ def case(
     leaf_sums = draw(st.sampled_from([None, True, False]))
     if leaf_sums is False and sum_product == "cp":
         num_sums = num_components
-    num_dims = draw(st.sampled_from([1, 1, 1, 2]))
-    seed = draw(st.integers(0, 2**20))
-    keras.utils.set_random_seed(seed)
-    circuit = circuits.from_region_graph(
-        graph,
-        LEAVES[kind](num_components, dtype),
-        num_sums,
-        sum_product,
-        draw(st.integers(1, max_classes)),
+    return Case(
+        kind,
+        draw(st.integers(0, 2**20)),
+        num_examples,
+        region_graph=graph,
+        num_components=num_components,
+        dtype=dtype,
+        num_sums=num_sums,
+        sum_product=sum_product,
+        num_classes=draw(st.integers(1, max_classes)),
         leaf_sums=leaf_sums,
-        num_dims=num_dims,
-        sum_op=RULES[draw(st.sampled_from(rules or sorted(RULES)))](),
+        num_dims=draw(st.sampled_from([1, 1, 1, 2])),
+        rule=draw(st.sampled_from(rules or sorted(RULES))),
     )
-    rng = np.random.default_rng(seed)
-    for variable in circuit.trainable_variables:  # also the prior, away from uniform
-        noise = rng.normal(scale=0.5, size=variable.shape)
-        variable.assign_add(noise.astype(dtype))
-    shape = (num_examples, graph.num_variables, num_dims)
-    if kind in FINITE:
-        x = rng.integers(0, 2 if kind == "bernoulli" else 3, size=shape).astype(dtype)
-    else:
-        x = rng.normal(scale=1.5, size=shape).astype(dtype)
-    observed = rng.random(shape[:2]) < 0.5
-    if num_dims == 1:
-        x = x[..., 0]
-    return Case(circuit, SumProductNetwork(circuit), expand(circuit), x, observed)

@@ -16,6 +16,7 @@ from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.ops.sum_rules import SumOpGradBackprop, SumRule
 from tfp_spn.region_graphs import RegionGraph
+from tfp_spn.region_graphs.arguments import as_count
 
 SumProduct = Literal["cp", "tucker"]
 
@@ -120,7 +121,10 @@ class RegionGraphCircuit(Circuit):
         accumulator_initializer: Any = None,
         **kwargs: Any,
     ) -> None:
-        _check_arguments(region_graph, leaf, num_sums, sum_product, num_classes)
+        _check_arguments(region_graph, leaf, sum_product, sum_op)
+        num_sums = as_count(num_sums, "num_sums")
+        num_classes = as_count(num_classes, "num_classes")
+        num_dims = as_count(num_dims, "num_dims")
         kwargs.setdefault("dtype", leaf.compute_dtype)  # else inputs become float32
         super().__init__(**kwargs)
         if leaf_sums is None:
@@ -166,11 +170,11 @@ class RegionGraphCircuit(Circuit):
         )
         self._arguments = {
             "region_graph": region_graph,
-            "num_sums": int(num_sums),
+            "num_sums": num_sums,
             "sum_product": sum_product,
-            "num_classes": int(num_classes),
+            "num_classes": num_classes,
             "leaf_sums": leaf_sums,
-            "num_dims": int(num_dims),
+            "num_dims": num_dims,
             "sum_op": rule,
             "accumulator_initializer": accumulator_initializer,
         }
@@ -226,7 +230,7 @@ class RegionGraphCircuit(Circuit):
 
 
 def _check_arguments(
-    region_graph: Any, leaf: Any, num_sums: int, sum_product: str, num_classes: int
+    region_graph: Any, leaf: Any, sum_product: str, sum_op: Any
 ) -> None:
     if not isinstance(region_graph, RegionGraph):
         raise TypeError(
@@ -245,16 +249,15 @@ def _check_arguments(
             f'from_region_graph: leaf layer "{leaf.name}" already has parameters of '
             "another model. Give each circuit a leaf layer of its own."
         )
-    for label, value in (("num_sums", num_sums), ("num_classes", num_classes)):
-        if int(value) != value or value < 1:
-            raise ValueError(
-                f"from_region_graph: {label} must be a positive integer, received "
-                f"{label}={value}."
-            )
     if sum_product not in ("cp", "tucker"):
         raise ValueError(
             'from_region_graph: sum_product must be "cp" or "tucker", received '
             f"{sum_product!r}."
+        )
+    if not (sum_op is None or isinstance(sum_op, SumRule)):
+        raise TypeError(
+            "from_region_graph: sum_op must be a learning rule, for example "
+            f"tfp_spn.sum_ops.SumOpEMBackprop(), received {sum_op!r}."
         )
 
 

@@ -129,6 +129,8 @@ def _covariance(program: Program, tables: Tables, leaves: Tensor) -> Tensor:
         shape = tf.concat([tf.shape(value)[:-1], [-1, num_coordinates]], 0)
         return tf.reshape(value, shape)
 
+    possible = log_prob > -float("inf")
+    log_prob = tf.where(possible, log_prob, tf.zeros_like(log_prob))
     scale = tf.exp(by_coordinate(tilted_log_prob) - log_prob[..., tf.newaxis])
     shift = by_coordinate(_merge_dims(tilted_mean)) - _merge_dims(mean)[..., tf.newaxis]
     cov = shift * scale[..., tf.newaxis, :, :]  # [..., E, N, E]

@@ -26,7 +26,7 @@ def in_support(program: Program, value: Tensor, observed: Tensor | None) -> list
     if observed is not None:
         hidden = ~tf.transpose(tf.reshape(observed, [-1, observed.shape[-1]]))
         valid, is_nan = valid | hidden, is_nan & ~hidden
-    leaf = type(program.leaf).__name__
+    leaf = program.leaf
     return [
         tf.debugging.assert_none_equal(
             is_nan,
@@ -40,8 +40,9 @@ def in_support(program: Program, value: Tensor, observed: Tensor | None) -> list
             valid,
             True,
             message=(
-                f"SumProductNetwork: received a value outside the support of {leaf}. "
-                "Check the data, or mark such values with observed=False."
+                "SumProductNetwork: received a value outside the support of "
+                f"{type(leaf).__name__}, expected {leaf.support}. Check the data, or "
+                "mark such values with observed=False."
             ),
         ),
     ]

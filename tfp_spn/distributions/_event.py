@@ -67,6 +67,12 @@ class Event:
 
     def mask(self, observed: TensorLike, lead: tf.TensorShape) -> Tensor:
         """A checked mask ``[..., V']``; `lead` is the value's leading shape."""
+        if observed is None:
+            raise TypeError(
+                f"{self.owner}: received observed=None, expected a bool mask, True where "
+                "the value counts. Missing values are marked by "
+                "observed=~np.isnan(x)."
+            )
         observed = tf.convert_to_tensor(observed)
         if observed.dtype != tf.bool:
             raise TypeError(
@@ -129,7 +135,8 @@ class Event:
     def subset(self, variables: Sequence[int]) -> tuple[int, ...]:
         """The circuit's variables behind coordinates of this event."""
         return tuple(
-            self.variables[v] for v in check_variables(variables, self.shape[0])
+            self.variables[v]
+            for v in check_variables(variables, self.shape[0], "marginal")
         )
 
     def from_kernel(self, value: Tensor) -> Tensor:
@@ -145,38 +152,46 @@ def as_tensor(value: TensorLike) -> Tensor:
     """
     if tf.is_tensor(value) or isinstance(value, tf.Variable):
         return tf.convert_to_tensor(value)
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except NotImplementedError:  # a list of symbolic tensors
+        return tf.convert_to_tensor(value)
+    except ValueError as error:
+        raise ValueError(
+            "SumProductNetwork: received a value that is no array, expected equally "
+            f"many numbers in each example. Fill up the shorter ones. ({error})"
+        ) from None
     if array.dtype.kind not in "fiub":
         raise TypeError(
-            f"Received a value of dtype {array.dtype}, expected real numbers or "
-            "integers. Convert it first, for example by np.asarray(x, np.float32)."
+            f"SumProductNetwork: received a value of dtype {array.dtype}, expected real "
+            "numbers or integers. Convert it, for example by np.asarray(x, np.float32)."
         )
     return tf.convert_to_tensor(array)
 
 
-def check_variables(variables: Any, num_variables: int) -> list[int]:
+def check_variables(variables: Any, num_variables: int, owner: str) -> list[int]:
     """A list of distinct variable indices, or an error that says what is wrong."""
     array = np.asarray(variables)
     if array.ndim != 1 or array.size == 0:
         raise ValueError(
-            f"marginal: received variables={variables!r}, expected a non-empty list of "
+            f"{owner}: received variables={variables!r}, expected a non-empty list of "
             f"indices between 0 and {num_variables - 1}, such as [0, 2]."
         )
     if not np.issubdtype(array.dtype, np.integer):
         raise TypeError(
-            f"marginal: received variables of type {array.dtype}, expected integers. "
-            "For a boolean mask use np.flatnonzero(mask)."
+            f"{owner}: received variables of type {array.dtype}, expected integers. "
+            "Convert them, a boolean mask by np.flatnonzero(mask)."
         )
     wrong = [int(v) for v in array if not 0 <= v < num_variables]
     if wrong:
         raise ValueError(
-            f"marginal: received variables {wrong}, expected indices between 0 and "
+            f"{owner}: received variables {wrong}, expected indices between 0 and "
             f"{num_variables - 1}."
         )
     values, counts = np.unique(array, return_counts=True)
     if np.any(counts > 1):
         raise ValueError(
-            f"marginal: received variables {values[counts > 1].tolist()} more than "
+            f"{owner}: received variables {values[counts > 1].tolist()} more than "
             "once, expected distinct indices. Drop the repetitions."
         )
     return [int(v) for v in array]

@@ -6,6 +6,8 @@ evidence in the kernel's layout; ``evidence=None`` means that nothing is observe
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -32,8 +34,15 @@ no_bijector = parameter_properties.BIJECTOR_NOT_IMPLEMENTED
 BatchedComponentProperties = parameter_properties.BatchedComponentProperties
 
 
-def check_params(params: Params, program: Program) -> Params:
+def check_params(params: Params, circuit: Any) -> Params:
     """Parameters as variables or tensors, in the order of their names."""
+    program: Program = circuit.program
+    if not isinstance(params, Mapping):
+        raise TypeError(
+            f"SumProductNetwork: received params of type {type(params).__name__}, "
+            "expected a dict of parameters by name. Start from circuit.live_params() "
+            "and replace some of its entries."
+        )
     expected = program.param_event_ndims
     if set(params) != set(expected):
         missing, surplus = set(expected) - set(params), set(params) - set(expected)
@@ -43,17 +52,40 @@ def check_params(params: Params, program: Program) -> Params:
             f"{sorted(surplus)}. Start from circuit.live_params() and replace some of "
             "its entries."
         )
-    converted = {}
+    live, converted, batches = circuit.live_params(), {}, {}
     for name, ndims in expected.items():
         value = params[name]
         if not tf.is_tensor(value) or not hasattr(value, "shape"):
             value = tf.convert_to_tensor(value, dtype=program.dtype, name=name)
-        if value.shape.rank is not None and value.shape.rank < ndims:
+        if value.dtype != program.dtype:
+            raise TypeError(
+                f"SumProductNetwork: received parameter {name!r} of dtype "
+                f"{value.dtype.name}, expected {program.dtype.name}, that of the "
+                "circuit. Cast it first."
+            )
+        if value.shape.rank is None:
+            raise ValueError(
+                f"SumProductNetwork: received parameter {name!r} of unknown rank, which "
+                "leaves the batch shape open. Use tf.ensure_shape first."
+            )
+        shape = live[name].shape[-ndims:]
+        if value.shape.rank < ndims or not value.shape[-ndims:].is_compatible_with(shape):
             raise ValueError(
                 f"SumProductNetwork: received parameter {name!r} of shape "
-                f"{tuple(value.shape)}, expected at least {ndims} dimensions."
+                f"{tuple(value.shape)}, expected [..., {', '.join(map(str, shape))}], "
+                "where leading axes are the batch shape. Start from "
+                "circuit.live_params(), whose shapes are right."
             )
-        converted[name] = value
+        converted[name], batches[name] = value, value.shape[:-ndims]
+    try:
+        functools.reduce(tf.broadcast_static_shape, batches.values())
+    except ValueError:
+        received = {name: batch.as_list() for name, batch in batches.items()}
+        raise ValueError(
+            f"SumProductNetwork: received params of batch shapes {received}, expected "
+            "shapes that broadcast with each other. Insert axes of size 1, or give all "
+            "parameters equal leading axes."
+        ) from None
     return converted
 
 
@@ -67,7 +99,25 @@ def evidence_of(distribution: Any, value: Tensor, observed: Tensor | None) -> Ev
     """A value over all variables, and its mask, in the kernel's layout."""
     program = distribution.program
     rank = batch_rank(distribution.params, program)
-    return to_evidence(value, observed, len(program.event_shape), rank)
+    event_ndims = len(program.event_shape)
+    check_broadcasts(value.shape[: value.shape.rank - event_ndims], distribution)
+    return to_evidence(value, observed, event_ndims, rank)
+
+
+def check_broadcasts(lead: tf.TensorShape, distribution: Any) -> None:
+    """Raises if the leading axes of a value do not fit a distribution's batch."""
+    batch = distribution.batch_shape
+    try:
+        tf.broadcast_static_shape(lead, batch)
+    except ValueError:
+        event = [*map(str, distribution.event_shape)]
+        ones = ", ".join(["1"] * batch.rank + event)
+        raise ValueError(
+            f"{type(distribution).__name__}: received a value with leading axes "
+            f"{tuple(lead)}, expected ones that broadcast with the batch shape "
+            f"{tuple(batch)}. To evaluate each value under all members of the batch, "
+            f"reshape it to [..., {ones}]."
+        ) from None
 
 
 def log_joint(distribution: Any, value: Tensor, observed: Tensor | None) -> Tensor:
@@ -149,6 +199,7 @@ def mean_and_variance(
     distribution: Any, evidence: Evidence | None = None
 ) -> tuple[Tensor, Tensor]:
     """Exact moments of each coordinate: ``P + [V, D]``, or ``S + P + [V, D]``."""
+    check_moments(distribution)
     program, tables = distribution.program, distribution.tables()
     weights = leaf_posterior(program, tables, evidence)
     mean, variance = posterior.mean_and_variance(program, tables, weights)
@@ -157,10 +208,21 @@ def mean_and_variance(
 
 def covariance(distribution: Any, evidence: Evidence | None = None) -> Tensor:
     """Exact covariance of all coordinates: ``P + [E, E]``, or ``S + P + [E, E]``."""
+    check_moments(distribution)
     program, tables = distribution.program, distribution.tables()
     leaves = leaves_under(program, tables, evidence)
     cov = posterior.covariance(program, tables, leaves)
     return restore(distribution, cov, 2, evidence)
+
+
+def check_moments(distribution: Any) -> None:
+    """Raises if moments are undefined and NaN is not allowed in their place."""
+    leaf = distribution.program.leaf
+    if not (leaf.has_moments or distribution.allow_nan_stats):
+        raise ValueError(
+            f"SumProductNetwork: a moment of {type(leaf).__name__} is undefined, and "
+            "allow_nan_stats=False. Use mode, or allow_nan_stats=True to receive NaN."
+        )
 
 
 def leaf_posterior(

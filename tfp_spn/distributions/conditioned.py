@@ -10,7 +10,7 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_spn._typing import Seed, Tensor, TensorLike
 from tfp_spn.circuits.examples import Evidence
-from tfp_spn.distributions import _queries
+from tfp_spn.distributions import _assertions, _queries
 from tfp_spn.distributions._event import as_tensor, check_vector_event, pick_matrix
 
 
@@ -114,6 +114,20 @@ class ConditionedSumProductNetwork(tfd.AutoCompositeTensorDistribution):
         value, observed = self._event.spread(self._value, self._observed)
         return _queries.evidence_of(self._distribution, value, observed)
 
+    def _parameter_control_dependencies(self, is_init: bool) -> list:
+        if not (self.validate_args and is_init):
+            return []
+        value, observed = self._event.spread(self._value, self._observed)
+        return _assertions.in_support(self._distribution.program, value, observed)
+
+    def _sample_control_dependencies(
+        self, value: Tensor, observed: TensorLike | None = None
+    ) -> list:
+        if not self.validate_args:
+            return []
+        value, observed = self._event.spread(value, observed)
+        return _assertions.in_support(self._distribution.program, value, observed)
+
     def log_evidence(self) -> Tensor:
         """``log p(evidence)``, of the shape of the batch."""
         return self._distribution.log_prob(self._value, observed=self._observed)
@@ -130,11 +144,12 @@ class ConditionedSumProductNetwork(tfd.AutoCompositeTensorDistribution):
 
     def _log_prob(self, value: Tensor, observed: TensorLike | None = None) -> Tensor:
         value = self._event.value(value)
+        lead = value.shape[: value.shape.rank - self._event.ndims]
+        _queries.check_broadcasts(lead, self)
         agrees = (value == self._value) | ~self._is_observed()
         merged = tf.where(self._is_observed(), self._value, value)
         agrees = tf.reduce_all(agrees, axis=list(range(-self._event.ndims, 0)))
         if observed is not None:
-            lead = value.shape[: value.shape.rank - self._event.ndims]
             observed = self._event.mask(observed, lead) | self._observed
         log_evidence = self.log_evidence()
         possible = agrees & (log_evidence > -float("inf"))

@@ -19,6 +19,7 @@ from tfp_spn.distributions import _assertions, _queries
 from tfp_spn.distributions._event import (
     Event,
     as_tensor,
+    check_variables,
     check_vector_event,
     pick_matrix,
 )
@@ -95,9 +96,11 @@ class SumProductNetwork(tfd.AutoCompositeTensorDistribution):
             circuit = as_circuit(circuit)
             program: Program = circuit.program
             params = circuit.live_params() if params is None else params
-            params = _queries.check_params(params, program)
+            params = _queries.check_params(params, circuit)
             if variables is not None:
-                variables = tuple(int(v) for v in variables)
+                variables = tuple(
+                    check_variables(variables, program.num_variables, type(self).__name__)
+                )
             self._circuit = circuit
             self._params = self._no_dependency(params)
             self._variables = variables

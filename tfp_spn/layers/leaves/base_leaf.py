@@ -23,6 +23,7 @@ import tensorflow as tf
 
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.layout import LeafLayout
+from tfp_spn.region_graphs.arguments import as_count
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,9 @@ class BaseLeaf(keras.layers.Layer):
 
     Args:
         num_components: Number of components ``K`` per leaf slot.
-        **kwargs: Passed on to `keras.layers.Layer`. `dtype` defaults to float32,
-            whatever the global policy: circuits stay in full precision inside
-            mixed-precision models.
+        **kwargs: Passed on to `keras.layers.Layer`. `dtype` is float32 or float64,
+            by default float32, whatever the global policy: circuits stay in full
+            precision inside mixed-precision models.
 
     Input shape:
         ``[batch, scopes, decomps, dims]``.
@@ -51,21 +52,22 @@ class BaseLeaf(keras.layers.Layer):
 
     Attributes:
         is_discrete: Whether values are integers.
-        is_exact_for_em: Whether `maximize` is the exact maximiser of the expected
-            log-likelihood (else it is a step that never lowers it).
+        has_moments: Whether components have a mean and a variance.
     """
 
     is_discrete = False
+    has_moments = True
 
     def __init__(self, num_components: int, **kwargs: Any) -> None:
-        kwargs.setdefault("dtype", "float32")
+        if kwargs.get("dtype") is None:
+            kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
-        if int(num_components) < 1:
+        if self.compute_dtype not in ("float32", "float64"):
             raise ValueError(
-                f"{type(self).__name__}: num_components must be at least 1, "
-                f"received num_components={num_components}."
+                f'{type(self).__name__}: dtype must be "float32" or "float64", received '
+                f'dtype="{self.compute_dtype}". Log-probabilities need the precision.'
             )
-        self.num_components = int(num_components)
+        self.num_components = as_count(num_components, "num_components")
         self.parameters: dict[str, keras.Variable] = {}
         self.num_dims = 1
         self.num_slots = 0
@@ -124,6 +126,11 @@ class BaseLeaf(keras.layers.Layer):
             return tf.reshape(value, tf.concat([batch, [self.num_slots, *shape]], 0))
 
         return {name: merge(name, value) for name, value in params.items()}
+
+    @property
+    def support(self) -> str:
+        """In words, which values are possible."""
+        return "finite numbers"
 
     # --- pure functions, in the kernel's layout ----------------------------------
 

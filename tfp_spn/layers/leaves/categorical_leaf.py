@@ -14,6 +14,7 @@ from tfp_spn.layers.leaves.elementwise_leaf import ElementwiseLeaf, slot_flow
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.ops.choice import sample_index
 from tfp_spn.ops.log_space import logsumexp
+from tfp_spn.region_graphs.arguments import as_count
 
 
 @register
@@ -53,12 +54,7 @@ class CategoricalLeaf(ElementwiseLeaf):
         **kwargs: Any,
     ) -> None:
         super().__init__(num_components, **kwargs)
-        if int(num_categories) != num_categories or num_categories < 1:
-            raise ValueError(
-                "CategoricalLeaf: num_categories must be a positive integer, received "
-                f"num_categories={num_categories}."
-            )
-        self.num_categories = int(num_categories)
+        self.num_categories = as_count(num_categories, "num_categories")
         self.logits_initializer = keras.initializers.get(
             deserialize(logits_initializer)
             or keras.initializers.RandomNormal(stddev=1.0)
@@ -73,6 +69,11 @@ class CategoricalLeaf(ElementwiseLeaf):
         """Normalised ``[..., L, D, C, K]``."""
         logits = tf.convert_to_tensor(params["logits"])
         return logits - logsumexp(logits, -2, keepdims=True)
+
+    @property
+    def support(self) -> str:
+        """Integers in range."""
+        return f"integers from 0 to {self.num_categories - 1}"
 
     def is_valid(self, x: Tensor) -> Tensor:
         """Whether values are integers in range."""

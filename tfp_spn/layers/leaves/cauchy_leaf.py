@@ -50,6 +50,8 @@ class CauchyLeaf(LocationScaleLeaf, ElementwiseLeaf):
         extensions, ECM and ECME. Statistica Sinica 5, 1995.
     """
 
+    has_moments = False
+
     def component_log_prob(self, params: Params, x: Tensor) -> Tensor:
         """``-log(pi scale (1 + z^2))``."""
         scale = self.scale(params)[..., tf.newaxis]

@@ -11,6 +11,7 @@ from tfp_spn._serialization import deserialize, serialize
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import ParameterSpec, blend
 from tfp_spn.layers.leaves.exponential_family_leaf import ExponentialFamilyLeaf
+from tfp_spn.region_graphs.arguments import as_count
 
 
 class CountLeaf(ExponentialFamilyLeaf):
@@ -34,12 +35,7 @@ class CountLeaf(ExponentialFamilyLeaf):
         **kwargs: Any,
     ) -> None:
         super().__init__(num_components, **kwargs)
-        if int(total_count) != total_count or total_count < 1:
-            raise ValueError(
-                f"{type(self).__name__}: total_count must be a positive integer, "
-                f"received total_count={total_count}."
-            )
-        self.total_count = int(total_count)
+        self.total_count = as_count(total_count, "total_count")
         self.logits_initializer = keras.initializers.get(
             deserialize(logits_initializer)
             or keras.initializers.RandomNormal(stddev=1.0)
@@ -61,6 +57,11 @@ class CountLeaf(ExponentialFamilyLeaf):
     def statistics(self, params: Params, x: Tensor) -> Tensor:
         """The count."""
         return x
+
+    @property
+    def support(self) -> str:
+        """Integers up to the number of trials."""
+        return f"integers from 0 to {self.total_count}"
 
     def is_valid(self, x: Tensor) -> Tensor:
         """Whether values are integers from 0 to `total_count`."""

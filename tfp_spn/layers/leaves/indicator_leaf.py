@@ -53,6 +53,11 @@ class IndicatorLeaf(ElementwiseLeaf):
         """None."""
         return {}
 
+    @property
+    def support(self) -> str:
+        """One integer for each component."""
+        return f"integers from 0 to {self.num_components - 1}"
+
     def log_base(self, x: Tensor) -> Tensor:
         """0, or ``-inf`` out of range."""
         valid = (x >= 0) & (x < self.num_components) & (tf.math.floor(x) == x)
