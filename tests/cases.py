@@ -39,7 +39,8 @@ class Case:
         return self.x.reshape(4, *ones, *self.x.shape[1:])
 
 
-GRAPH = region_graphs.random_binary_trees(4, depth=2, num_repetitions=2, seed=1)
+GRAPH = region_graphs.random_binary_trees(4, depth=1, num_repetitions=2, seed=1)
+DEEP = region_graphs.random_binary_trees(4, depth=2, num_repetitions=2, seed=1)
 UNEVEN = region_graphs.from_nested_lists({"partitions": [[0, 1, 2], [[0, 1], 2]]})
 
 LEAVES = {
@@ -93,7 +94,7 @@ def stacked_params(circuit: Any, batch: tuple[int, ...], seed: int = 0) -> dict:
 def _batched(
     batches: Callable[[str], tuple[int, ...] | None], leaf: str = "normal", **arguments
 ) -> Case:
-    """`batches` tells the batch shape of each parameter, `None`: the variable itself."""
+    """`batches` tells the batch shape of a parameter, `None`: the variable itself."""
     circuit = _circuit(leaf, **arguments)
     params = circuit.live_params()
     for number, name in enumerate(list(params)):
@@ -145,6 +146,7 @@ def _layered(**arguments: Any) -> Case:
 HALF = [True, False, False, True]
 CASES: dict[str, Callable[[], Case]] = {
     **{leaf: lambda leaf=leaf: _plain(leaf) for leaf in LEAVES},
+    "deep": lambda: _plain("normal", graph=DEEP),
     "tucker": lambda: _plain("categorical", sum_product="tucker", num_sums=2),
     "quad graph": lambda: _plain("bernoulli", graph=region_graphs.quad_graph((2, 2))),
     "classes": lambda: _plain("categorical", num_classes=3),
@@ -178,7 +180,7 @@ CASES: dict[str, Callable[[], Case]] = {
     ),
     "marginal": _marginal,
     "marginal discrete": lambda: _marginal(leaf="categorical", num_classes=2),
-    "conditioned": lambda: _conditioned(_plain("normal"), HALF),
+    "conditioned": lambda: _conditioned(_plain("normal", graph=DEEP), HALF),
     "conditioned discrete": lambda: _conditioned(
         _plain("categorical", num_classes=3), [HALF, [False] * 4]
     ),

@@ -15,9 +15,7 @@ import keras
 
 def frozen_variable_ids(owner: Any) -> set[int]:
     """Ids of the `tf.Variable`s that Keras holds but does not train."""
-    if not isinstance(owner, keras.layers.Layer):
-        owner = getattr(owner, "model", None)
-        if owner is None:
-            return set()
+    while not isinstance(owner, keras.layers.Layer):
+        owner = owner.circuit  # a view of another circuit
     trainable = {id(v.value) for v in owner.trainable_variables}
     return {id(v.value) for v in owner.variables} - trainable

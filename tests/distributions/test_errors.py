@@ -89,13 +89,13 @@ WRONG = {
     ),
     "ragged value": (
         lambda: SPN.log_prob([[0.0, 1.0], [0.0]]),
-        (TypeError, ValueError),
-        r"value.*expected an array of numbers.*\[\.\.\., 4\]|inhomogeneous",
+        ValueError,
+        r"value that is no array, expected equally many numbers in each example",
     ),
     "samples do not broadcast with the batch": (
         lambda: CASES["batched"]().distribution.log_prob(np.zeros([3, 4], np.float32)),
         ValueError,
-        r"value of shape \(3, 4\).*batch shape \(2,\).*\[\.\.\., 1, 4\]",
+        r"leading axes \(3,\), expected.*batch shape \(2,\).*it to \[\.\.\., 1, 4\]",
     ),
     # Masks.
     "mask of another shape": (
@@ -128,7 +128,7 @@ WRONG = {
     "no mask": (
         lambda: SPN.condition(X, None),
         TypeError,
-        r"condition: received observed=None, expected a bool mask",
+        r"received observed=None, expected a bool mask.*observed=~np.isnan\(x\)",
     ),
     # Values checked at run time.
     "NaN": (
@@ -144,7 +144,7 @@ WRONG = {
     "category too large": (
         lambda: CHECKED.log_prob([0, 1, 3, 0]),
         InvalidArgument,
-        r"outside the support of CategoricalLeaf.*0, 1, \.\.\., 2.*observed=False",
+        r"outside the support of CategoricalLeaf, expected integers from 0 to 2",
     ),
     "negative category": (
         lambda: CHECKED.log_prob([0, 1, -1, 0]),
@@ -164,7 +164,7 @@ WRONG = {
     "infinite": (
         lambda: SPN.copy(validate_args=True).log_prob([np.inf, 0.0, 0.0, 0.0]),
         InvalidArgument,
-        r"outside the support of NormalLeaf.*finite numbers",
+        r"outside the support of NormalLeaf, expected finite numbers",
     ),
     # Variables.
     "no variables": (
@@ -195,7 +195,7 @@ WRONG = {
     "fractional variables": (
         lambda: SPN.marginal([0.0, 1.0]),
         TypeError,
-        r"variables of type float64, expected integers. Convert them",
+        r"variables of type float64, expected integers. Convert",
     ),
     "boolean variables": (
         lambda: SPN.marginal(MASK),
@@ -203,7 +203,7 @@ WRONG = {
         r"variables of type bool, expected integers.*np.flatnonzero\(mask\)",
     ),
     "constructor's variables out of range": (
-        lambda: SumProductNetwork(NORMAL.circuit, variables=[0, 7]),
+        lambda: SumProductNetwork(NORMAL.circuit, variables_of_event=[0, 7]),
         ValueError,
         r"variables \[7\], expected indices between 0 and 3",
     ),
@@ -276,27 +276,27 @@ WRONG = {
     "no sums": (
         lambda: build(num_sums=0),
         ValueError,
-        r"num_sums must be a positive integer, received num_sums=0",
+        r"`num_sums` must be at least 1. Received num_sums=0. Pass a",
     ),
     "fractional sums": (
         lambda: build(num_sums=1.5),
-        ValueError,
-        r"num_sums must be a positive integer, received num_sums=1.5",
+        TypeError,
+        r"`num_sums` must be an integer. Received 1.5 of type",
     ),
     "sums no number": (
         lambda: build(num_sums="many"),
-        (TypeError, ValueError),
-        r"num_sums must be a positive integer, received num_sums='many'",
+        TypeError,
+        r"`num_sums` must be an integer. Received 'many' of type",
     ),
     "no classes": (
         lambda: build(num_classes=0),
         ValueError,
-        r"num_classes must be a positive integer, received num_classes=0",
+        r"`num_classes` must be at least 1. Received num_classes=0. Pass a",
     ),
     "no dimensions": (
         lambda: build(num_dims=0),
         ValueError,
-        r"num_dims must be a positive integer, received num_dims=0",
+        r"`num_dims` must be at least 1. Received num_dims=0. Pass a",
     ),
     "unknown product": (
         lambda: build(sum_product="foo"),
@@ -306,12 +306,12 @@ WRONG = {
     "rule no rule": (
         lambda: build(sum_op="em"),
         TypeError,
-        r"sum_op must be a rule such as tfp_spn.sum_ops.SumOpEMBackprop\(\), received",
+        r"sum_op must be a learning rule.*SumOpEMBackprop\(\), received",
     ),
     "rule class": (
         lambda: build(sum_op=type(NORMAL.circuit.program.sum_specs[0].rule)),
         TypeError,
-        r"sum_op must be a rule such as .*SumOpEMBackprop\(\), received",
+        r"sum_op must be a learning rule.*SumOpEMBackprop\(\), received",
     ),
     "leaf used twice": (
         lambda: build(leaf=NORMAL.circuit.leaf),
@@ -328,22 +328,22 @@ WRONG = {
     "no components": (
         lambda: layers.NormalLeaf(0),
         ValueError,
-        r"NormalLeaf: num_components must be.*received num_components=0",
+        r"`num_components` must be at least 1. Received num_components=0. Pass a",
     ),
     "fractional components": (
         lambda: layers.BernoulliLeaf(2.5),
-        ValueError,
-        r"BernoulliLeaf: num_components must be.*received num_components=2.5",
+        TypeError,
+        r"`num_components` must be an integer. Received 2.5 of type",
     ),
     "no categories": (
         lambda: layers.CategoricalLeaf(2, num_categories=0),
         ValueError,
-        r"num_categories must be a positive integer, received num_categories=0",
+        r"`num_categories` must be at least 1. Received num_categories=0. Pass a",
     ),
     "no trials": (
         lambda: layers.BinomialLeaf(2, total_count=0),
         ValueError,
-        r"BinomialLeaf: total_count must be a positive integer, received total_count=0",
+        r"`total_count` must be at least 1. Received total_count=0. Pass a",
     ),
     "negative floor": (
         lambda: layers.NormalLeaf(2, min_scale=-1.0),
@@ -352,13 +352,13 @@ WRONG = {
     ),
     "integer leaf": (
         lambda: layers.NormalLeaf(2, dtype="int32"),
-        (TypeError, ValueError),
-        r"NormalLeaf: dtype must be.*float32.*float64.*received.*int32",
+        ValueError,
+        r"NormalLeaf: dtype must be.*float32.*float64.*Received.*int32",
     ),
     "half precision": (
         lambda: layers.NormalLeaf(2, dtype="float16"),
-        (TypeError, ValueError),
-        r"NormalLeaf: dtype must be.*float32.*float64.*received.*float16",
+        ValueError,
+        r"NormalLeaf: dtype must be.*float32.*float64.*Received.*float16",
     ),
     # Data of the Keras model.
     "call with too many columns": (
@@ -417,8 +417,7 @@ def test_unchecked_impossible_values_have_probability_zero(spn, x):
     assert log_prob == -np.inf
     for gradient in tape.gradient(log_prob, spn.trainable_variables):
         assert np.all(np.isfinite(gradient))
-    wrong = ~np.isfinite(x) | (np.asarray(x) > 2) | (np.asarray(x) % 1 != 0)
-    wrong |= np.asarray(x) < 0
+    wrong = ~np.isin(x, [0.0, 1.0, 2.0])
     assert np.isfinite(spn.log_prob(x, observed=~wrong))
     checked = spn.copy(validate_args=True)
     assert checked.log_prob(x, observed=~wrong) == spn.log_prob(x, observed=~wrong)

@@ -250,7 +250,11 @@ ERRORS = {
     "tolerance": ({"tolerance": -1.0}, "received tolerance=-1.0, expected a"),
     "patience": ({"patience": 3}, "received patience=3, expected validation_data"),
     "step_size": ({"step_size": 2.0}, "received step_size=2.0, expected a number"),
-    "step_size_em": ({"step_size": abs}, "expected a number above 0 .* Lower it"),
+    "step_size_em": (
+        {"step_size": abs},
+        "received a function step_size=.* with method='em', expected a number above "
+        "0 .* use method='online_em'",
+    ),
     "step_of_gradient": (
         {"method": "gradient", "step_size": 0.1},
         "received step_size=0.1, expected none. Pass optimizer=",

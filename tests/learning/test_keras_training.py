@@ -34,6 +34,7 @@ class Mixture(keras.Model):
         self.accumulators = self.add_weight(
             name="accumulators", shape=(3, 1), initializer=lambda *_, **__: [[1.0]] * 3
         )
+        self.accumulators.is_em_accumulator = True
 
     def log_components(self, x):
         return tfp.distributions.Independent(
@@ -45,6 +46,12 @@ class Mixture(keras.Model):
         log_w = normalized_log_weights(self.accumulators.value, rule, logspace=False)
         log_x = tf.transpose(self.log_components(x))
         return tf.transpose(weighted_sum(log_x, log_w, rule))
+
+
+def accumulator(values: list[list[float]]) -> keras.Variable:
+    variable = keras.Variable(values)
+    variable.is_em_accumulator = True
+    return variable
 
 
 def test_a_keras_step_is_a_step_of_em() -> None:
@@ -64,14 +71,14 @@ def test_a_keras_fit_raises_the_likelihood() -> None:
 
 
 def test_a_sum_without_flow_keeps_its_weights() -> None:
-    variable = keras.Variable([[0.2, 0.3], [0.8, 0.7]])
+    variable = accumulator([[0.2, 0.3], [0.8, 0.7]])
     optimizer = OnlineExpectationMaximization(0.5)
     optimizer.apply([tf.constant([[-1.0, 0.0], [0.0, 0.0]])], [variable])
     np.testing.assert_allclose(variable, [[0.6, 0.3], [0.4, 0.7]])
 
 
 def test_gradients_accumulate() -> None:
-    variable = keras.Variable([[0.5], [0.5]])
+    variable = accumulator([[0.5], [0.5]])
     optimizer = OnlineExpectationMaximization(1.0, accumulate_batches=2)
     optimizer.apply([tf.constant([[-1.0], [0.0]])], [variable])
     np.testing.assert_allclose(variable, [[0.5], [0.5]])

@@ -8,7 +8,12 @@ import keras
 import tensorflow as tf
 
 from tfp_spn._typing import Params, Tensor
-from tfp_spn.circuits.evaluation import evaluate, leaf_values, log_base
+from tfp_spn.circuits.evaluation import (
+    evaluate,
+    leaf_values,
+    log_base,
+    with_base,
+)
 from tfp_spn.circuits.examples import Evidence, to_evidence
 from tfp_spn.circuits.program import Program
 
@@ -19,7 +24,7 @@ def log_joint(program: Program, params: Params, evidence: Evidence) -> Tensor:
     leaves = leaf_values(program, tables, evidence.x, evidence.observed)
     base = log_base(program, evidence.x, evidence.observed)
     joint = evaluate(program, tables, leaves).log_joint
-    return joint + base[..., tf.newaxis, :]
+    return with_base(joint, base)
 
 
 class Circuit(keras.Model):
@@ -46,7 +51,7 @@ class Circuit(keras.Model):
 
     def build(self, input_shape: Any = None) -> None:
         """Checks that the data have the circuit's shape."""
-        self._check_shape(input_shape)
+        self.check_shape(input_shape)
         self.built = True
 
     def call(self, x: Any, observed: Any = None) -> Tensor:
@@ -62,7 +67,7 @@ class Circuit(keras.Model):
             ``[batch, num_classes]``.
         """
         x, observed = _pair(x, observed)
-        self._check_shape(x.shape)
+        self.check_shape(x.shape)
         program = self.program
         x = tf.cast(x, program.dtype)
         observed = None if observed is None else tf.cast(observed, tf.bool)
@@ -101,7 +106,8 @@ class Circuit(keras.Model):
             x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training
         )
 
-    def _check_shape(self, shape: Any) -> None:
+    def check_shape(self, shape: Any) -> None:
+        """Raises a `ValueError` unless data of this shape fit, as far as known."""
         event_shape = self.program.event_shape
         received = tuple(shape)
         event = received[1:]

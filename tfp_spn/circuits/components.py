@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import weakref
 from typing import Any
 
 import tensorflow as tf
 
-from tfp_spn._typing import Params
+from tfp_spn._typing import Params, Tensor
+from tfp_spn.circuits.circuit import log_joint
+from tfp_spn.circuits.examples import to_evidence
 from tfp_spn.circuits.program import Gather, Program, Step, SumSpec
 from tfp_spn.ops.log_space import safe_log
 from tfp_spn.ops.sum_rules import SumOpGradBackprop
 
 _SELECTOR = "selector"
-_cache: weakref.WeakKeyDictionary[Any, ComponentsCircuit] = weakref.WeakKeyDictionary()
 
 
 class ComponentsCircuit:
@@ -28,27 +28,45 @@ class ComponentsCircuit:
     """
 
     def __init__(self, circuit: Any) -> None:
-        self._circuit = circuit
-        self.program = _with_selector(circuit.program)
+        self.circuit = circuit
+        self.source = circuit.program
+        self.program = _with_selector(self.source)
+
+    def __call__(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
+        """``log p(x | class)``, ``[batch, num_classes]``, as circuits are called.
+
+        (Being callable, it is also compared by identity in the `tf.TypeSpec` of a
+        distribution.)
+        """
+        x = tf.cast(x, self.program.dtype)[:, tf.newaxis]
+        observed = None if observed is None else observed[:, tf.newaxis]
+        evidence = to_evidence(x, observed, len(self.program.event_shape), 1)
+        by_class = log_joint(self.program, self.live_params(), evidence)  # [C, 1, N]
+        return tf.transpose(by_class[:, 0])
 
     def live_params(self) -> Params:
         """The circuit's un-read variables, without the prior, and the selector."""
-        params = dict(self._circuit.live_params())
+        params = dict(self.circuit.live_params())
         del params["prior"]
         return {**params, _SELECTOR: self.selector()}
 
     def selector(self) -> Any:
         """``[C, 1, C, 1]``: log-weights of zero and one."""
-        program = self._circuit.program
+        program = self.circuit.program
         eye = tf.eye(program.num_classes, dtype=program.dtype)
         return safe_log(eye)[:, tf.newaxis, :, tf.newaxis]
 
 
 def components_of(circuit: Any) -> ComponentsCircuit:
-    """The circuit's components; the same object for the same circuit."""
-    if circuit not in _cache:
-        _cache[circuit] = ComponentsCircuit(circuit)
-    return _cache[circuit]
+    """The circuit's components; the same object for the same circuit.
+
+    Kept on the circuit itself, so that they live as long as it does.
+    """
+    known = getattr(circuit, "_components", None)
+    if known is None or known.source is not circuit.program:
+        known = ComponentsCircuit(circuit)
+        circuit._components = known
+    return known
 
 
 def _with_selector(program: Program) -> Program:

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from tfp_spn._typing import Tensor
 from tfp_spn.circuits.program import Gather, Program, Step, Tables
-from tfp_spn.ops.conditional import pullback
+from tfp_spn.ops.conditional import pullback, replaced_if, stop_recording
 from tfp_spn.ops.log_space import logsumexp
 from tfp_spn.ops.products import hadamard, kronecker
 from tfp_spn.ops.regions import take_regions
@@ -66,6 +66,13 @@ def log_base(program: Program, x: Tensor, observed: Tensor | None) -> Tensor:
     return tf.reduce_sum(base, axis=-2)
 
 
+def with_base(log_joint: Tensor, base: Tensor) -> Tensor:
+    """``log_joint [..., C, N]`` and `base` together; no gradient where it is -inf."""
+    base = base[..., tf.newaxis, :]
+    impossible = tf.constant(-float("inf"), log_joint.dtype)
+    return tf.where(base > impossible, log_joint + base, impossible)
+
+
 def evaluate(
     program: Program,
     tables: Tables,
@@ -104,23 +111,26 @@ def evaluate(
         with tf.GradientTape(True, watch_accessed_variables=False) as tape:
             tape.watch(sources)
             inputs, fast, is_lossy = upward(*sources, exact=False)
-        if keep_inputs:
-            exact = lambda: upward(*sources, exact=True)[:2]  # noqa: E731
-            inputs, roots = tf.cond(is_lossy, exact, lambda: (inputs, fast))
-            kept.extend(inputs)
-        else:
-            roots = tf.cond(is_lossy, lambda: exact_roots(*sources), lambda: fast)
+        with stop_recording():
+            if keep_inputs:
+                inputs, roots = tf.cond(
+                    is_lossy,
+                    lambda: upward(*sources, exact=True)[:2],
+                    lambda: (inputs, fast),
+                )
+                kept.extend(inputs)
+            else:
+                roots = tf.cond(is_lossy, lambda: exact_roots(*sources), lambda: fast)
 
         def backward(flow: Tensor) -> list[Tensor]:
-            return tf.cond(
-                is_lossy,
-                lambda: pullback(exact_roots, sources, flow),
-                lambda: tape.gradient(
-                    fast,
-                    list(sources),
-                    flow,
-                    unconnected_gradients=tf.UnconnectedGradients.ZERO,
-                ),
+            flows = tape.gradient(
+                fast,
+                list(sources),
+                flow,
+                unconnected_gradients=tf.UnconnectedGradients.ZERO,
+            )
+            return replaced_if(
+                is_lossy, lambda: pullback(exact_roots, sources, flow), flows
             )
 
         return roots, backward

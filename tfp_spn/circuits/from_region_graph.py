@@ -11,6 +11,7 @@ from tfp_spn._typing import Params
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.circuits.folding import fold
 from tfp_spn.circuits.program import Program, SumSpec
+from tfp_spn.initializers.dirichlet import Dirichlet
 from tfp_spn.layers.folded_sum import FoldedSum
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.layers.leaves.layout import LeafLayout
@@ -57,7 +58,7 @@ def from_region_graph(
         num_dims: Dimensions of each variable.
         sum_op: Learning rule of all sums. Default: `SumOpGradBackprop`.
         accumulator_initializer: Initializer of weights ``[regions, inputs, sums]``.
-            Default: uniform on the simplex.
+            Default: `Dirichlet(alpha=0.2)`. A `Dirichlet` draws anew for each layer.
         name: Name of the model.
 
     Returns:
@@ -150,7 +151,7 @@ class RegionGraphCircuit(Circuit):
                 step.num_regions,
                 step.num_inputs,
                 step.num_outputs,
-                initializer=accumulator_initializer,
+                initializer=_initializer_of_layer(accumulator_initializer, number),
                 dtype=leaf.compute_dtype,
                 name=f"sums_{number}",
             )
@@ -227,6 +228,12 @@ class RegionGraphCircuit(Circuit):
         for key in ("leaf", "sum_op", "accumulator_initializer"):
             config[key] = deserialize(config[key])
         return cls(**config)
+
+
+def _initializer_of_layer(initializer: Any, number: int) -> Any:
+    if isinstance(initializer, Dirichlet):
+        return initializer.for_layer(number)
+    return initializer
 
 
 def _check_arguments(

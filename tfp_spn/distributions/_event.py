@@ -69,8 +69,8 @@ class Event:
         """A checked mask ``[..., V']``; `lead` is the value's leading shape."""
         if observed is None:
             raise TypeError(
-                f"{self.owner}: received observed=None, expected a bool mask, True where "
-                "the value counts. Missing values are marked by "
+                f"{self.owner}: received observed=None, expected a bool mask, True "
+                "where the value counts. Missing values are marked by "
                 "observed=~np.isnan(x)."
             )
         observed = tf.convert_to_tensor(observed)
@@ -163,8 +163,9 @@ def as_tensor(value: TensorLike) -> Tensor:
         ) from None
     if array.dtype.kind not in "fiub":
         raise TypeError(
-            f"SumProductNetwork: received a value of dtype {array.dtype}, expected real "
-            "numbers or integers. Convert it, for example by np.asarray(x, np.float32)."
+            f"SumProductNetwork: received a value of dtype {array.dtype}, expected "
+            "real numbers or integers. Convert it first, for example by np.asarray(x, "
+            "np.float32)."
         )
     return tf.convert_to_tensor(array)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+import dataclasses
 from typing import Any
 
 import tensorflow as tf
@@ -23,6 +24,7 @@ from tfp_spn.circuits.evaluation import (
     leaf_values,
     log_base,
     mode_leaf_values,
+    with_base,
 )
 from tfp_spn.circuits.examples import Evidence, Examples, to_evidence
 from tfp_spn.circuits.program import Program, Tables
@@ -65,18 +67,21 @@ def check_params(params: Params, circuit: Any) -> Params:
             )
         if value.shape.rank is None:
             raise ValueError(
-                f"SumProductNetwork: received parameter {name!r} of unknown rank, which "
-                "leaves the batch shape open. Use tf.ensure_shape first."
+                f"SumProductNetwork: received parameter {name!r} of unknown rank, "
+                "which leaves the batch shape open. Use tf.ensure_shape first."
             )
-        shape = live[name].shape[-ndims:]
-        if value.shape.rank < ndims or not value.shape[-ndims:].is_compatible_with(shape):
+        shape, have = live[name].shape[-ndims:], value.shape[-ndims:]
+        if value.shape.rank < ndims or not have.is_compatible_with(shape):
             raise ValueError(
                 f"SumProductNetwork: received parameter {name!r} of shape "
                 f"{tuple(value.shape)}, expected [..., {', '.join(map(str, shape))}], "
                 "where leading axes are the batch shape. Start from "
                 "circuit.live_params(), whose shapes are right."
             )
-        converted[name], batches[name] = value, value.shape[:-ndims]
+        batches[name] = value.shape[:-ndims]
+        if not have.is_fully_defined():
+            value = tf.ensure_shape(value, batches[name].concatenate(shape))
+        converted[name] = value
     try:
         functools.reduce(tf.broadcast_static_shape, batches.values())
     except ValueError:
@@ -125,7 +130,8 @@ def log_joint(distribution: Any, value: Tensor, observed: Tensor | None) -> Tens
     evidence = evidence_of(distribution, value, observed)
     tables = distribution.tables()
     joint = evaluation_of(distribution.program, tables, evidence).log_joint
-    return evidence.restore(joint + _base(distribution.program, evidence))
+    base = log_base(distribution.program, evidence.x, evidence.observed)
+    return evidence.restore(with_base(joint, base))
 
 
 def log_prob(distribution: Any, value: Tensor, observed: Tensor | None) -> Tensor:
@@ -142,8 +148,19 @@ def evaluation_of(
     return evaluate(program, tables, leaves, keep_inputs=keep_inputs)
 
 
-def _base(program: Program, evidence: Evidence) -> Tensor:
-    return log_base(program, evidence.x, evidence.observed)[..., tf.newaxis, :]
+def possible_evidence(
+    distribution: Any, value: Tensor, observed: Tensor | None
+) -> Evidence:
+    """Like `evidence_of`, for queries given the evidence: impossible values are hidden.
+
+    There is no distribution given a value outside the support; it is as if the value
+    were missing.
+    """
+    evidence = evidence_of(distribution, value, observed)
+    in_support = distribution.program.leaf.log_base(evidence.x) > -float("inf")
+    if evidence.observed is not None:
+        in_support &= evidence.observed
+    return dataclasses.replace(evidence, observed=in_support)
 
 
 def sample(
@@ -154,7 +171,7 @@ def sample(
     select_seed, value_seed = tfp.random.split_seed(seed, salt="SumProductNetwork")
     n = tf.convert_to_tensor(n, tf.int32)
     if evidence is None:
-        examples = _examples(distribution, n)
+        examples = _examples(distribution, n, evidence)
         component = select_components(program, tables, examples, select_seed, "sample")
         values = sample_values(program, tables, examples, component, value_seed)
         return examples.unflatten(values)
@@ -164,7 +181,7 @@ def sample(
         _tile_examples(evaluation.log_joint, n),
     )
     count = n * tf.shape(evidence.x)[-1]
-    examples = _examples(distribution, count)
+    examples = _examples(distribution, count, evidence)
     component = select_components(
         program, tables, examples, select_seed, "sample", repeated
     )
@@ -184,7 +201,7 @@ def mode(distribution: Any, evidence: Evidence | None = None) -> Tensor:
         x, observed = evidence.x, evidence.observed
     leaves = mode_leaf_values(program, tables, x, observed)
     evaluation = evaluate_max(program, tables, leaves)
-    examples = _examples(distribution, tf.shape(x)[-1])
+    examples = _examples(distribution, tf.shape(x)[-1], evidence)
     unused_seed = tf.zeros([2], tf.int32)
     component = select_components(
         program, tables, examples, unused_seed, "max", evaluation
@@ -246,15 +263,16 @@ def leaves_under(program: Program, tables: Tables, evidence: Evidence | None) ->
     return leaf_values(program, tables, evidence.x, evidence.observed)
 
 
-def _examples(distribution: Any, count: Tensor) -> Examples:
+def _examples(distribution: Any, count: Tensor, evidence: Evidence | None) -> Examples:
     rank = batch_rank(distribution.params, distribution.program)
-    shape = _parameter_batch_shape(distribution) if rank else tf.zeros([0], tf.int32)
+    shape = _batch_shape(distribution, evidence) if rank else tf.zeros([0], tf.int32)
     return Examples(shape, rank, count)
 
 
-def _parameter_batch_shape(distribution: Any) -> Tensor:
+def _batch_shape(distribution: Any, evidence: Evidence | None) -> Tensor:
+    """``P``: of the parameters, broadcast with that of the evidence."""
     ndims = distribution.program.param_event_ndims
-    shape = tf.zeros([0], tf.int32)
+    shape = tf.zeros([0], tf.int32) if evidence is None else tf.shape(evidence.x)[:-3]
     for name, value in distribution.params.items():
         batch = tf.shape(value)[: value.shape.rank - ndims[name]]
         shape = tf.broadcast_dynamic_shape(shape, batch)
@@ -267,7 +285,7 @@ def restore(
     """``P' + event + [N]`` to ``P + event`` or ``S + P + event``."""
     rank = batch_rank(distribution.params, distribution.program)
     if rank:
-        shape = _parameter_batch_shape(distribution)
+        shape = _batch_shape(distribution, evidence)
         event = tf.shape(value)[value.shape.rank - event_ndims - 1 :]
         value = tf.broadcast_to(value, tf.concat([shape, event], 0))
     return value[..., 0] if evidence is None else evidence.restore(value)

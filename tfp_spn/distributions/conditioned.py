@@ -112,7 +112,7 @@ class ConditionedSumProductNetwork(tfd.AutoCompositeTensorDistribution):
 
     def _evidence(self) -> Evidence:
         value, observed = self._event.spread(self._value, self._observed)
-        return _queries.evidence_of(self._distribution, value, observed)
+        return _queries.possible_evidence(self._distribution, value, observed)
 
     def _parameter_control_dependencies(self, is_init: bool) -> list:
         if not (self.validate_args and is_init):
@@ -127,6 +127,40 @@ class ConditionedSumProductNetwork(tfd.AutoCompositeTensorDistribution):
             return []
         value, observed = self._event.spread(value, observed)
         return _assertions.in_support(self._distribution.program, value, observed)
+
+    @property
+    def trainable_variables(self) -> tuple[tf.Variable, ...]:
+        """Trainable variables; those of frozen Keras layers are left out."""
+        return self._distribution.trainable_variables
+
+    def condition(
+        self,
+        value: TensorLike,
+        observed: TensorLike,
+        validate_args: bool | None = None,
+        name: str | None = None,
+    ) -> ConditionedSumProductNetwork:
+        """The distribution given further values.
+
+        Args:
+            value: As in `SumProductNetwork.condition`.
+            observed: Where `value` counts, unless the present evidence has a value.
+            validate_args: As in the constructor; default: as this distribution.
+            name: Name of the result.
+        """
+        value = self._event.value(as_tensor(value))
+        lead = value.shape[: value.shape.rank - self._event.ndims]
+        observed = self._event.mask(observed, lead)
+        if validate_args is None:
+            validate_args = self.validate_args
+        return ConditionedSumProductNetwork(
+            self._distribution,
+            tf.where(self._is_observed(), self._value, value),
+            observed | self._observed,
+            validate_args=validate_args,
+            allow_nan_stats=self.allow_nan_stats,
+            name=name or self.name,
+        )
 
     def log_evidence(self) -> Tensor:
         """``log p(evidence)``, of the shape of the batch."""

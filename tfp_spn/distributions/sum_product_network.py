@@ -52,8 +52,8 @@ class SumProductNetwork(tfd.AutoCompositeTensorDistribution):
         params: Parameters by name, in place of the circuit's variables: tensors or
             variables with any leading batch dimensions, which broadcast against each
             other (a conditional sum-product network: parameters from a network).
-        variables: Indices of the variables of the event, the others are integrated
-            out. Default: all.
+        variables_of_event: Indices of the circuit's variables that the event ranges
+            over, the others are integrated out. Default: all.
         validate_args: Whether to check values at run time: categories in range,
             no NaN under ``observed=True``. Without it such values have log-probability
             ``-inf``.
@@ -86,7 +86,7 @@ class SumProductNetwork(tfd.AutoCompositeTensorDistribution):
         self,
         circuit: Any,
         params: Params | None = None,
-        variables: Sequence[int] | None = None,
+        variables_of_event: Sequence[int] | None = None,
         validate_args: bool = False,
         allow_nan_stats: bool = True,
         name: str = "SumProductNetwork",
@@ -97,15 +97,18 @@ class SumProductNetwork(tfd.AutoCompositeTensorDistribution):
             program: Program = circuit.program
             params = circuit.live_params() if params is None else params
             params = _queries.check_params(params, circuit)
-            if variables is not None:
-                variables = tuple(
-                    check_variables(variables, program.num_variables, type(self).__name__)
+            if variables_of_event is not None:
+                variables_of_event = tuple(
+                    check_variables(
+                        variables_of_event, program.num_variables, "SumProductNetwork"
+                    )
                 )
             self._circuit = circuit
             self._params = self._no_dependency(params)
-            self._variables = variables
-            self._event = Event(program, variables, "SumProductNetwork")
-            parameters.update(circuit=circuit, params=params, variables=variables)
+            self._event = Event(program, variables_of_event, "SumProductNetwork")
+            parameters.update(
+                circuit=circuit, params=params, variables_of_event=variables_of_event
+            )
             super().__init__(
                 dtype=program.event_dtype,
                 reparameterization_type=tfd.NOT_REPARAMETERIZED,
@@ -249,7 +252,8 @@ class SumProductNetwork(tfd.AutoCompositeTensorDistribution):
             A distribution with event shape ``[len(variables)]``.
         """
         chosen = self._event.subset(variables)
-        return self.copy(variables=chosen, name=name or f"{self.name}_marginal")
+        name = name or f"{self.name}_marginal"
+        return self.copy(variables_of_event=chosen, name=name)
 
     def condition(
         self,
@@ -320,7 +324,7 @@ class SumProductNetwork(tfd.AutoCompositeTensorDistribution):
         return SumProductNetwork(
             components,
             params={**params, "selector": components.selector()},
-            variables=self._variables,
+            variables_of_event=self.variables_of_event,
             validate_args=self.validate_args,
             allow_nan_stats=self.allow_nan_stats,
             name=f"{self.name}_components",

@@ -49,7 +49,7 @@ def univariate_posteriors(
     if value is not None:
         value = as_tensor(value)
         value, observed = event.spread(value, observed)
-        evidence = _queries.evidence_of(distribution, value, observed)
+        evidence = _queries.possible_evidence(distribution, value, observed)
     weights = _queries.leaf_posterior(program, tables, evidence)
 
     def restored(table: Tensor) -> Tensor:

@@ -46,6 +46,18 @@ class Dirichlet(keras.initializers.Initializer):
         draws = keras.ops.maximum(draws, 1e-20)
         return draws / keras.ops.sum(draws, axis=self.axis, keepdims=True)
 
+    def for_layer(self, number: int) -> Dirichlet:
+        """This distribution with draws of its own, as reproducible as these are.
+
+        One instance draws the same numbers again and again; a model with many layers
+        gives each layer its own. Layer 0 has the draws of a given int; a generator
+        moves on by itself and is shared.
+        """
+        seed = self._given_seed
+        if isinstance(seed, int):
+            seed = seed + number
+        return Dirichlet(self.axis, self.alpha, seed)
+
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         seed = self._given_seed

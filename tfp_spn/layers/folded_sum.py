@@ -24,8 +24,9 @@ class FoldedSum(keras.layers.Layer):
         num_inputs: Units that each region's sums range over.
         num_sums: Sums per region.
         initializer: Initializer of the *weights* ``[num_regions, num_inputs,
-            num_sums]``; the layer stores their logarithms. Default: uniform on the
-            simplex.
+            num_sums]``; the layer stores their logarithms. Default:
+            `Dirichlet(alpha=0.2)`: sparse, so that the sums of a region differ from
+            the start and EM need not tell them apart first.
         **kwargs: Passed on to `keras.layers.Layer`.
     """
 
@@ -43,7 +44,7 @@ class FoldedSum(keras.layers.Layer):
         self.num_inputs = int(num_inputs)
         self.num_sums = int(num_sums)
         self.initializer = keras.initializers.get(
-            deserialize(initializer) or Dirichlet(axis=-2, alpha=1.0)
+            deserialize(initializer) or Dirichlet(axis=-2, alpha=0.2)
         )
         self.accumulators = self.add_weight(
             name="accumulators",

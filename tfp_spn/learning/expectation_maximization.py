@@ -17,6 +17,7 @@ from tfp_spn.learning.expectations import (
     to_float64,
 )
 from tfp_spn.learning.maximization import as_circuit, maximize, trainable_names
+from tfp_spn.learning.per_circuit import per_circuit
 
 
 class ExpectationMaximization:
@@ -90,6 +91,7 @@ class ExpectationMaximization:
         return mean_log_likelihood(total)
 
 
+@per_circuit
 def compiled_expectations(
     circuit: Circuit, jit_compile: bool | None = None
 ) -> Callable[[Batch], Expectations]:
@@ -107,6 +109,7 @@ def compiled_expectations(
     return expectations
 
 
+@per_circuit
 def compiled_update(
     circuit: Circuit, pseudocount: float
 ) -> Callable[[Expectations, Tensor], None]:

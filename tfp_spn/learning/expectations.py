@@ -20,6 +20,7 @@ from tfp_spn._typing import Params, Tensor
 from tfp_spn.circuits.evaluation import evaluate, leaf_values, log_base
 from tfp_spn.circuits.examples import Evidence
 from tfp_spn.circuits.program import Program, Tables
+from tfp_spn.learning.labels import check_labels, log_joint_of_labels
 from tfp_spn.ops.weighted_sum import weighted_sum
 
 Expectations: TypeAlias = dict[str, Any]
@@ -49,10 +50,14 @@ def expected_statistics(
         params: Its parameters by name.
         evidence: Examples, ``x [V, D, N]``, see `tfp_spn.circuits.examples`.
         weights: How often each example counts, ``[N]``; once by default.
-        labels: Classes, int ``[N]``, or `None`.
+        labels: Classes, int ``[N]``, or `None`. An example of a class that the circuit
+            does not have is impossible.
 
     Returns:
         `Expectations`; add them over batches with `add_expectations`.
+
+    Raises:
+        ValueError: Labels, known outside of a graph, are no classes of the circuit.
 
     Example:
         >>> import tensorflow as tf, tfp_spn
@@ -79,6 +84,8 @@ def expectations_and_joint(
     labels: Tensor | None = None,
 ) -> tuple[Expectations, Tensor]:
     """Like `expected_statistics`, and ``log p(x, class) [C, N]`` besides."""
+    if labels is not None:
+        check_labels(labels, program.num_classes)
     x, observed = evidence.x, evidence.observed
     tables = program.tables(params)
     leaves = leaf_values(program, tables, x, observed)
@@ -136,8 +143,7 @@ def _objective(
     log_prior = tables.log_prior
     if labels is not None:
         joint = roots if log_prior is None else roots + log_prior[:, tf.newaxis]
-        own = tf.one_hot(labels, program.num_classes, True, False, 0, tf.bool)
-        return tf.reduce_sum(tf.where(own, joint, tf.zeros_like(joint)), axis=0)
+        return log_joint_of_labels(joint, labels)
     if log_prior is None or program.prior is None:
         return roots[0]
     # The class is one more sum, so that a hard rule also chooses among the classes.

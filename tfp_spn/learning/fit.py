@@ -25,7 +25,11 @@ from tfp_spn.learning.minibatch_expectation_maximization import (
 )
 from tfp_spn.learning.progress import Progress
 from tfp_spn.learning.stopping import Stopping
-from tfp_spn.learning.training_state import TrainingState, structure_digest
+from tfp_spn.learning.training_state import (
+    TrainingState,
+    data_digest,
+    structure_digest,
+)
 
 Method = Literal["em", "online_em", "gradient"]
 Trainer: TypeAlias = (
@@ -58,11 +62,12 @@ def fit(
     """Fits a circuit to data by maximum likelihood.
 
     Nothing is changed when arguments or data are found wrong: arrays are checked before
-    anything else; an error in a dataset brings back the parameters from before the
-    call. An interruption (Ctrl-C) leaves those of the last complete epoch.
+    anything else; an error later on, as in a dataset, brings back the parameters from
+    before the call. An interruption (Ctrl-C) leaves those of the last complete epoch.
 
     Args:
-        spn: A `SumProductNetwork` or a circuit; its trainable variables are updated.
+        spn: A circuit, a `keras.Sequential` of `tfp_spn.layers`, or a
+            `SumProductNetwork`; its trainable variables are updated.
         x: ``[N, V]`` (``[N, V, D]``), or a `tf.data.Dataset` of batches ``x``, ``(x,
             labels)``, ``(x, labels, sample_weight)`` or dicts with the keys ``x,
             observed, labels, sample_weight``.
@@ -92,7 +97,9 @@ def fit(
             shuffles itself.
         verbose: Whether to show a progress bar.
         checkpoint: Path of an ``.npz`` file that is written after each epoch. If it
-            exists, the fit continues where that one stopped.
+            exists, the fit continues where that one stopped; one of another circuit,
+            method or objective is refused, and one of other data where the shape or
+            the first and last rows tell (of a dataset, only its types are known).
         jit_compile: Whether XLA compiles what is done for a batch.
 
     Returns:
@@ -131,6 +138,10 @@ def fit(
         "batch_size": batch_size,
         "pseudocount": pseudocount,
         "structure": structure_digest(program),
+        "step_size": _size_of(trainer),
+        "optimizer": _optimizer_of(trainer),
+        "data": data_digest(train.data),
+        "validation_data": None if validation is None else data_digest(validation.data),
     }
     progress = Progress(state, settings, checkpoint)
     evaluate = LogLikelihood(circuit, jit_compile) if validation else None
@@ -179,3 +190,18 @@ def _trainer(
         size = 0.1 if step_size is None else step_size  # type: ignore[assignment]
         return MinibatchExpectationMaximization(circuit, size, pseudocount, jit_compile)
     return GradientAscent(circuit, optimizer, jit_compile)
+
+
+def _size_of(trainer: Trainer) -> float | str | None:
+    if isinstance(trainer, GradientAscent):
+        return None
+    step_size = trainer.step_size
+    return "a function" if callable(step_size) else float(step_size)
+
+
+def _optimizer_of(trainer: Trainer) -> dict[str, Any] | None:
+    if not isinstance(trainer, GradientAscent):
+        return None
+    config = {**trainer.optimizer.get_config(), "class": type(trainer.optimizer)}
+    config.pop("name", None)  # Keras may have numbered it
+    return {key: str(value) for key, value in sorted(config.items())}

@@ -56,11 +56,18 @@ def _check_step_size(method: str, step_size: Any) -> None:
         )
     if method == "online_em" and callable(step_size):
         return
+    if callable(step_size):
+        raise ValueError(
+            "fit: a step per epoch has one size, received a function "
+            f"step_size={step_size!r} with method={method!r}, expected a number above "
+            "0 and at most 1. Pass a number, or use method='online_em', where it may "
+            "be a function of the number of steps."
+        )
     if not isinstance(step_size, numbers.Real) or not 0 < float(step_size) <= 1:
         raise ValueError(
             f"fit: step_size is no part of a step, received step_size={step_size!r}, "
             "expected a number above 0 and at most 1 (or, for 'online_em', a function "
-            "of the number of steps). Lower it."
+            "of the number of steps). Choose one in this range."
         )
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
-from tfp_spn.circuits.circuit import log_joint
+from tfp_spn.circuits.circuit import Circuit, log_joint
 from tfp_spn.learning.batches import Batch
+from tfp_spn.learning.labels import log_joint_of_labels
 from tfp_spn.learning.maximization import as_circuit
+from tfp_spn.learning.per_circuit import per_circuit
 from tfp_spn.ops.log_space import logsumexp
 
 
@@ -23,18 +25,7 @@ class LogLikelihood:
     """
 
     def __init__(self, circuit: Any, jit_compile: bool | None = None) -> None:
-        circuit = as_circuit(circuit)
-        program, params = circuit.program, circuit.live_params()
-
-        @tf.function(jit_compile=jit_compile, autograph=False)
-        def evaluate(batch: Batch) -> tuple[Tensor, Tensor]:
-            joint = log_joint(program, params, batch.evidence(program))
-            log_prob = tf.cast(log_prob_of(joint, batch.labels), tf.float64)
-            weights = tf.cast(batch.weights, tf.float64)
-            log_prob = tf.reduce_sum(tf.math.multiply_no_nan(log_prob, weights))
-            return log_prob, tf.reduce_sum(weights)
-
-        self.evaluate = evaluate
+        self.evaluate = compiled_log_likelihood(as_circuit(circuit), jit_compile)
 
     def __call__(self, batches: Iterable[Batch]) -> float:
         """Per example, in nats."""
@@ -43,8 +34,26 @@ class LogLikelihood:
         return log_likelihood / sum(float(weight) for _, weight in sums)
 
 
+@per_circuit
+def compiled_log_likelihood(
+    circuit: Circuit, jit_compile: bool | None
+) -> Callable[[Batch], tuple[Tensor, Tensor]]:
+    """Sum of log-likelihoods of a batch, and of its weights, in double precision."""
+    program, params = circuit.program, circuit.live_params()
+
+    @tf.function(jit_compile=jit_compile, autograph=False)
+    def evaluate(batch: Batch) -> tuple[Tensor, Tensor]:
+        joint = log_joint(program, params, batch.evidence(program))
+        log_prob = tf.cast(log_prob_of(joint, batch.labels), tf.float64)
+        weights = tf.cast(batch.weights, tf.float64)
+        log_prob = tf.reduce_sum(tf.math.multiply_no_nan(log_prob, weights))
+        return log_prob, tf.reduce_sum(weights)
+
+    return evaluate
+
+
 def log_prob_of(joint: Tensor, labels: Tensor | None) -> Tensor:
     """``log p(x)`` or ``log p(x, label)`` of ``[C, N]``."""
     if labels is None:
         return logsumexp(joint, axis=-2)
-    return tf.gather(tf.transpose(joint), labels, batch_dims=1)
+    return log_joint_of_labels(joint, labels)

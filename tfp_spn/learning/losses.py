@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfp_spn._serialization import register
 from tfp_spn._typing import Tensor
+from tfp_spn.learning.labels import log_joint_of_labels
 from tfp_spn.ops.log_space import logsumexp
 
 
@@ -59,6 +60,8 @@ class NegativeLogJoint(keras.losses.Loss):
 
         loss = -y_pred[b, y_true[b]],   y_pred[b, c] = log p(x[b], c)
 
+    A label that is no class has probability zero, and so an infinite loss.
+
     (For discriminative training use `keras.losses.SparseCategoricalCrossentropy` with
     ``from_logits=True``: its softmax turns the same output into ``log p(y | x)``.)
 
@@ -85,5 +88,7 @@ class NegativeLogJoint(keras.losses.Loss):
     def call(self, y_true: Any, y_pred: Any) -> Tensor:
         """The loss of each example."""
         y_pred = tf.convert_to_tensor(y_pred)
-        labels = tf.reshape(tf.cast(y_true, tf.int32), tf.shape(y_pred)[:-1])
-        return -tf.gather(y_pred, labels, axis=-1, batch_dims=y_pred.shape.rank - 1)
+        shape = tf.shape(y_pred)
+        joint = tf.transpose(tf.reshape(y_pred, [-1, shape[-1]]))
+        labels = tf.reshape(tf.cast(y_true, tf.int32), tf.shape(joint)[1:])
+        return -tf.reshape(log_joint_of_labels(joint, labels), shape[:-1])

@@ -12,10 +12,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from tfp_spn._typing import Params, Tensor, TensorLike
 from tfp_spn.circuits.circuit import Circuit
+from tfp_spn.circuits.from_layers import from_layers
 from tfp_spn.circuits.program import Program, SumSpec
 from tfp_spn.learning.expectations import Expectations
 
@@ -92,13 +94,15 @@ def trainable_names(circuit: Circuit) -> frozenset[str]:
 
 
 def as_circuit(spn: Any) -> Circuit:
-    """The circuit itself, or the one that a distribution is a view of."""
+    """The circuit itself, that of a stack of layers, or that of a distribution."""
+    if isinstance(spn, keras.Sequential):
+        return from_layers(spn)
     circuit = getattr(spn, "circuit", spn)
     if not isinstance(circuit, Circuit):
         raise TypeError(
             "tfp_spn.learning: there is nothing to train in an object of type "
-            f"{type(spn).__name__}; expected a circuit, or a SumProductNetwork over "
-            "one. Build a circuit with tfp_spn.circuits.from_region_graph."
+            f"{type(spn).__name__}; expected a circuit, a keras.Sequential of "
+            "tfp_spn.layers, or a SumProductNetwork over a circuit. Build a circuit with tfp_spn.circuits.from_region_graph."
         )
     if circuit is spn:
         return circuit

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -36,7 +38,9 @@ class OnlineExpectationMaximization(keras.optimizers.Optimizer):
     for sums with a learning rule of EM (`SumOpEMBackprop`, `SumOpHardEMBackprop`, ...)
     and *linear* accumulators: those rules hand back negative counts in place of the
     gradient, if the loss is `NegativeLogLikelihood`. A sum without any flow keeps its
-    weights. Other variables, such as leaf locations, must be frozen.
+    weights. Other variables, such as leaf locations, are refused: freeze them, or
+    train the circuit `tfp_spn.circuits.from_layers` of the model. A layer of your own
+    says ``variable.is_em_accumulator = True`` of a variable that follows the rule.
 
     Args:
         learning_rate: Size of the steps, from 0 to 1: a number or a schedule.
@@ -83,7 +87,24 @@ class OnlineExpectationMaximization(keras.optimizers.Optimizer):
         super().__init__(learning_rate, name=name, gradient_accumulation_steps=steps)
         self.accumulate_batches = int(accumulate_batches)
         self.pseudocount = float(pseudocount)
-        self._totals: Any = None
+        # By circuit: an optimizer may serve several, each with groups of its own.
+        self._totals: weakref.WeakKeyDictionary[Circuit, Any] = (
+            weakref.WeakKeyDictionary()
+        )
+
+    def apply(self, grads: Any, trainable_variables: Any = None) -> Any:
+        """Updates variables by what learning rules gave in place of gradients.
+
+        Raises:
+            ValueError: A variable is no linear accumulator of a rule of EM.
+        """
+        variables = trainable_variables
+        if variables is None:
+            variables = self._trainable_variables
+        else:
+            variables = trainable_variables = list(variables)
+        _check_accumulators(variables)
+        return super().apply(grads, trainable_variables)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Moves one variable towards its negative gradient: its counts."""
@@ -100,14 +121,23 @@ class OnlineExpectationMaximization(keras.optimizers.Optimizer):
         x, observed, labels, sample_weight = unpack(data)
         return online_step(circuit, self, x, observed, labels, sample_weight)
 
-    def accumulated(self, expectations: Expectations) -> list[tf.Variable]:
-        """The variables in which expectations add up, in order of `tf.nest.flatten`."""
-        if self._totals is None:
+    def accumulated(
+        self, circuit: Circuit, expectations: Expectations
+    ) -> tuple[tf.Variable, list[tf.Variable]]:
+        """Where a circuit's expectations add up.
+
+        Returns:
+            How many batches there are so far, and their expectations in the order of
+            `tf.nest.flatten`.
+        """
+        if circuit not in self._totals:
             flat = tf.nest.flatten(expectations)
             with tf.init_scope():
                 zeros = [tf.zeros(value.shape, value.dtype) for value in flat]
-                self._totals = [tf.Variable(z, trainable=False) for z in zeros]
-        return self._totals
+                totals = [tf.Variable(z, trainable=False) for z in zeros]
+                count = tf.Variable(0, dtype=tf.int64, trainable=False)
+            self._totals[circuit] = (count, totals)
+        return self._totals[circuit]
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
@@ -140,10 +170,14 @@ def online_step(
     Returns:
         Keras' logs: metrics so far, ``loss`` (the mean negative log-likelihood) and
         ``log_likelihood``.
+
+    Raises:
+        TypeError: The mask is not bool.
+        ValueError: A shape does not fit, or labels (known outside of a graph) are no
+            classes of the circuit.
     """
     program, params = circuit.program, circuit.live_params()
-    if observed is not None:
-        observed = tf.cast(observed, tf.bool)
+    x, observed = _checked(circuit, x, observed)
     evidence = to_evidence(
         tf.cast(x, program.dtype), observed, len(program.event_shape), 0
     )
@@ -158,6 +192,42 @@ def online_step(
     _update(circuit, optimizer, expectations)
     optimizer._iterations.assign_add(1)
     return _logs(circuit, expectations, x, labels, tf.transpose(joint), sample_weight)
+
+
+def _checked(circuit: Circuit, x: Any, observed: Any) -> tuple[Tensor, Tensor | None]:
+    """`x` and its mask; what a graph does not know is checked when it runs."""
+    x = tf.convert_to_tensor(x)
+    circuit.check_shape(x.shape)
+    x = tf.ensure_shape(x, [None, *circuit.program.event_shape])
+    if observed is None:
+        return x, None
+    observed = tf.convert_to_tensor(observed)
+    if observed.dtype != tf.bool:
+        raise TypeError(
+            "OnlineExpectationMaximization: observed must be a mask, received dtype "
+            f"{observed.dtype.name}, expected bool: True where the value counts. "
+            "Convert it, for example observed=(mask == 1)."
+        )
+    if not observed.shape.is_compatible_with(x.shape[:2]):
+        raise ValueError(
+            "OnlineExpectationMaximization: observed does not fit x, received shape "
+            f"{tuple(observed.shape)}, expected {tuple(x.shape[:2])}. Pass one flag "
+            "per example and variable."
+        )
+    return x, tf.ensure_shape(observed, x.shape[:2])
+
+
+def _check_accumulators(variables: Iterable[Any]) -> None:
+    others = [v.path for v in variables if not getattr(v, "is_em_accumulator", False)]
+    if others:
+        raise ValueError(
+            "OnlineExpectationMaximization: these variables do not follow a learning "
+            f"rule of EM, received {others}, expected linear accumulators of sums with "
+            "sum_op=SumOpEMBackprop() or a rule of hard EM only. Freeze the other "
+            "layers with layer.trainable = False, or train everything, leaves too: "
+            "circuit = tfp_spn.circuits.from_layers(model), then compile and fit that "
+            "circuit."
+        )
 
 
 def _update(
@@ -179,10 +249,10 @@ def _update(
     if optimizer.accumulate_batches == 1:
         move(expectations)
         return
-    totals = optimizer.accumulated(expectations)
+    count, totals = optimizer.accumulated(circuit, expectations)
     packed = tf.nest.pack_sequence_as(expectations, [tf.identity(v) for v in totals])
     total = add_expectations(packed, expectations)
-    is_last = (optimizer._iterations + 1) % optimizer.accumulate_batches == 0
+    is_last = count + 1 == optimizer.accumulate_batches
 
     def step() -> Tensor:
         move(total)
@@ -191,6 +261,7 @@ def _update(
     tf.cond(is_last, step, lambda: tf.constant(0))
     for variable, value in zip(totals, tf.nest.flatten(total), strict=True):
         variable.assign(tf.where(is_last, tf.zeros_like(value), value))
+    count.assign(tf.where(is_last, tf.zeros_like(count), count + 1))
 
 
 def _logs(

@@ -50,12 +50,12 @@ class Progress:
     def guarded(self) -> Iterator[None]:
         """Restores the last complete epoch on entry and after an interruption.
 
-        After an error in the data, restores what was there in the beginning.
+        After an error, whatever it is, restores what was there in the beginning.
         """
         try:
             self.state.restore(self.last)
             yield
-        except (TypeError, ValueError):
+        except Exception:
             self.state.restore(self.start)
             raise
         except BaseException:

@@ -59,6 +59,27 @@ def structure_digest(program: Program) -> str:
     return digest.hexdigest()[:16]
 
 
+def data_digest(data: Any, num_rows: int = 64) -> dict[str, Any]:
+    """Which data these are, as far as it is cheap to tell.
+
+    Args:
+        data: A `Data` of arrays, or a dataset, of which only the types are told.
+        num_rows: How many rows at both ends are looked at.
+
+    Returns:
+        Shapes by part and a hash of the rows, ready for JSON.
+    """
+    if isinstance(data, tf.data.Dataset):
+        return {"dataset": str(data.element_spec)}
+    shapes, digest = {}, hashlib.sha256()
+    for name, part in data._asdict().items():
+        if part is not None:
+            shapes[name] = list(part.shape)
+            for rows in (part[:num_rows], part[-num_rows:]):
+                digest.update(np.asarray(rows, np.float64).tobytes())
+    return {**shapes, "rows": digest.hexdigest()[:16]}
+
+
 def save(
     path: Path, settings: dict[str, Any], history: History, last: Arrays, best: Arrays
 ) -> None:

@@ -1,8 +1,9 @@
 """A conditional whose gradient is a conditional too.
 
-The automatic gradient of `tf.cond` keeps the intermediate values of both branches; under
-XLA the branch that is not taken then costs as much memory traffic as one that is. Here
-nothing but inputs and result crosses, and the backward pass evaluates the branch again.
+The automatic gradient of `tf.cond` keeps the intermediate values of both branches;
+under XLA the branch that is not taken then costs as much memory traffic as one that is.
+Here nothing but inputs and result crosses, and the backward pass evaluates the branch
+again.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import tensorflow as tf
+from tensorflow.python.eager.record import stop_recording as stop_recording
 
 from tfp_spn._typing import Tensor
 
@@ -42,6 +44,24 @@ def cond(
         return result, backward
 
     return forward(*inputs)
+
+
+def replaced_if(
+    predicate: Tensor, replacement: Callable[[], list[Tensor]], values: list[Tensor]
+) -> list[Tensor]:
+    """`values`, or ``replacement()`` where `predicate` holds.
+
+    Derivatives are those of `values` in both cases: second derivatives, which nobody
+    needs of the rare case, would otherwise be built for it every time.
+    """
+
+    @tf.custom_gradient
+    def forward(*values: Tensor) -> tuple[list[Tensor], Callable]:
+        with stop_recording():
+            chosen = tf.cond(predicate, replacement, lambda: list(values))
+        return chosen, lambda *flows: list(flows)
+
+    return forward(*values)
 
 
 def pullback(

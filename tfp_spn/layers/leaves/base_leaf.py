@@ -64,8 +64,9 @@ class BaseLeaf(keras.layers.Layer):
         super().__init__(**kwargs)
         if self.compute_dtype not in ("float32", "float64"):
             raise ValueError(
-                f'{type(self).__name__}: dtype must be "float32" or "float64", received '
-                f'dtype="{self.compute_dtype}". Log-probabilities need the precision.'
+                f'{type(self).__name__}: dtype must be "float32" or "float64", '
+                f'received dtype="{self.compute_dtype}". Log-probabilities need the '
+                "precision."
             )
         self.num_components = as_count(num_components, "num_components")
         self.parameters: dict[str, keras.Variable] = {}

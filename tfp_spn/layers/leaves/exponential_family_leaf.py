@@ -76,4 +76,5 @@ class ExponentialFamilyLeaf(BaseLeaf):
         mask = layout.gather_variables(observed, axis=-2)[..., tf.newaxis, :]
         x = tf.where(mask, x, tf.zeros_like(x))
         mask = tf.cast(mask, x.dtype)
-        return self.statistics(params, x) * mask, mask
+        statistics = self.statistics(params, x) * mask
+        return statistics, mask * tf.ones_like(statistics[..., :1, :])

@@ -12,7 +12,7 @@ import tensorflow as tf
 from tfp_spn._serialization import register
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
-from tfp_spn.layers.leaves.elementwise_leaf import ElementwiseLeaf
+from tfp_spn.layers.leaves.elementwise_leaf import ElementwiseLeaf, slot_flow
 from tfp_spn.layers.leaves.exponential_family_leaf import ExponentialFamilyLeaf
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.layers.leaves.location_scale_leaf import LocationScaleLeaf
@@ -63,7 +63,8 @@ class NormalLeaf(LocationScaleLeaf, ExponentialFamilyLeaf, ElementwiseLeaf):
         precision = 1.0 / tf.square(scale)
         linear = location * precision
         constant = -0.5 * location * linear - tf.math.log(scale) - _LOG_SQRT_2PI
-        coefficients = tf.concat([-0.5 * precision, linear], axis=-1)  # [.., L, K, 2D]
+        quadratic = -0.5 * precision + tf.zeros_like(linear)  # one may be batched alone
+        coefficients = tf.concat([quadratic, linear], axis=-1)  # [..., L, K, 2D]
         return (
             tf.linalg.matrix_transpose(coefficients),
             tf.reduce_sum(constant, -1)[..., tf.newaxis, :],
@@ -124,6 +125,61 @@ class NormalLeaf(LocationScaleLeaf, ExponentialFamilyLeaf, ElementwiseLeaf):
         """``scale^2``."""
         return tf.square(self.scale(params))
 
+    def expected_statistics(
+        self,
+        params: Params,
+        x: Tensor,
+        observed: Tensor | None,
+        flow: Tensor,
+        layout: LeafLayout,
+    ) -> Params:
+        """First and second moments about each component's own location."""
+        arguments = (params, x, observed, flow, layout)
+        return tf.cond(
+            self._is_well_conditioned(params),
+            lambda: self._moments_by_product(*arguments),
+            lambda: self._moments_one_by_one(*arguments),
+        )
+
+    def _moments_by_product(
+        self,
+        params: Params,
+        x: Tensor,
+        observed: Tensor | None,
+        flow: Tensor,
+        layout: LeafLayout,
+    ) -> Params:
+        about_center = ExponentialFamilyLeaf.expected_statistics(
+            self, params, x, observed, flow, layout
+        )
+        second, first = tf.split(about_center["sums"], 2, axis=-1)
+        count = about_center["count"]
+        weight = count[..., tf.newaxis]
+        offset = params["location"] - self._center(params)
+        return {
+            "count": count,
+            "first": first - weight * offset,
+            "second": second - 2 * offset * first + weight * tf.square(offset),
+        }
+
+    def _moments_one_by_one(
+        self,
+        params: Params,
+        x: Tensor,
+        observed: Tensor | None,
+        flow: Tensor,
+        layout: LeafLayout,
+    ) -> Params:
+        x = layout.gather_variables(self.safe_value(x), axis=-3)
+        flow = slot_flow(flow, observed, layout)
+        x = x[..., tf.newaxis, :, :] - params["location"][..., tf.newaxis]
+        weighted = flow[..., tf.newaxis, :] * x
+        return {
+            "count": tf.reduce_sum(flow, -1),
+            "first": tf.reduce_sum(weighted, -1),
+            "second": tf.reduce_sum(weighted * x, -1),
+        }
+
     def maximize(
         self, params: Params, statistics: Params, step_size: Tensor, pseudocount: float
     ) -> Params:
@@ -132,21 +188,18 @@ class NormalLeaf(LocationScaleLeaf, ExponentialFamilyLeaf, ElementwiseLeaf):
         `pseudocount` examples distributed as the current component are added.
         """
         count = statistics["count"]
-        second, first = tf.split(statistics["sums"], 2, axis=-1)
-        center = self._center(params)
-        old_first = params["location"] - center
-        old_second = tf.square(self.scale(params)) + tf.square(old_first)
         total = tf.maximum(count, 1e-30)[..., tf.newaxis] + pseudocount
         step = tf.cast(step_size, total.dtype)
-
-        def moved(old: Tensor, sums: Tensor) -> Tensor:
-            return old + step * ((sums + pseudocount * old) / total - old)
-
-        mean, mean_square = moved(old_first, first), moved(old_second, second)
+        old_square = tf.square(self.scale(params))
+        shift = step * statistics["first"] / total
+        square = (statistics["second"] + pseudocount * old_square) / total
+        square = old_square + step * (square - old_square)
 
         def new_scale(location: Tensor) -> Tensor:
-            offset = location - center
-            variance = mean_square - 2 * offset * mean + tf.square(offset)
+            moved = location - params["location"]
+            variance = square - 2 * moved * shift + tf.square(moved)
             return tf.sqrt(tf.maximum(variance, 0))
 
-        return self.updated(params, count, lambda: mean + center, new_scale)
+        return self.updated(
+            params, count, lambda: params["location"] + shift, new_scale
+        )

@@ -53,7 +53,7 @@ class BaseSum(RegionLayer):
         self.sum_op = self._checked_rule(deserialize(sum_op))
         self.logspace_accumulators = self._resolved_logspace(logspace_accumulators)
         self.accumulator_initializer = keras.initializers.get(
-            deserialize(accumulator_initializer) or Dirichlet(axis=-2, alpha=1.0)
+            deserialize(accumulator_initializer) or Dirichlet(axis=-2, alpha=0.2)
         )
         self.accumulator_regularizer = keras.regularizers.get(
             deserialize(accumulator_regularizer)
@@ -79,6 +79,11 @@ class BaseSum(RegionLayer):
                 else self.linear_accumulator_constraint
             ),
             autocast=False,
+        )
+        gradients = self.sum_op.is_gradient and not self.sum_op.normalizes_counts
+        # For `OnlineExpectationMaximization`: its "gradients" are counts.
+        self.accumulators.is_em_accumulator = not (
+            self.logspace_accumulators or gradients
         )
 
     def log_weights(self) -> Tensor:

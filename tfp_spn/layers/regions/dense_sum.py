@@ -31,7 +31,7 @@ class DenseSum(BaseSum):
             `sum_op` says, which is `True` for `SumOpGradBackprop` and `False`, the
             only possibility, for the rules of EM.
         accumulator_initializer: Initializer of the *weights* (their logarithms are
-            taken if need be). Default: uniform on the simplex.
+            taken if need be). Default: `Dirichlet(alpha=0.2)`.
         sum_op: Learning rule. Default: `SumOpGradBackprop()`.
         accumulator_regularizer: Regularizer of what is stored.
         logspace_accumulator_constraint: Constraint of stored logarithms.

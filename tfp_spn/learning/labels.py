@@ -1,0 +1,34 @@
+"""Classes of examples: checked where their values are known, masked where not."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from tfp_spn._typing import Tensor
+from tfp_spn.ops.log_space import minus_infinity
+
+
+def check_labels(labels: Tensor, num_classes: int) -> None:
+    """Checks labels whose values are known, which they are not within a graph.
+
+    Raises:
+        ValueError: A label is no class.
+    """
+    values = tf.get_static_value(labels)
+    if values is None or not values.size:
+        return
+    if values.min() < 0 or values.max() >= num_classes:
+        raise ValueError(
+            "tfp_spn.learning: labels are out of range, received "
+            f"{values.min()} to {values.max()}, expected 0 to {num_classes - 1}. "
+            "Number the classes from 0, or build the circuit with more classes."
+        )
+
+
+def log_joint_of_labels(joint: Tensor, labels: Tensor) -> Tensor:
+    """``joint[labels[n], n]`` of ``[C, N]``, -inf where the label is no class."""
+    num_classes = tf.shape(joint)[0]
+    own = tf.one_hot(labels, num_classes, True, False, 0, tf.bool)
+    value = tf.reduce_sum(tf.where(own, joint, tf.zeros_like(joint)), axis=0)
+    is_class = (labels >= 0) & (labels < num_classes)
+    return tf.where(is_class, value, minus_infinity(value))
