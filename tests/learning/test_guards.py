@@ -207,7 +207,9 @@ def test_one_dirichlet_draws_anew_for_each_layer() -> None:
         copy = type(built).from_config(built.get_config())
         config = copy.get_config()["accumulator_initializer"]["config"]
         assert config == initializer.get_config()
-    assert_same(values_of(circuit(3)[1]), values_of(circuit(3)[1]))
+    once, again = (values_of(circuit(3)[1]) for _ in range(2))
+    for name in (name for name in once if name.startswith("sums")):
+        np.testing.assert_array_equal(once[name], again[name])
 
 
 CHANGES = {

@@ -1,5 +1,9 @@
 """The upward pass: from leaf values to the roots, in log space.
 
+Inside the pass a region's units are kept relative to an offset per region and example,
+which is added up in float64: what decides between units, classes and partitions then
+keeps its digits, however many variables a region covers.
+
 Pure functions of a program and its tables. `evaluate` is the sum-product pass; it runs
 the fast kernel and, where a check finds that a term was lost to underflow, runs again
 in the exact one. `evaluate_max` is the max-product pass.
@@ -16,11 +20,15 @@ import tensorflow as tf
 from tfp_spn._typing import Tensor
 from tfp_spn.circuits.program import Gather, Program, Step, Tables
 from tfp_spn.ops.conditional import pullback, replaced_if, stop_recording
-from tfp_spn.ops.log_space import logsumexp
+from tfp_spn.ops.log_space import finite_max, logsumexp
 from tfp_spn.ops.products import hadamard, kronecker
 from tfp_spn.ops.regions import take_regions
 from tfp_spn.ops.sum_rules import SumRule
-from tfp_spn.ops.weighted_sum import underflows, weighted_max, weighted_sum
+from tfp_spn.ops.weighted_sum import (
+    relative_weighted_sum,
+    underflows,
+    weighted_max,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,20 +36,28 @@ class Evaluation:
     """Values of an upward pass.
 
     Attributes:
-        inputs: ``[..., R, I, N]`` of each step: what its sums range over; empty
-            unless they were asked for.
-        log_joint: ``[..., C, N]``: ``log p(x, class)``, without `log_base`.
+        inputs: ``[..., R, I, N]`` of each step: what its sums range over, up to a
+            constant per region and example; empty unless they were asked for.
+        relative: ``[..., C, N]``: ``log p(x, class) - offset``, without `log_base`.
+        offset: float64 ``[..., 1, N]``.
     """
 
     inputs: list[Tensor]
-    log_joint: Tensor
+    relative: Tensor
+    offset: Tensor
+
+    @property
+    def log_joint(self) -> Tensor:
+        """``log p(x, class) [..., C, N]``."""
+        return self.relative + tf.cast(self.offset, self.relative.dtype)
 
     @property
     def log_prob(self) -> Tensor:
         """``[..., N]``."""
-        if self.log_joint.shape[-2] == 1:
+        if self.relative.shape[-2] == 1:
             return self.log_joint[..., 0, :]
-        return logsumexp(self.log_joint, axis=-2)
+        log_prob = logsumexp(self.relative, axis=-2)
+        return log_prob + tf.cast(self.offset[..., 0, :], log_prob.dtype)
 
 
 def leaf_values(
@@ -102,12 +118,12 @@ def evaluate(
         return _upward(program, replaced, leaves, rule, exact)
 
     def exact_roots(*sources: Tensor) -> Tensor:
-        return upward(*sources, exact=True)[1]
+        return upward(*sources, exact=True)[1][0]
 
     kept: list[Tensor] = []
 
     @tf.custom_gradient
-    def run(*sources: Tensor) -> tuple[Tensor, Callable]:
+    def run(*sources: Tensor) -> tuple[tuple[Tensor, Tensor], Callable]:
         with tf.GradientTape(True, watch_accessed_variables=False) as tape:
             tape.watch(sources)
             inputs, fast, is_lossy = upward(*sources, exact=False)
@@ -120,33 +136,39 @@ def evaluate(
                 )
                 kept.extend(inputs)
             else:
-                roots = tf.cond(is_lossy, lambda: exact_roots(*sources), lambda: fast)
+                roots = tf.cond(
+                    is_lossy, lambda: upward(*sources, exact=True)[1], lambda: fast
+                )
 
-        def backward(flow: Tensor) -> list[Tensor]:
+        def backward(flow: Tensor, _: Tensor) -> list[Tensor]:
             flows = tape.gradient(
-                fast,
+                fast[0],
                 list(sources),
                 flow,
                 unconnected_gradients=tf.UnconnectedGradients.ZERO,
             )
+            fixed = [tf.stop_gradient(source) for source in sources]
+            fixed_flow = tf.stop_gradient(flow)
             return replaced_if(
-                is_lossy, lambda: pullback(exact_roots, sources, flow), flows
+                is_lossy, lambda: pullback(exact_roots, fixed, fixed_flow), flows
             )
 
         return roots, backward
 
-    roots = run(leaves, *(tables.log_weights[number] for number in sums))
-    return Evaluation(kept, _log_joint(program, tables, roots))
+    relative, offset = run(leaves, *(tables.log_weights[number] for number in sums))
+    return Evaluation(kept, _with_prior(tables, relative), offset)
 
 
 def evaluate_max(program: Program, tables: Tables, leaves: Tensor) -> Evaluation:
     """The max-product pass: each sum takes its best weighted child."""
-    values, inputs = [leaves], []
+    values, offsets, inputs = *_initial(leaves), []
     for step, log_w in zip(program.steps, tables.log_weights, strict=True):
-        log_x = step_inputs(step, values)
+        log_x, offset = step_inputs(step, values, offsets)
         inputs.append(log_x)
         values.append(log_x if log_w is None else weighted_max(log_x, log_w))
-    return Evaluation(inputs, _log_joint(program, tables, _roots(program, values)))
+        offsets.append(offset)
+    relative, offset = _roots(program, values, offsets)
+    return Evaluation(inputs, _with_prior(tables, relative), offset)
 
 
 def mode_leaf_values(
@@ -164,18 +186,48 @@ def mode_leaf_values(
     )
 
 
-def step_inputs(step: Step, values: list[Tensor]) -> Tensor:
-    """Products of all partitions of a step's regions: ``[..., R, I, N]``."""
+def step_inputs(
+    step: Step, values: list[Tensor], offsets: list[Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Products of all partitions of a step's regions.
+
+    Args:
+        step: The step.
+        values: Values computed so far, relative to their offsets.
+        offsets: float64 ``[..., R, 1, N]`` of each value.
+
+    Returns:
+        ``[..., R, I, N]``, and its offset ``[..., R, 1, N]``.
+    """
     factors = _factors(step, values)
-    product = hadamard if step.product == "hadamard" else kronecker
-    units = product(factors)
+    units = (hadamard if step.product == "hadamard" else kronecker)(factors)
+    offset = hadamard(_factors(step, offsets))
     if step.num_partitions == 1:
-        return units
-    batch, last = tf.shape(units)[:-3], tf.shape(units)[-1:]
-    shape = [step.num_regions, step.num_inputs]
-    result = tf.reshape(units, tf.concat([batch, shape, last], 0))
-    static = units.shape[:-3].concatenate([*shape, units.shape[-1]])
+        return units, offset
+    by_partition = _split_regions(offset, step.num_regions)  # [..., R, H, 1, N]
+    largest = tf.reduce_max(by_partition, axis=-3, keepdims=True)
+    units = _split_regions(units, step.num_regions)
+    units += tf.cast(by_partition - largest, units.dtype)
+    return _merge_units(units), largest[..., 0, :, :]
+
+
+def _split_regions(value: Tensor, num_regions: int) -> Tensor:
+    """``[..., R * H, K, N]`` to ``[..., R, H, K, N]``."""
+    batch, tail = tf.shape(value)[:-3], tf.shape(value)[-2:]
+    count = value.shape[-3] // num_regions
+    result = tf.reshape(value, tf.concat([batch, [num_regions, count], tail], 0))
+    static = value.shape[:-3].concatenate([num_regions, count, *value.shape[-2:]])
     return tf.ensure_shape(result, static)
+
+
+def _merge_units(value: Tensor) -> Tensor:
+    """``[..., R, H, K, N]`` to ``[..., R, H * K, N]``."""
+    batch, last = tf.shape(value)[:-3], tf.shape(value)[-1:]
+    count = value.shape[-3] * value.shape[-2]
+    result = tf.reshape(value, tf.concat([batch, [count], last], 0))
+    return tf.ensure_shape(
+        result, value.shape[:-3].concatenate([count, value.shape[-1]])
+    )
 
 
 def gather_regions(gather: Gather, values: list[Tensor]) -> Tensor:
@@ -213,41 +265,50 @@ def concat_regions(values: list[Tensor]) -> Tensor:
     return tf.concat(values, axis=-3)
 
 
+def _initial(leaves: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """Leaf values relative to the largest unit of each region, and their offsets."""
+    maximum = finite_max(leaves, -2)
+    return [leaves - maximum], [tf.cast(maximum, tf.float64)]
+
+
 def _upward(
     program: Program,
     tables: Tables,
     leaves: Tensor,
     rule: SumRule | None,
     exact: bool,
-) -> tuple[list[Tensor], Tensor, Tensor]:
-    values, inputs, lossy = [leaves], [], [tf.constant(False)]
+) -> tuple[list[Tensor], tuple[Tensor, Tensor], Tensor]:
+    values, offsets = _initial(leaves)
+    inputs, lossy = [], [tf.constant(False)]
     for step, log_w in zip(program.steps, tables.log_weights, strict=True):
-        log_x = step_inputs(step, values)
+        log_x, offset = step_inputs(step, values, offsets)
         inputs.append(log_x)
-        if log_w is None or step.sums is None:
-            values.append(log_x)
-            continue
-        is_exact = exact or step.sums.always_exact
-        log_y = weighted_sum(log_x, log_w, rule or step.sums.rule, exact=is_exact)
-        if not is_exact:
-            lossy.append(underflows(log_x, log_y))
-        values.append(log_y)
-    return inputs, _roots(program, values), tf.reduce_any(tf.stack(lossy))
+        if log_w is not None and step.sums is not None:
+            is_exact = exact or step.sums.always_exact
+            log_y, maximum = relative_weighted_sum(
+                log_x, log_w, rule or step.sums.rule, exact=is_exact
+            )
+            if not is_exact:
+                lossy.append(underflows(log_x, log_y))
+            log_x, offset = log_y, offset + tf.cast(maximum, tf.float64)
+        values.append(log_x)
+        offsets.append(offset)
+    roots = _roots(program, values, offsets)
+    return inputs, roots, tf.reduce_any(tf.stack(lossy))
 
 
-def _roots(program: Program, values: list[Tensor]) -> Tensor:
-    """``[..., C, N]``: units of the root regions, in order."""
+def _roots(
+    program: Program, values: list[Tensor], offsets: list[Tensor]
+) -> tuple[Tensor, Tensor]:
+    """``[..., C, N]``: units of the root regions, in order; offset ``[..., 1, N]``."""
     roots = gather_regions(program.root, values)
-    if roots.shape[-3] == 1:
-        return tf.squeeze(roots, -3)
-    batch, last = tf.shape(roots)[:-3], tf.shape(roots)[-1:]
-    result = tf.reshape(roots, tf.concat([batch, [program.num_classes], last], 0))
-    return tf.ensure_shape(
-        result, roots.shape[:-3].concatenate([program.num_classes, roots.shape[-1]])
-    )
+    offset = gather_regions(program.root, offsets)
+    largest = tf.reduce_max(offset, axis=-3, keepdims=True)
+    roots += tf.cast(offset - largest, roots.dtype)
+    return _merge_units(roots), largest[..., 0, :, :]
 
 
-def _log_joint(program: Program, tables: Tables, roots: Tensor) -> Tensor:
+def _with_prior(tables: Tables, relative: Tensor) -> Tensor:
     if tables.log_prior is None:
-        return roots
-    return roots + tables.log_prior[..., tf.newaxis]
+        return relative
+    return relative + tables.log_prior[..., tf.newaxis]

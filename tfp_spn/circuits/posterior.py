@@ -59,6 +59,14 @@ def mean_and_variance(
     program: Program, tables: Tables, posterior: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Posterior mean and variance of each variable, ``[..., V, D, N]``."""
+    offset, variance, center = _moments_about_center(program, tables, posterior)
+    return offset + center, variance
+
+
+def _moments_about_center(
+    program: Program, tables: Tables, posterior: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean less center, variance ``[..., V, D, N]``, and the center, ``N = 1``."""
     mean_k = program.leaf.component_mean(tables.leaf)  # [..., L, K, D]
     variance_k = program.leaf.component_variance(tables.leaf)
     # Moments about a point amid the components, lest large offsets cancel.
@@ -70,7 +78,7 @@ def mean_and_variance(
     variance = tf.maximum(square - tf.square(offset), tf.zeros_like(square))
     first_slot = np.unique(program.layout.slot_variable, return_index=True)[1]
     center = tf.gather(tf.linalg.matrix_transpose(center), first_slot, axis=-3)
-    return offset + center, variance
+    return offset, variance, center
 
 
 def covariance(program: Program, tables: Tables, leaves: Tensor) -> Tensor:
@@ -115,7 +123,7 @@ def covariance(program: Program, tables: Tables, leaves: Tensor) -> Tensor:
 
 def _covariance(program: Program, tables: Tables, leaves: Tensor) -> Tensor:
     log_prob, posterior = leaf_posterior(program, tables, leaves)
-    mean, variance = mean_and_variance(program, tables, posterior)
+    mean, variance, _ = _moments_about_center(program, tables, posterior)
     tilts = _tilts(program, tables)[..., tf.newaxis, :]  # [..., R, K, 1, E]
     tilted = leaves[..., tf.newaxis] + tilts
     num_coordinates = tilts.shape[-1]
@@ -123,7 +131,7 @@ def _covariance(program: Program, tables: Tables, leaves: Tensor) -> Tensor:
     tilted_log_prob, tilted_posterior = leaf_posterior(
         program, tables, tf.reshape(tilted, shape)
     )
-    tilted_mean, _ = mean_and_variance(program, tables, tilted_posterior)
+    tilted_mean, _, _ = _moments_about_center(program, tables, tilted_posterior)
 
     def by_coordinate(value: Tensor) -> Tensor:  # [..., N * E] to [..., N, E]
         shape = tf.concat([tf.shape(value)[:-1], [-1, num_coordinates]], 0)

@@ -134,7 +134,7 @@ def _select_root(
         ones = tf.ones([examples.count], logits.dtype)
         logits = examples.flatten(logits + 0 * ones)
     else:
-        logits = examples.flatten(evaluation.log_joint[..., tf.newaxis, :, :])
+        logits = examples.flatten(evaluation.relative[..., tf.newaxis, :, :])
     chosen = choose(logits)  # [1, M]
     region = tf.range(num_regions)[:, tf.newaxis]
     return tf.where(chosen // num_units == region, chosen % num_units, INACTIVE)

@@ -6,9 +6,9 @@ evidence in the kernel's layout; ``evidence=None`` means that nothing is observe
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Mapping
-import dataclasses
 from typing import Any
 
 import tensorflow as tf
@@ -178,7 +178,8 @@ def sample(
     evaluation = evaluation_of(program, tables, evidence, keep_inputs=True)
     repeated = Evaluation(
         [_tile_examples(value, n) for value in evaluation.inputs],
-        _tile_examples(evaluation.log_joint, n),
+        _tile_examples(evaluation.relative, n),
+        _tile_examples(evaluation.offset, n),
     )
     count = n * tf.shape(evidence.x)[-1]
     examples = _examples(distribution, count, evidence)

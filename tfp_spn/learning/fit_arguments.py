@@ -57,7 +57,7 @@ def _check_step_size(method: str, step_size: Any) -> None:
     if method == "online_em" and callable(step_size):
         return
     if callable(step_size):
-        raise ValueError(
+        raise ValueError(  # noqa: TRY004
             "fit: a step per epoch has one size, received a function "
             f"step_size={step_size!r} with method={method!r}, expected a number above "
             "0 and at most 1. Pass a number, or use method='online_em', where it may "

@@ -27,7 +27,7 @@ def check_labels(labels: Tensor, num_classes: int) -> None:
 
 def log_joint_of_labels(joint: Tensor, labels: Tensor) -> Tensor:
     """``joint[labels[n], n]`` of ``[C, N]``, -inf where the label is no class."""
-    num_classes = tf.shape(joint)[0]
+    labels, num_classes = tf.cast(labels, tf.int32), tf.shape(joint)[0]
     own = tf.one_hot(labels, num_classes, True, False, 0, tf.bool)
     value = tf.reduce_sum(tf.where(own, joint, tf.zeros_like(joint)), axis=0)
     is_class = (labels >= 0) & (labels < num_classes)

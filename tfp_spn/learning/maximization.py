@@ -102,7 +102,8 @@ def as_circuit(spn: Any) -> Circuit:
         raise TypeError(
             "tfp_spn.learning: there is nothing to train in an object of type "
             f"{type(spn).__name__}; expected a circuit, a keras.Sequential of "
-            "tfp_spn.layers, or a SumProductNetwork over a circuit. Build a circuit with tfp_spn.circuits.from_region_graph."
+            "tfp_spn.layers, or a SumProductNetwork over a circuit. Build a "
+            "circuit with tfp_spn.circuits.from_region_graph."
         )
     if circuit is spn:
         return circuit

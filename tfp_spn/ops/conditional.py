@@ -51,14 +51,15 @@ def replaced_if(
 ) -> list[Tensor]:
     """`values`, or ``replacement()`` where `predicate` holds.
 
+    `replacement` must read constants (`tf.stop_gradient`) only, and may use tapes.
     Derivatives are those of `values` in both cases: second derivatives, which nobody
     needs of the rare case, would otherwise be built for it every time.
     """
 
     @tf.custom_gradient
     def forward(*values: Tensor) -> tuple[list[Tensor], Callable]:
-        with stop_recording():
-            chosen = tf.cond(predicate, replacement, lambda: list(values))
+        kept = [tf.stop_gradient(value) for value in values]
+        chosen = tf.cond(predicate, replacement, lambda: kept)
         return chosen, lambda *flows: list(flows)
 
     return forward(*values)

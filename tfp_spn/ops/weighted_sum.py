@@ -31,7 +31,15 @@ from tfp_spn.ops.sum_rules import SumRule
 def weighted_sum(
     log_x: Tensor, log_w: Tensor, rule: SumRule, exact: bool = False
 ) -> Tensor:
-    """Log-values of the sums of all regions.
+    """Log-values of the sums of all regions; see `relative_weighted_sum`."""
+    log_y, maximum = relative_weighted_sum(log_x, log_w, rule, exact)
+    return log_y + maximum
+
+
+def relative_weighted_sum(
+    log_x: Tensor, log_w: Tensor, rule: SumRule, exact: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Log-values of the sums of all regions, relative to their largest children.
 
     Args:
         log_x: ``[..., R, I, N]`` log-values of the children.
@@ -42,21 +50,23 @@ def weighted_sum(
         exact: Whether to sum one output at a time in log space.
 
     Returns:
-        ``[..., R, O, N]``.
+        ``log y - m [..., R, O, N]`` and ``m [..., R, 1, N]``, the largest child (0
+        where all are impossible).
     """
+    maximum = finite_max(log_x, -2)
 
     @tf.custom_gradient
     def forward(log_x: Tensor, log_w: Tensor) -> tuple[Tensor, Callable]:
-        maximum = finite_max(log_x, -2)
         x, w = tf.exp(log_x - maximum), tf.exp(log_w)
         if exact:
             y = None
             log_y = _for_each_output(
                 lambda o: logsumexp(log_x + _column(log_w, o), -2), log_x, log_w
             )
+            log_y -= maximum
         else:
             y = tf.matmul(w, x, transpose_a=True)
-            log_y = safe_log(y) + maximum
+            log_y = safe_log(y)
 
         def backward(flow: Tensor) -> tuple[Tensor, Tensor]:
             if rule.shares_selection:
@@ -69,16 +79,18 @@ def weighted_sum(
                 d_log_x = tf.matmul(w, quotient) * x
                 d_log_w = tf.matmul(x, quotient, transpose_b=True) * w
             else:
-                d_log_x, d_log_w = _route(flow, log_x, log_w, log_y, rule)
+                d_log_x, d_log_w = _route(flow, log_x - maximum, log_w, log_y, rule)
             return sum_to_shape_of(d_log_x, log_x), sum_to_shape_of(d_log_w, log_w)
 
         return log_y, backward
 
-    return forward(log_x, log_w)
+    return forward(log_x, log_w), maximum
 
 
 def underflows(log_x: Tensor, log_y: Tensor) -> Tensor:
     """Whether the fast path may have lost terms: a scalar bool.
+
+    `log_y` is relative to the largest child.
 
     A term is lost when it falls below the smallest normal number relative to the
     largest child. If no output lies below ``tiny / eps`` then everything lost is
@@ -86,19 +98,18 @@ def underflows(log_x: Tensor, log_y: Tensor) -> Tensor:
     """
     info = np.finfo(log_y.dtype.as_numpy_dtype)
     log_threshold = np.log(info.tiny) - np.log(info.eps)
-    log_x, log_y = tf.stop_gradient(log_x), tf.stop_gradient(log_y)
-    maximum = tf.reduce_max(log_x, axis=-2)
-    smallest = tf.reduce_min(log_y, axis=-2)
+    maximum = tf.reduce_max(tf.stop_gradient(log_x), axis=-2)
+    smallest = tf.reduce_min(tf.stop_gradient(log_y), axis=-2)
     possible = maximum > minus_infinity(maximum)
-    return tf.reduce_any(possible & (smallest < maximum + log_threshold))
+    return tf.reduce_any(possible & (smallest < log_threshold))
 
 
 def checked_weighted_sum(log_x: Tensor, log_w: Tensor, rule: SumRule) -> Tensor:
     """`weighted_sum` that evaluates again, exactly, where the fast path lost terms."""
-    log_y = weighted_sum(log_x, log_w, rule)
-    return tf.cond(
+    log_y, maximum = relative_weighted_sum(log_x, log_w, rule)
+    return maximum + tf.cond(
         underflows(log_x, log_y),
-        lambda: weighted_sum(log_x, log_w, rule, exact=True),
+        lambda: relative_weighted_sum(log_x, log_w, rule, exact=True)[0],
         lambda: log_y,
     )
 

@@ -29,10 +29,12 @@ def normalized_log_weights(
         axis: The axis of the children.
 
     Returns:
-        ``log (a / sum a)``, same shape. A negative linear accumulator counts as zero.
+        ``log (a / sum a)``, same shape; ``-inf`` where the sum of all is zero. A
+        negative linear accumulator counts as zero.
     """
     if logspace:
-        return accumulators - logsumexp(accumulators, axis, keepdims=True)
+        log_total = logsumexp(accumulators, axis, keepdims=True)
+        return accumulators - _finite(log_total)
     if rule.is_gradient and not rule.normalizes_counts:
         return _log_normalized(accumulators, axis)
 
@@ -51,6 +53,10 @@ def normalized_log_weights(
 
 def _log_normalized(accumulators: Tensor, axis: int) -> Tensor:
     accumulators = tf.maximum(accumulators, 0)
-    return safe_log(accumulators) - safe_log(
-        tf.reduce_sum(accumulators, axis, keepdims=True)
-    )
+    total = tf.reduce_sum(accumulators, axis, keepdims=True)
+    return safe_log(accumulators) - _finite(safe_log(total))
+
+
+def _finite(log_total: Tensor) -> Tensor:
+    """0 for ``-inf``: a sum all of whose weights are zero keeps them, and is zero."""
+    return tf.where(log_total > -float("inf"), log_total, tf.zeros_like(log_total))
