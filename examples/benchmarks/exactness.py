@@ -2,10 +2,10 @@
 
     python examples/benchmarks/exactness.py [--json FILE]
 
-Three parts: every query on small discrete circuits against enumeration of all states in
-float64; float32 against float64 on a circuit of 1,000 variables and on one of 100
-levels; the total probability after 100 steps of plain gradient ascent. Runs in about two
-minutes on two cores.
+Three parts: queries on small discrete circuits against enumeration of all states, in
+float64 and float32; float32 against float64 on a circuit of 1,000 variables and on one
+of 100 levels; the total probability after 100 steps of plain gradient descent. Runs in
+about a minute on two cores.
 """
 
 from __future__ import annotations

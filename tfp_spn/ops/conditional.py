@@ -8,7 +8,7 @@ again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 from tensorflow.python.eager.record import stop_recording as stop_recording
@@ -66,7 +66,7 @@ def replaced_if(
 
 
 def pullback(
-    function: Callable[..., Tensor], inputs: tuple[Tensor, ...], flow: Tensor
+    function: Callable[..., Tensor], inputs: Sequence[Tensor], flow: Tensor
 ) -> list[Tensor]:
     """The vector-Jacobian product of `function`, evaluated afresh."""
     with tf.GradientTape(watch_accessed_variables=False) as tape:
