@@ -146,6 +146,7 @@ def _layered(**arguments: Any) -> Case:
 HALF = [True, False, False, True]
 CASES: dict[str, Callable[[], Case]] = {
     **{leaf: lambda leaf=leaf: _plain(leaf) for leaf in LEAVES},
+    "indicator": lambda: _plain("indicator", graph=DEEP),  # one variable per region
     "deep": lambda: _plain("normal", graph=DEEP),
     "tucker": lambda: _plain("categorical", sum_product="tucker", num_sums=2),
     "quad graph": lambda: _plain("bernoulli", graph=region_graphs.quad_graph((2, 2))),
@@ -180,7 +181,7 @@ CASES: dict[str, Callable[[], Case]] = {
     ),
     "marginal": _marginal,
     "marginal discrete": lambda: _marginal(leaf="categorical", num_classes=2),
-    "conditioned": lambda: _conditioned(_plain("normal", graph=DEEP), HALF),
+    "conditioned": lambda: _conditioned(_plain("normal"), HALF),
     "conditioned discrete": lambda: _conditioned(
         _plain("categorical", num_classes=3), [HALF, [False] * 4]
     ),

@@ -21,7 +21,7 @@ HAS_BATCH = [n for n in CASES if "batch" in n or n in ("components",)]
 HAS_BATCH += ["conditioned discrete"]
 NO_MOMENTS = {"cauchy"}
 # What is compiled takes seconds for each kind: the others only run with `-m slow`.
-COMPILED = {"normal", "classes", "hard EM", "batched discrete", "conditioned", "layers"}
+COMPILED = {"normal", "hard EM", "batched discrete", "conditioned"}
 each_compiled = pytest.mark.parametrize(
     "name",
     [n if n in COMPILED else pytest.param(n, marks=pytest.mark.slow) for n in CASES],
@@ -256,7 +256,15 @@ def test_empty_and_unknown_batch(name):
     assert log_prob(c.batched_x[:0]).shape == [0, *d.batch_shape]
 
 
-@pytest.mark.parametrize("name", ["classes", "vectors", "batched", "marginal"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "classes",
+        "batched",
+        pytest.param("vectors", marks=pytest.mark.slow),
+        pytest.param("marginal", marks=pytest.mark.slow),
+    ],
+)
 def test_empty_and_unknown_evidence(name):
     c = shared(name)
     tail = c.batched_x.shape[1:]
@@ -309,7 +317,8 @@ def test_vectorized_map_equals_loop(name):
     c = shared(name)
     x, log_prob = tf.constant(c.batched_x), c.distribution.log_prob
     close(tf.vectorized_map(log_prob, x), log_prob(x))
-    if x.dtype.is_floating:
+    # vectorized_map refuses random draws (here: of ties) inside a loop.
+    if x.dtype.is_floating and "hard" not in name:
         with tf.GradientTape() as tape:
             tape.watch(x)
             total = tf.reduce_sum(log_prob(x))

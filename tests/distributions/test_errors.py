@@ -353,12 +353,12 @@ WRONG = {
     "integer leaf": (
         lambda: layers.NormalLeaf(2, dtype="int32"),
         ValueError,
-        r"NormalLeaf: dtype must be.*float32.*float64.*Received.*int32",
+        r"NormalLeaf: dtype must be.*float32.*float64.*eceived.*int32",
     ),
     "half precision": (
         lambda: layers.NormalLeaf(2, dtype="float16"),
         ValueError,
-        r"NormalLeaf: dtype must be.*float32.*float64.*Received.*float16",
+        r"NormalLeaf: dtype must be.*float32.*float64.*eceived.*float16",
     ),
     # Data of the Keras model.
     "call with too many columns": (

@@ -157,6 +157,8 @@ class RegionGraphCircuit(Circuit):
             )
             for number, step in enumerate(folded.steps)
         ]
+        for layer in self.sums:  # Keras' lists are invisible to tf.train.Checkpoint
+            self._track_trackable(layer, layer.name)
         total = num_classes * len(region_graph.roots)
         self.prior = self._add_prior(total, leaf.compute_dtype) if total > 1 else None
         ndims = {name: len(v.shape) for name, v in leaf.parameters.items()}

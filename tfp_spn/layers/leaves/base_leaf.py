@@ -93,6 +93,8 @@ class BaseLeaf(keras.layers.Layer):
                 trainable=spec.trainable,
                 autocast=False,
             )
+            # Keras' dicts are invisible to tf.train.Checkpoint.
+            self._track_trackable(self.parameters[name], name)
         self.built = True
 
     def build(self, input_shape: Any) -> None:
