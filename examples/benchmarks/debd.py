@@ -6,7 +6,7 @@ FOLDER (or the environment variable ``TFP_SPN_DATA``) holds ``<name>.npz`` with 
 arrays ``train``, ``valid`` and ``test``: the twenty data sets of Van Haaren and Davis.
 Each is learned once, first by online EM with a decaying step, then by full-batch EM, on
 a structure fixed below; the parameters with the best validation log-likelihood are
-tested. Nothing is chosen on test data.
+tested.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Setting:
     seed: int = 0
 
 
-# Chosen on validation data. HCLT stands for a hidden Chow-Liu tree.
+# Compared by validation log-likelihood. HCLT stands for a hidden Chow-Liu tree.
 SETTINGS = {
     "nltcs": Setting(depth=3, epochs=25),
     "baudio": Setting(),
