@@ -180,13 +180,14 @@ WITHOUT_RUNNER = (
 )
 
 
-def chosen(prefixes: Sequence[str]) -> list[Case]:
-    """The cases whose names start with one of `prefixes`; all without prefixes."""
-    for prefix in prefixes:
-        if not any(name.startswith(prefix) for name in CASES):
+def chosen(words: Sequence[str]) -> list[Case]:
+    """Cases with these names; of a word that is no name, those that begin so."""
+    names: list[str] = []
+    for word in words or [""]:
+        found = [word] if word in CASES else [n for n in CASES if n.startswith(word)]
+        if not found:
             raise SystemExit(
-                f"No case is named {prefix!r} or starts so: there are "
-                f"{', '.join(CASES)}."
+                f"No case is named {word!r} or begins so: there are {', '.join(CASES)}."
             )
-    wanted = tuple(prefixes) or ("",)
-    return [case for name, case in CASES.items() if name.startswith(wanted)]
+        names += found
+    return [case for name, case in CASES.items() if name in names]
