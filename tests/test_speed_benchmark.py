@@ -136,6 +136,19 @@ def test_target_may_be_about_one_peer(benchmark) -> None:
     assert "the target is about spflow: ratio 0.900" in report.table([row])
 
 
+@pytest.mark.parametrize(("busy", "verdict"), [(0.1, "10 met "), (1.5, "10 met? ")])
+def test_verdicts_on_a_busy_machine_are_doubtful(
+    benchmark, busy: float, verdict: str
+) -> None:
+    report = benchmark("speed_report")
+    rival = peer("cirkit", "w1cp_fwd", 90.0) | {"other_cores": busy}
+    (row,) = report.summarize([own("w1cp_fwd", 5.0, other_cores=0.0), rival])
+    assert row["is_met"] is True
+    assert row["is_quiet"] is (busy < 1)
+    assert verdict in report.table([row])
+    assert ("cores busy" in report.table([row])) is (busy > 1)
+
+
 def test_best_mode_counts_and_failures_are_no_rivals(benchmark) -> None:
     report = benchmark("speed_report")
     records = [own("w5_s1k", 60.0, "xla"), own("w5_s1k", 10.0, "graph")]

@@ -20,6 +20,9 @@ MEDIANS = (
     "other_cores",
     "floor_ms",
 )
+# Cores that other programs may keep busy; more than that slows libraries unevenly (a
+# thread pool that waits for a core it does not get slows torch a hundred times).
+QUIET = 0.3
 CONSTANTS = ("params", "gflop", "minimal_mib", "layer_mib", "floor_way")
 
 
@@ -69,6 +72,7 @@ def summary(case: Case, results: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
     `ratio` is the fastest peer's time divided by ours, `target_ratio` that of the peer
     which the target names; `is_met` is `None` where there is nothing to compare with.
+    Unless `is_quiet`, other programs disturbed the times.
     """
     own = results.get(OWN, {"error": "not run"})
     peers = {
@@ -86,6 +90,7 @@ def summary(case: Case, results: dict[str, dict[str, Any]]) -> dict[str, Any]:
         "target_ratio": None,
         "is_met": None,
         "is_memory_met": None,
+        "is_quiet": None,
     }
     if "error" in own:
         return row
@@ -93,6 +98,7 @@ def summary(case: Case, results: dict[str, dict[str, Any]]) -> dict[str, Any]:
         row["times_floor"] = own["ms"] / own["floor_ms"]
     if not peers:
         return row
+    row["is_quiet"] = max(map(cores_busy, [own, *peers.values()])) <= QUIET
     row["fastest_peer"] = min(peers, key=lambda peer: peers[peer]["ms"])
     row["ratio"] = peers[row["fastest_peer"]]["ms"] / own["ms"]
     row["target_ratio"] = row["ratio"]
@@ -129,7 +135,8 @@ def table(summaries: list[dict[str, Any]]) -> str:
     """The summaries as text.
 
     MiB is peak memory above the imports, "needed" the size of layer outputs and
-    parameters, "x floor" our time over that of the bare matrix products.
+    parameters, "x floor" our time over that of the bare matrix products. A verdict is
+    doubtful ("met?") if other programs ran meanwhile.
     """
     header = "".join(f"{name:>{width}}" for name, width in COLUMNS)
     lines = [header + "   peers: ms (MiB)", "-" * (len(header) + 20)]
@@ -172,7 +179,12 @@ def target(row: dict[str, Any]) -> str:
     if row["target"] is None:
         return "-"
     verdict = {None: "?", True: "met", False: "not met"}[row["is_met"]]
-    return f"{row['target']:g} {verdict}"
+    doubt = "?" if row["is_met"] is not None and not row["is_quiet"] else ""
+    return f"{row['target']:g} {verdict}{doubt}"
+
+
+def cores_busy(result: dict[str, Any]) -> float:
+    return result.get("other_cores") or 0.0
 
 
 def number(value: float | None) -> str:
@@ -207,9 +219,8 @@ def notes(summaries: list[dict[str, Any]]) -> list[str]:
         for peer, result in row["peers"].items():
             if "error" in result:
                 parts.append(f"{peer}: {result['error']}")
-        busy = [own, *row["peers"].values()]
-        busy = max(result.get("other_cores") or 0.0 for result in busy)
-        if busy > 0.2:
+        busy = max(map(cores_busy, [own, *row["peers"].values()]))
+        if busy > QUIET:
             parts.append(f"other processes kept up to {busy:.1f} cores busy")
         if parts:
             found.append(f"{row['case']}: " + "; ".join(parts) + ".")
