@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 import tensorflow as tf
 
+from tfp_spn._typing import Tensor
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.learning.batches import Batch
 from tfp_spn.learning.worker_agreement import (
@@ -29,7 +30,10 @@ from tfp_spn.learning.worker_agreement import (
 Nest = TypeVar("Nest")
 Sharing = Callable[..., Any]
 
-_SYNCHRONOUS = (tf.distribute.MirroredStrategy, tf.distribute.MultiWorkerMirroredStrategy)
+_SYNCHRONOUS = (
+    tf.distribute.MirroredStrategy,
+    tf.distribute.MultiWorkerMirroredStrategy,
+)
 _LOST_WORKER = (
     tf.errors.AbortedError,
     tf.errors.CancelledError,
@@ -79,6 +83,22 @@ def sum_over_replicas(values: Nest) -> Nest:
         for place, value in zip(places, sums, strict=True):
             flat[place] = value
     return tf.nest.pack_sequence_as(values, flat)
+
+
+def assign_in_replica(variables: list[tf.Variable], values: list[Tensor]) -> None:
+    """Assigns values that are the same on all replicas, within ``strategy.run`` too."""
+    if not tf.distribute.has_strategy():
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+        return
+
+    def update(strategy: Any, values: list[Any]) -> None:
+        for variable, value in zip(variables, values, strict=True):
+            strategy.extended.update(
+                variable, lambda copy, new: copy.assign(new), args=(value,), group=False
+            )
+
+    tf.distribute.get_replica_context().merge_call(update, args=(values,))
 
 
 class Replicas:
@@ -137,7 +157,9 @@ class Replicas:
 
     def scope(self) -> contextlib.AbstractContextManager[Any]:
         """Where to create variables that change with those of the circuit."""
-        return contextlib.nullcontext() if self.strategy is None else self.strategy.scope()
+        return (
+            contextlib.nullcontext() if self.strategy is None else self.strategy.scope()
+        )
 
     def check_optimizer(self, optimizer: Any) -> None:
         """Checks that a Keras optimizer was created where the circuit was.
@@ -276,6 +298,7 @@ class Replicas:
 
     def _gathered(self, numbers: list[int]) -> np.ndarray:
         """The numbers of all processes, ``[replicas, ...]``."""
+
         def of_replica(context: Any) -> tf.Tensor:
             rows = np.zeros([self.num_replicas, len(numbers)], np.int64)
             rows[context.replica_id_in_sync_group] = numbers
@@ -300,7 +323,7 @@ class Replicas:
                 raise
             raise RuntimeError(
                 "tfp_spn.learning: a worker was lost, received "
-                f"{type(error).__name__}: {error.message}, expected "
+                f"{type(error).__name__}: {_reason(error)}, expected "
                 f"{self.num_workers} workers to the end. Start all workers again; "
                 "fit goes on after its last complete epoch if it was, and is, given "
                 "a checkpoint that all workers can read."
@@ -343,3 +366,8 @@ def _strategy_of(circuit: Circuit) -> Any:
 
 def _described(strategy: Any) -> str:
     return "no strategy" if strategy is None else type(strategy).__name__
+
+
+def _reason(error: tf.errors.OpError) -> str:
+    """The line of a long message that says what happened."""
+    return error.message.split("aborted by: ")[-1].strip().split("\n")[0]
