@@ -117,11 +117,11 @@ def evaluate(
         replaced = dataclasses.replace(
             tables,
             accumulators=_spread(accumulators, tables),
-            taps=_spread(taps, tables) if taps else None,
+            taps=_spread(taps, tables) if taps else [],
         )
         return leaves, replaced
 
-    taps = [] if tables.taps is None else [t for t in tables.taps if t is not None]
+    taps = [tap for tap in tables.taps if tap is not None]
     sources = [[leaves], [a for a in tables.accumulators if a is not None], taps]
     relative, offset = with_fallback(fast, exact, sources)
     return Evaluation(_with_prior(tables, relative), offset)

@@ -143,7 +143,7 @@ class Tables:
     accumulators: list[Tensor | None]
     specs: list[SumSpec | None]
     log_prior: Tensor | None
-    taps: list[Tensor | None] | None = None
+    taps: list[Tensor | None] = dataclasses.field(default_factory=list)
 
     def weights(self, number: int) -> Tensor | None:
         """Normalised weights ``[..., R, I, O]`` of a step."""
@@ -159,7 +159,7 @@ class Tables:
             return None
         normalize = normalized_log_weights if logspace else normalized_weights
         value = normalize(accumulators, spec.rule, spec.logspace)
-        tap = self.taps[number] if self.taps is not None else None
+        tap = self.taps[number] if self.taps else None
         return value if tap is None else counted(value, tap, logspace)
 
     def with_taps(self) -> Tables:

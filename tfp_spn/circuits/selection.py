@@ -110,22 +110,19 @@ class _Chooser:
             cumulative = cumulative_weights(self.tables.weights(number), axis=-2)
             rows = self.examples.rows(_by_output(cumulative, step), 2, row)
             return index_of_quantile(rows, seed, axis=-1)
-        inputs = self.examples.evidence(
-            self.evaluation.inputs[number], selected.regions
-        )
-        if self.evaluation.is_log:
+        evaluation = self.evaluation
+        inputs = self.examples.evidence(evaluation.inputs[number], selected.regions)
+        if evaluation.is_log:
             table = _by_output(self.tables.log_weights(number), step)
         else:
             table = _by_output(self.tables.weights(number), step)
         rows = tf.linalg.matrix_transpose(self.examples.rows(table, 2, row))
-        return self.choose(rows, inputs, seed)
+        if not evaluation.is_log:
+            return index_of_quantile(cumulative_weights(rows * inputs, -2), seed, -2)
+        return self.choose(rows + inputs, seed)
 
-    def choose(self, weights: Tensor, inputs: Tensor, seed: Tensor) -> Tensor:
-        """Indices ``[A, M]`` among weighted inputs ``[A, I, M]``."""
-        if not self.evaluation.is_log:
-            weighted = weights * inputs
-            return index_of_quantile(cumulative_weights(weighted, -2), seed, -2)
-        log_weighted = weights + inputs
+    def choose(self, log_weighted: Tensor, seed: Tensor) -> Tensor:
+        """Indices ``[A, M]`` among log-weights ``[A, I, M]``."""
         if self.is_max:
             return best_index(log_weighted, axis=-2)
         weighted = tf.exp(log_weighted - finite_max(log_weighted, -2))
@@ -156,11 +153,7 @@ def _root(
     else:
         log_joint = chooser.evaluation.relative[..., tf.newaxis, :, :]
         log_joint = examples.evidence(log_joint, np.zeros([1], np.int32))
-        if chooser.is_max:
-            chosen = best_index(log_joint, axis=-2)
-        else:
-            joint = tf.exp(log_joint - finite_max(log_joint, -2))
-            chosen = index_of_quantile(cumulative_weights(joint, -2), seed, -2)
+        chosen = chooser.choose(log_joint, seed)
     num_units = program.num_classes // len(program.root.index)
     if len(program.root.index) == 1:
         return np.zeros([1], np.int32), chosen

@@ -131,8 +131,23 @@ def check_broadcasts(lead: tf.TensorShape, distribution: Any) -> None:
 def log_joint(distribution: Any, value: Tensor, observed: Tensor | None) -> Tensor:
     """``log p(x, c)``, ``S + P + [C]``."""
     evidence = evidence_of(distribution, value, observed)
-    program, tables = distribution.program, distribution.tables()
+    return _log_joint(distribution.program, distribution.tables(), evidence)
 
+
+def log_prob(distribution: Any, value: Tensor, observed: Tensor | None) -> Tensor:
+    """``log p(x)``, ``S + P``."""
+    return _sum_over_classes(log_joint(distribution, value, observed))
+
+
+def log_prob_of(
+    program: Program, params: Params, value: Tensor, observed: Tensor | None
+) -> Tensor:
+    """`log_prob` of parameters without batch dimensions, unchecked."""
+    evidence = to_evidence(value, observed, len(program.event_shape), 0)
+    return _sum_over_classes(_log_joint(program, program.tables(params), evidence))
+
+
+def _log_joint(program: Program, tables: Tables, evidence: Evidence) -> Tensor:
     def of_block(tables: Tables, block: Evidence, _: Tensor) -> Tensor:
         joint = evaluation_of(program, tables, block).log_joint
         return with_base(joint, log_base(program, block.x, block.observed))
@@ -142,9 +157,7 @@ def log_joint(distribution: Any, value: Tensor, observed: Tensor | None) -> Tens
     )
 
 
-def log_prob(distribution: Any, value: Tensor, observed: Tensor | None) -> Tensor:
-    """``log p(x)``, ``S + P``."""
-    joint = log_joint(distribution, value, observed)
+def _sum_over_classes(joint: Tensor) -> Tensor:
     return joint[..., 0] if joint.shape[-1] == 1 else logsumexp(joint, axis=-1)
 
 
@@ -222,11 +235,11 @@ def mode(distribution: Any, evidence: Evidence | None = None) -> Tensor:
         selected = select_leaves(program, tables, examples, unused, "max", evaluation)
         return examples.unflatten(mode_values(program, tables, examples, selected))
 
-    nothing = evidence is None
-    if nothing:
-        evidence = Evidence(x, observed, tf.zeros([0], tf.int32), tf.TensorShape([]))
-    values = in_blocks(of_block, program, tables, evidence, program.dtype, axis=0)
-    if nothing:
+    given = evidence
+    if given is None:
+        given = Evidence(x, observed, tf.zeros([0], tf.int32), tf.TensorShape([]))
+    values = in_blocks(of_block, program, tables, given, program.dtype, axis=0)
+    if evidence is None:
         return values[0]
     return _restore_examples(values[tf.newaxis], evidence)[0]
 

@@ -15,7 +15,7 @@ from tfp_spn._keras_bridge import frozen_variable_ids
 from tfp_spn._typing import Params, Seed, Tensor, TensorLike
 from tfp_spn.circuits.components import components_of
 from tfp_spn.circuits.program import Program, Tables
-from tfp_spn.distributions import _assertions, _queries
+from tfp_spn.distributions import _assertions, _eager, _queries
 from tfp_spn.distributions._event import (
     Event,
     as_tensor,
@@ -95,7 +95,10 @@ class SumProductNetwork(tfd.AutoCompositeTensorDistribution):
         with tf.name_scope(name) as name:
             circuit = as_circuit(circuit)
             program: Program = circuit.program
-            params = circuit.live_params() if params is None else params
+            live = circuit.live_params()
+            params = live if params is None else params
+            # Of a circuit's own variables, not of their values or of other parameters.
+            self._is_view = isinstance(circuit, keras.Model) and _is_same(params, live)
             params = _queries.check_params(params, circuit)
             if variables_of_event is not None:
                 variables_of_event = tuple(
@@ -181,6 +184,8 @@ class SumProductNetwork(tfd.AutoCompositeTensorDistribution):
 
     def _log_prob(self, value: Tensor, observed: TensorLike | None = None) -> Tensor:
         value, observed = self._event.spread(value, observed)
+        if self._is_view and tf.executing_eagerly():
+            return _eager.log_prob(self, value, observed)
         return _queries.log_prob(self, value, observed)
 
     def log_joint(
@@ -360,3 +365,12 @@ def as_circuit(circuit: Any) -> Any:
             f"{type(circuit).__name__}."
         )
     return circuit
+
+
+def _is_same(params: Any, live: Params) -> bool:
+    """Whether `params` are the very variables of `live`."""
+    return params is live or (
+        isinstance(params, dict)
+        and params.keys() == live.keys()
+        and all(params[name] is value for name, value in live.items())
+    )

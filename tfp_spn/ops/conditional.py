@@ -8,6 +8,7 @@ its own forward pass, and the exact one is evaluated again where it is needed.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 import tensorflow as tf
@@ -52,6 +53,10 @@ def with_fallback(
             results = tf.cond(
                 is_lossy, lambda: exact(regroup(flat)), lambda: (value, constant)
             )
+            results = (  # the loops of `exact` may have forgotten static shapes
+                tf.ensure_shape(results[0], value.shape),
+                tf.ensure_shape(results[1], constant.shape),
+            )
 
         def backward(flow: Tensor, _: Tensor) -> list[Tensor]:
             zero = tf.UnconnectedGradients.ZERO
@@ -67,13 +72,11 @@ def with_fallback(
 
                 return pullback(function, fixed[number], fixed_flow)
 
-            return [
-                result
-                for number, group in enumerate(flows)
-                for result in replaced_if(
-                    is_lossy, lambda number=number: exact_flows(number), group
-                )
-            ]
+            results: list[Tensor] = []
+            for number, group in enumerate(flows):
+                replacement = functools.partial(exact_flows, number)
+                results += replaced_if(is_lossy, replacement, group)
+            return results
 
         return results, backward
 
