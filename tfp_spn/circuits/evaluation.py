@@ -22,7 +22,7 @@ from tfp_spn.circuits.program import Gather, Program, Step, Tables
 from tfp_spn.ops.conditional import pullback, replaced_if, stop_recording
 from tfp_spn.ops.log_space import finite_max, logsumexp
 from tfp_spn.ops.products import hadamard, kronecker
-from tfp_spn.ops.regions import take_regions
+from tfp_spn.ops.regions import take_regions, take_units
 from tfp_spn.ops.sum_rules import SumRule
 from tfp_spn.ops.weighted_sum import (
     relative_weighted_sum,
@@ -199,8 +199,7 @@ def step_inputs(
     Returns:
         ``[..., R, I, N]``, and its offset ``[..., R, 1, N]``.
     """
-    factors = _factors(step, values)
-    units = (hadamard if step.product == "hadamard" else kronecker)(factors)
+    units = _products(step, values)
     offset = hadamard(_factors(step, offsets))
     if step.num_partitions == 1:
         return units, offset
@@ -209,6 +208,17 @@ def step_inputs(
     units = _split_regions(units, step.num_regions)
     units += tf.cast(by_partition - largest, units.dtype)
     return _merge_units(units), largest[..., 0, :, :]
+
+
+def _products(step: Step, values: list[Tensor]) -> Tensor:
+    """Units of all partitions, ``[..., R * H, P, N]``."""
+    factors = _factors(step, values)
+    if step.factor_units is not None:
+        factors = [
+            take_units(factor, units)
+            for factor, units in zip(factors, step.factor_units, strict=True)
+        ]
+    return kronecker(factors) if step.product == "kronecker" else hadamard(factors)
 
 
 def _split_regions(value: Tensor, num_regions: int) -> Tensor:

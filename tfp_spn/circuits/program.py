@@ -27,6 +27,7 @@ from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.ops.sum_rules import SumRule
 from tfp_spn.ops.weights import normalized_log_weights
+from tfp_spn.ops.windows import GridWindows
 
 MARGINALIZED = -1
 """Index of a child that is not there: log-value 0 in all units."""
@@ -74,6 +75,7 @@ class SumSpec:
             ``[R, I, O]``.
         always_exact: Whether to sum term by term in log space from the start: for
             weights of zero and one.
+        shared: Whether all regions have the same weights, ``[1, I, O]``.
     """
 
     parameter: str
@@ -82,6 +84,7 @@ class SumSpec:
     logspace: bool = True
     event_ndims: int = 3
     always_exact: bool = False
+    shared: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,18 +98,26 @@ class Step:
         num_partitions: Partitions ``H`` of each region.
         product: How factors are multiplied.
         sums: The sums over the products, or `None` for a bare product.
+        factor_units: int32 ``[A, P]``: the unit of each of the ``A`` factors that each
+            of the ``P`` units of a partition multiplies; of product ``"chosen"`` only.
+        windows: Set where the factors are windows over the cells of one value: factor
+            ``a`` gathers ``windows.positions[a]`` (a faster way to the same).
     """
 
     factors: tuple[Gather, ...]
     widths: tuple[int, ...]
     num_regions: int
     num_partitions: int
-    product: Literal["hadamard", "kronecker"]
+    product: Literal["hadamard", "kronecker", "chosen"]
     sums: SumSpec | None
+    factor_units: np.ndarray | None = None
+    windows: GridWindows | None = None
 
     @property
     def num_products(self) -> int:
         """Units of one partition."""
+        if self.factor_units is not None:
+            return self.factor_units.shape[1]
         if self.product == "hadamard":
             return self.widths[0]
         return int(np.prod(self.widths))
@@ -128,7 +139,8 @@ class Tables:
 
     Attributes:
         leaf: Canonical leaf parameters.
-        log_weights: Normalised log-weights ``[..., R, I, O]`` of each step, or `None`.
+        log_weights: Normalised log-weights ``[..., R, I, O]`` of each step (``[..., 1,
+            I, O]`` where regions share them), or `None`.
         log_prior: Log-probabilities ``[..., C]`` of the classes, or `None`.
     """
 
@@ -149,6 +161,7 @@ class Program:
         num_classes: Number of roots.
         prior: The weights of the classes, or `None` when there is one root.
         leaf_event_ndims: Rank of each leaf parameter of one circuit.
+        grid: Height and width, if the variables are the pixels of an image.
     """
 
     leaf: BaseLeaf
@@ -158,6 +171,7 @@ class Program:
     num_classes: int
     prior: SumSpec | None
     leaf_event_ndims: dict[str, int]
+    grid: tuple[int, int] | None = None
 
     @property
     def num_variables(self) -> int:
@@ -166,9 +180,21 @@ class Program:
 
     @property
     def event_shape(self) -> tuple[int, ...]:
-        """``[V]``, or ``[V, D]`` for variables of several dimensions."""
+        """``[V]``, ``[V, D]`` for variables of several dimensions, ``[*grid, D]``."""
         dims = self.layout.num_dims
+        if self.grid is not None:
+            return (*self.grid, dims)
         return (self.num_variables,) if dims == 1 else (self.num_variables, dims)
+
+    @property
+    def mask_shape(self) -> tuple[int, ...]:
+        """``[V]``, or `grid`: one flag for each variable."""
+        return (self.num_variables,) if self.grid is None else self.grid
+
+    @property
+    def flat_event_ndims(self) -> int:
+        """Rank of an event whose pixels are in one axis: 1, or 2 with dimensions."""
+        return min(2, len(self.event_shape))
 
     @property
     def dtype(self) -> tf.DType:
@@ -210,7 +236,8 @@ class Program:
 
 
 def _log_weights(params: Params, spec: SumSpec, step: Step) -> Tensor:
-    shape = [step.num_regions, step.num_inputs, spec.num_outputs]
+    num_regions = 1 if spec.shared else step.num_regions
+    shape = [num_regions, step.num_inputs, spec.num_outputs]
     accumulators = _flatten_event(params, spec, shape)
     return normalized_log_weights(accumulators, spec.rule, spec.logspace)
 

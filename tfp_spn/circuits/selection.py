@@ -148,7 +148,7 @@ def _logits(
     inputs: Tensor | None,
 ) -> Tensor:
     """``[R, M, I]``: log-probabilities of the children of the selected sums."""
-    rank = log_w.shape.rank
+    rank, num_rows = log_w.shape.rank, log_w.shape[-3]
     by_output = tf.transpose(log_w, [*range(rank - 2), rank - 1, rank - 2])
     num_outputs = step.num_outputs
     flat = tf.reshape(
@@ -156,14 +156,15 @@ def _logits(
         tf.concat(
             [
                 tf.shape(log_w)[: rank - 3],
-                [step.num_regions * num_outputs, step.num_inputs],
+                [num_rows * num_outputs, step.num_inputs],
             ],
             0,
         ),
     )
     flat = tf.ensure_shape(flat, [None] * (rank - 2) + [step.num_inputs])
-    region = tf.range(step.num_regions)[:, tf.newaxis]
-    index = region * num_outputs + tf.maximum(selected, 0)
+    index = tf.maximum(selected, 0)
+    if num_rows > 1:  # else all regions share their weights
+        index += tf.range(num_rows)[:, tf.newaxis] * num_outputs
     logits = examples.rows(flat, 2, index)
     return logits if inputs is None else logits + examples.flatten(inputs)
 
@@ -171,7 +172,9 @@ def _logits(
 def _child_units(step: Step, selected: Tensor, child: Tensor) -> list[Tensor]:
     """Per factor, the selection ``[R * H, M]`` of its regions."""
     partition, unit = child // step.num_products, child % step.num_products
-    if step.product == "kronecker":
+    if step.factor_units is not None:
+        units = [tf.gather(chosen, unit) for chosen in step.factor_units]
+    elif step.product == "kronecker":
         units = kronecker_digits(unit, step.widths)
     else:
         units = [unit] * len(step.widths)
