@@ -263,5 +263,3 @@ def _union(
             "decomposition of the permutations."
         )
     return union
-
-

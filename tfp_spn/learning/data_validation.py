@@ -49,7 +49,9 @@ def validated(program: Program, data: Data, first_row: int = 0) -> Data:
             probability zero under every component.
     """
     x = _checked_x(program, data.x)
-    observed = None if data.observed is None else _checked_mask(program, x, data.observed)
+    observed = (
+        None if data.observed is None else _checked_mask(program, x, data.observed)
+    )
     labels = None if data.labels is None else _checked_labels(program, x, data.labels)
     weight = data.sample_weight
     weight = None if weight is None else _checked_weight(x, weight)
