@@ -1,4 +1,4 @@
-"""Spatial stacks against the dense circuits they stand for, node by node, in float64."""
+"""Spatial stacks against the dense circuits they stand for, node by node."""
 
 from __future__ import annotations
 

@@ -33,8 +33,8 @@ def from_layers(model_or_layers: keras.Sequential | Sequence[Any]) -> LayeredCir
     The stack is ``[FlatToRegions, leaf, ..., RootSum]`` with permutations, sums and
     products of `tfp_spn.layers` in between; or, over images, ``[leaf, ...,
     SpatialToRegions, ..., RootSum]`` with spatial products and sums and then region
-    layers, whose variables are the pixels row by row. With ``RootSum()`` each weighted child of
-    the root is a class of the circuit.
+    layers, whose variables are the pixels row by row. With ``RootSum()`` each weighted
+    child of the root is a class of the circuit.
 
     Args:
         model_or_layers: A `keras.Sequential` or a list of layers, built. An unbuilt

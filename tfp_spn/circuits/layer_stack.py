@@ -1,10 +1,10 @@
 """From a stack of layers to a program.
 
-The regions of a layer are a table ``[scopes, decomps]``, or ``[height, width]`` of cells,
-of positions in the newest value of the program. Permuting changes the table only; a
-product turns it into one table per factor; a sum, or the next product, closes the step.
-The variables of every region are followed, so that a stack that is not decomposable or
-not smooth is refused.
+The regions of a layer are a table ``[scopes, decomps]``, or ``[height, width]`` of
+cells, of positions in the newest value of the program. Permuting changes the table
+only; a product turns it into one table per factor; a sum, or the next product, closes
+the step. The variables of every region are followed, so that a stack that is not
+decomposable or not smooth is refused.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from tfp_spn.circuits.stack_validation import (
     is_spatial,
     label_of,
 )
-from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.layers.regions.base_permutation import BasePermutation
 from tfp_spn.layers.regions.base_product import BaseProduct

@@ -145,9 +145,9 @@ def check_root_scopes(
     if any(scope != scopes[0] for scope in scopes):
         listed = "; ".join(f"decomposition {d}: {m}" for d, m in missing.items() if m)
         raise ValueError(
-            f"from_layers: not smooth. The children of {label_of(root)} cover different "
-            f"variables, missing are {listed}; expected all {num_variables} variables "
-            f"in each decomposition. {remedy}"
+            f"from_layers: not smooth. The children of {label_of(root)} cover "
+            f"different variables, missing are {listed}; expected all {num_variables} "
+            f"variables in each decomposition. {remedy}"
         )
     if missing[0]:
         raise ValueError(

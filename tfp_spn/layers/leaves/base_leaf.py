@@ -3,8 +3,9 @@
 A leaf layer plays two parts. In a `keras.Sequential` it follows `FlatToRegions` and
 maps ``[batch, scopes, decomps, dims]`` to component log-probabilities ``[batch, scopes,
 decomps, num_components]``; or, the first of a spatial stack, images ``[batch, height,
-width, dims]`` to ``[batch, height, width, num_components]``. In a circuit it is evaluated through pure functions of its
-parameters, in the kernel's layout; those functions are what a subclass implements.
+width, dims]`` to ``[batch, height, width, num_components]``. In a circuit it is
+evaluated through pure functions of its parameters, in the kernel's layout; those
+functions are what a subclass implements.
 
 Recipe for a new family: state the parameters (`parameter_specs`), then either derive
 from `ExponentialFamilyLeaf` (coefficients and sufficient statistics; everything is one

@@ -116,14 +116,15 @@ class Conv2DProduct(SpatialLayer):
         self.seed = None if seed is None else int(seed)
         # As Keras' own initializers do, see tfp_spn.initializers.Dirichlet.
         self._seed = random.randint(1, 10**9) if seed is None else self.seed
-        self._input_shape: Shape | None = None
+        self._channels = 0
         self.channel_table: Any = None
 
     def build(self, input_shape: Shape) -> None:
         """Draws the combinations of channels."""
-        self._input_shape = tuple(input_shape)
-        channels_out = self.compute_output_shape(input_shape)[-1]
-        channels, positions = input_shape[-1], self._num_positions
+        _, _, channels = self.check_input_shape(input_shape)
+        self.windows(input_shape)
+        channels_out, positions = self._num_outputs(channels), self._num_positions
+        self._channels = channels
         if not self.depthwise and channels_out < channels**positions:
             rng = np.random.default_rng(self._seed)
             table = random_combinations(channels, positions, channels_out, rng)
@@ -143,10 +144,10 @@ class Conv2DProduct(SpatialLayer):
 
         `None` if `depthwise`. Known once the layer is built.
         """
-        if self.depthwise or self._input_shape is None:
+        if self.depthwise or not self._channels:
             return None
         if self.channel_table is None:
-            return all_combinations(self._input_shape[-1], self._num_positions)
+            return all_combinations(self._channels, self._num_positions)
         with tf.init_scope():  # a concrete value also while a graph is traced
             return self.channel_table.value.numpy()
 
@@ -179,8 +180,9 @@ class Conv2DProduct(SpatialLayer):
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """``[batch, height_out, width_out, channels_out]``."""
+        _, _, channels = self.check_input_shape(input_shape)
         shape = self.windows(input_shape).shape
-        return (input_shape[0], *shape, self._num_outputs(input_shape[-1]))
+        return (input_shape[0], *shape, self._num_outputs(channels))
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
@@ -199,7 +201,7 @@ class Conv2DProduct(SpatialLayer):
     def _num_positions(self) -> int:
         return self.kernel_size[0] * self.kernel_size[1]
 
-    def _num_outputs(self, channels: Any) -> int:
+    def _num_outputs(self, channels: int) -> int:
         if self.depthwise:
             return channels
         total = channels**self._num_positions
@@ -250,11 +252,11 @@ class Conv2DProduct(SpatialLayer):
                 "padding='full'."
             )
         rest = (size + before + after - windows.extent) % stride
-        if rest:
+        if rest > after:  # else it is padding that the windows leave out
+            rest -= after
             raise ValueError(
-                f"{received}: the windows leave {rest} cells out; expected a size of "
-                f"{windows.extent} plus a multiple of {stride}, such as {size - rest} "
-                f"or {size - rest + stride}. Resize or pad the images, or use another "
-                "stride."
+                f"{received}: the windows leave {rest} cells out; expected a size like "
+                f"{size - rest} or {size - rest + stride}. Resize or pad the images, "
+                "or use another stride."
             )
         return windows

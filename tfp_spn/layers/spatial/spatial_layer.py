@@ -66,7 +66,7 @@ def positive_pair(layer: str, argument: str, value: Any) -> tuple[int, int]:
             pair = ()
     if len(pair) != 2 or min(pair) < 1 or isinstance(value, bool):
         raise ValueError(
-            f"{layer}: received {argument}={value!r}, expected two integers of at least "
-            f"1, for rows and columns. Pass, for example, {argument}=[2, 2]."
+            f"{layer}: received {argument}={value!r}, expected two integers of at "
+            f"least 1, for rows and columns. Pass, for example, {argument}=[2, 2]."
         )
     return pair
