@@ -31,7 +31,6 @@ from tfp_spn.layers.spatial.conv2d_product import Conv2DProduct
 from tfp_spn.layers.spatial.conv2d_sum import Conv2DSum
 from tfp_spn.layers.spatial.grid_scopes import GridScopes
 from tfp_spn.layers.spatial.spatial_to_regions import SpatialToRegions
-from tfp_spn.ops.windows import GridWindows
 
 
 def compile_stack(layers: Sequence[Any]) -> Program:
@@ -94,7 +93,6 @@ class _Stack:
         num_sums: Sum layers so far.
         grid_scopes: The same of cells, while the regions are a grid.
         factor_units: See `Step`, of the product that no step computes yet.
-        windows: See `Step`, of that product.
         merges: Whether the next sum ranges over all regions: they were cells.
     """
 
@@ -108,7 +106,6 @@ class _Stack:
     num_sums: int = 0
     grid_scopes: GridScopes | None = None
     factor_units: np.ndarray | None = None
-    windows: GridWindows | None = None
     merges: bool = False
 
     def add(self, layer: Any) -> None:
@@ -135,12 +132,11 @@ class _Stack:
         cells = np.append(self.index.reshape(-1), MARGINALIZED)
         self.factors = list(cells[windows.positions])  # -1, padding, is the last cell
         if layer.depthwise:
-            self.product, self.windows = "hadamard", windows
+            self.product = "hadamard"
         elif layer.channel_table is None:  # all combinations, the first cell fastest
             self.product, self.factors = "kronecker", self.factors[::-1]
         else:
-            self.product, self.windows = "chosen", windows
-            self.factor_units = layer.combinations
+            self.product, self.factor_units = "chosen", layer.combinations
 
     def leave_grid(self, layer: SpatialToRegions) -> None:
         if self.grid_scopes is not None:
@@ -225,7 +221,6 @@ class _Stack:
             product=self.product if self.factors else "hadamard",
             sums=sums,
             factor_units=self.factor_units,
-            windows=self.windows,
         )
         self.steps.append(step)
         self.size, self.width = step.num_regions, step.num_outputs
@@ -233,7 +228,7 @@ class _Stack:
         if self.merges and self.scopes:
             self.scopes = [self.scopes[0][:1]]
         self.index = np.arange(self.size).reshape(shape)
-        self.factors, self.factor_units, self.windows = [], None, None
+        self.factors, self.factor_units = [], None
         self.merges = False
 
 

@@ -27,7 +27,6 @@ from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.ops.sum_rules import SumRule
 from tfp_spn.ops.weights import normalized_log_weights
-from tfp_spn.ops.windows import GridWindows
 
 MARGINALIZED = -1
 """Index of a child that is not there: log-value 0 in all units."""
@@ -100,8 +99,6 @@ class Step:
         sums: The sums over the products, or `None` for a bare product.
         factor_units: int32 ``[A, P]``: the unit of each of the ``A`` factors that each
             of the ``P`` units of a partition multiplies; of product ``"chosen"`` only.
-        windows: Set where the factors are windows over the cells of one value: factor
-            ``a`` gathers ``windows.positions[a]`` (a faster way to the same).
     """
 
     factors: tuple[Gather, ...]
@@ -111,7 +108,6 @@ class Step:
     product: Literal["hadamard", "kronecker", "chosen"]
     sums: SumSpec | None
     factor_units: np.ndarray | None = None
-    windows: GridWindows | None = None
 
     @property
     def num_products(self) -> int:

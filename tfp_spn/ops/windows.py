@@ -1,7 +1,7 @@
 """Windows that slide over a grid: which positions a kernel meets, and their sums.
 
 A window is separable: rows and columns slide independently. Positions outside the grid
-are padding, whose log-value is 0: nothing is multiplied.
+are padding, whose log-value is 0: nothing is multiplied there.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ class AxisWindows:
         lead = [slice(None)] * axis
         if self.stride == self.kernel_size * self.dilation and self.dilation == 1:
             whole = self.num_windows * self.stride  # side by side: split, no strides
-            x = _padded(x, axis, self.before, max(0, whole - self.size - self.before))
+            after = max(0, whole - self.size - self.before)
+            x = _padded(x, axis, self.before, after)
             x = x[(*lead, slice(0, whole))]
             shape, grouped = tf.shape(x), [self.num_windows, self.stride]
             static = [*x.shape[:axis], *grouped, *x.shape[axis + 1 :]]
@@ -97,14 +98,14 @@ class GridWindows:
         return cell.reshape(self.num_positions, *self.shape)
 
     def take(self, x: Tensor, axis: int) -> list[Tensor]:
-        """The values at each position of the kernel, in its order, zero in padding.
+        """The values at each position of the kernel, in its order; 0 in padding.
 
         Args:
             x: ``[..., height, width, ...]``, `height` at `axis`.
             axis: Not negative.
         """
-        by_row = self.rows.take(x, axis)
-        return [cell for row in by_row for cell in self.columns.take(row, axis + 1)]
+        rows = self.rows.take(x, axis)
+        return [cell for row in rows for cell in self.columns.take(row, axis + 1)]
 
     def sum(self, x: Tensor, axis: int) -> Tensor:
         """The sum of `take`, along one axis after the other."""
