@@ -20,6 +20,7 @@ from tfp_spn.circuits.evaluation import Evaluation
 from tfp_spn.circuits.examples import Examples
 from tfp_spn.circuits.program import MARGINALIZED, Gather, Program, Step, Tables
 from tfp_spn.ops.choice import best_index, sample_index
+from tfp_spn.ops.log_space import safe_log
 from tfp_spn.ops.products import kronecker_digits
 
 INACTIVE = -1
@@ -61,12 +62,11 @@ def select_components(
     for number in reversed(range(len(program.steps))):
         step = program.steps[number]
         selected = _resolve(pending.pop(number + 1), step.num_regions)
-        log_w = tables.log_weights[number]
-        inputs = None if evaluation is None else evaluation.inputs[number]
+        log_w = tables.log_weights(number)
         if log_w is None:
             child = tf.maximum(selected, 0)
         else:
-            logits = _logits(step, log_w, selected, examples, inputs)
+            logits = _logits(step, log_w, selected, examples, evaluation, number)
             child = choose(seeds[number])(logits)
         for gather, unit in zip(
             step.factors, _child_units(step, selected, child), strict=True
@@ -145,7 +145,8 @@ def _logits(
     log_w: Tensor,
     selected: Tensor,
     examples: Examples,
-    inputs: Tensor | None,
+    evaluation: Evaluation | None,
+    number: int,
 ) -> Tensor:
     """``[R, M, I]``: log-probabilities of the children of the selected sums."""
     rank, num_rows = log_w.shape.rank, log_w.shape[-3]
@@ -166,7 +167,10 @@ def _logits(
     if num_rows > 1:  # else all regions share their weights
         index += tf.range(num_rows)[:, tf.newaxis] * num_outputs
     logits = examples.rows(flat, 2, index)
-    return logits if inputs is None else logits + examples.flatten(inputs)
+    if evaluation is None:
+        return logits
+    inputs = examples.flatten(evaluation.inputs[number])
+    return logits + (inputs if evaluation.is_log else safe_log(inputs))
 
 
 def _child_units(step: Step, selected: Tensor, child: Tensor) -> list[Tensor]:

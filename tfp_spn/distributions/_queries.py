@@ -25,6 +25,7 @@ from tfp_spn.circuits.evaluation import (
     log_base,
     mode_leaf_values,
     with_base,
+    with_inputs,
 )
 from tfp_spn.circuits.examples import Evidence, Examples, to_evidence
 from tfp_spn.circuits.program import Program, Tables
@@ -140,12 +141,10 @@ def log_prob(distribution: Any, value: Tensor, observed: Tensor | None) -> Tenso
     return joint[..., 0] if joint.shape[-1] == 1 else logsumexp(joint, axis=-1)
 
 
-def evaluation_of(
-    program: Program, tables: Tables, evidence: Evidence, keep_inputs: bool = False
-) -> Evaluation:
+def evaluation_of(program: Program, tables: Tables, evidence: Evidence) -> Evaluation:
     """The sum-product pass under evidence."""
     leaves = leaf_values(program, tables, evidence.x, evidence.observed)
-    return evaluate(program, tables, leaves, keep_inputs=keep_inputs)
+    return evaluate(program, tables, leaves)
 
 
 def possible_evidence(
@@ -175,17 +174,25 @@ def sample(
         component = select_components(program, tables, examples, select_seed, "sample")
         values = sample_values(program, tables, examples, component, value_seed)
         return examples.unflatten(values)
-    evaluation = evaluation_of(program, tables, evidence, keep_inputs=True)
-    repeated = Evaluation(
-        [_tile_examples(value, n) for value in evaluation.inputs],
-        _tile_examples(evaluation.relative, n),
-        _tile_examples(evaluation.offset, n),
-    )
     count = n * tf.shape(evidence.x)[-1]
     examples = _examples(distribution, count, evidence)
-    component = select_components(
-        program, tables, examples, select_seed, "sample", repeated
-    )
+
+    def select(evaluation: Evaluation) -> Tensor:
+        inputs = [
+            _tile_examples(value, n) if step.sums is not None else value
+            for value, step in zip(evaluation.inputs, program.steps, strict=True)
+        ]
+        repeated = dataclasses.replace(
+            evaluation,
+            inputs=inputs,
+            relative=_tile_examples(evaluation.relative, n),
+        )
+        return select_components(
+            program, tables, examples, select_seed, "sample", repeated
+        )
+
+    leaves = leaf_values(program, tables, evidence.x, evidence.observed)
+    component = with_inputs(program, tables, leaves, select)
     values = sample_values(program, tables, examples, component, value_seed)
     return _unmerge(examples.unflatten(values), n, evidence)
 

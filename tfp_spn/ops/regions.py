@@ -15,21 +15,22 @@ import tensorflow as tf
 from tfp_spn._typing import Tensor
 
 
-def take_regions(value: Tensor, index: np.ndarray) -> Tensor:
-    """``value[..., index, :, :]``; an index of -1 gives zeros.
+def take_regions(value: Tensor, index: np.ndarray, blank: float = 0.0) -> Tensor:
+    """``value[..., index, :, :]``; an index of -1 gives `blank`.
 
     Args:
         value: ``[..., R, K, N]``.
         index: int ``[J]``, static.
+        blank: What a region that is not there holds.
 
     Returns:
         ``[..., J, K, N]``.
     """
-    return _take(value, index, -3)
+    return _take(value, index, -3, blank)
 
 
 def take_units(value: Tensor, index: np.ndarray) -> Tensor:
-    """``value[..., index, :]``; an index of -1 gives zeros.
+    """``value[..., index, :]``.
 
     Args:
         value: ``[..., K, N]``.
@@ -41,25 +42,25 @@ def take_units(value: Tensor, index: np.ndarray) -> Tensor:
     return _take(value, index, -2)
 
 
-def _take(value: Tensor, index: np.ndarray, axis: int) -> Tensor:
+def _take(value: Tensor, index: np.ndarray, axis: int, blank: float = 0.0) -> Tensor:
     uses = _places_of(index, value.shape[axis])
 
     @tf.custom_gradient
     def forward(value: Tensor) -> tuple[Tensor, Callable]:
         def backward(flow: Tensor) -> Tensor:
-            parts = [_gather_or_zero(flow, column, axis) for column in uses.T]
+            parts = [_gather(flow, column, axis) for column in uses.T]
             return tf.add_n(parts) if len(parts) > 1 else parts[0]
 
-        return _gather_or_zero(value, index, axis), backward
+        return _gather(value, index, axis, blank), backward
 
     return forward(value)
 
 
-def _gather_or_zero(value: Tensor, index: np.ndarray, axis: int) -> Tensor:
+def _gather(value: Tensor, index: np.ndarray, axis: int, blank: float = 0.0) -> Tensor:
     if np.any(index < 0):
-        size = value.shape[axis]
-        blank = tf.zeros_like(tf.gather(value, [0], axis=axis))
-        value = tf.concat([value, blank], axis=axis)
+        size, first = value.shape[axis], tf.gather(value, [0], axis=axis)
+        fill = tf.fill(tf.shape(first), tf.cast(blank, value.dtype))
+        value = tf.concat([value, fill], axis=axis)
         index = np.where(index < 0, size, index)
     return tf.gather(value, index, axis=axis)
 

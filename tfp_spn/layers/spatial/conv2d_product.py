@@ -15,7 +15,7 @@ from tfp_spn.layers.regions.region_layer import Shape, positive_integer
 from tfp_spn.layers.spatial.channel_choice import all_combinations, random_combinations
 from tfp_spn.layers.spatial.grid_scopes import GridScopes
 from tfp_spn.layers.spatial.spatial_layer import SpatialLayer, positive_pair
-from tfp_spn.ops.products import hadamard
+from tfp_spn.ops.products import log_hadamard
 from tfp_spn.ops.windows import AxisWindows, GridWindows
 
 _MOST_CHANNELS = 2**16
@@ -170,7 +170,7 @@ class Conv2DProduct(SpatialLayer):
         else:
             table = self.channel_table.value
         cells = windows.take(x, axis=1)
-        return hadamard(
+        return log_hadamard(
             [tf.gather(x, table[place], axis=-1) for place, x in enumerate(cells)]
         )
 
