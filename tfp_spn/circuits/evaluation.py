@@ -161,14 +161,9 @@ def mode_leaf_values(
     program: Program, tables: Tables, x: Tensor, observed: Tensor
 ) -> Tensor:
     """Leaf values where unobserved variables take each component's modal density."""
-    values = leaf_values(program, tables, x, observed)
     at_mode = program.leaf.component_mode_log_prob(tables.leaf)  # [..., L, K]
-    layout = program.layout
-    hidden = layout.gather_variables(tf.cast(~observed, values.dtype), axis=-2)
-    return values + tf.matmul(
-        layout.group_by_region(at_mode[..., tf.newaxis, :]),  # [..., R, W, K]
-        layout.group_by_region(hidden[..., tf.newaxis, :]),  # [..., R, W, N]
-        transpose_a=True,
+    return program.leaf.region_log_prob(
+        tables.leaf, x, observed, program.layout, hidden=at_mode
     )
 
 

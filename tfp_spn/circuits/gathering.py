@@ -10,7 +10,6 @@ from tfp_spn._typing import Tensor
 from tfp_spn.circuits.program import Gather, Step
 from tfp_spn.ops.regions import take_regions, take_units
 
-
 Read = Callable[[int], Tensor]
 """Gives the value of a number: 0 for the leaf regions, then those of the steps."""
 

@@ -7,8 +7,8 @@ logarithm. Leaf values come as logarithms and stay so through Hadamard products,
 sums of logarithms lose nothing; they are exponentiated where a sum needs them.
 
 Units too small for the dtype vanish. Whatever was lost since the last sum is below
-``tiny`` in absolute terms, so that a sum of at least ``tiny / eps`` has lost nothing that
-its rounding would have kept. The pass checks every sum and says whether it holds.
+``tiny`` in absolute terms, so that a sum of at least ``tiny / eps`` has lost nothing
+that its rounding would have kept. The pass checks every sum and says whether it holds.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from tfp_spn.ops.products import hadamard, kronecker, log_hadamard
 from tfp_spn.ops.scaling import rescaled
 
 _MAX_FACTORS = 8
-"""Products of more factors are taken in log space: in linear space they would vanish."""
+"""Products of more factors are taken in log space, lest they vanish."""
 
 
 @dataclass(frozen=True, eq=False)

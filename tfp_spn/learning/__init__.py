@@ -29,6 +29,7 @@ from tfp_spn.learning.online_expectation_maximization import (
     OnlineExpectationMaximization as OnlineExpectationMaximization,
 )
 from tfp_spn.learning.online_expectation_maximization import online_step as online_step
+from tfp_spn.learning.replicas import sum_over_replicas as sum_over_replicas
 
 __all__ = [
     "Batch",
@@ -48,4 +49,5 @@ __all__ = [
     "initialize_leaves",
     "maximize",
     "online_step",
+    "sum_over_replicas",
 ]

@@ -22,18 +22,31 @@ class ElementwiseLeaf(BaseLeaf):
         raise NotImplementedError
 
     def region_log_prob(
-        self, params: Params, x: Tensor, observed: Tensor | None, layout: LeafLayout
+        self,
+        params: Params,
+        x: Tensor,
+        observed: Tensor | None,
+        layout: LeafLayout,
+        hidden: Tensor | None = None,
     ) -> Tensor:
         """Sum of the components' log-densities (see `BaseLeaf.region_log_prob`)."""
         x = layout.gather_variables(self.safe_value(x), axis=-3)
         values = self.component_log_prob(params, x)
         if observed is not None:
             mask = layout.gather_variables(observed, axis=-2)[..., tf.newaxis, :]
-            values = tf.where(mask, values, tf.zeros_like(values))
+            other = tf.zeros([], values.dtype)
+            if hidden is not None:
+                other = hidden[..., tf.newaxis]
+            values = tf.where(mask, values, other)
         return layout.sum_over_width(values)
 
     def region_log_prob_in_turn(
-        self, params: Params, x: Tensor, observed: Tensor | None, layout: LeafLayout
+        self,
+        params: Params,
+        x: Tensor,
+        observed: Tensor | None,
+        layout: LeafLayout,
+        hidden: Tensor | None = None,
     ) -> Tensor:
         """The same, one slot of each region after another; memory is ``R x K x N``.
 
@@ -46,11 +59,14 @@ class ElementwiseLeaf(BaseLeaf):
         def slot_log_prob(slots: SlotsInTurn, x: Tensor, *values: Tensor) -> Tensor:
             params = dict(zip(names, values, strict=True))
             log_prob = self.component_log_prob(params, x)  # [..., R, K, N]
-            counts = slots.is_real[:, tf.newaxis, tf.newaxis]
+            zero = tf.zeros([], log_prob.dtype)
             if observed is not None:
-                mask = tf.gather(observed, slots.variable, axis=-2)
-                counts &= mask[..., tf.newaxis, :]
-            return tf.where(counts, log_prob, tf.zeros_like(log_prob))
+                mask = tf.gather(observed, slots.variable, axis=-2)[..., tf.newaxis, :]
+                other = zero
+                if hidden is not None:
+                    other = tf.gather(hidden, slots.slot, axis=-2)[..., tf.newaxis]
+                log_prob = tf.where(mask, log_prob, other)
+            return tf.where(slots.is_real[:, tf.newaxis, tf.newaxis], log_prob, zero)
 
         def of_slot(slots: SlotsInTurn, x: Tensor, *values: Tensor) -> list[Tensor]:
             params = self.slot_params(dict(zip(names, values, strict=True)), slots)

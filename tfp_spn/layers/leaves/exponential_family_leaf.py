@@ -32,17 +32,25 @@ class ExponentialFamilyLeaf(BaseLeaf):
         raise NotImplementedError
 
     def region_log_prob(
-        self, params: Params, x: Tensor, observed: Tensor | None, layout: LeafLayout
+        self,
+        params: Params,
+        x: Tensor,
+        observed: Tensor | None,
+        layout: LeafLayout,
+        hidden: Tensor | None = None,
     ) -> Tensor:
         """One matrix product per region (see `BaseLeaf.region_log_prob`)."""
         coefficients, constant = self.coefficients(params, layout)
         statistics = self._masked_statistics(params, x, observed, layout)
+        offset = tf.zeros([], statistics.dtype)
         if observed is None:
-            offset = layout.group_by_region(constant)
-            offset = tf.reduce_sum(offset, -2)[..., tf.newaxis]  # [..., R, K, 1]
+            offset = _sum_over_regions(constant, layout)
         else:
+            if hidden is not None:  # the mask counts what it adds to the hidden value
+                hidden = hidden[..., tf.newaxis, :]
+                offset = _sum_over_regions(hidden, layout)
+                constant -= hidden
             coefficients = tf.concat([coefficients, constant], axis=-2)
-            offset = tf.zeros([], statistics.dtype)
         return offset + tf.matmul(
             layout.group_by_region(coefficients),
             layout.group_by_region(statistics),
@@ -84,3 +92,9 @@ class ExponentialFamilyLeaf(BaseLeaf):
         if layout.is_identity:
             return statistics
         return take_regions(statistics, layout.slot_variable)
+
+
+def _sum_over_regions(constant: Tensor, layout: LeafLayout) -> Tensor:
+    """``[..., L, 1, K]`` to ``[..., R, K, 1]``."""
+    grouped = layout.group_by_region(constant)
+    return tf.reduce_sum(grouped, axis=-2)[..., tf.newaxis]

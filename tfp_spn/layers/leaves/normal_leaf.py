@@ -26,9 +26,9 @@ class NormalLeaf(LocationScaleLeaf, ExponentialFamilyLeaf, ElementwiseLeaf):
         p(x | k) = prod_d Normal(x[d]; location[k, d], scale[k, d])
 
     Evaluated as one matrix product per region in ``[(x - c)^2, x - c]``, where ``c`` is
-    the mean location of all components of the variable. Where components lie so many scales
-    apart that this would lose digits, the densities are evaluated one by one instead
-    (the condition is checked at every evaluation).
+    the mean location of all components of the variable. Where components lie so many
+    scales apart that this would lose digits, the densities are evaluated one by one
+    instead (the condition is checked at every evaluation).
 
     Args:
         num_components: Number of components per leaf slot.
@@ -81,27 +81,33 @@ class NormalLeaf(LocationScaleLeaf, ExponentialFamilyLeaf, ElementwiseLeaf):
         return tf.reduce_sum(log_prob, axis=-2)
 
     def region_log_prob(
-        self, params: Params, x: Tensor, observed: Tensor | None, layout: LeafLayout
+        self,
+        params: Params,
+        x: Tensor,
+        observed: Tensor | None,
+        layout: LeafLayout,
+        hidden: Tensor | None = None,
     ) -> Tensor:
         """One matrix product where that is precise, else one by one."""
         params = {name: tf.convert_to_tensor(value) for name, value in params.items()}
         if layout.width == 1 and layout.num_dims == 1:
             # A matrix product of two statistics saves nothing, and needs a fallback.
-            return ElementwiseLeaf.region_log_prob(self, params, x, observed, layout)
-
+            return ElementwiseLeaf.region_log_prob(
+                self, params, x, observed, layout, hidden
+            )
         is_lossy = ~self._is_well_conditioned(params, layout)
         nothing = tf.zeros([], x.dtype)
 
         def by_product(sources: Sources) -> tuple[Tensor, Tensor, Tensor]:
             params, x = _from_sources(sources)
             value = ExponentialFamilyLeaf.region_log_prob(
-                self, params, x, observed, layout
+                self, params, x, observed, layout, hidden
             )
             return value, nothing, is_lossy
 
         def one_by_one(sources: Sources) -> tuple[Tensor, Tensor]:
             params, x = _from_sources(sources)
-            value = self.region_log_prob_in_turn(params, x, observed, layout)
+            value = self.region_log_prob_in_turn(params, x, observed, layout, hidden)
             return value, nothing
 
         sources = [[params["location"], params["scale"]], [x]]
@@ -125,7 +131,7 @@ class NormalLeaf(LocationScaleLeaf, ExponentialFamilyLeaf, ElementwiseLeaf):
 
     def standard_noise(self, shape: Tensor, seed: Tensor, dtype: Any) -> Tensor:
         """Standard normal draws."""
-        return tf.random.stateless_normal(shape, seed, dtype=dtype)
+        return tf.random.stateless_normal(shape, seed, dtype=dtype, alg="philox")
 
     def component_mode_log_prob(self, params: Params) -> Tensor:
         """``-log(scale sqrt(2 pi))``."""
