@@ -114,10 +114,11 @@ def _marginal(**arguments: Any) -> Case:
 
 def _conditioned(case: Case, observed: Any) -> Case:
     """Evidence is the first example; the examples agree with it."""
-    event_ndims = len(case.distribution.event_shape)
+    mask_shape = case.circuit.program.mask_shape
+    mask_shape = mask_shape if len(mask_shape) > 1 else case.x.shape[1:2]
     observed = np.asarray(observed)
-    known = observed.reshape(-1, observed.shape[-1]).any(0)
-    known = known.reshape(*known.shape, *[1] * (event_ndims - 1))
+    known = observed.reshape(-1, *mask_shape).any(0)
+    known = known.reshape(*mask_shape, *[1] * (case.x.ndim - 1 - len(mask_shape)))
     x = np.where(known, case.x[:1], case.x)
     return Case(case.circuit, case.distribution.condition(x[0], observed), x)
 
@@ -139,6 +140,24 @@ def _layered(**arguments: Any) -> Case:
         layers.RootSum(return_weighted_child_logits=False),
     ]
     model = keras.Sequential([keras.Input((4,)), *stack])
+    circuit = circuits.from_layers(model)
+    return Case(circuit, SumProductNetwork(model), _examples(circuit))
+
+
+def _spatial(leaf: str = "normal", logits: bool = False) -> Case:
+    """A 3 by 3 image under overlapping windows, with weights of each kind."""
+    keras.utils.set_random_seed(1)
+    stack = [
+        LEAVES[leaf](),
+        layers.Conv2DProduct([1, 1], [1, 1], [2, 2], padding="full", depthwise=True),
+        layers.Local2DSum(2),
+        layers.Conv2DProduct([1, 1], [2, 2], [2, 2], 5, padding="final", seed=1),
+        layers.Conv2DSum(2),
+        layers.SpatialToRegions(),
+        layers.DenseSum(2),
+        layers.RootSum(logits),
+    ]
+    model = keras.Sequential([keras.Input((3, 3, 1)), *stack])
     circuit = circuits.from_layers(model)
     return Case(circuit, SumProductNetwork(model), _examples(circuit))
 
@@ -190,6 +209,9 @@ CASES: dict[str, Callable[[], Case]] = {
     "conditioned vectors": lambda: _conditioned(_plain("normal", num_dims=2), HALF),
     "components": _components,
     "layers": _layered,
+    "spatial": _spatial,
+    "spatial discrete": lambda: _spatial("categorical", logits=True),
+    "conditioned spatial": lambda: _conditioned(_spatial(), np.eye(3) > 0),
     "layers with linear weights": lambda: _layered(
         sum_op=sum_ops.SumOpGradBackprop(logspace_accumulators=False)
     ),

@@ -51,19 +51,20 @@ def expand_all(circuit, params=None):
         program.steps, all_log_weights(program, tables), strict=True
     ):
         weights = None if log_w is None else np.exp(np.asarray(log_w, np.float64))
+        shared = step.sums is not None and step.sums.shared
         step_regions = []
         for region in range(step.num_regions):
             products = []
             for partition in range(step.num_partitions):
                 place = region * step.num_partitions + partition
                 factors = [_gathered(g, place, values) for g in step.factors]
-                products += _products(factors, step.product)
+                products += _products(factors, step)
             if weights is None:
                 step_regions.append(products)
             else:
                 step_regions.append(
                     [
-                        Sum(products, _normalized(weights[region, :, o]))
+                        _sum(products, weights[0 if shared else region, :, o])
                         for o in range(step.num_outputs)
                     ]
                 )
@@ -75,6 +76,14 @@ def expand_all(circuit, params=None):
     if tables.log_prior is not None:
         prior = _normalized(np.exp(np.asarray(tables.log_prior, np.float64)))
     return roots, prior, values[1:]
+
+
+def _sum(products: list[Node | None], weights: np.ndarray) -> Node | None:
+    """A sum; of nothing but padding, whose value is 1, there is none."""
+    if products[0] is None:
+        assert all(product is None for product in products)
+        return None
+    return Sum(products, _normalized(weights))
 
 
 def _normalized(weights: np.ndarray) -> np.ndarray:
@@ -92,21 +101,28 @@ def _gathered(gather, place: int, values) -> list[Node] | None:
     raise AssertionError("index out of range")
 
 
-def _products(factors: list[list[Node] | None], kind: str) -> list[Node]:
-    present = [factor for factor in factors if factor is not None]
-    if kind == "hadamard":
-        return [_product(units) for units in zip(*present, strict=True)]
-    widths = {len(factor) for factor in present}
-    width = max(widths)  # a padded factor repeats the product once per unit
-    ranges = [range(width if f is None else len(f)) for f in factors]
+def _products(factors: list[list[Node | None] | None], step) -> list[Node | None]:
+    """The units of a partition; `None` for a product of nothing, whose value is 1."""
+    if step.product == "hadamard":
+        count = max(len(factor) for factor in factors if factor is not None)
+        units = [[k] * len(factors) for k in range(count)]
+    elif step.product == "chosen":
+        units = step.factor_units.T.tolist()
+    else:  # a padded factor repeats the product once per unit
+        width = max(len(factor) for factor in factors if factor is not None)
+        ranges = [range(width if f is None else len(f)) for f in factors]
+        units = itertools.product(*ranges)
     return [
-        _product([f[i] for f, i in zip(factors, units, strict=True) if f is not None])
-        for units in itertools.product(*ranges)
+        _product([f[i] for f, i in zip(factors, chosen, strict=True) if f is not None])
+        for chosen in units
     ]
 
 
-def _product(units) -> Node:
-    return units[0] if len(units) == 1 else Product(list(units))
+def _product(units) -> Node | None:
+    present = [unit for unit in units if unit is not None]
+    if len(present) < 2:
+        return present[0] if present else None
+    return Product(present)
 
 
 def _leaf_regions(program, tables) -> list[list[Node]]:

@@ -234,7 +234,7 @@ WRONG = {
         ),
         TypeError,
         r'Dropout "drop", expected only FlatToRegions, a leaf layer, Permute.*'
-        r"DenseSum.*and RootSum. Remove it",
+        r"DenseSum.*and RootSum, or Conv2DProduct.*and SpatialToRegions. Remove it",
     ),
     "no root": (
         lambda: keras.Sequential(

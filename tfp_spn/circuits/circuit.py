@@ -34,7 +34,8 @@ class Circuit(keras.Model):
     `live_params`.
 
     Input shape:
-        ``[batch, num_variables]``, or ``[batch, num_variables, num_dims]``.
+        ``[batch, num_variables]``, ``[batch, num_variables, num_dims]``, or ``[batch,
+        height, width, num_dims]`` of spatial stacks.
 
     Output shape:
         ``[batch, num_classes]``: ``log p(x, class)``.
@@ -60,8 +61,9 @@ class Circuit(keras.Model):
         Args:
             x: Values, or a pair (or dict) of values and mask ``x, observed``, which is
                 how missing values go through Keras' `fit` and `evaluate`.
-            observed: bool ``[batch, num_variables]``: which values count; the others
-                are integrated out. `None`: all.
+            observed: bool ``[batch, num_variables]`` (``[batch, height, width]`` of
+                images): which values count; the others are integrated out. `None`:
+                all.
 
         Returns:
             ``[batch, num_classes]``.

@@ -47,17 +47,31 @@ def to_evidence(
     """Brings a value (already of the parameters' dtype) into the kernel's layout.
 
     Args:
-        value: ``S + P + [V]`` or ``S + P + [V, D]``.
-        observed: bool, ``S + P + [V]`` with the leading shape of `value`, or `None`.
-        event_ndims: 1 or 2.
+        value: ``S + P + [V]``, ``S + P + [V, D]`` or ``S + P + [height, width, D]``.
+        observed: bool, ``S + P + [V]`` (or ``S + P + [height, width]``) with the
+            leading shape of `value`, or `None`.
+        event_ndims: 1, 2 or 3.
         batch_rank: Number of batch dimensions ``P``.
     """
     if event_ndims == 1:
         value = value[..., tf.newaxis]
+    if event_ndims == 3:
+        value = merge_axes(value, 3)
+        observed = None if observed is None else merge_axes(observed, 2)
     x, sample_shape, static = _examples_last(value, 2, batch_rank)
     if observed is not None:
         observed, _, _ = _examples_last(observed, 1, batch_rank)
     return Evidence(x, observed, sample_shape, static)
+
+
+def merge_axes(value: Tensor, place: int) -> Tensor:
+    """Merges the last axis but ``place - 1`` and the one behind it: rows of pixels."""
+    first = value.shape.rank - place
+    shape, static = tf.shape(value), value.shape
+    count = static[first] * static[first + 1]
+    merged = tf.concat([shape[:first], [count], shape[first + 2 :]], 0)
+    known = static[:first].concatenate([count]).concatenate(static[first + 2 :])
+    return tf.ensure_shape(tf.reshape(value, merged), known)
 
 
 def _examples_last(

@@ -12,13 +12,14 @@ import numpy as np
 from tfp_spn._serialization import deserialize, register, serialize
 from tfp_spn._typing import Params
 from tfp_spn.circuits.circuit import Circuit
-from tfp_spn.circuits.layer_stack import (
+from tfp_spn.circuits.layer_stack import compile_stack
+from tfp_spn.circuits.program import Program
+from tfp_spn.circuits.stack_validation import (
     check_stack,
-    compile_stack,
+    leaf_of,
     permutation_tables,
     sum_names,
 )
-from tfp_spn.circuits.program import Program
 
 # Values hold the layers, not the model, so that entries die with their models.
 _CIRCUITS: weakref.WeakKeyDictionary[keras.Sequential, LayeredCircuit] = (
@@ -30,8 +31,10 @@ def from_layers(model_or_layers: keras.Sequential | Sequence[Any]) -> LayeredCir
     """Compiles a stack of layers to a circuit that shares their variables.
 
     The stack is ``[FlatToRegions, leaf, ..., RootSum]`` with permutations, sums and
-    products of `tfp_spn.layers` in between. With ``RootSum()`` each weighted child of
-    the root is a class of the circuit.
+    products of `tfp_spn.layers` in between; or, over images, ``[leaf, ...,
+    SpatialToRegions, ..., RootSum]`` with spatial products and sums and then region
+    layers, whose variables are the pixels row by row. With ``RootSum()`` each weighted
+    child of the root is a class of the circuit.
 
     Args:
         model_or_layers: A `keras.Sequential` or a list of layers, built. An unbuilt
@@ -76,8 +79,8 @@ def from_layers(model_or_layers: keras.Sequential | Sequence[Any]) -> LayeredCir
             raise ValueError(
                 f"from_layers: received layers that are not built ({unbuilt}), "
                 "expected a model whose input shape is known. Begin it with "
-                "keras.Input((num_variables,)), or call model.build((None, "
-                "num_variables)) first."
+                "keras.Input((num_variables,)) or keras.Input((height, width, dims)), "
+                "or call model.build((None, num_variables)) first."
             )
         circuit = _CIRCUITS[model] = LayeredCircuit(
             layers, name=f"{model.name}_circuit"
@@ -90,9 +93,9 @@ class LayeredCircuit(Circuit):
     """What `from_layers` builds: a circuit over the variables of a stack of layers.
 
     Args:
-        stack: The layers, ``[FlatToRegions, leaf, ..., RootSum]``.
-        event_shape: ``[num_variables]`` or ``[num_variables, dims]``; needed if the
-            layers are not built.
+        stack: The layers, as `from_layers` wants them.
+        event_shape: ``[num_variables]``, ``[num_variables, dims]`` or ``[height, width,
+            dims]``; needed if the layers are not built.
         **kwargs: Passed on to `keras.Model`.
 
     Attributes:
@@ -106,7 +109,7 @@ class LayeredCircuit(Circuit):
         **kwargs: Any,
     ) -> None:
         check_stack(stack)
-        kwargs.setdefault("dtype", stack[1].compute_dtype)
+        kwargs.setdefault("dtype", leaf_of(stack).compute_dtype)
         super().__init__(**kwargs)
         if event_shape is not None:
             shape: Any = (None, *event_shape)
@@ -131,7 +134,7 @@ class LayeredCircuit(Circuit):
 
     def live_params(self) -> Params:
         """The un-read variables by name."""
-        leaf = self.stack[1]
+        leaf = leaf_of(self.stack)
         params = {f"leaf_{k}": v for k, v in leaf.live_params().items()}
         for name, layer in self._sums.items():
             params[name] = layer.accumulators.value

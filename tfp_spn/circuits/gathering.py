@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfp_spn._typing import Tensor
 from tfp_spn.circuits.program import Gather, Step
-from tfp_spn.ops.regions import take_regions
+from tfp_spn.ops.regions import take_regions, take_units
 
 Read = Callable[[int], Tensor]
 """Gives the value of a number: 0 for the leaf regions, then those of the steps."""
@@ -33,6 +33,14 @@ def gather_factors(step: Step, read: Read, blank: float = 0.0) -> list[Tensor]:
             value = read(step.factors[0].sources[0])
             return tf.split(value, len(bounds), axis=-3)
     return [gather_regions(gather, read, blank) for gather in step.factors]
+
+
+def gather_units(step: Step, read: Read, blank: float = 0.0) -> list[Tensor]:
+    """The units of each factor that the products multiply, in their order."""
+    factors = gather_factors(step, read, blank)
+    if step.factor_units is None:
+        return factors
+    return [take_units(f, u) for f, u in zip(factors, step.factor_units, strict=True)]
 
 
 def concat_regions(values: list[Tensor]) -> Tensor:

@@ -1,9 +1,10 @@
-"""From a stack of region layers to a program.
+"""From a stack of layers to a program.
 
-The regions of a layer are a table ``[scopes, decomps]`` of positions in the newest
-value of the program. Permuting changes the table only; a product turns it into one
-table per factor; a sum, or the next product, closes the step. The variables of every
-region are followed, so that a stack that is not decomposable or not smooth is refused.
+The regions of a layer are a table ``[scopes, decomps]``, or ``[height, width]`` of
+cells, of positions in the newest value of the program. Permuting changes the table
+only; a product turns it into one table per factor; a sum, or the next product, closes
+the step. The variables of every region are followed, so that a stack that is not
+decomposable or not smooth is refused.
 """
 
 from __future__ import annotations
@@ -12,86 +13,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import keras
 import numpy as np
 
 from tfp_spn.circuits.program import MARGINALIZED, Gather, Program, Step, SumSpec
-from tfp_spn.layers.leaves.base_leaf import BaseLeaf
+from tfp_spn.circuits.stack_validation import (
+    check_root_scopes,
+    is_spatial,
+    label_of,
+)
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.layers.regions.base_permutation import BasePermutation
 from tfp_spn.layers.regions.base_product import BaseProduct
 from tfp_spn.layers.regions.base_sum import BaseSum
-from tfp_spn.layers.regions.dense_product import DenseProduct
 from tfp_spn.layers.regions.dense_sum import DenseSum
-from tfp_spn.layers.regions.flat_to_regions import FlatToRegions
-from tfp_spn.layers.regions.permute_and_pad_scopes import PermuteAndPadScopes
-from tfp_spn.layers.regions.permute_and_pad_scopes_random import (
-    PermuteAndPadScopesRandom,
-)
-from tfp_spn.layers.regions.reduce_product import ReduceProduct
 from tfp_spn.layers.regions.root_sum import RootSum
-
-INNER_LAYERS = (
-    PermuteAndPadScopes,
-    PermuteAndPadScopesRandom,
-    DenseSum,
-    DenseProduct,
-    ReduceProduct,
-)
-
-
-def check_stack(layers: Sequence[Any]) -> None:
-    """Checks kind, order and dtype of the layers.
-
-    Raises:
-        TypeError: If a layer is of a kind that no program can express.
-        ValueError: If the layers do not follow each other as they must.
-    """
-    for layer in layers:
-        if not isinstance(layer, (FlatToRegions, BaseLeaf, *INNER_LAYERS, RootSum)):
-            inner = ", ".join(kind.__name__ for kind in INNER_LAYERS)
-            raise TypeError(
-                f"from_layers: received a layer {_label(layer)}, expected only "
-                f"FlatToRegions, a leaf layer, {inner} and RootSum. Remove it, or use "
-                "the model as a keras.Model only."
-            )
-    if (
-        len(layers) < 3
-        or not isinstance(layers[0], FlatToRegions)
-        or not isinstance(layers[1], BaseLeaf)
-        or not isinstance(layers[-1], RootSum)
-        or not all(isinstance(layer, INNER_LAYERS) for layer in layers[2:-1])
-    ):
-        received = ", ".join(type(layer).__name__ for layer in layers) or "no layers"
-        raise ValueError(
-            f"from_layers: received the stack [{received}], expected [FlatToRegions, a "
-            "leaf layer, permutations, sums and products, RootSum], the first two and "
-            "the last once. Reorder the layers."
-        )
-    leaf = layers[1]
-    for layer in layers[2:]:
-        if isinstance(layer, BaseSum) and layer.compute_dtype != leaf.compute_dtype:
-            raise ValueError(
-                f"from_layers: received {_label(layer)} of dtype {layer.compute_dtype} "
-                f"above {_label(leaf)} of dtype {leaf.compute_dtype}; expected one "
-                "dtype. Pass the same dtype to the leaf layer and to all sums."
-            )
-
-
-def sum_names(layers: Sequence[Any]) -> dict[str, BaseSum]:
-    """The layers with weights by the names of their parameters."""
-    names: dict[str, BaseSum] = {}
-    for layer in layers:
-        if isinstance(layer, RootSum) and layer.return_weighted_child_logits:
-            names["prior"] = layer
-        elif isinstance(layer, BaseSum):
-            names[f"sums_{len(names)}"] = layer
-    return names
-
-
-def permutation_tables(layers: Sequence[Any]) -> list[np.ndarray]:
-    """What a program takes from the state of the layers, besides parameters."""
-    return [layer.table for layer in layers if isinstance(layer, BasePermutation)]
+from tfp_spn.layers.spatial.conv2d_product import Conv2DProduct
+from tfp_spn.layers.spatial.conv2d_sum import Conv2DSum
+from tfp_spn.layers.spatial.grid_scopes import GridScopes
+from tfp_spn.layers.spatial.spatial_to_regions import SpatialToRegions
 
 
 def compile_stack(layers: Sequence[Any]) -> Program:
@@ -100,27 +39,33 @@ def compile_stack(layers: Sequence[Any]) -> Program:
     Raises:
         ValueError: If the stack is not decomposable or not smooth.
     """
-    flat, leaf, *inner, root = layers
-    num_decomps = flat.num_decomps
-    num_variables = leaf.num_slots // num_decomps
-    scopes = tuple((v,) for v in range(num_variables) for _ in range(num_decomps))
-    stack = _Stack(
-        index=np.arange(leaf.num_slots).reshape(num_variables, num_decomps),
-        scopes=[
-            [frozenset([v]) for _ in range(num_decomps)] for v in range(num_variables)
-        ],
-        width=leaf.num_components,
-        size=leaf.num_slots,
-    )
+    grid = None
+    if is_spatial(layers):
+        leaf, *inner, root = layers
+        grid = leaf.slot_shape
+        num_variables, num_decomps = leaf.num_slots, 1
+        stack = _Stack(
+            index=np.arange(num_variables).reshape(grid),
+            scopes=[],
+            width=leaf.num_components,
+            size=num_variables,
+            grid_scopes=GridScopes.of_pixels(*grid),
+        )
+    else:
+        flat, leaf, *inner, root = layers
+        num_decomps = flat.num_decomps
+        num_variables = leaf.num_slots // num_decomps
+        stack = _Stack(
+            index=np.arange(leaf.num_slots).reshape(num_variables, num_decomps),
+            scopes=[[frozenset([v])] * num_decomps for v in range(num_variables)],
+            width=leaf.num_components,
+            size=leaf.num_slots,
+        )
     for layer in inner:
-        if isinstance(layer, BasePermutation):
-            stack.permute(layer.table)
-        elif isinstance(layer, BaseProduct):
-            stack.multiply(layer)
-        else:
-            stack.add_sums(layer)
-    _check_root_scopes(root, stack.scopes[0], num_variables)
+        stack.add(layer)
+    check_root_scopes(root, stack.scopes[0], num_variables)
     prior = stack.close(root)
+    scopes = tuple((v,) for v in range(num_variables) for _ in range(num_decomps))
     return Program(
         leaf=leaf,
         layout=LeafLayout(scopes, num_variables, leaf.num_dims),
@@ -129,6 +74,7 @@ def compile_stack(layers: Sequence[Any]) -> Program:
         num_classes=stack.index.size * stack.width,
         prior=prior,
         leaf_event_ndims={name: len(v.shape) for name, v in leaf.parameters.items()},
+        grid=grid,
     )
 
 
@@ -138,13 +84,16 @@ class _Stack:
 
     Attributes:
         index: ``[S, D]``: positions of the regions in the newest value.
-        scopes: ``[S][D]``: the variables of the regions.
+        scopes: ``[S][D]``: the variables of the regions; empty while there is a grid.
         width: Units of each region.
         size: Regions of the newest value.
         steps: The steps.
         factors: ``[S, D]`` each: a product that no step computes yet.
         product: How its factors are multiplied.
         num_sums: Sum layers so far.
+        grid_scopes: The same of cells, while the regions are a grid.
+        factor_units: See `Step`, of the product that no step computes yet.
+        merges: Whether the next sum ranges over all regions: they were cells.
     """
 
     index: np.ndarray
@@ -153,8 +102,57 @@ class _Stack:
     size: int
     steps: list[Step] = field(default_factory=list)
     factors: list[np.ndarray] = field(default_factory=list)
-    product: Literal["hadamard", "kronecker"] = "hadamard"
+    product: Literal["hadamard", "kronecker", "chosen"] = "hadamard"
     num_sums: int = 0
+    grid_scopes: GridScopes | None = None
+    factor_units: np.ndarray | None = None
+    merges: bool = False
+
+    def add(self, layer: Any) -> None:
+        """Adds any layer but the first and the last ones."""
+        if self.merges and not isinstance(layer, DenseSum):
+            self.emit(None)
+        if isinstance(layer, Conv2DProduct):
+            self.convolve(layer)
+        elif isinstance(layer, SpatialToRegions):
+            self.leave_grid(layer)
+        elif isinstance(layer, BasePermutation):
+            self.permute(layer.table)
+        elif isinstance(layer, BaseProduct):
+            self.multiply(layer)
+        else:
+            self.add_sums(layer)
+
+    def convolve(self, layer: Conv2DProduct) -> None:
+        self.finish_product()
+        height, width = self.index.shape
+        windows = layer.windows((None, height, width, self.width))
+        if self.grid_scopes is not None:
+            self.grid_scopes = self.grid_scopes.product(windows, label_of(layer))
+        cells = np.append(self.index.reshape(-1), MARGINALIZED)
+        self.factors = list(cells[windows.positions])  # -1, padding, is the last cell
+        if layer.depthwise:
+            self.product = "hadamard"
+        elif layer.channel_table is None:  # all combinations, the first cell fastest
+            self.product, self.factors = "kronecker", self.factors[::-1]
+        else:
+            self.product, self.factor_units = "chosen", layer.combinations
+
+    def leave_grid(self, layer: SpatialToRegions) -> None:
+        if self.grid_scopes is not None:
+            self.grid_scopes.check_complete(label_of(layer))
+            height, width = self.grid_scopes.image
+            everything = frozenset(range(height * width))
+            self.scopes = [[everything] * self.shape[0] * self.shape[1]]
+            self.grid_scopes = None
+        self.index = self.index.reshape(1, -1)
+        self.factors = [table.reshape(1, -1) for table in self.factors]
+        self.merges = True
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``[S, D]`` of the regions, those of an unfinished product if there is one."""
+        return (self.factors[0] if self.factors else self.index).shape
 
     def gather(self, index: np.ndarray) -> Gather:
         positions = index.reshape(-1).astype(np.int32)
@@ -201,17 +199,20 @@ class _Stack:
     def close(self, root: RootSum) -> SumSpec | None:
         """Adds the root; returns the prior if the root keeps its children apart."""
         if root.return_weighted_child_logits:
+            self.merges = False  # each node is a class, in whatever region
             self.finish_product()
             return _spec("prior", self.index.size * self.width, root)
-        self.emit(self.sum_spec(root, 1), num_partitions=self.index.shape[1])
+        self.merges = True
+        self.emit(self.sum_spec(root, 1))
         return None
 
     def sum_spec(self, layer: BaseSum, num_outputs: int) -> SumSpec:
         self.num_sums += 1
         return _spec(f"sums_{self.num_sums - 1}", num_outputs, layer)
 
-    def emit(self, sums: SumSpec | None, num_partitions: int = 1) -> None:
+    def emit(self, sums: SumSpec | None) -> None:
         tables = self.factors or [self.index]
+        num_partitions = tables[0].size if self.merges else 1
         step = Step(
             factors=tuple(self.gather(table) for table in tables),
             widths=(self.width,) * len(tables),
@@ -219,17 +220,28 @@ class _Stack:
             num_partitions=num_partitions,
             product=self.product if self.factors else "hadamard",
             sums=sums,
+            factor_units=self.factor_units,
         )
         self.steps.append(step)
         self.size, self.width = step.num_regions, step.num_outputs
-        shape = tables[0].shape if num_partitions == 1 else (1, 1)
+        shape = (1, 1) if self.merges else tables[0].shape
+        if self.merges and self.scopes:
+            self.scopes = [self.scopes[0][:1]]
         self.index = np.arange(self.size).reshape(shape)
-        self.factors = []
+        self.factors, self.factor_units = [], None
+        self.merges = False
 
 
 def _spec(parameter: str, num_outputs: int, layer: BaseSum) -> SumSpec:
     logspace = layer.logspace_accumulators
-    return SumSpec(parameter, num_outputs, layer.sum_op, logspace, event_ndims=4)
+    return SumSpec(
+        parameter,
+        num_outputs,
+        layer.sum_op,
+        logspace,
+        event_ndims=4,
+        shared=isinstance(layer, Conv2DSum),
+    )
 
 
 def _union(
@@ -239,34 +251,9 @@ def _union(
     if len(union) < sum(map(len, parts)):
         shared = sorted(v for v in union if sum(v in part for part in parts) > 1)
         raise ValueError(
-            f"from_layers: not decomposable. The factors of {_label(layer)}, output "
+            f"from_layers: not decomposable. The factors of {label_of(layer)}, output "
             f"scope {scope}, decomposition {decomp}, share the variables {shared}; "
             "expected disjoint factors. Let each variable occur once in each "
             "decomposition of the permutations."
         )
     return union
-
-
-def _check_root_scopes(
-    root: RootSum, scopes: list[frozenset[int]], num_variables: int
-) -> None:
-    everything = frozenset(range(num_variables))
-    missing = {d: sorted(everything - scope) for d, scope in enumerate(scopes)}
-    remedy = "Let the permutations hold every variable in every decomposition."
-    if any(scope != scopes[0] for scope in scopes):
-        listed = "; ".join(f"decomposition {d}: {m}" for d, m in missing.items() if m)
-        raise ValueError(
-            f"from_layers: not smooth. The children of {_label(root)} cover different "
-            f"variables, missing are {listed}; expected all {num_variables} variables "
-            f"in each decomposition. {remedy}"
-        )
-    if missing[0]:
-        raise ValueError(
-            f"from_layers: the children of {_label(root)} miss the variables "
-            f"{missing[0]}; expected all {num_variables} variables. {remedy}"
-        )
-
-
-def _label(layer: Any) -> str:
-    name = layer.name if isinstance(layer, keras.layers.Layer) else repr(layer)
-    return f'{type(layer).__name__} "{name}"'

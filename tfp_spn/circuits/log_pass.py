@@ -13,6 +13,7 @@ from tfp_spn._typing import Tensor
 from tfp_spn.circuits.gathering import (
     gather_factors,
     gather_regions,
+    gather_units,
     merge_units,
     split_partitions,
 )
@@ -90,8 +91,8 @@ def _products(
     step: Step, values: list[Tensor], offsets: list[Tensor]
 ) -> tuple[Tensor, Tensor]:
     """Products of all partitions of a step's regions, ``[..., R, I, N]``."""
-    factors = gather_factors(step, values.__getitem__)
-    units = (log_hadamard if step.product == "hadamard" else log_kronecker)(factors)
+    factors = gather_units(step, values.__getitem__)
+    units = (log_kronecker if step.product == "kronecker" else log_hadamard)(factors)
     offset = log_hadamard(gather_factors(step, offsets.__getitem__))
     if step.num_partitions == 1:
         return units, offset

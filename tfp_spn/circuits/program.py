@@ -79,6 +79,7 @@ class SumSpec:
             ``[R, I, O]``.
         always_exact: Whether to sum term by term in log space from the start: for
             weights of zero and one.
+        shared: Whether all regions have the same weights, ``[1, I, O]``.
     """
 
     parameter: str
@@ -87,6 +88,7 @@ class SumSpec:
     logspace: bool = True
     event_ndims: int = 3
     always_exact: bool = False
+    shared: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,18 +102,23 @@ class Step:
         num_partitions: Partitions ``H`` of each region.
         product: How factors are multiplied.
         sums: The sums over the products, or `None` for a bare product.
+        factor_units: int32 ``[A, P]``: the unit of each of the ``A`` factors that each
+            of the ``P`` units of a partition multiplies; of product ``"chosen"`` only.
     """
 
     factors: tuple[Gather, ...]
     widths: tuple[int, ...]
     num_regions: int
     num_partitions: int
-    product: Literal["hadamard", "kronecker"]
+    product: Literal["hadamard", "kronecker", "chosen"]
     sums: SumSpec | None
+    factor_units: np.ndarray | None = None
 
     @property
     def num_products(self) -> int:
         """Units of one partition."""
+        if self.factor_units is not None:
+            return self.factor_units.shape[1]
         if self.product == "hadamard":
             return self.widths[0]
         return int(np.prod(self.widths))
@@ -133,7 +140,8 @@ class Tables:
 
     Attributes:
         leaf: Canonical leaf parameters.
-        accumulators: Those of each step, ``[..., R, I, O]``, or `None`.
+        accumulators: Those of each step, ``[..., R, I, O]`` (``[..., 1, I, O]`` where
+            regions share them), or `None`.
         specs: The sums that they belong to.
         log_prior: Log-probabilities ``[..., C]`` of the classes, or `None`.
         taps: See `with_taps`.
@@ -184,6 +192,7 @@ class Program:
         num_classes: Number of roots.
         prior: The weights of the classes, or `None` when there is one root.
         leaf_event_ndims: Rank of each leaf parameter of one circuit.
+        grid: Height and width, if the variables are the pixels of an image.
     """
 
     leaf: BaseLeaf
@@ -193,6 +202,7 @@ class Program:
     num_classes: int
     prior: SumSpec | None
     leaf_event_ndims: dict[str, int]
+    grid: tuple[int, int] | None = None
 
     @property
     def num_variables(self) -> int:
@@ -201,9 +211,21 @@ class Program:
 
     @property
     def event_shape(self) -> tuple[int, ...]:
-        """``[V]``, or ``[V, D]`` for variables of several dimensions."""
+        """``[V]``, ``[V, D]`` for variables of several dimensions, ``[*grid, D]``."""
         dims = self.layout.num_dims
+        if self.grid is not None:
+            return (*self.grid, dims)
         return (self.num_variables,) if dims == 1 else (self.num_variables, dims)
+
+    @property
+    def mask_shape(self) -> tuple[int, ...]:
+        """``[V]``, or `grid`: one flag for each variable."""
+        return (self.num_variables,) if self.grid is None else self.grid
+
+    @property
+    def flat_event_ndims(self) -> int:
+        """Rank of an event whose pixels are in one axis: 1, or 2 with dimensions."""
+        return min(2, len(self.event_shape))
 
     @property
     def dtype(self) -> tf.DType:
@@ -246,7 +268,8 @@ class Program:
 
 
 def _accumulators(params: Params, spec: SumSpec, step: Step) -> Tensor:
-    shape = [step.num_regions, step.num_inputs, spec.num_outputs]
+    num_regions = 1 if spec.shared else step.num_regions
+    shape = [num_regions, step.num_inputs, spec.num_outputs]
     return _flatten_event(params, spec, shape)
 
 

@@ -22,6 +22,7 @@ from tfp_spn._typing import Tensor
 from tfp_spn.circuits.gathering import (
     gather_factors,
     gather_regions,
+    gather_units,
     merge_units,
     split_partitions,
 )
@@ -123,16 +124,16 @@ def scaled_pass(program: Program, tables: Tables, leaves: Tensor) -> ScaledPass:
 
 def _products(step: Step, values: list[_Values]) -> _Values:
     """Products of all partitions of a step's regions, ``[..., R, I, N]``."""
-    is_log = step.product == "hadamard" and (
+    is_log = step.product != "kronecker" and (
         len(step.factors) > _MAX_FACTORS
         or all(values[s].is_log for gather in step.factors for s in gather.sources)
     )
     if is_log:
-        result = log_hadamard(gather_factors(step, lambda n: values[n].log))
+        result = log_hadamard(gather_units(step, lambda n: values[n].log))
         offsets = gather_factors(step, lambda n: values[n].log_offset)
     else:
-        multiply = hadamard if step.product == "hadamard" else kronecker
-        result = multiply(gather_factors(step, lambda n: values[n].units, blank=1.0))
+        multiply = kronecker if step.product == "kronecker" else hadamard
+        result = multiply(gather_units(step, lambda n: values[n].units, blank=1.0))
         offsets = gather_factors(step, lambda n: values[n].offset)
     offset = log_hadamard(offsets)
     if step.num_partitions > 1:

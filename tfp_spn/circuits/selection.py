@@ -105,7 +105,9 @@ class _Chooser:
         unit = tf.maximum(selected.units, 0)
         if step.sums is None:
             return unit
-        row = as_columns(selected.regions) * step.num_outputs + unit
+        row = unit  # of all regions, if they share their weights
+        if not step.sums.shared:
+            row = as_columns(selected.regions) * step.num_outputs + unit
         if self.evaluation is None:
             cumulative = cumulative_weights(self.tables.weights(number), axis=-2)
             rows = self.examples.rows(_by_output(cumulative, step), 2, row)
@@ -133,7 +135,7 @@ def _by_output(table: Tensor, step: Step) -> Tensor:
     """``[..., R, I, O]`` to ``[..., R * O, I]``."""
     table = tf.linalg.matrix_transpose(table)
     batch = tf.shape(table)[:-3]
-    rows = [step.num_regions * step.num_outputs, step.num_inputs]
+    rows = [table.shape[-3] * step.num_outputs, step.num_inputs]
     static = table.shape[:-3].concatenate(rows)
     return tf.ensure_shape(tf.reshape(table, tf.concat([batch, rows], 0)), static)
 
@@ -165,7 +167,9 @@ def _factor_units(
 ) -> list[tuple[np.ndarray | Tensor, Tensor]]:
     """Per factor, places in its gather and the units selected there."""
     partition, unit = child // step.num_products, child % step.num_products
-    if step.product == "kronecker":
+    if step.factor_units is not None:
+        units = [tf.gather(chosen, unit) for chosen in step.factor_units]
+    elif step.product == "kronecker":
         units = kronecker_digits(unit, step.widths)
     else:
         units = [unit] * len(step.widths)

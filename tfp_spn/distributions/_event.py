@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor, TensorLike
+from tfp_spn.circuits.examples import merge_axes
 from tfp_spn.circuits.program import Program
 
 
@@ -37,13 +38,21 @@ class Event:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """``[V']`` or ``[V', D]``."""
-        return (len(self.variables), *self.program.event_shape[1:])
+        """``[V']``, ``[V', D]``, or ``[height, width, D]`` of whole images."""
+        if self.is_full:
+            return self.program.event_shape
+        dims = self.program.layout.num_dims
+        return (len(self.variables), *([dims] if dims > 1 else []))
 
     @property
     def ndims(self) -> int:
-        """1 or 2."""
+        """1, 2, or 3 of whole images."""
         return len(self.shape)
+
+    @property
+    def mask_shape(self) -> tuple[int, ...]:
+        """``[V']``, or ``[height, width]`` of whole images."""
+        return self.program.mask_shape if self.is_full else (len(self.variables),)
 
     def value(self, value: Tensor) -> Tensor:
         """A checked value of the parameters' dtype, event shape unchanged."""
@@ -66,7 +75,7 @@ class Event:
         return tf.cast(value, self.program.dtype)
 
     def mask(self, observed: TensorLike, lead: tf.TensorShape) -> Tensor:
-        """A checked mask ``[..., V']``; `lead` is the value's leading shape."""
+        """A checked mask ``[..., *mask_shape]``; `lead` is the value's own."""
         if observed is None:
             raise TypeError(
                 f"{self.owner}: received observed=None, expected a bool mask, True "
@@ -80,17 +89,17 @@ class Event:
                 "expected bool, True where the value counts. Compare it first, for "
                 "example observed=mask > 0 or observed=~np.isnan(x)."
             )
-        num_variables = len(self.variables)
+        shape = self.mask_shape
         if (
-            observed.shape.rank == 0
-            or observed.shape[-1] != num_variables
-            or not _can_broadcast(observed.shape[:-1], lead)
+            observed.shape.rank < len(shape)
+            or tuple(observed.shape[-len(shape) :]) != shape
+            or not _can_broadcast(observed.shape[: -len(shape)], lead)
         ):
             raise ValueError(
                 f"{self.owner}: received observed of shape {tuple(observed.shape)}, "
-                f"expected one that broadcasts to {[*lead, num_variables]}: one flag "
+                f"expected one that broadcasts to {[*lead, *shape]}: one flag "
                 "for each variable. A mask for all examples has shape "
-                f"[{num_variables}]."
+                f"{list(shape)}."
             )
         return observed
 
@@ -100,48 +109,56 @@ class Event:
         """Values and mask over all variables of the circuit.
 
         Returns:
-            Value ``[..., V(, D)]`` and mask ``[..., V]`` with equal leading shapes;
-            the mask is `None` when everything is observed.
+            Value ``[..., V(, D)]`` (``[..., V, D]`` of images) and mask ``[..., V]``
+            with equal leading shapes; the mask is `None` when everything is observed.
         """
         value = self.value(value)
         if observed is not None:
             observed = self.mask(observed, value.shape[: value.shape.rank - self.ndims])
+        if self.ndims == 3:
+            value = merge_axes(value, 3)
+            observed = None if observed is None else merge_axes(observed, 2)
+        ndims = self.program.flat_event_ndims
+        if self.ndims < ndims:  # some pixels of an image
+            value = value[..., tf.newaxis]
+        if observed is not None:
             lead = tf.broadcast_dynamic_shape(
-                tf.shape(value)[: value.shape.rank - self.ndims],
+                tf.shape(value)[: value.shape.rank - ndims],
                 tf.shape(observed)[:-1],
             )
-            value = _broadcast_lead(value, lead, self.ndims)
+            value = _broadcast_lead(value, lead, ndims)
             observed = _broadcast_lead(observed, lead, 1)
         if self.is_full:
             return value, observed
         if observed is None:
-            observed = tf.ones(tf.shape(value)[: value.shape.rank - self.ndims + 1])
+            observed = tf.ones(tf.shape(value)[: value.shape.rank - ndims + 1])
             observed = tf.cast(observed, tf.bool)
         place = np.full(self.program.num_variables, len(self.variables))
         place[list(self.variables)] = np.arange(len(self.variables))
-        axis = -self.ndims
+        axis = -ndims
         blank = tf.zeros_like(tf.gather(value, [0], axis=axis))
         value = tf.gather(tf.concat([value, blank], axis), place, axis=axis)
         hidden = tf.zeros_like(observed[..., :1])
         observed = tf.gather(tf.concat([observed, hidden], -1), place, axis=-1)
         return value, observed
 
-    def pick(self, value: Tensor) -> Tensor:
-        """``[..., V(, D)]`` to the event's variables."""
-        if self.is_full:
-            return value
-        return tf.gather(value, self.variables, axis=-self.ndims)
-
     def subset(self, variables: Sequence[int]) -> tuple[int, ...]:
         """The circuit's variables behind coordinates of this event."""
         return tuple(
             self.variables[v]
-            for v in check_variables(variables, self.shape[0], "marginal")
+            for v in check_variables(variables, len(self.variables), "marginal")
         )
 
     def from_kernel(self, value: Tensor) -> Tensor:
         """``[..., V, D]`` to the event's shape."""
-        return self.pick(value[..., 0] if self.ndims == 1 else value)
+        if not self.is_full:
+            value = tf.gather(value, self.variables, axis=-2)
+        if self.ndims == 3:
+            lead = tf.shape(value)[: value.shape.rank - 2]
+            static = value.shape[:-2].concatenate(self.shape)
+            value = tf.reshape(value, tf.concat([lead, self.shape], 0))
+            return tf.ensure_shape(value, static)
+        return value[..., 0] if self.ndims == 1 else value
 
 
 def as_tensor(value: TensorLike) -> Tensor:
@@ -212,11 +229,12 @@ def _broadcast_lead(value: Tensor, lead: Tensor, event_ndims: int) -> Tensor:
 
 
 def check_vector_event(event: Event, query: str) -> None:
-    """Raises for events of rank 2, for which TFP defines no covariance."""
+    """Raises for events of higher rank, for which TFP defines no covariance."""
     if event.ndims != 1:
         raise NotImplementedError(
             f"{event.owner}: {query} is defined for events of rank 1, this one has "
-            f"shape {list(event.shape)}. Use variance, or a circuit with num_dims=1."
+            f"shape {list(event.shape)}. Use variance, the marginal of some variables, "
+            "or a circuit with num_dims=1."
         )
 
 

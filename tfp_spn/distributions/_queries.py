@@ -104,10 +104,10 @@ def batch_rank(params: Params, program: Program) -> int:
 
 
 def evidence_of(distribution: Any, value: Tensor, observed: Tensor | None) -> Evidence:
-    """A value over all variables, and its mask, in the kernel's layout."""
+    """A value of `Event.spread`, and its mask, in the kernel's layout."""
     program = distribution.program
     rank = batch_rank(distribution.params, program)
-    event_ndims = len(program.event_shape)
+    event_ndims = program.flat_event_ndims
     check_broadcasts(value.shape[: value.shape.rank - event_ndims], distribution)
     return to_evidence(value, observed, event_ndims, rank)
 

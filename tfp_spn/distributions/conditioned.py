@@ -26,7 +26,8 @@ class ConditionedSumProductNetwork(tfd.AutoCompositeTensorDistribution):
     Args:
         distribution: A `SumProductNetwork`.
         value: Evidence, ``[..., *event_shape]``; unobserved values may be anything.
-        observed: bool ``[..., num_variables]``, True where `value` counts.
+        observed: bool ``[..., num_variables]`` (``[..., height, width]`` of images),
+            True where `value` counts.
         validate_args: Whether to check at run time that observed values lie in the
             support and are not NaN.
         allow_nan_stats: Whether undefined statistics are NaN; else they raise.
@@ -86,7 +87,9 @@ class ConditionedSumProductNetwork(tfd.AutoCompositeTensorDistribution):
             "value": tfp.util.ParameterProperties(
                 event_ndims=lambda self: self._event.ndims  # noqa: SLF001
             ),
-            "observed": tfp.util.ParameterProperties(event_ndims=1),
+            "observed": tfp.util.ParameterProperties(
+                event_ndims=lambda self: len(self._event.mask_shape)  # noqa: SLF001
+            ),
         }
 
     @property

@@ -48,7 +48,7 @@ class SumProductNetwork(tfd.AutoCompositeTensorDistribution):
 
     Args:
         circuit: What `tfp_spn.circuits.from_region_graph` returns, or a
-            `keras.Sequential` of region layers.
+            `keras.Sequential` of region or spatial layers.
         params: Parameters by name, in place of the circuit's variables: tensors or
             variables with any leading batch dimensions, which broadcast against each
             other (a conditional sum-product network: parameters from a network).
@@ -250,7 +250,8 @@ class SumProductNetwork(tfd.AutoCompositeTensorDistribution):
         """The distribution of some of the variables, in the given order.
 
         Args:
-            variables: Distinct indices of coordinates of this distribution's event.
+            variables: Distinct indices of coordinates of this distribution's event;
+                pixels of an image are counted row by row.
             name: Name of the result.
 
         Returns:
@@ -271,7 +272,8 @@ class SumProductNetwork(tfd.AutoCompositeTensorDistribution):
 
         Args:
             value: ``[..., *event_shape]``; what is not observed may be anything.
-            observed: bool ``[..., num_variables]``, True where `value` counts.
+            observed: bool ``[..., num_variables]`` (``[..., height, width]`` of
+                images), True where `value` counts.
             validate_args: As in the constructor; default: as this distribution.
             name: Name of the result.
 
@@ -302,7 +304,8 @@ class SumProductNetwork(tfd.AutoCompositeTensorDistribution):
                 mixture of the components that may have generated the value.
 
         Returns:
-            A distribution with batch shape ``[..., num_variables]``: `tfd.Categorical`
+            A distribution with batch shape ``[..., num_variables]`` (pixels row by
+            row): `tfd.Categorical`
             or `tfd.Bernoulli` over finitely many values, else a
             `tfd.MixtureSameFamily` of the leaf family.
         """

@@ -19,21 +19,31 @@ from tfp_spn.layers.regions.permute_and_pad_scopes_random import (
 )
 from tfp_spn.layers.regions.reduce_product import ReduceProduct as ReduceProduct
 from tfp_spn.layers.regions.root_sum import RootSum as RootSum
+from tfp_spn.layers.spatial.conv2d_product import Conv2DProduct as Conv2DProduct
+from tfp_spn.layers.spatial.conv2d_sum import Conv2DSum as Conv2DSum
+from tfp_spn.layers.spatial.local2d_sum import Local2DSum as Local2DSum
+from tfp_spn.layers.spatial.spatial_to_regions import (
+    SpatialToRegions as SpatialToRegions,
+)
 
 __all__ = [
     "BernoulliLeaf",
     "BinomialLeaf",
     "CategoricalLeaf",
     "CauchyLeaf",
+    "Conv2DProduct",
+    "Conv2DSum",
     "DenseProduct",
     "DenseSum",
     "FlatToRegions",
     "FoldedSum",
     "IndicatorLeaf",
     "LaplaceLeaf",
+    "Local2DSum",
     "NormalLeaf",
     "PermuteAndPadScopes",
     "PermuteAndPadScopesRandom",
     "ReduceProduct",
     "RootSum",
+    "SpatialToRegions",
 ]

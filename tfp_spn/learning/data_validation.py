@@ -20,8 +20,8 @@ class Data(NamedTuple):
     """Examples, as arrays with examples first, or tensors.
 
     Attributes:
-        x: ``[N, V]`` or ``[N, V, D]``.
-        observed: bool ``[N, V]`` or `None`.
+        x: ``[N, V]``, ``[N, V, D]`` or ``[N, height, width, D]``.
+        observed: bool ``[N, V]`` (``[N, height, width]`` of images) or `None`.
         labels: int ``[N]`` or `None`.
         sample_weight: ``[N]`` or `None`.
     """
@@ -49,13 +49,26 @@ def validated(program: Program, data: Data, first_row: int = 0) -> Data:
             probability zero under every component.
     """
     x = _checked_x(program, data.x)
-    observed = None if data.observed is None else _checked_mask(x, data.observed)
+    observed = (
+        None if data.observed is None else _checked_mask(program, x, data.observed)
+    )
     labels = None if data.labels is None else _checked_labels(program, x, data.labels)
     weight = data.sample_weight
     weight = None if weight is None else _checked_weight(x, weight)
-    _check_missing(x, observed, first_row)
-    _check_support(program, x, observed, first_row)
+    flat = flattened(program, Data(x, observed))
+    _check_missing(flat.x, flat.observed, first_row)
+    _check_support(program, flat.x, flat.observed, first_row)
     return Data(x, observed, labels, weight)
+
+
+def flattened(program: Program, data: Data) -> Data:
+    """The same with the pixels of images in one axis, ``[N, V(, D)]``."""
+    if program.grid is None:
+        return data
+    x = data.x.reshape(len(data.x), program.num_variables, -1)
+    if data.observed is None:
+        return data._replace(x=x)
+    return data._replace(x=x, observed=data.observed.reshape(x.shape[:2]))
 
 
 def _checked_x(program: Program, x: Any) -> np.ndarray:
@@ -80,7 +93,7 @@ def _checked_x(program: Program, x: Any) -> np.ndarray:
     return x
 
 
-def _checked_mask(x: np.ndarray, observed: Any) -> np.ndarray:
+def _checked_mask(program: Program, x: np.ndarray, observed: Any) -> np.ndarray:
     observed = np.asarray(observed)
     if observed.dtype != np.bool_:
         raise TypeError(
@@ -88,7 +101,7 @@ def _checked_mask(x: np.ndarray, observed: Any) -> np.ndarray:
             f"{observed.dtype}, expected bool: True where the value counts. Convert "
             "it, for example observed=(mask == 1)."
         )
-    shape = x.shape[:2]
+    shape = (len(x), *program.mask_shape)
     if observed.shape not in (shape, shape[1:]):
         raise ValueError(
             f"tfp_spn.learning: observed does not fit x, received shape "
@@ -173,7 +186,7 @@ def _check_support(
     for start in range(0, len(x), _ROWS_AT_A_TIME):
         rows = slice(start, start + _ROWS_AT_A_TIME)
         value = tf.cast(x[rows], program.dtype)
-        evidence = to_evidence(value, None, len(program.event_shape), 0)
+        evidence = to_evidence(value, None, program.flat_event_ndims, 0)
         base = np.transpose(program.leaf.log_base(evidence.x))  # [N, V]
         impossible = np.isneginf(base)
         if observed is not None:

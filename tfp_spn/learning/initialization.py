@@ -11,7 +11,7 @@ from tfp_spn.circuits.program import Program
 from tfp_spn.layers.leaves.categorical_leaf import CategoricalLeaf
 from tfp_spn.layers.leaves.count_leaf import CountLeaf
 from tfp_spn.layers.leaves.location_scale_leaf import LocationScaleLeaf
-from tfp_spn.learning.data_validation import Data, validated
+from tfp_spn.learning.data_validation import Data, flattened, validated
 from tfp_spn.learning.maximization import as_circuit, trainable_names
 
 _MAX_ROWS = 20_000
@@ -33,8 +33,9 @@ def initialize_leaves(spn: Any, x: Any, observed: Any = None, seed: int = 0) -> 
 
     Args:
         spn: A circuit, or a distribution over one.
-        x: ``[N, V]`` or ``[N, V, D]``.
-        observed: bool ``[N, V]``: which values count. Default: all.
+        x: ``[N, V]``, ``[N, V, D]`` or ``[N, height, width, D]``.
+        observed: bool ``[N, V]`` or ``[N, height, width]``: which values count.
+            Default: all.
         seed: Of the draws.
 
     Raises:
@@ -77,6 +78,7 @@ def _subset(
     program: Program, data: Data, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Some rows, float64 ``[N, V, D]``, and their mask ``[N, V, 1]``."""
+    data = flattened(program, data)
     rows: Any = slice(None)
     if len(data.x) > _MAX_ROWS:
         rows = rng.choice(len(data.x), _MAX_ROWS, replace=False)

@@ -163,8 +163,8 @@ def online_step(
     Args:
         circuit: The circuit.
         optimizer: Says how far to move, and after how many batches.
-        x: ``[N, V]`` or ``[N, V, D]``.
-        observed: bool ``[N, V]`` or `None`.
+        x: ``[N, *event_shape]``.
+        observed: bool ``[N, V]`` (``[N, height, width]`` of images) or `None`.
         labels: int ``[N]`` or ``[N, 1]``, or `None`.
         sample_weight: ``[N]`` or ``[N, 1]``, or `None`.
 
@@ -210,13 +210,14 @@ def _checked(circuit: Circuit, x: Any, observed: Any) -> tuple[Tensor, Tensor | 
             f"{observed.dtype.name}, expected bool: True where the value counts. "
             "Convert it, for example observed=(mask == 1)."
         )
-    if not observed.shape.is_compatible_with(x.shape[:2]):
+    shape = (x.shape[0], *circuit.program.mask_shape)
+    if not observed.shape.is_compatible_with(shape):
         raise ValueError(
             "OnlineExpectationMaximization: observed does not fit x, received shape "
-            f"{tuple(observed.shape)}, expected {tuple(x.shape[:2])}. Pass one flag "
-            "per example and variable."
+            f"{tuple(observed.shape)}, expected {shape}. Pass one flag per example and "
+            "variable."
         )
-    return x, tf.ensure_shape(observed, x.shape[:2])
+    return x, tf.ensure_shape(observed, shape)
 
 
 def _check_accumulators(variables: Iterable[Any]) -> None:

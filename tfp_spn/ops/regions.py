@@ -1,4 +1,4 @@
-"""Picking regions by static index, with gradients that are gathers too.
+"""Picking regions or units by static index, with gradients that are gathers too.
 
 The gradient of a general gather is a scatter, which is slow and, under XLA, sequential.
 Here the index is known when the graph is built, so that the gradient of a region is a
@@ -26,26 +26,43 @@ def take_regions(value: Tensor, index: np.ndarray, blank: float = 0.0) -> Tensor
     Returns:
         ``[..., J, K, N]``.
     """
-    num_regions = value.shape[-3]
-    uses = _places_of(index, num_regions)
+    return _take(value, index, -3, blank)
+
+
+def take_units(value: Tensor, index: np.ndarray) -> Tensor:
+    """``value[..., index, :]``.
+
+    Args:
+        value: ``[..., K, N]``.
+        index: int ``[J]``, static.
+
+    Returns:
+        ``[..., J, N]``.
+    """
+    return _take(value, index, -2)
+
+
+def _take(value: Tensor, index: np.ndarray, axis: int, blank: float = 0.0) -> Tensor:
+    uses = _places_of(index, value.shape[axis])
 
     @tf.custom_gradient
     def forward(value: Tensor) -> tuple[Tensor, Callable]:
         def backward(flow: Tensor) -> Tensor:
-            parts = [_gather(flow, column) for column in uses.T]
+            parts = [_gather(flow, column, axis) for column in uses.T]
             return tf.add_n(parts) if len(parts) > 1 else parts[0]
 
-        return _gather(value, index, blank), backward
+        return _gather(value, index, axis, blank), backward
 
     return forward(value)
 
 
-def _gather(value: Tensor, index: np.ndarray, blank: float = 0.0) -> Tensor:
+def _gather(value: Tensor, index: np.ndarray, axis: int, blank: float = 0.0) -> Tensor:
     if np.any(index < 0):
-        fill = tf.fill(tf.shape(value[..., :1, :, :]), tf.cast(blank, value.dtype))
-        value = tf.concat([value, fill], axis=-3)
-        index = np.where(index < 0, value.shape[-3] - 1, index)
-    return tf.gather(value, index, axis=-3)
+        size, first = value.shape[axis], tf.gather(value, [0], axis=axis)
+        fill = tf.fill(tf.shape(first), tf.cast(blank, value.dtype))
+        value = tf.concat([value, fill], axis=axis)
+        index = np.where(index < 0, size, index)
+    return tf.gather(value, index, axis=axis)
 
 
 def _places_of(index: np.ndarray, num_regions: int) -> np.ndarray:

@@ -14,6 +14,9 @@ from tfp_spn.visualization.learning_curve import (
     plot_learning_curve as plot_learning_curve,
 )
 from tfp_spn.visualization.region_graph import plot_region_graph as plot_region_graph
+from tfp_spn.visualization.spatial_scopes import (
+    plot_spatial_scopes as plot_spatial_scopes,
+)
 
 __all__ = [
     "plot_class_posteriors",
@@ -21,4 +24,5 @@ __all__ = [
     "plot_images",
     "plot_learning_curve",
     "plot_region_graph",
+    "plot_spatial_scopes",
 ]

@@ -2,8 +2,10 @@
 
 A leaf layer plays two parts. In a `keras.Sequential` it follows `FlatToRegions` and
 maps ``[batch, scopes, decomps, dims]`` to component log-probabilities ``[batch, scopes,
-decomps, num_components]``. In a circuit it is evaluated through pure functions of its
-parameters, in the kernel's layout; those functions are what a subclass implements.
+decomps, num_components]``; or, the first of a spatial stack, images ``[batch, height,
+width, dims]`` to ``[batch, height, width, num_components]``. In a circuit it is
+evaluated through pure functions of its parameters, in the kernel's layout; those
+functions are what a subclass implements.
 
 Recipe for a new family: state the parameters (`parameter_specs`), then either derive
 from `ExponentialFamilyLeaf` (coefficients and sufficient statistics; everything is one
@@ -45,10 +47,12 @@ class BaseLeaf(keras.layers.Layer):
             precision inside mixed-precision models.
 
     Input shape:
-        ``[batch, scopes, decomps, dims]``.
+        ``[batch, scopes, decomps, dims]``, or ``[batch, height, width, dims]``: each
+        pixel is a variable.
 
     Output shape:
-        ``[batch, scopes, decomps, num_components]``.
+        ``[batch, scopes, decomps, num_components]``, or ``[batch, height, width,
+        num_components]``.
 
     Attributes:
         is_discrete: Whether values are integers.
@@ -72,6 +76,7 @@ class BaseLeaf(keras.layers.Layer):
         self.parameters: dict[str, keras.Variable] = {}
         self.num_dims = 1
         self.num_slots = 0
+        self.slot_shape: tuple[int, ...] = ()
 
     # --- state -----------------------------------------------------------------
 
@@ -85,6 +90,7 @@ class BaseLeaf(keras.layers.Layer):
             return
         self.num_dims = num_dims
         self.num_slots = math.prod(slots)
+        self.slot_shape = tuple(slots[1:])
         for name, spec in self.parameter_specs(num_dims).items():
             self.parameters[name] = self.add_weight(
                 name=name,
@@ -103,7 +109,8 @@ class BaseLeaf(keras.layers.Layer):
             raise ValueError(
                 f'{type(self).__name__} "{self.name}": received input shape '
                 f"{tuple(input_shape)}, expected [batch, scopes, decomps, dims] with "
-                "known scopes, decomps and dims. Put a FlatToRegions layer before it."
+                "known scopes, decomps and dims, or [batch, height, width, dims]. Put "
+                "a FlatToRegions layer before it, or add an axis of channels."
             )
         _, scopes, decomps, num_dims = input_shape
         self.add_parameters((1, scopes, decomps), num_dims)

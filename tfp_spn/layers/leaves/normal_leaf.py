@@ -90,6 +90,11 @@ class NormalLeaf(LocationScaleLeaf, ExponentialFamilyLeaf, ElementwiseLeaf):
     ) -> Tensor:
         """One matrix product where that is precise, else one by one."""
         params = {name: tf.convert_to_tensor(value) for name, value in params.items()}
+        if layout.width == 1 and layout.num_dims == 1:
+            # A matrix product of two statistics saves nothing, and needs a fallback.
+            return ElementwiseLeaf.region_log_prob(
+                self, params, x, observed, layout, hidden
+            )
         is_lossy = ~self._is_well_conditioned(params, layout)
         nothing = tf.zeros([], x.dtype)
 

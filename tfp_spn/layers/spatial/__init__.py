@@ -1,0 +1,1 @@
+"""Layers over images: ``[batch, height, width, channels]`` of log-values."""

@@ -1,0 +1,72 @@
+"""What the layers over images share: input checks, and scopes known at build."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+from tfp_spn.layers.regions.region_layer import RegionLayer, Shape
+from tfp_spn.layers.spatial.grid_scopes import GridScopes, attach_scopes, scopes_of
+
+
+class SpatialLayer(RegionLayer):
+    """Base class of layers over ``[batch, height, width, channels]``.
+
+    The scopes of all cells follow the symbolic tensors from layer to layer, from the
+    leaf upwards, so that a stack that is no circuit is refused as soon as its model
+    knows its input shape. A layer of your own in between that neither moves nor mixes
+    cells says ``keeps_scopes = True``.
+    """
+
+    keeps_scopes = True
+
+    def check_input_shape(self, input_shape: Shape) -> tuple[int, int, int]:
+        """Returns height, width and channels.
+
+        Raises:
+            ValueError: If the rank is not four or one of the three is unknown.
+        """
+        shape = tuple(input_shape)
+        if len(shape) != 4 or None in shape[1:]:
+            raise ValueError(
+                f"{self.label}: received input shape {shape}, expected [batch, height, "
+                "width, channels] with known height, width and channels. Begin the "
+                "stack with keras.Input((height, width, dims)) and a leaf layer."
+            )
+        return shape[1:]  # type: ignore[return-value]
+
+    def scopes_out(self, scopes: GridScopes) -> GridScopes | None:
+        """Scopes of the output's cells.
+
+        Raises:
+            ValueError: If the layer's nodes would be no valid products or sums.
+        """
+        return scopes
+
+    def compute_output_spec(self, x: Any) -> Any:
+        """Symbolic output, which carries its scopes."""
+        output = super().compute_output_spec(x)
+        scopes = scopes_of(x)
+        attach_scopes(output, None if scopes is None else self.scopes_out(scopes))
+        return output
+
+
+def positive_pair(layer: str, argument: str, value: Any) -> tuple[int, int]:
+    """Two integers of at least 1, for rows and columns; one stands for both.
+
+    Raises:
+        ValueError: If `value` is something else.
+    """
+    try:
+        pair = tuple(map(operator.index, value))
+    except TypeError:
+        try:
+            pair = (operator.index(value),) * 2
+        except TypeError:
+            pair = ()
+    if len(pair) != 2 or min(pair) < 1 or isinstance(value, bool):
+        raise ValueError(
+            f"{layer}: received {argument}={value!r}, expected two integers of at "
+            f"least 1, for rows and columns. Pass, for example, {argument}=[2, 2]."
+        )
+    return pair
