@@ -161,6 +161,7 @@ CASES: dict[str, Callable[[], Case]] = {
     "unweighted hard EM": lambda: _plain(
         "bernoulli", sum_op=sum_ops.SumOpUnweightedHardEMBackprop()
     ),
+    "sampled flows": lambda: _plain("normal", sum_op=sum_ops.SumOpSampleBackprop()),
     "batched": lambda: _batched(lambda name: (2,)),
     "batched discrete": lambda: _batched(
         lambda name: (2,),

@@ -23,7 +23,7 @@ MAX_LINES = 500
 # that stand earlier in the list of dependencies; private modules (`_typing`, ...) are
 # open to all, and what they import counts as imported by whoever uses them.
 _STATIC = {"region_graphs"}
-_BELOW_LAYERS = _STATIC | {"ops", "sum_ops", "initializers", "constraints"}
+_BELOW_LAYERS = _STATIC | {"ops", "sum_ops", "initializers", "constraints", "config"}
 _MODELS = _BELOW_LAYERS | {"layers", "circuits"}
 ALLOWED_UNITS: dict[str, set[str]] = {
     "region_graphs": set(),
@@ -31,6 +31,7 @@ ALLOWED_UNITS: dict[str, set[str]] = {
     "sum_ops": {"ops"},
     "initializers": _STATIC | {"ops"},
     "constraints": _STATIC | {"ops"},
+    "config": {"sum_ops", "initializers", "constraints"},
     "layers": _BELOW_LAYERS,
     "circuits": _BELOW_LAYERS | {"layers"},
     "distributions": _MODELS,
@@ -46,6 +47,7 @@ ALLOWED_HOSTS: dict[str, set[str]] = {
     "sum_ops": _KERAS,
     "initializers": _KERAS,
     "constraints": _KERAS,
+    "config": _KERAS,
     "layers": _KERAS,
     "circuits": _KERAS,
     "distributions": _KERAS | {"tensorflow_probability"},

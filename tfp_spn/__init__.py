@@ -23,15 +23,37 @@ from tfp_spn import _backend
 _backend.require_tensorflow_backend()
 
 from tfp_spn import circuits as circuits  # noqa: E402 - after the check of the backend
+from tfp_spn import config as config  # noqa: E402
 from tfp_spn import constraints as constraints  # noqa: E402
 from tfp_spn import distributions as distributions  # noqa: E402
 from tfp_spn import initializers as initializers  # noqa: E402
 from tfp_spn import layers as layers  # noqa: E402
 from tfp_spn import learning as learning  # noqa: E402
 from tfp_spn import region_graphs as region_graphs  # noqa: E402
+from tfp_spn.config import (  # noqa: E402
+    get_default_accumulator_initializer as get_default_accumulator_initializer,
+)
+from tfp_spn.config import (  # noqa: E402
+    get_default_linear_accumulators_constraint as get_default_linear_accumulators_constraint,  # noqa: E501
+)
+from tfp_spn.config import (  # noqa: E402
+    get_default_logspace_accumulators_constraint as get_default_logspace_accumulators_constraint,  # noqa: E501
+)
+from tfp_spn.config import get_default_sum_op as get_default_sum_op  # noqa: E402
+from tfp_spn.config import (  # noqa: E402
+    set_default_accumulator_initializer as set_default_accumulator_initializer,
+)
+from tfp_spn.config import (  # noqa: E402
+    set_default_linear_accumulators_constraint as set_default_linear_accumulators_constraint,  # noqa: E501
+)
+from tfp_spn.config import (  # noqa: E402
+    set_default_logspace_accumulators_constraint as set_default_logspace_accumulators_constraint,  # noqa: E501
+)
+from tfp_spn.config import set_default_sum_op as set_default_sum_op  # noqa: E402
 from tfp_spn.sum_ops import SumOpEMBackprop as SumOpEMBackprop  # noqa: E402
 from tfp_spn.sum_ops import SumOpGradBackprop as SumOpGradBackprop  # noqa: E402
 from tfp_spn.sum_ops import SumOpHardEMBackprop as SumOpHardEMBackprop  # noqa: E402
+from tfp_spn.sum_ops import SumOpSampleBackprop as SumOpSampleBackprop  # noqa: E402
 from tfp_spn.sum_ops import (  # noqa: E402
     SumOpUnweightedHardEMBackprop as SumOpUnweightedHardEMBackprop,
 )
@@ -48,15 +70,25 @@ __all__ = [
     "SumOpEMBackprop",
     "SumOpGradBackprop",
     "SumOpHardEMBackprop",
+    "SumOpSampleBackprop",
     "SumOpUnweightedHardEMBackprop",
     "__version__",
     "circuits",
+    "config",
     "constraints",
     "distributions",
+    "get_default_accumulator_initializer",
+    "get_default_linear_accumulators_constraint",
+    "get_default_logspace_accumulators_constraint",
+    "get_default_sum_op",
     "initializers",
     "layers",
     "learning",
     "region_graphs",
+    "set_default_accumulator_initializer",
+    "set_default_linear_accumulators_constraint",
+    "set_default_logspace_accumulators_constraint",
+    "set_default_sum_op",
     "visualization",
 ]
 
