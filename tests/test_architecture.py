@@ -36,6 +36,9 @@ ALLOWED_UNITS: dict[str, set[str]] = {
     "circuits": _BELOW_LAYERS | {"layers"},
     "distributions": _MODELS,
     "learning": _MODELS | {"distributions"},
+    "losses": {"learning"},
+    "metrics": {"ops", "learning"},
+    "optimizers": {"learning"},
     "visualization": _MODELS | {"distributions", "learning"},
 }
 
@@ -45,13 +48,16 @@ ALLOWED_HOSTS: dict[str, set[str]] = {
     "region_graphs": _NUMERIC,
     "ops": _NUMERIC | {"tensorflow"},
     "sum_ops": _KERAS,
-    "initializers": _KERAS,
+    "initializers": _KERAS | {"sklearn"},
     "constraints": _KERAS,
     "config": _KERAS,
     "layers": _KERAS,
     "circuits": _KERAS,
     "distributions": _KERAS | {"tensorflow_probability"},
     "learning": _KERAS,
+    "losses": _KERAS,
+    "metrics": _KERAS,
+    "optimizers": _KERAS,
     "visualization": _KERAS | {"matplotlib", "mpl_toolkits", "plotly"},
 }
 BRIDGE = "_keras_bridge"

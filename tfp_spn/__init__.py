@@ -29,6 +29,9 @@ from tfp_spn import distributions as distributions  # noqa: E402
 from tfp_spn import initializers as initializers  # noqa: E402
 from tfp_spn import layers as layers  # noqa: E402
 from tfp_spn import learning as learning  # noqa: E402
+from tfp_spn import losses as losses  # noqa: E402
+from tfp_spn import metrics as metrics  # noqa: E402
+from tfp_spn import optimizers as optimizers  # noqa: E402
 from tfp_spn import region_graphs as region_graphs  # noqa: E402
 from tfp_spn.config import (  # noqa: E402
     get_default_accumulator_initializer as get_default_accumulator_initializer,
@@ -84,6 +87,9 @@ __all__ = [
     "initializers",
     "layers",
     "learning",
+    "losses",
+    "metrics",
+    "optimizers",
     "region_graphs",
     "set_default_accumulator_initializer",
     "set_default_linear_accumulators_constraint",
