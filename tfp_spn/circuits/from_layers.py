@@ -17,6 +17,7 @@ from tfp_spn.circuits.layer_stack import (
     compile_stack,
     permutation_tables,
     sum_names,
+    without_dropout,
 )
 from tfp_spn.circuits.program import Program
 
@@ -30,7 +31,8 @@ def from_layers(model_or_layers: keras.Sequential | Sequence[Any]) -> LayeredCir
     """Compiles a stack of layers to a circuit that shares their variables.
 
     The stack is ``[FlatToRegions, leaf, ..., RootSum]`` with permutations, sums and
-    products of `tfp_spn.layers` in between. With ``RootSum()`` each weighted child of
+    products of `tfp_spn.layers` in between. `LogDropout` and `InputDropout`, which act
+    in the training of the stack itself only, are left out. With ``RootSum()`` each weighted child of
     the root is a class of the circuit.
 
     Args:
@@ -67,7 +69,7 @@ def from_layers(model_or_layers: keras.Sequential | Sequence[Any]) -> LayeredCir
                 "layers. Put the layers into a keras.Sequential."
             )
         model = keras.Sequential(list(model))
-    layers = list(model.layers)
+    layers = without_dropout(model.layers)
     circuit = _CIRCUITS.get(model)
     if circuit is None or [*map(id, circuit.stack)] != [*map(id, layers)]:
         check_stack(layers)
