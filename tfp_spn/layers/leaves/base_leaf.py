@@ -223,12 +223,15 @@ class BaseLeaf(keras.layers.Layer):
 
     def call(self, x: Tensor) -> Tensor:
         """Component log-probabilities."""
+        return self.slot_log_prob(self.canonical(self.live_params()), x)
+
+    def slot_log_prob(self, params: Params, x: Tensor) -> Tensor:
+        """What `call` returns, as a pure function of canonical parameters."""
         _, scopes, decomps, num_dims = x.shape
         num_slots = scopes * decomps
         layout = LeafLayout(tuple((v,) for v in range(num_slots)), num_slots, num_dims)
         x = tf.reshape(tf.cast(x, self.compute_dtype), [-1, num_slots, num_dims])
         x = tf.transpose(x, [1, 2, 0])  # [L, D, N]
-        params = self.canonical(self.live_params())
         values = self.region_log_prob(params, x, None, layout)
         values += self.log_base(x)[:, tf.newaxis, :]
         return tf.reshape(
