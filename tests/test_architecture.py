@@ -38,6 +38,7 @@ ALLOWED_UNITS: dict[str, set[str]] = {
     "learning": _MODELS | {"distributions"},
     "losses": {"learning"},
     "metrics": {"ops", "learning"},
+    "models": _MODELS | {"distributions"},
     "optimizers": {"learning"},
     "visualization": _MODELS | {"distributions", "learning"},
 }
@@ -57,6 +58,7 @@ ALLOWED_HOSTS: dict[str, set[str]] = {
     "learning": _KERAS,
     "losses": _KERAS,
     "metrics": _KERAS,
+    "models": _KERAS,
     "optimizers": _KERAS,
     "visualization": _KERAS | {"matplotlib", "mpl_toolkits", "plotly"},
 }

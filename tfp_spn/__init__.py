@@ -31,6 +31,7 @@ from tfp_spn import layers as layers  # noqa: E402
 from tfp_spn import learning as learning  # noqa: E402
 from tfp_spn import losses as losses  # noqa: E402
 from tfp_spn import metrics as metrics  # noqa: E402
+from tfp_spn import models as models  # noqa: E402
 from tfp_spn import optimizers as optimizers  # noqa: E402
 from tfp_spn import region_graphs as region_graphs  # noqa: E402
 from tfp_spn.config import (  # noqa: E402
@@ -53,6 +54,11 @@ from tfp_spn.config import (  # noqa: E402
     set_default_logspace_accumulators_constraint as set_default_logspace_accumulators_constraint,  # noqa: E501
 )
 from tfp_spn.config import set_default_sum_op as set_default_sum_op  # noqa: E402
+from tfp_spn.models import (  # noqa: E402
+    region_graph_to_dense_spn as region_graph_to_dense_spn,
+)
+from tfp_spn.region_graphs import RegionNode as RegionNode  # noqa: E402
+from tfp_spn.region_graphs import RegionVariable as RegionVariable  # noqa: E402
 from tfp_spn.sum_ops import SumOpEMBackprop as SumOpEMBackprop  # noqa: E402
 from tfp_spn.sum_ops import SumOpGradBackprop as SumOpGradBackprop  # noqa: E402
 from tfp_spn.sum_ops import SumOpHardEMBackprop as SumOpHardEMBackprop  # noqa: E402
@@ -70,6 +76,8 @@ except metadata.PackageNotFoundError:  # imported from a source tree, not instal
     __version__ = "0+unknown"
 
 __all__ = [
+    "RegionNode",
+    "RegionVariable",
     "SumOpEMBackprop",
     "SumOpGradBackprop",
     "SumOpHardEMBackprop",
@@ -89,7 +97,9 @@ __all__ = [
     "learning",
     "losses",
     "metrics",
+    "models",
     "optimizers",
+    "region_graph_to_dense_spn",
     "region_graphs",
     "set_default_accumulator_initializer",
     "set_default_linear_accumulators_constraint",

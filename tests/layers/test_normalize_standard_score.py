@@ -141,7 +141,7 @@ def test_names_of_older_versions():
 
 
 def test_a_circuit_of_z_scores_is_no_distribution_of_the_data():
-    with pytest.raises(TypeError, match=r"distribution of z-scores. Pass the layers af"):
+    with pytest.raises(TypeError, match="distribution of z-scores. Pass the layers"):
         distributions.SumProductNetwork(make_model())
 
 

@@ -32,8 +32,8 @@ def from_layers(model_or_layers: keras.Sequential | Sequence[Any]) -> LayeredCir
 
     The stack is ``[FlatToRegions, leaf, ..., RootSum]`` with permutations, sums and
     products of `tfp_spn.layers` in between. `LogDropout` and `InputDropout`, which act
-    in the training of the stack itself only, are left out. With ``RootSum()`` each weighted child of
-    the root is a class of the circuit.
+    in the training of the stack itself only, are left out. With ``RootSum()`` each
+    weighted child of the root is a class of the circuit.
 
     Args:
         model_or_layers: A `keras.Sequential` or a list of layers, built. An unbuilt

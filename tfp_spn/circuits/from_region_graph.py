@@ -60,7 +60,8 @@ def from_region_graph(
         num_dims: Dimensions of each variable.
         sum_op: Learning rule of all sums. Default: `tfp_spn.get_default_sum_op()`.
         accumulator_initializer: Initializer of weights ``[regions, inputs, sums]``.
-            Default: `tfp_spn.get_default_accumulator_initializer()`. A `Dirichlet` draws anew for each layer.
+            Default: `tfp_spn.get_default_accumulator_initializer()`. A `Dirichlet`
+            draws anew for each layer.
         name: Name of the model.
 
     Returns:

@@ -61,10 +61,10 @@ def check_stack(layers: Sequence[Any]) -> None:
         if isinstance(layer, NormalizeStandardScore):
             raise TypeError(
                 f"from_layers: received a layer {_label(layer)}, expected a stack over "
-                "the data themselves: a circuit above it is a distribution of z-scores. "
-                "Pass the layers after it, model.layers[1:], and z-scores as data; "
-                "layer.inverse and layer.forward_log_det_jacobian lead back to the "
-                "data. (A tfp_spn.models.SequentialSumProductNetwork does both.)"
+                "the data themselves: a circuit above it is a distribution of "
+                "z-scores. Pass the layers after it, model.layers[1:], and z-scores as "
+                "data; layer.inverse and layer.forward_log_det_jacobian lead back to "
+                "the data. (A tfp_spn.models.SequentialSumProductNetwork does both.)"
             )
         if not isinstance(layer, (FlatToRegions, BaseLeaf, *INNER_LAYERS, RootSum)):
             inner = ", ".join(kind.__name__ for kind in INNER_LAYERS)

@@ -112,7 +112,7 @@ class KMeans(keras.initializers.Initializer):
             return without_data(shape, dtype)
         rng = np.random.default_rng(self.seed)
         num_components = shape[-2]
-        x = self._chosen(rng, num_components)
+        x = self._chosen(self._data, rng, num_components)
         x = by_cell("KMeans", x, tuple(shape))  # [N, *lead, D]
         if self.downsample is None or self.downsample == 1:
             centroids = self._centroids(x, num_components, rng)
@@ -122,9 +122,10 @@ class KMeans(keras.initializers.Initializer):
             centroids.reshape(shape), dtype=keras.backend.standardize_dtype(dtype)
         )
 
-    def _chosen(self, rng: np.random.Generator, num_components: int) -> np.ndarray:
+    def _chosen(
+        self, x: np.ndarray, rng: np.random.Generator, num_components: int
+    ) -> np.ndarray:
         """Some of the examples, z-scored if asked to."""
-        x = self._data
         count = max(int(np.ceil(self.data_fraction * len(x))), num_components)
         x = x[rng.permutation(len(x))[:count]]
         if self.samplewise_normalization:

@@ -17,7 +17,7 @@ from tfp_spn.layers.running_moments import RunningMoments
 Shape = tuple[int | None, ...]
 
 
-class NormalizeAxes(str, enum.Enum):
+class NormalizeAxes(enum.StrEnum):
     """What shares a mean and a standard deviation."""
 
     SAMPLE_WISE = "sample_wise"
@@ -146,8 +146,8 @@ class NormalizeStandardScore(keras.layers.Layer):
                 `tf.data.Dataset`; of batches that are tuples the first element counts.
 
         Raises:
-            ValueError: The layer is sample-wise, there are no data, they are not finite,
-                or have another shape than the layer's input.
+            ValueError: The layer is sample-wise, there are no data, or they are not
+                finite or have another shape than the layer's input.
         """
         if self.is_sample_wise:
             raise ValueError(
@@ -205,11 +205,15 @@ class NormalizeStandardScore(keras.layers.Layer):
         mean, scale = self._mean_and_scale(x, observed)
         return z * scale + mean
 
-    def forward_log_det_jacobian(self, x: Tensor) -> Tensor:
+    def forward_log_det_jacobian(
+        self, x: Tensor, observed: Tensor | None = None
+    ) -> Tensor:
         """The change of variables: ``log p(x) = log p(z) + this``.
 
         Args:
             x: Data, ``[batch, ...]``.
+            observed: bool, of the shape of `x` or broadcasting to it: which values the
+                densities are of. Default: all.
 
         Returns:
             ``-sum log scale``, ``[batch]``.
@@ -227,8 +231,11 @@ class NormalizeStandardScore(keras.layers.Layer):
         if not self.built:
             self.build(x.shape)
         _, scale = self._mean_and_scale(x, None)
-        scale = tf.broadcast_to(scale, tf.shape(x)[1:])
-        return tf.fill(tf.shape(x)[:1], -tf.reduce_sum(tf.math.log(scale)))
+        log_scale = tf.broadcast_to(tf.math.log(scale), tf.shape(x))
+        if observed is not None:
+            observed = tf.broadcast_to(tf.cast(observed, tf.bool), tf.shape(x))
+            log_scale = tf.where(observed, log_scale, tf.zeros_like(log_scale))
+        return -tf.reduce_sum(log_scale, axis=list(range(1, x.shape.rank)))
 
     def _mean_and_scale(
         self, x: Tensor, observed: Tensor | None

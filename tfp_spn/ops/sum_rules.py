@@ -210,8 +210,8 @@ class SumOpSampleBackprop(SumRule):
     ``selection[i, o, n] = 1`` for one ``i`` drawn with probability ``exp(log x[i, n] +
     log w[i, o] - log y[o, n])``, independently for every sum and example. The flow that
     reaches the leaves is then one sampled component per variable, and the counts of the
-    weights are a draw whose expectation are the counts of soft EM (stochastic EM). Draws
-    depend only on `seed` and on the values: equal inputs give equal results.
+    weights are a draw whose expectation are the counts of soft EM (stochastic EM). The
+    draws depend only on `seed` and on the values: equal inputs give equal results.
 
     In contrast to LibSPN-Keras it serves every sum layer, weighted children of the root
     (where there is nothing to select) included. To sample from a circuit use its

@@ -10,7 +10,8 @@ Online EM moves a leaf's expected sufficient statistics, not its parameters. Wit
 hands them, as gradients, the moments of the batch weighted by the flow ``g[n, k]`` that
 reaches each component:
 
-    gradient(denom) = sum_n g[n, k] u[n, k],    gradient(num) = sum_n g[n, k] u[n, k] x[n]
+    gradient(denom) = sum_n g[n, k] u[n, k]
+    gradient(num) = sum_n g[n, k] u[n, k] x[n]
 
 where ``u = 1`` for Normal components and the weights of their M-steps for the others.
 With `NegativeLogLikelihood`, whose flow is negative, an `OnlineExpectationMaximization`

@@ -122,7 +122,7 @@ class LaplaceLeaf(LocationScaleLeaf, ElementwiseLeaf):
     def accumulated_moments(
         self, x: Tensor, location: Tensor, scale: Tensor
     ) -> Moments:
-        """``w``, ``w x``, ``1`` and ``|x - location|``, ``w = scale / |x - location|``."""
+        """``w``, ``w x``, ``1``, ``|x - location|``, ``w = scale / |x - location|``."""
         distance = tf.abs(x - location)
         weight = scale / tf.maximum(distance, 1e-5 * scale)
         return Moments(weight, weight * x, tf.ones_like(distance), distance)
