@@ -40,6 +40,7 @@ ALLOWED_UNITS: dict[str, set[str]] = {
     "metrics": {"ops", "learning"},
     "models": _MODELS | {"distributions"},
     "optimizers": {"learning"},
+    "saved_model": {"distributions"},
     "visualization": _MODELS | {"distributions", "learning"},
 }
 
@@ -60,6 +61,7 @@ ALLOWED_HOSTS: dict[str, set[str]] = {
     "metrics": _KERAS,
     "models": _KERAS,
     "optimizers": _KERAS,
+    "saved_model": _KERAS,
     "visualization": _KERAS | {"matplotlib", "mpl_toolkits", "plotly"},
 }
 BRIDGE = "_keras_bridge"

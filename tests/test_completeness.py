@@ -47,6 +47,10 @@ def used_in(name: str, *paths: Path) -> bool:
 
 # Public layers that are no part of a circuit of the registry, and who tests them.
 LAYERS_TESTED_ELSEWHERE = {
+    "InputDropout": TESTS / "layers" / "test_dropout.py",
+    "LogDropout": TESTS / "layers" / "test_dropout.py",
+    "NormalizeAxes": TESTS / "layers" / "test_normalize_standard_score.py",
+    "NormalizeStandardScore": (TESTS / "layers" / "test_normalize_standard_score.py"),
     "PermuteAndPadScopes": TESTS / "layers" / "test_region_layers.py",
 }
 

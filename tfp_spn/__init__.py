@@ -59,6 +59,7 @@ from tfp_spn.models import (  # noqa: E402
 )
 from tfp_spn.region_graphs import RegionNode as RegionNode  # noqa: E402
 from tfp_spn.region_graphs import RegionVariable as RegionVariable  # noqa: E402
+from tfp_spn.saved_model import export_saved_model as export_saved_model  # noqa: E402
 from tfp_spn.sum_ops import SumOpEMBackprop as SumOpEMBackprop  # noqa: E402
 from tfp_spn.sum_ops import SumOpGradBackprop as SumOpGradBackprop  # noqa: E402
 from tfp_spn.sum_ops import SumOpHardEMBackprop as SumOpHardEMBackprop  # noqa: E402
@@ -88,6 +89,7 @@ __all__ = [
     "config",
     "constraints",
     "distributions",
+    "export_saved_model",
     "get_default_accumulator_initializer",
     "get_default_linear_accumulators_constraint",
     "get_default_logspace_accumulators_constraint",
