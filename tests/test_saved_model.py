@@ -79,7 +79,7 @@ def run(code: str, folder: Path) -> dict[str, np.ndarray]:
 
 
 def make(leaf):
-    graph = region_graphs.random_binary_trees(4, 1, num_repetitions=2, seed=0)
+    graph = region_graphs.random_binary_trees(4, 1, num_repetitions=1, seed=0)
     keras.utils.set_random_seed(0)
     circuit = circuits.from_region_graph(graph, leaf, 2, num_classes=3)
     return circuit, distributions.SumProductNetwork(circuit)

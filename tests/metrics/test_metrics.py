@@ -1,4 +1,4 @@
-"""Metrics and the hybrid loss against plain NumPy, and in Keras training."""
+"""Metrics against plain NumPy, and in Keras training."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import pytest
 
 from tests.learning.learning_cases import circuit_of, data_of
 from tfp_spn import losses, metrics
-from tfp_spn.learning import NegativeLogJoint
 
 JOINT = np.log([[0.1, 0.2], [0.3, 0.15], [0.05, 0.4]])
 LABELS = np.array([0, 1, 1])
@@ -64,34 +63,6 @@ def test_config_is_complete(name):
     assert copy.get_config() == metric.get_config()
 
 
-@pytest.mark.parametrize("weight", [0.0, 0.25, 1.0])
-@pytest.mark.parametrize("num_variables", [1, 4])
-def test_hybrid_loss(weight, num_variables):
-    loss = losses.HybridGenerativeDiscriminative(weight, num_variables)
-    conditional = JOINT[np.arange(3), LABELS] - LOG_PROB
-    want = -weight * conditional - (1 - weight) / num_variables * LOG_PROB
-    for labels in (LABELS, LABELS[:, np.newaxis]):
-        np.testing.assert_allclose(loss(labels, JOINT), want.mean(), rtol=1e-5)
-    copy = keras.losses.deserialize(keras.losses.serialize(loss))
-    assert copy.get_config() == loss.get_config()
-
-
-def test_hybrid_loss_is_half_of_the_joint_in_the_middle():
-    half = losses.HybridGenerativeDiscriminative(0.5)(LABELS, JOINT)
-    np.testing.assert_allclose(half, NegativeLogJoint()(LABELS, JOINT) / 2, rtol=1e-6)
-    entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    one = losses.HybridGenerativeDiscriminative(1.0)(LABELS, JOINT)
-    np.testing.assert_allclose(one, entropy(LABELS, JOINT), rtol=1e-5)
-
-
-@pytest.mark.parametrize("weight", [0.0, 0.5, 1.0])
-def test_hybrid_loss_of_impossible_examples_is_no_nan(weight):
-    loss = losses.HybridGenerativeDiscriminative(weight, reduction=None)
-    impossible = loss(np.array([0, 7]), np.array([[-np.inf, -np.inf], [-1.0, -2.0]]))
-    assert not np.any(np.isnan(impossible))
-    assert impossible[0] == np.inf
-
-
 def test_in_keras_training():
     circuit = circuit_of(num_classes=2)
     x = data_of("bernoulli", 96)
@@ -119,10 +90,6 @@ def test_in_keras_training():
     [
         (lambda: metrics.BitsPerDimension(0), "received num_dimensions=0 and scale="),
         (lambda: metrics.BitsPerDimension(1, 0.0), "scale=0.0, expected at least 1"),
-        (
-            lambda: losses.HybridGenerativeDiscriminative(1.5),
-            "discriminative_weight=1.5 and.*expected a number from 0 to 1",
-        ),
     ],
 )
 def test_errors(make, message):

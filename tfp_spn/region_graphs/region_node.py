@@ -96,8 +96,8 @@ class RegionNode:
                     "variable occur once."
                 )
             seen |= child.scope
-        self.scope = frozenset(seen)
-        self.depth = 1 + max(child.depth for child in self.children)
+        self.scope: frozenset[int] = frozenset(seen)
+        self.depth: int = 1 + max(child.depth for child in self.children)
 
     def to_region_graph(self) -> RegionGraph:
         """The same structure as a `RegionGraph`.
