@@ -90,9 +90,10 @@ _INPUTS = {
 
 def _specs(distribution: SumProductNetwork) -> dict[str, tf.TensorSpec]:
     event = distribution.event_shape
+    variables = event[: max(1, event.rank - 1)]  # pixels, if events are images
     return {
         "value": tf.TensorSpec([None, *event], distribution.dtype, "value"),
-        "observed": tf.TensorSpec([None, event[0]], tf.bool, "observed"),
+        "observed": tf.TensorSpec([None, *variables], tf.bool, "observed"),
         "num_samples": tf.TensorSpec([], tf.int32, "num_samples"),
         "seed": tf.TensorSpec([2], tf.int32, "seed"),
     }

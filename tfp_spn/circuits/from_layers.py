@@ -17,8 +17,8 @@ from tfp_spn.circuits.layer_stack import (
     compile_stack,
     permutation_tables,
     sum_names,
-    without_dropout,
 )
+from tfp_spn.circuits.outer_layers import circuit_layers
 from tfp_spn.circuits.program import Program
 
 # Values hold the layers, not the model, so that entries die with their models.
@@ -69,7 +69,7 @@ def from_layers(model_or_layers: keras.Sequential | Sequence[Any]) -> LayeredCir
                 "layers. Put the layers into a keras.Sequential."
             )
         model = keras.Sequential(list(model))
-    layers = without_dropout(model.layers)
+    layers = circuit_layers(model.layers)
     circuit = _CIRCUITS.get(model)
     if circuit is None or [*map(id, circuit.stack)] != [*map(id, layers)]:
         check_stack(layers)

@@ -16,11 +16,8 @@ import keras
 import numpy as np
 
 from tfp_spn.circuits.program import MARGINALIZED, Gather, Program, Step, SumSpec
-from tfp_spn.layers.input_dropout import InputDropout
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.layers.leaves.layout import LeafLayout
-from tfp_spn.layers.log_dropout import LogDropout
-from tfp_spn.layers.normalize_standard_score import NormalizeStandardScore
 from tfp_spn.layers.regions.base_permutation import BasePermutation
 from tfp_spn.layers.regions.base_product import BaseProduct
 from tfp_spn.layers.regions.base_sum import BaseSum
@@ -43,13 +40,6 @@ INNER_LAYERS = (
 )
 
 
-def without_dropout(layers: Sequence[Any]) -> list[Any]:
-    """The layers that do something outside of training."""
-    return [
-        layer for layer in layers if not isinstance(layer, (InputDropout, LogDropout))
-    ]
-
-
 def check_stack(layers: Sequence[Any]) -> None:
     """Checks kind, order and dtype of the layers.
 
@@ -58,14 +48,6 @@ def check_stack(layers: Sequence[Any]) -> None:
         ValueError: If the layers do not follow each other as they must.
     """
     for layer in layers:
-        if isinstance(layer, NormalizeStandardScore):
-            raise TypeError(
-                f"from_layers: received a layer {_label(layer)}, expected a stack over "
-                "the data themselves: a circuit above it is a distribution of "
-                "z-scores. Pass the layers after it, model.layers[1:], and z-scores as "
-                "data; layer.inverse and layer.forward_log_det_jacobian lead back to "
-                "the data. (A tfp_spn.models.SequentialSumProductNetwork does both.)"
-            )
         if not isinstance(layer, (FlatToRegions, BaseLeaf, *INNER_LAYERS, RootSum)):
             inner = ", ".join(kind.__name__ for kind in INNER_LAYERS)
             raise TypeError(

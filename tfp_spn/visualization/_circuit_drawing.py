@@ -163,7 +163,10 @@ def _add_products(
     scope = frozenset().union(*(drawing.scopes[child[0]] for child in children))
     products = drawing.add_region(PRODUCT, level, scope, step.num_products)
     for unit, product in enumerate(products):
-        if step.product == "hadamard":
+        chosen = getattr(step, "factor_units", None)  # [factors, products]
+        if chosen is not None:
+            digits = chosen[:, unit].tolist()
+        elif step.product == "hadamard":
             digits = [unit] * len(children)
         else:
             digits = [int(digit) for digit in np.unravel_index(unit, step.widths)]
