@@ -85,6 +85,7 @@ def test_initializer_draws_anew_for_each_layer():
     assert stored.max() <= 2.001
     assert not np.allclose(stored, np.exp(second.accumulators))
     default = layers.DenseSum(3).accumulator_initializer
+    assert config.get_default_accumulator_initializer() is not default  # draws anew
     assert default.get_config() == initializers.Dirichlet(-2, 0.2).get_config()
 
 
