@@ -204,8 +204,10 @@ def _places(drawing: Drawing) -> np.ndarray:
     order = _leaf_order(drawing)
     x = np.zeros(len(drawing.kinds))
     children: dict[int, list[int]] = {}
+    parents: dict[int, list[int]] = {}
     for parent, child in drawing.edges:
         children.setdefault(parent, []).append(child)
+        parents.setdefault(child, []).append(parent)
     levels = np.array(drawing.levels)
     widest = int(np.bincount(levels).max())
     for level in range(drawing.num_levels):
@@ -216,6 +218,10 @@ def _places(drawing: Drawing) -> np.ndarray:
 
         def center(group: list[int]) -> float:
             below = [c for node in group for c in children.get(node, ())]
+            if not below:  # padding: beside the factors that it is multiplied with
+                products = [p for node in group for p in parents.get(node, ())]
+                factors = [factor for p in products for factor in children[p]]
+                below = [c for factor in factors for c in children.get(factor, ())]
             if below:
                 return float(np.mean([x[child] for child in below]))
             return float(np.mean([order[node] for node in group]))
