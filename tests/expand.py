@@ -37,12 +37,19 @@ def class_roots(circuit, params=None) -> tuple[list[Node], np.ndarray | None]:
     return roots, prior
 
 
+def all_log_weights(program, tables):
+    """Of each step, `None` for bare products."""
+    return [tables.log_weights(number) for number in range(len(program.steps))]
+
+
 def expand_all(circuit, params=None):
     """Roots, prior, and the nodes of each step: ``steps[s][region][output]``."""
     program = circuit.program
     tables = program.tables(params or circuit.live_params())
     values: list[list[list[Node]]] = [_leaf_regions(program, tables)]
-    for step, log_w in zip(program.steps, tables.log_weights, strict=True):
+    for step, log_w in zip(
+        program.steps, all_log_weights(program, tables), strict=True
+    ):
         weights = None if log_w is None else np.exp(np.asarray(log_w, np.float64))
         step_regions = []
         for region in range(step.num_regions):

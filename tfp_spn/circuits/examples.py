@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
@@ -81,34 +82,30 @@ def _examples_last(
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """The axes of a downward pass.
+    """The axis of a downward pass: ``M = P * N`` examples, the batch the slower index.
 
     Attributes:
         batch_shape: int32 tensor: batch ``P`` of parameters, possibly empty.
         batch_rank: Its static length.
         count: Scalar int32: examples ``N`` per batch member.
+        num_evidence: Scalar int32: examples of the evidence, which the ``N`` go through
+            over and over; `None` when there is as much evidence.
     """
 
     batch_shape: Tensor
     batch_rank: int
     count: Tensor
+    num_evidence: Tensor | None = None
 
     @property
     def total(self) -> Tensor:
-        """``M = P * N``."""
+        """``M``."""
         return tf.reduce_prod(self.batch_shape) * self.count
 
-    def flatten(self, value: Tensor) -> Tensor:
-        """``[..., R, I, N]`` to ``[R, M, I]``."""
-        if self.batch_rank == 0:
-            return tf.transpose(value, [0, 2, 1])
-        event = tf.shape(value)[-3:]
-        value = tf.broadcast_to(value, tf.concat([self.batch_shape, event], 0))
-        b = self.batch_rank
-        value = tf.transpose(value, [b, *range(b), b + 2, b + 1])
-        shape = tf.stack([event[0], self.total, event[1]])
-        static = [value.shape[0], None, value.shape[-1]]
-        return tf.ensure_shape(tf.reshape(value, shape), static)
+    @property
+    def member(self) -> Tensor:
+        """int32 ``[M]``: which parameters each example has."""
+        return tf.range(self.total, dtype=tf.int32) // tf.maximum(self.count, 1)
 
     def rows(self, table: Tensor, rank: int, index: Tensor) -> Tensor:
         """Rows ``[J, M, ...]`` of ``table [..., J', ...]`` by ``index [J, M]``.
@@ -118,18 +115,53 @@ class Examples:
         num_batch = table.shape.rank - rank
         num_rows, tail = tf.shape(table)[num_batch], table.shape[num_batch + 1 :]
         if num_batch:
-            event = tf.shape(table)[num_batch:]
-            table = tf.broadcast_to(table, tf.concat([self.batch_shape, event], 0))
-            member = tf.range(self.total, dtype=tf.int32) // tf.maximum(self.count, 1)
-            index = index + member * num_rows
+            table = self._over_batch(table, num_batch)
+            index = index + self.member * num_rows
         return tf.gather(tf.reshape(table, [-1, *tail]), index)
 
+    def evidence(self, values: Tensor, regions: np.ndarray | Tensor) -> Tensor:
+        """What regions hold for each example, ``[A, I, M]``.
+
+        Args:
+            values: ``[..., R, I, N]``, with examples of the evidence.
+            regions: ``[A]``, or another choice for each example, ``[A, M]``.
+        """
+        num_batch = values.shape.rank - 3
+        num_regions, num_units = values.shape[-3], values.shape[-2]
+        if num_batch == 0 and self.batch_rank == 0 and isinstance(regions, np.ndarray):
+            if not np.array_equal(regions, np.arange(num_regions)):
+                values = tf.gather(values, regions)
+            if self.num_evidence is None:
+                return values
+            copies = self.count // tf.maximum(self.num_evidence, 1)
+            return tf.tile(values, tf.stack([1, 1, copies]))
+        values = self._over_batch(values, num_batch)
+        num_evidence = tf.shape(values)[-1]
+        example = tf.range(self.total, dtype=tf.int32)
+        example = tf.math.floormod(example, tf.maximum(self.count, 1))
+        example = tf.math.floormod(example, tf.maximum(num_evidence, 1))
+        index = self.member * num_regions + as_columns(regions)  # [A, M]
+        unit = tf.range(num_units)[:, tf.newaxis]
+        index = index[:, tf.newaxis] * num_units + unit  # [A, I, M]
+        return tf.gather(tf.reshape(values, [-1]), index * num_evidence + example)
+
     def unflatten(self, values: Tensor) -> Tensor:
-        """``[V, M, D]`` to ``[N, ..., V, D]``."""
-        num_variables, num_dims = values.shape[0], values.shape[2]
-        shape = tf.concat(
-            [[num_variables], self.batch_shape, [self.count, num_dims]], 0
-        )
+        """``[M, V, D]`` to ``[N, ..., V, D]``."""
+        event = values.shape[1:]
+        shape = tf.concat([self.batch_shape, [self.count], tf.shape(values)[1:]], 0)
         b = self.batch_rank
         values = tf.reshape(values, shape)
-        return tf.transpose(values, [b + 1, *range(1, b + 1), 0, b + 2])
+        values = tf.transpose(values, [b, *range(b), b + 1, b + 2])
+        return tf.ensure_shape(values, [None] * (b + 1) + event.as_list())
+
+    def _over_batch(self, table: Tensor, num_batch: int) -> Tensor:
+        event = tf.shape(table)[num_batch:]
+        shape = table.shape[num_batch:]
+        table = tf.broadcast_to(table, tf.concat([self.batch_shape, event], 0))
+        return tf.ensure_shape(table, [None] * self.batch_rank + shape.as_list())
+
+
+def as_columns(regions: np.ndarray | Tensor) -> Tensor:
+    """``[A]`` or ``[A, M]`` to a tensor that broadcasts to ``[A, M]``."""
+    regions = tf.convert_to_tensor(regions, tf.int32)
+    return regions[:, tf.newaxis] if regions.shape.rank == 1 else regions

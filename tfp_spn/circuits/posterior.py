@@ -180,9 +180,9 @@ def _merge_dims(value: Tensor) -> Tensor:
 
 def _batch_shape(tables: Tables, leaves: Tensor) -> Tensor:
     shape = tf.shape(leaves)[:-3]
-    for log_w in tables.log_weights:
-        if log_w is not None:
-            shape = tf.broadcast_dynamic_shape(shape, tf.shape(log_w)[:-3])
+    for accumulators in tables.accumulators:
+        if accumulators is not None:
+            shape = tf.broadcast_dynamic_shape(shape, tf.shape(accumulators)[:-3])
     if tables.log_prior is not None:
         shape = tf.broadcast_dynamic_shape(shape, tf.shape(tables.log_prior)[:-1])
     return shape

@@ -15,6 +15,7 @@ differ in their index tables only; see `tfp_spn.circuits.folding` and
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from dataclasses import dataclass
 from typing import Literal
@@ -26,7 +27,11 @@ from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.ops.sum_rules import SumRule
-from tfp_spn.ops.weights import normalized_log_weights
+from tfp_spn.ops.weights import (
+    counted,
+    normalized_log_weights,
+    normalized_weights,
+)
 
 MARGINALIZED = -1
 """Index of a child that is not there: log-value 0 in all units."""
@@ -128,13 +133,43 @@ class Tables:
 
     Attributes:
         leaf: Canonical leaf parameters.
-        log_weights: Normalised log-weights ``[..., R, I, O]`` of each step, or `None`.
+        accumulators: Those of each step, ``[..., R, I, O]``, or `None`.
+        specs: The sums that they belong to.
         log_prior: Log-probabilities ``[..., C]`` of the classes, or `None`.
+        taps: See `with_taps`.
     """
 
     leaf: Params
-    log_weights: list[Tensor | None]
+    accumulators: list[Tensor | None]
+    specs: list[SumSpec | None]
     log_prior: Tensor | None
+    taps: list[Tensor | None] | None = None
+
+    def weights(self, number: int) -> Tensor | None:
+        """Normalised weights ``[..., R, I, O]`` of a step."""
+        return self._normalized(number, logspace=False)
+
+    def log_weights(self, number: int) -> Tensor | None:
+        """Normalised log-weights ``[..., R, I, O]`` of a step."""
+        return self._normalized(number, logspace=True)
+
+    def _normalized(self, number: int, logspace: bool) -> Tensor | None:
+        spec, accumulators = self.specs[number], self.accumulators[number]
+        if spec is None or accumulators is None:
+            return None
+        normalize = normalized_log_weights if logspace else normalized_weights
+        value = normalize(accumulators, spec.rule, spec.logspace)
+        tap = self.taps[number] if self.taps is not None else None
+        return value if tap is None else counted(value, tap, logspace)
+
+    def with_taps(self) -> Tables:
+        """With a tensor per step whose gradient is that of its *log-weights*.
+
+        Neither weights nor their logarithms need to be computed where the other is
+        used; gradients with respect to the latter, expected counts, are had either way.
+        """
+        taps = [None if a is None else tf.zeros_like(a) for a in self.accumulators]
+        return dataclasses.replace(self, taps=taps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,25 +229,25 @@ class Program:
         return dict(sorted(ndims.items()))
 
     def tables(self, params: Params) -> Tables:
-        """Normalises weights and makes leaf parameters canonical."""
+        """Brings all parameters into the kernel's shapes."""
         leaf = {name: params[f"leaf_{name}"] for name in self.leaf_event_ndims}
-        log_weights = [
-            None if step.sums is None else _log_weights(params, step.sums, step)
+        accumulators = [
+            None if step.sums is None else _accumulators(params, step.sums, step)
             for step in self.steps
         ]
+        specs = [step.sums for step in self.steps]
         log_prior = None
         if self.prior is not None:
             log_prior = _flatten_event(params, self.prior, [self.num_classes])
             log_prior = normalized_log_weights(
                 log_prior, self.prior.rule, self.prior.logspace, axis=-1
             )
-        return Tables(self.leaf.canonical(leaf), log_weights, log_prior)
+        return Tables(self.leaf.canonical(leaf), accumulators, specs, log_prior)
 
 
-def _log_weights(params: Params, spec: SumSpec, step: Step) -> Tensor:
+def _accumulators(params: Params, spec: SumSpec, step: Step) -> Tensor:
     shape = [step.num_regions, step.num_inputs, spec.num_outputs]
-    accumulators = _flatten_event(params, spec, shape)
-    return normalized_log_weights(accumulators, spec.rule, spec.logspace)
+    return _flatten_event(params, spec, shape)
 
 
 def _flatten_event(params: Params, spec: SumSpec, shape: list[int]) -> Tensor:

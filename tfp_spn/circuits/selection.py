@@ -1,15 +1,14 @@
 """The downward pass: which child each selected sum selects, as integers.
 
-From a class at the root to one component per variable. A selection is ``[R, M]``: the
-unit of each region that example ``m`` selects, or `INACTIVE` where the region is not in
-the example's induced tree. ``M = P * N`` counts examples of all parameter batches, the
-batch the slower index.
+From a class at the root to units of leaf regions. Only regions that can be in an
+example's induced tree are visited: below a sum over several partitions each example
+follows its own, so that the work is that of one tree and not of the whole circuit.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -17,9 +16,10 @@ import tensorflow as tf
 
 from tfp_spn._typing import Tensor
 from tfp_spn.circuits.evaluation import Evaluation
-from tfp_spn.circuits.examples import Examples
-from tfp_spn.circuits.program import MARGINALIZED, Gather, Program, Step, Tables
-from tfp_spn.ops.choice import best_index, sample_index
+from tfp_spn.circuits.examples import Examples, as_columns
+from tfp_spn.circuits.program import Gather, Program, Step, Tables
+from tfp_spn.ops.choice import best_index, cumulative_weights, index_of_quantile
+from tfp_spn.ops.log_space import finite_max
 from tfp_spn.ops.products import kronecker_digits
 
 INACTIVE = -1
@@ -27,15 +27,34 @@ INACTIVE = -1
 Mode = Literal["sample", "max"]
 
 
-def select_components(
+@dataclass(frozen=True, eq=False)
+class Selected:
+    """Units of some regions of one value, for each example.
+
+    Attributes:
+        regions: int ``[A]``, or ``[A, M]`` where examples differ.
+        units: int32 ``[A, M]``, or `INACTIVE` where the region is not in the example's
+            induced tree. No two active entries of an example have equal regions.
+    """
+
+    regions: np.ndarray | Tensor
+    units: Tensor
+
+    @property
+    def is_static(self) -> bool:
+        """Whether all examples have equal regions."""
+        return isinstance(self.regions, np.ndarray)
+
+
+def select_leaves(
     program: Program,
     tables: Tables,
     examples: Examples,
     seed: Tensor,
     mode: Mode,
     evaluation: Evaluation | None = None,
-) -> Tensor:
-    """One leaf component per variable and example.
+) -> Selected:
+    """Units of leaf regions, one region for each variable and example.
 
     Args:
         program: The circuit.
@@ -46,188 +65,189 @@ def select_components(
             takes the best.
         evaluation: Values of the upward pass whose posterior is followed; `None`
             follows the prior.
-
-    Returns:
-        int32 ``[V, M]``: ``slot * num_components + component``.
     """
     seeds = tf.unstack(
         tf.random.experimental.stateless_split(seed, len(program.steps) + 1)
     )
-    choose = _chooser(mode)
-    pending: dict[int, list[tuple[np.ndarray, Tensor]]] = defaultdict(list)
-
-    root = _select_root(program, tables, examples, choose(seeds[-1]), evaluation)
-    _pass_on(pending, program.root, root)
+    chooser = _Chooser(tables, examples, mode, evaluation)
+    pending: dict[int, list[Selected]] = defaultdict(list)
+    _request(pending, program.root, *_root(program, chooser, seeds[-1]))
     for number in reversed(range(len(program.steps))):
         step = program.steps[number]
-        selected = _resolve(pending.pop(number + 1), step.num_regions)
-        log_w = tables.log_weights[number]
-        inputs = None if evaluation is None else evaluation.inputs[number]
-        if log_w is None:
-            child = tf.maximum(selected, 0)
-        else:
-            logits = _logits(step, log_w, selected, examples, inputs)
-            child = choose(seeds[number])(logits)
-        for gather, unit in zip(
-            step.factors, _child_units(step, selected, child), strict=True
+        selected = merged(pending.pop(number + 1), step.num_regions, examples)
+        child = chooser.children(number, step, selected, seeds[number])
+        for gather, (places, units) in zip(
+            step.factors, _factor_units(step, selected, child), strict=True
         ):
-            _pass_on(pending, gather, unit)
-    leaf = _resolve(pending.pop(0), program.layout.num_regions)
-    return _component_of_variable(program, leaf)
+            _request(pending, gather, places, units)
+    return merged(pending.pop(0), program.layout.num_regions, examples)
 
 
-def sample_values(
-    program: Program,
-    tables: Tables,
-    examples: Examples,
-    component: Tensor,
-    seed: Tensor,
-) -> Tensor:
-    """Draws ``[V, M, D]`` from the selected components."""
-    rows = {
-        name: _component_rows(program, table, examples, component)
-        for name, table in program.leaf.component_tables(tables.leaf).items()
-    }
-    return program.leaf.sample_component(rows, seed)
+class _Chooser:
+    """Chooses among the children of selected sums."""
+
+    def __init__(
+        self,
+        tables: Tables,
+        examples: Examples,
+        mode: Mode,
+        evaluation: Evaluation | None,
+    ) -> None:
+        self.tables = tables
+        self.examples = examples
+        self.is_max = mode == "max"
+        self.evaluation = evaluation
+
+    def children(
+        self, number: int, step: Step, selected: Selected, seed: Tensor
+    ) -> Tensor:
+        """int32 ``[A, M]``: the child that each selected sum selects."""
+        unit = tf.maximum(selected.units, 0)
+        if step.sums is None:
+            return unit
+        row = as_columns(selected.regions) * step.num_outputs + unit
+        if self.evaluation is None:
+            cumulative = cumulative_weights(self.tables.weights(number), axis=-2)
+            rows = self.examples.rows(_by_output(cumulative, step), 2, row)
+            return index_of_quantile(rows, seed, axis=-1)
+        inputs = self.examples.evidence(
+            self.evaluation.inputs[number], selected.regions
+        )
+        if self.evaluation.is_log:
+            table = _by_output(self.tables.log_weights(number), step)
+        else:
+            table = _by_output(self.tables.weights(number), step)
+        rows = tf.linalg.matrix_transpose(self.examples.rows(table, 2, row))
+        return self.choose(rows, inputs, seed)
+
+    def choose(self, weights: Tensor, inputs: Tensor, seed: Tensor) -> Tensor:
+        """Indices ``[A, M]`` among weighted inputs ``[A, I, M]``."""
+        if not self.evaluation.is_log:
+            weighted = weights * inputs
+            return index_of_quantile(cumulative_weights(weighted, -2), seed, -2)
+        log_weighted = weights + inputs
+        if self.is_max:
+            return best_index(log_weighted, axis=-2)
+        weighted = tf.exp(log_weighted - finite_max(log_weighted, -2))
+        return index_of_quantile(cumulative_weights(weighted, -2), seed, -2)
 
 
-def mode_values(
-    program: Program, tables: Tables, examples: Examples, component: Tensor
-) -> Tensor:
-    """Modes ``[V, M, D]`` of the selected components."""
-    modes = program.leaf.component_mode(tables.leaf)[..., tf.newaxis]
-    return _component_rows(program, modes, examples, component)[..., 0]
+def _by_output(table: Tensor, step: Step) -> Tensor:
+    """``[..., R, I, O]`` to ``[..., R * O, I]``."""
+    table = tf.linalg.matrix_transpose(table)
+    batch = tf.shape(table)[:-3]
+    rows = [step.num_regions * step.num_outputs, step.num_inputs]
+    static = table.shape[:-3].concatenate(rows)
+    return tf.ensure_shape(tf.reshape(table, tf.concat([batch, rows], 0)), static)
 
 
-def _component_rows(
-    program: Program, table: Tensor, examples: Examples, component: Tensor
-) -> Tensor:
-    """Rows ``[V, M, D, T]`` of a component table ``[..., L, K, D, T]``."""
-    num_rows = program.layout.num_slots * program.leaf.num_components
-    batch = tf.shape(table)[:-4]
-    tail = table.shape[-2:].as_list()
-    flat = tf.reshape(table, tf.concat([batch, [num_rows, *tail]], 0))
-    flat = tf.ensure_shape(flat, [None] * (table.shape.rank - 4) + [num_rows, *tail])
-    return examples.rows(flat, 3, component)
-
-
-def _chooser(mode: Mode) -> Callable[[Tensor], Callable[[Tensor], Tensor]]:
-    if mode == "max":
-        return lambda _: best_index
-    return lambda seed: lambda logits: sample_index(logits, seed)
-
-
-def _select_root(
-    program: Program,
-    tables: Tables,
-    examples: Examples,
-    choose: Callable[[Tensor], Tensor],
-    evaluation: Evaluation | None,
-) -> Tensor:
-    """Selection of the root regions, ``[num_roots, M]``."""
-    num_regions = len(program.root.index)
-    num_units = program.num_classes // num_regions
-    if program.num_classes == 1 or tables.log_prior is None:
-        return tf.zeros([1, examples.total], tf.int32)
-    if evaluation is None:
-        logits = tables.log_prior[..., tf.newaxis, :, tf.newaxis]
-        ones = tf.ones([examples.count], logits.dtype)
-        logits = examples.flatten(logits + 0 * ones)
+def _root(
+    program: Program, chooser: _Chooser, seed: Tensor
+) -> tuple[np.ndarray | Tensor, Tensor]:
+    """Place of the selected root region in the root's gather, and its unit."""
+    examples, log_prior = chooser.examples, chooser.tables.log_prior
+    if program.num_classes == 1 or log_prior is None:
+        return np.zeros([1], np.int32), tf.zeros([1, examples.total], tf.int32)
+    if chooser.evaluation is None:
+        cumulative = cumulative_weights(tf.exp(log_prior), axis=-1)
+        nothing = tf.zeros([1, examples.total], tf.int32)
+        rows = examples.rows(cumulative[..., tf.newaxis, :], 2, nothing)
+        chosen = index_of_quantile(rows, seed, axis=-1)
     else:
-        logits = examples.flatten(evaluation.relative[..., tf.newaxis, :, :])
-    chosen = choose(logits)  # [1, M]
-    region = tf.range(num_regions)[:, tf.newaxis]
-    return tf.where(chosen // num_units == region, chosen % num_units, INACTIVE)
+        log_joint = chooser.evaluation.relative[..., tf.newaxis, :, :]
+        log_joint = examples.evidence(log_joint, np.zeros([1], np.int32))
+        if chooser.is_max:
+            chosen = best_index(log_joint, axis=-2)
+        else:
+            joint = tf.exp(log_joint - finite_max(log_joint, -2))
+            chosen = index_of_quantile(cumulative_weights(joint, -2), seed, -2)
+    num_units = program.num_classes // len(program.root.index)
+    if len(program.root.index) == 1:
+        return np.zeros([1], np.int32), chosen
+    return chosen // num_units, chosen % num_units
 
 
-def _logits(
-    step: Step,
-    log_w: Tensor,
-    selected: Tensor,
-    examples: Examples,
-    inputs: Tensor | None,
-) -> Tensor:
-    """``[R, M, I]``: log-probabilities of the children of the selected sums."""
-    rank = log_w.shape.rank
-    by_output = tf.transpose(log_w, [*range(rank - 2), rank - 1, rank - 2])
-    num_outputs = step.num_outputs
-    flat = tf.reshape(
-        by_output,
-        tf.concat(
-            [
-                tf.shape(log_w)[: rank - 3],
-                [step.num_regions * num_outputs, step.num_inputs],
-            ],
-            0,
-        ),
-    )
-    flat = tf.ensure_shape(flat, [None] * (rank - 2) + [step.num_inputs])
-    region = tf.range(step.num_regions)[:, tf.newaxis]
-    index = region * num_outputs + tf.maximum(selected, 0)
-    logits = examples.rows(flat, 2, index)
-    return logits if inputs is None else logits + examples.flatten(inputs)
-
-
-def _child_units(step: Step, selected: Tensor, child: Tensor) -> list[Tensor]:
-    """Per factor, the selection ``[R * H, M]`` of its regions."""
+def _factor_units(
+    step: Step, selected: Selected, child: Tensor
+) -> list[tuple[np.ndarray | Tensor, Tensor]]:
+    """Per factor, places in its gather and the units selected there."""
     partition, unit = child // step.num_products, child % step.num_products
     if step.product == "kronecker":
         units = kronecker_digits(unit, step.widths)
     else:
         units = [unit] * len(step.widths)
-    active = selected >= 0
-    results = []
-    for unit in units:
-        if step.num_partitions == 1:
-            results.append(tf.where(active, unit, INACTIVE))
-            continue
-        own = tf.range(step.num_partitions)[:, tf.newaxis] == partition[:, tf.newaxis]
-        chosen = tf.where(
-            own & active[:, tf.newaxis], unit[:, tf.newaxis], INACTIVE
-        )  # [R, H, M]
-        shape = [step.num_regions * step.num_partitions, tf.shape(child)[-1]]
-        results.append(tf.reshape(chosen, shape))
-    return results
+    places = selected.regions
+    if step.num_partitions > 1:
+        places = as_columns(places) * step.num_partitions + partition
+    is_active = selected.units >= 0
+    return [(places, tf.where(is_active, unit, INACTIVE)) for unit in units]
 
 
-def _pass_on(
-    pending: dict[int, list[tuple[np.ndarray, Tensor]]], gather: Gather, unit: Tensor
+def _request(
+    pending: dict[int, list[Selected]],
+    gather: Gather,
+    places: np.ndarray | Tensor,
+    units: Tensor,
 ) -> None:
     """Hands the selection of gathered regions to the values they came from."""
+    if isinstance(places, np.ndarray):
+        index = gather.index[places]
+    else:
+        index = tf.gather(gather.index, places)
     for source, size, offset in zip(
         gather.sources, gather.sizes, gather.offsets, strict=True
     ):
-        place = gather.index - offset
-        own = np.flatnonzero(
-            (place >= 0) & (place < size) & (gather.index != MARGINALIZED)
+        place = index - offset
+        is_own = (index >= 0) & (place >= 0) & (place < size)
+        if isinstance(is_own, np.ndarray):
+            own = np.flatnonzero(is_own)
+            if len(own):
+                part = units if len(own) == len(index) else tf.gather(units, own)
+                pending[source].append(Selected(place[own], part))
+        else:
+            part = tf.where(is_own, units, INACTIVE)
+            region = tf.clip_by_value(place, 0, size - 1)
+            pending[source].append(Selected(region, part))
+
+
+def merged(requests: list[Selected], num_regions: int, examples: Examples) -> Selected:
+    """What all parents selected: at most one of them is active for each region."""
+    if len(requests) == 1 and not requests[0].is_static:
+        if requests[0].units.shape[0] <= num_regions:
+            return requests[0]
+    elif all(request.is_static for request in requests):
+        regions = np.concatenate([request.regions for request in requests])
+        units = [request.units for request in requests]
+        if len(np.unique(regions)) == len(regions):
+            return Selected(
+                regions, units[0] if len(units) == 1 else tf.concat(units, 0)
+            )
+    elif sum(request.units.shape[0] for request in requests) <= num_regions:
+        units = tf.concat([request.units for request in requests], 0)
+        regions = [
+            tf.broadcast_to(as_columns(request.regions), tf.shape(request.units))
+            for request in requests
+        ]
+        return Selected(tf.concat(regions, 0), units)
+    return _over_all_regions(requests, num_regions, examples)
+
+
+def _over_all_regions(
+    requests: list[Selected], num_regions: int, examples: Examples
+) -> Selected:
+    total = examples.total
+    if all(request.is_static for request in requests):
+        regions = np.concatenate([request.regions for request in requests])
+        units = tf.concat([request.units for request in requests], 0)
+        units = tf.math.unsorted_segment_max(units, regions, num_regions)
+    else:
+        units = tf.concat([tf.reshape(r.units, [-1]) for r in requests], 0)
+        example = tf.range(total, dtype=tf.int32)
+        cells = [
+            tf.reshape(as_columns(r.regions) * total + example, [-1]) for r in requests
+        ]
+        units = tf.math.unsorted_segment_max(
+            units, tf.concat(cells, 0), num_regions * total
         )
-        if len(own) == 0:
-            continue
-        part = unit if len(own) == len(gather.index) else tf.gather(unit, own)
-        pending[source].append((place[own], part))
-
-
-def _resolve(requests: list[tuple[np.ndarray, Tensor]], num_regions: int) -> Tensor:
-    """Merges what all parents selected: at most one of them is active."""
-    if len(requests) == 1 and np.array_equal(requests[0][0], np.arange(num_regions)):
-        return requests[0][1]
-    places = np.concatenate([place for place, _ in requests])
-    units = tf.concat([unit for _, unit in requests], axis=0)
-    if np.array_equal(places, np.arange(num_regions)):
-        return units
-    merged = tf.math.unsorted_segment_max(units, places, num_regions)
-    return tf.maximum(merged, INACTIVE)
-
-
-def _component_of_variable(program: Program, leaf: Tensor) -> Tensor:
-    """``[R, M]`` units of leaf regions to ``[V, M]`` flat component indices."""
-    layout, num_units = program.layout, program.leaf.num_components
-    unit = tf.gather(leaf, layout.slot_region)  # [L, M]
-    slot = tf.range(layout.num_slots)[:, tf.newaxis]
-    component = tf.where(unit >= 0, slot * num_units + unit, INACTIVE)
-    if layout.is_identity:
-        return component
-    component = tf.math.unsorted_segment_max(
-        component, layout.slot_variable, layout.num_variables
-    )
-    return tf.maximum(component, 0)
+        units = tf.reshape(units, [num_regions, total])
+    return Selected(np.arange(num_regions), tf.maximum(units, INACTIVE))

@@ -17,6 +17,7 @@ from tensorflow_probability.python.internal import parameter_properties
 
 from tfp_spn._typing import Params, Seed, Tensor
 from tfp_spn.circuits import posterior
+from tfp_spn.circuits.blocks import in_blocks
 from tfp_spn.circuits.evaluation import (
     Evaluation,
     evaluate,
@@ -25,10 +26,12 @@ from tfp_spn.circuits.evaluation import (
     log_base,
     mode_leaf_values,
     with_base,
+    with_inputs,
 )
 from tfp_spn.circuits.examples import Evidence, Examples, to_evidence
+from tfp_spn.circuits.leaf_draws import mode_values, sample_values
 from tfp_spn.circuits.program import Program, Tables
-from tfp_spn.circuits.selection import mode_values, sample_values, select_components
+from tfp_spn.circuits.selection import select_leaves
 from tfp_spn.ops.log_space import logsumexp
 
 no_shape = parameter_properties.SHAPE_FN_NOT_IMPLEMENTED
@@ -128,10 +131,15 @@ def check_broadcasts(lead: tf.TensorShape, distribution: Any) -> None:
 def log_joint(distribution: Any, value: Tensor, observed: Tensor | None) -> Tensor:
     """``log p(x, c)``, ``S + P + [C]``."""
     evidence = evidence_of(distribution, value, observed)
-    tables = distribution.tables()
-    joint = evaluation_of(distribution.program, tables, evidence).log_joint
-    base = log_base(distribution.program, evidence.x, evidence.observed)
-    return evidence.restore(with_base(joint, base))
+    program, tables = distribution.program, distribution.tables()
+
+    def of_block(tables: Tables, block: Evidence, _: Tensor) -> Tensor:
+        joint = evaluation_of(program, tables, block).log_joint
+        return with_base(joint, log_base(program, block.x, block.observed))
+
+    return evidence.restore(
+        in_blocks(of_block, program, tables, evidence, program.dtype)
+    )
 
 
 def log_prob(distribution: Any, value: Tensor, observed: Tensor | None) -> Tensor:
@@ -140,12 +148,10 @@ def log_prob(distribution: Any, value: Tensor, observed: Tensor | None) -> Tenso
     return joint[..., 0] if joint.shape[-1] == 1 else logsumexp(joint, axis=-1)
 
 
-def evaluation_of(
-    program: Program, tables: Tables, evidence: Evidence, keep_inputs: bool = False
-) -> Evaluation:
+def evaluation_of(program: Program, tables: Tables, evidence: Evidence) -> Evaluation:
     """The sum-product pass under evidence."""
     leaves = leaf_values(program, tables, evidence.x, evidence.observed)
-    return evaluate(program, tables, leaves, keep_inputs=keep_inputs)
+    return evaluate(program, tables, leaves)
 
 
 def possible_evidence(
@@ -172,22 +178,29 @@ def sample(
     n = tf.convert_to_tensor(n, tf.int32)
     if evidence is None:
         examples = _examples(distribution, n, evidence)
-        component = select_components(program, tables, examples, select_seed, "sample")
-        values = sample_values(program, tables, examples, component, value_seed)
+        leaves = select_leaves(program, tables, examples, select_seed, "sample")
+        values = sample_values(program, tables, examples, leaves, value_seed)
         return examples.unflatten(values)
-    evaluation = evaluation_of(program, tables, evidence, keep_inputs=True)
-    repeated = Evaluation(
-        [_tile_examples(value, n) for value in evaluation.inputs],
-        _tile_examples(evaluation.relative, n),
-        _tile_examples(evaluation.offset, n),
-    )
-    count = n * tf.shape(evidence.x)[-1]
-    examples = _examples(distribution, count, evidence)
-    component = select_components(
-        program, tables, examples, select_seed, "sample", repeated
-    )
-    values = sample_values(program, tables, examples, component, value_seed)
-    return _unmerge(examples.unflatten(values), n, evidence)
+
+    def of_block(tables: Tables, block: Evidence, number: Tensor) -> Tensor:
+        seeds = tfp.random.split_seed(
+            tf.bitwise.bitwise_xor(select_seed, number), n=2, salt="block"
+        )
+        num_evidence = tf.shape(block.x)[-1]
+        examples = _examples(distribution, n * num_evidence, evidence, num_evidence)
+
+        def draw(evaluation: Evaluation) -> Tensor:
+            leaves = select_leaves(
+                program, tables, examples, seeds[0], "sample", evaluation
+            )
+            return sample_values(program, tables, examples, leaves, seeds[1])
+
+        leaves = leaf_values(program, tables, block.x, block.observed)
+        drawn = with_inputs(program, tables, leaves, draw)
+        return _unmerge(examples.unflatten(drawn), n, num_evidence)
+
+    values = in_blocks(of_block, program, tables, evidence, program.dtype, axis=1)
+    return _restore_examples(values, evidence)
 
 
 def mode(distribution: Any, evidence: Evidence | None = None) -> Tensor:
@@ -200,17 +213,22 @@ def mode(distribution: Any, evidence: Evidence | None = None) -> Tensor:
         observed = tf.zeros([*batch, layout.num_variables, 1], tf.bool)
     else:
         x, observed = evidence.x, evidence.observed
-    leaves = mode_leaf_values(program, tables, x, observed)
-    evaluation = evaluate_max(program, tables, leaves)
-    examples = _examples(distribution, tf.shape(x)[-1], evidence)
-    unused_seed = tf.zeros([2], tf.int32)
-    component = select_components(
-        program, tables, examples, unused_seed, "max", evaluation
-    )
-    values = examples.unflatten(mode_values(program, tables, examples, component))
-    if evidence is None:
+
+    def of_block(tables: Tables, block: Evidence, _: Tensor) -> Tensor:
+        leaves = mode_leaf_values(program, tables, block.x, block.observed)
+        evaluation = evaluate_max(program, tables, leaves)
+        examples = _examples(distribution, tf.shape(block.x)[-1], evidence)
+        unused = tf.zeros([2], tf.int32)
+        selected = select_leaves(program, tables, examples, unused, "max", evaluation)
+        return examples.unflatten(mode_values(program, tables, examples, selected))
+
+    nothing = evidence is None
+    if nothing:
+        evidence = Evidence(x, observed, tf.zeros([0], tf.int32), tf.TensorShape([]))
+    values = in_blocks(of_block, program, tables, evidence, program.dtype, axis=0)
+    if nothing:
         return values[0]
-    return _unmerge(values, 1, evidence)[0]
+    return _restore_examples(values[tf.newaxis], evidence)[0]
 
 
 def mean_and_variance(
@@ -264,10 +282,15 @@ def leaves_under(program: Program, tables: Tables, evidence: Evidence | None) ->
     return leaf_values(program, tables, evidence.x, evidence.observed)
 
 
-def _examples(distribution: Any, count: Tensor, evidence: Evidence | None) -> Examples:
+def _examples(
+    distribution: Any,
+    count: Tensor,
+    evidence: Evidence | None,
+    num_evidence: Tensor | None = None,
+) -> Examples:
     rank = batch_rank(distribution.params, distribution.program)
     shape = _batch_shape(distribution, evidence) if rank else tf.zeros([0], tf.int32)
-    return Examples(shape, rank, count)
+    return Examples(shape, rank, count, num_evidence)
 
 
 def _batch_shape(distribution: Any, evidence: Evidence | None) -> Tensor:
@@ -292,17 +315,19 @@ def restore(
     return value[..., 0] if evidence is None else evidence.restore(value)
 
 
-def _tile_examples(value: Tensor, n: Tensor) -> Tensor:
-    """Repeats the last axis ``n`` times, example the faster index."""
-    rank = value.shape.rank
-    return tf.tile(value, tf.concat([tf.ones([rank - 1], tf.int32), [n]], 0))
-
-
-def _unmerge(values: Tensor, n: Tensor | int, evidence: Evidence) -> Tensor:
-    """``[n * N] + ...`` to ``[n] + S + ...``."""
-    shape = tf.concat([[n], evidence.sample_shape, tf.shape(values)[1:]], 0)
-    static_n = tf.get_static_value(n)
-    static = tf.TensorShape([static_n]).concatenate(evidence.static_sample_shape)
+def _unmerge(values: Tensor, n: Tensor, num_evidence: Tensor) -> Tensor:
+    """``[n * N] + ...`` to ``[n, N] + ...``."""
+    shape = tf.concat([[n, num_evidence], tf.shape(values)[1:]], 0)
+    static = tf.TensorShape([tf.get_static_value(n), None])
     return tf.ensure_shape(
         tf.reshape(values, shape), static.concatenate(values.shape[1:])
     )
+
+
+def _restore_examples(values: Tensor, evidence: Evidence) -> Tensor:
+    """``[n, N] + ...`` to ``[n] + S + ...``."""
+    tail = values.shape[2:]
+    shape = tf.shape(values)
+    shape = tf.concat([shape[:1], evidence.sample_shape, shape[2:]], 0)
+    static = values.shape[:1].concatenate(evidence.static_sample_shape)
+    return tf.ensure_shape(tf.reshape(values, shape), static.concatenate(tail))

@@ -32,6 +32,7 @@ from tfp_spn.learning.online_expectation_maximization import (
     OnlineExpectationMaximization as OnlineExpectationMaximization,
 )
 from tfp_spn.learning.online_expectation_maximization import online_step as online_step
+from tfp_spn.learning.replicas import sum_over_replicas as sum_over_replicas
 
 __all__ = [
     "Batch",
@@ -52,4 +53,5 @@ __all__ = [
     "initialize_leaves",
     "maximize",
     "online_step",
+    "sum_over_replicas",
 ]

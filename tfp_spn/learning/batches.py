@@ -67,16 +67,15 @@ class Batches:
         program: The circuit that the data are for.
         data: A `Data` of arrays (already validated) or a `tf.data.Dataset` of batches
             that `unpack` reads; these are validated one by one as they come.
-        batch_size: Examples per batch; a dataset's first batch says it itself.
+        batch_size: Examples per batch; a dataset says it itself by the first batch
+            ever read: all others are cut and filled up to its size.
     """
 
     def __init__(self, program: Program, data: Any, batch_size: int) -> None:
         self.program = program
         self.data = data
         self.is_dataset = isinstance(data, tf.data.Dataset)
-        self.batch_size = batch_size
-        if not self.is_dataset:
-            self.batch_size = min(batch_size, len(data.x))
+        self.batch_size = 0 if self.is_dataset else min(batch_size, len(data.x))
 
     def __call__(self, permutation_seed: list[int] | None = None) -> Iterator[Batch]:
         """One epoch, in random order if given a seed (a dataset shuffles itself)."""
@@ -94,12 +93,12 @@ class Batches:
             yield _take(self.data, rows if order is None else order[rows])
 
     def _dataset_chunks(self, _: list[int] | None) -> Iterator[Data]:
-        size, row = 0, 0
+        row = 0
         for element in self.data.as_numpy_iterator():
             chunk = validated(self.program, unpack(element), first_row=row)
             num_examples = len(chunk.x)
-            size = size or num_examples
-            self.batch_size = size
+            # One size for all epochs: another would be compiled anew.
+            self.batch_size = size = self.batch_size or num_examples
             row += num_examples
             for start in range(0, num_examples, size):
                 yield _take(chunk, slice(start, start + size))

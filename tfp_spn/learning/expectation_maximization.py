@@ -18,6 +18,9 @@ from tfp_spn.learning.expectations import (
 )
 from tfp_spn.learning.maximization import as_circuit, maximize, trainable_names
 from tfp_spn.learning.per_circuit import per_circuit
+from tfp_spn.learning.replicas import Replicas
+
+_compiled_sum = tf.function(add_expectations, autograph=False)
 
 
 class ExpectationMaximization:
@@ -59,6 +62,7 @@ class ExpectationMaximization:
     ) -> None:
         self.circuit = as_circuit(circuit)
         self.step_size = step_size
+        self.replicas = Replicas(self.circuit, jit_compile)
         self.expectations = compiled_expectations(self.circuit, jit_compile)
         self.update = compiled_update(self.circuit, pseudocount)
 
@@ -76,17 +80,19 @@ class ExpectationMaximization:
             The mean log-likelihood *before* the M-step.
         """
         total: Expectations | None = None
-        for batch in batches:
-            expectations = self.expectations(batch)
+        replicas = self.replicas
+        for batch in replicas.in_step(batches):
+            expectations = replicas.run(self.expectations, batch)
             if total is None:
                 total = expectations
             else:
-                total = add_expectations(total, expectations)
+                total = replicas.plus(_compiled_sum, total, expectations)
         if total is None:
             raise ValueError(
                 "ExpectationMaximization.epoch: received no batches, expected at least "
                 "one. An iterator can be consumed once only: pass a fresh one."
             )
+        total = replicas.total(total)
         self.update(total, tf.constant(self.step_size, self.circuit.program.dtype))
         return mean_log_likelihood(total)
 

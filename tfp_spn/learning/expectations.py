@@ -87,12 +87,12 @@ def expectations_and_joint(
     if labels is not None:
         check_labels(labels, program.num_classes)
     x, observed = evidence.x, evidence.observed
-    tables = program.tables(params)
+    tables = program.tables(params).with_taps()
     leaves = leaf_values(program, tables, x, observed)
     base = log_base(program, x, observed)
     sources = {
         "leaves": leaves,
-        "log_weights": [w for w in tables.log_weights if w is not None],
+        "log_weights": [tap for tap in tables.taps if tap is not None],
         "log_prior": [] if tables.log_prior is None else tables.log_prior,
     }
     with tf.GradientTape(watch_accessed_variables=False) as tape:

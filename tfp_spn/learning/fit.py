@@ -61,6 +61,13 @@ def fit(
 ) -> History:
     """Fits a circuit to data by maximum likelihood.
 
+    A circuit that was created within ``strategy.scope()`` of a
+    `tf.distribute.MirroredStrategy` or `tf.distribute.MultiWorkerMirroredStrategy` is
+    fitted by all of its replicas, with the results of one up to rounding. `batch_size`
+    is that of all replicas together. Each process of a cluster calls `fit` alike, with
+    the same data, of which each computes its share; an optimizer is created within the
+    scope, too.
+
     Nothing is changed when arguments or data are found wrong: arrays are checked before
     anything else; an error later on, as in a dataset, brings back the parameters from
     before the call. An interruption (Ctrl-C) leaves those of the last complete epoch.
@@ -100,6 +107,7 @@ def fit(
             exists, the fit continues where that one stopped; one of another circuit,
             method or objective is refused, and one of other data where the shape or
             the first and last rows tell (of a dataset, only its types are known).
+            Of several processes, the first one writes and all read.
         jit_compile: Whether XLA compiles what is done for a batch.
 
     Returns:
@@ -107,7 +115,10 @@ def fit(
 
     Raises:
         TypeError: Arguments or data of a wrong type.
-        ValueError: Wrong arguments, shapes or values.
+        ValueError: Wrong arguments, shapes or values; a circuit that was not created
+            under the strategy in scope; processes that were called differently.
+        RuntimeError: Another process of the cluster was lost or could not read its
+            data.
 
     Example:
         >>> import numpy as np, tfp_spn
@@ -143,7 +154,18 @@ def fit(
         "data": data_digest(train.data),
         "validation_data": None if validation is None else data_digest(validation.data),
     }
-    progress = Progress(state, settings, checkpoint)
+    replicas = trainer.replicas
+    progress = Progress(state, settings, checkpoint, saves=replicas.is_chief)
+    replicas.check_agreement(
+        {
+            **settings,
+            "epochs": epochs,
+            "tolerance": tolerance,
+            "patience": patience,
+            "initialize": initialize,
+            "checkpoint": progress.last,
+        }
+    )
     evaluate = LogLikelihood(circuit, jit_compile) if validation else None
     stopping = Stopping(epochs, tolerance, patience)
     with progress.guarded():

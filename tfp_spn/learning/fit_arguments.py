@@ -72,6 +72,13 @@ def _check_step_size(method: str, step_size: Any) -> None:
 
 
 def _check_source(arguments: dict[str, Any]) -> None:
+    for name in ("x", "validation_data"):
+        if isinstance(arguments[name], tf.distribute.DistributedDataset):
+            raise TypeError(
+                f"fit: {name} is distributed already, received a DistributedDataset, "
+                "expected a tf.data.Dataset of batches for all replicas together. Pass "
+                "the dataset itself: fit shares its batches out."
+            )
     if not isinstance(arguments["x"], tf.data.Dataset):
         return
     extras = [

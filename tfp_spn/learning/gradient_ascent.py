@@ -8,11 +8,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfp_spn._typing import Tensor
 from tfp_spn.circuits.circuit import Circuit, log_joint
 from tfp_spn.learning.batches import Batch
 from tfp_spn.learning.log_likelihood import log_prob_of
 from tfp_spn.learning.maximization import as_circuit
+from tfp_spn.learning.replicas import Replicas
 
 
 class GradientAscent:
@@ -44,27 +44,37 @@ class GradientAscent:
     ) -> None:
         self.circuit = as_circuit(circuit)
         _check_rules(self.circuit)
-        self.optimizer = keras.optimizers.get(optimizer or keras.optimizers.Adam(1e-2))
-        variables = self.circuit.trainable_variables
-        if not self.optimizer.built:
-            self.optimizer.build(variables)
+        self.replicas = Replicas(self.circuit, jit_compile)
+        with self.replicas.scope():
+            self.optimizer = keras.optimizers.get(optimizer) or (
+                keras.optimizers.Adam(1e-2)
+            )
+            self.replicas.check_optimizer(self.optimizer)
+            variables = self.circuit.trainable_variables
+            if not self.optimizer.built:
+                self.optimizer.build(variables)
         program, params = self.circuit.program, self.circuit.live_params()
 
-        @tf.function(jit_compile=jit_compile, autograph=False)
-        def step(batch: Batch) -> tuple[Tensor, Tensor]:
+        def slopes(batch: Batch) -> dict[str, Any]:
+            """Weighted sums, which add over replicas as means would not."""
             with tf.GradientTape() as tape:
                 joint = log_joint(program, params, batch.evidence(program))
                 log_prob = log_prob_of(joint, batch.labels)
                 possible = tf.where(tf.math.is_finite(log_prob), log_prob, 0.0)
-                total = tf.reduce_sum(batch.weights)
-                loss = -tf.reduce_sum(possible * batch.weights) / total
+                loss = -tf.reduce_sum(possible * batch.weights)
             gradients = tape.gradient(loss, [v.value for v in variables])
-            self.optimizer.apply(gradients, variables)
             log_prob = tf.math.multiply_no_nan(log_prob, batch.weights)
-            log_prob = tf.reduce_sum(tf.cast(log_prob, tf.float64))
-            return log_prob, tf.cast(total, tf.float64)
+            return {
+                "gradients": gradients,
+                "log_likelihood": tf.reduce_sum(tf.cast(log_prob, tf.float64)),
+                "weight": tf.reduce_sum(batch.weights),
+            }
 
-        self.step = step
+        def ascend(sums: dict[str, Any]) -> None:
+            means = [gradient / sums["weight"] for gradient in sums["gradients"]]
+            self.optimizer.apply(means, variables)
+
+        self.step = self.replicas.compiled_step(slopes, ascend, jit_compile)
 
     @property
     def state(self) -> list[tf.Variable]:
@@ -78,12 +88,12 @@ class GradientAscent:
             The mean log-likelihood, that of each batch before its step.
         """
         log_likelihood = weight = 0.0
-        for batch in batches:
+        for batch in self.replicas.in_step(batches):
             if not batch.weights.numpy().any():
                 continue
-            batch_log_likelihood, batch_weight = self.step(batch)
-            log_likelihood += float(batch_log_likelihood)
-            weight += float(batch_weight)
+            sums = self.step(batch)
+            log_likelihood += float(sums["log_likelihood"])
+            weight += float(sums["weight"])
         return log_likelihood / weight
 
 

@@ -13,7 +13,15 @@ from tfp_spn.learning.batches import Batch
 from tfp_spn.learning.labels import log_joint_of_labels
 from tfp_spn.learning.maximization import as_circuit
 from tfp_spn.learning.per_circuit import per_circuit
+from tfp_spn.learning.replicas import Replicas
 from tfp_spn.ops.log_space import logsumexp
+
+Sums = tuple[Tensor, Tensor]
+
+
+@tf.function(autograph=False)
+def _added(a: Sums, b: Sums) -> Sums:
+    return a[0] + b[0], a[1] + b[1]
 
 
 class LogLikelihood:
@@ -25,13 +33,24 @@ class LogLikelihood:
     """
 
     def __init__(self, circuit: Any, jit_compile: bool | None = None) -> None:
-        self.evaluate = compiled_log_likelihood(as_circuit(circuit), jit_compile)
+        circuit = as_circuit(circuit)
+        self.replicas = Replicas(circuit, jit_compile)
+        self.evaluate = compiled_log_likelihood(circuit, jit_compile)
 
     def __call__(self, batches: Iterable[Batch]) -> float:
         """Per example, in nats."""
-        sums = [self.evaluate(batch) for batch in batches]
-        log_likelihood = sum(float(log_prob) for log_prob, _ in sums)
-        return log_likelihood / sum(float(weight) for _, weight in sums)
+        replicas = self.replicas
+        total = None
+        for batch in replicas.in_step(batches):
+            sums = replicas.run(self.evaluate, batch)
+            total = sums if total is None else replicas.plus(_added, total, sums)
+        if total is None:
+            raise ValueError(
+                "LogLikelihood: received no batches, expected at least one. An "
+                "iterator can be consumed once only: pass a fresh one."
+            )
+        log_likelihood, weight = replicas.total(total)
+        return float(log_likelihood) / float(weight)
 
 
 @per_circuit

@@ -55,17 +55,17 @@ def maximize(
     new = {name: tf.convert_to_tensor(value) for name, value in params.items()}
     counts = expectations["sums"]
 
-    def update(spec: SumSpec, log_weights: Tensor) -> None:
-        count = tf.reshape(counts[spec.parameter], tf.shape(log_weights))
+    def update(spec: SumSpec, weights: Tensor) -> None:
+        count = tf.reshape(counts[spec.parameter], tf.shape(weights))
         new[spec.parameter] = _moved_sum(
-            new[spec.parameter], spec, log_weights, count, step_size, pseudocount
+            new[spec.parameter], spec, weights, count, step_size, pseudocount
         )
 
-    for step, log_weights in zip(program.steps, tables.log_weights, strict=True):
+    for number, step in enumerate(program.steps):
         if step.sums is not None:
-            update(step.sums, log_weights)
+            update(step.sums, tables.weights(number))
     if program.prior is not None and tables.log_prior is not None:
-        update(program.prior, tables.log_prior[:, tf.newaxis])
+        update(program.prior, tf.exp(tables.log_prior)[:, tf.newaxis])
 
     statistics = tf.nest.map_structure(
         lambda value: tf.cast(value, program.dtype), expectations["leaf"]
@@ -128,20 +128,20 @@ def as_circuit(spn: Any) -> Circuit:
 def _moved_sum(
     old: Tensor,
     spec: SumSpec,
-    log_weights: Tensor,
+    weights: Tensor,
     count: Tensor,
     step_size: TensorLike,
     pseudocount: float,
 ) -> Tensor:
-    """New accumulators; `log_weights` and `count` are ``[..., I, O]``."""
-    dtype = log_weights.dtype
+    """New accumulators; `weights` and `count` are ``[..., I, O]``."""
+    dtype = weights.dtype
     num_inputs = tf.cast(tf.shape(count)[-2], count.dtype)
     total = tf.reduce_sum(count, axis=-2, keepdims=True)
     target = tf.math.divide_no_nan(
         count + pseudocount / num_inputs, total + pseudocount
     )
     step = tf.cast(step_size, dtype)
-    weights = (1 - step) * tf.exp(log_weights) + step * tf.cast(target, dtype)
+    weights = (1 - step) * weights + step * tf.cast(target, dtype)
     weights = tf.maximum(weights, tf.cast(MIN_WEIGHT, dtype))
     if spec.logspace:
         weights = tf.math.log(weights)

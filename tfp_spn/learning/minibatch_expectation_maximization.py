@@ -14,6 +14,7 @@ from tfp_spn.learning.expectation_maximization import (
     compiled_update,
 )
 from tfp_spn.learning.maximization import as_circuit
+from tfp_spn.learning.replicas import Replicas
 
 StepSize = float | Callable[[int], Any]
 
@@ -53,6 +54,7 @@ class MinibatchExpectationMaximization:
     ) -> None:
         self.circuit = as_circuit(circuit)
         self.step_size = step_size
+        self.replicas = Replicas(self.circuit, jit_compile)
         self.expectations = compiled_expectations(self.circuit, jit_compile)
         self.update = compiled_update(self.circuit, pseudocount)
         self.steps = tf.Variable(0, dtype=tf.int64, trainable=False, name="steps")
@@ -69,8 +71,9 @@ class MinibatchExpectationMaximization:
             The mean log-likelihood, that of each batch before its step.
         """
         log_likelihood = weight = 0.0
-        for batch in batches:
-            expectations = self.expectations(batch)
+        for batch in self.replicas.in_step(batches):
+            expectations = self.replicas.run(self.expectations, batch)
+            expectations = self.replicas.total(expectations)
             step = self.step_size
             size = float(step(int(self.steps))) if callable(step) else float(step)
             size *= float(np.mean(batch.weights.numpy() > 0))

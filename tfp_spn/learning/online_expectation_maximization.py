@@ -20,6 +20,7 @@ from tfp_spn.learning.expectations import (
     expectations_and_joint,
 )
 from tfp_spn.learning.maximization import maximize, trainable_names
+from tfp_spn.learning.replicas import assign_in_replica, sum_over_replicas
 
 
 @register
@@ -197,6 +198,7 @@ def online_step(
     expectations, joint = expectations_and_joint(
         program, params, evidence, weights, classes
     )
+    expectations = sum_over_replicas(expectations)
     _update(circuit, optimizer, expectations)
     optimizer._iterations.assign_add(1)
     return _logs(circuit, expectations, x, labels, tf.transpose(joint), sample_weight)
@@ -248,16 +250,22 @@ def _update(
     step_size = tf.convert_to_tensor(optimizer.learning_rate)
 
     def move(expectations: Expectations) -> None:
-        names = trainable_names(circuit)
+        names = sorted(trainable_names(circuit))
         new = maximize(
             program, params, expectations, step_size, optimizer.pseudocount, names
         )
-        for name in sorted(names):
-            params[name].assign(new[name])
+        assign_in_replica([params[n] for n in names], [new[n] for n in names])
 
     if optimizer.accumulate_batches == 1:
         move(expectations)
         return
+    if tf.distribute.has_strategy():
+        raise ValueError(
+            "OnlineExpectationMaximization: replicas cannot collect batches, received "
+            f"accumulate_batches={optimizer.accumulate_batches} and "
+            f"{type(tf.distribute.get_strategy()).__name__}, expected 1. Choose a "
+            "larger batch size."
+        )
     count, totals = optimizer.accumulated(circuit, expectations)
     packed = tf.nest.pack_sequence_as(expectations, [tf.identity(v) for v in totals])
     total = add_expectations(packed, expectations)

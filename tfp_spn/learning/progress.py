@@ -25,6 +25,7 @@ class Progress:
         state: The variables that the fit changes.
         settings: What a checkpoint must agree in.
         checkpoint: Path of the checkpoint; read if it exists.
+        saves: Whether this process writes it.
 
     Raises:
         ValueError: The checkpoint belongs to another fit.
@@ -35,7 +36,9 @@ class Progress:
         state: TrainingState,
         settings: dict[str, Any],
         checkpoint: str | os.PathLike[str] | None = None,
+        saves: bool = True,
     ) -> None:
+        self.saves = saves
         self.state = state
         self.settings = settings
         self.path = None if checkpoint is None else Path(checkpoint)
@@ -71,7 +74,7 @@ class Progress:
             if self.history.has_improved:
                 self.best = params_of(last)
         self.last = last
-        if self.path is not None:
+        if self.path is not None and self.saves:
             save(self.path, self.settings, self.history, self.last, self.best)
 
     def take_best(self) -> None:

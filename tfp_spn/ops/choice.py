@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
 from tfp_spn.ops.log_space import finite_max
+
+_MAX_TRIANGLE = 256
+"""Cumulative sums over more than this are not taken by a matrix product."""
 
 
 def sample_index(log_weights: Tensor, seed: Tensor) -> Tensor:
@@ -21,15 +25,46 @@ def sample_index(log_weights: Tensor, seed: Tensor) -> Tensor:
     Returns:
         int32 ``[...]``.
     """
-    cumulative = tf.cumsum(tf.exp(log_weights - finite_max(log_weights, -1)), axis=-1)
+    weights = tf.exp(log_weights - finite_max(log_weights, -1))
+    return index_of_quantile(tf.cumsum(weights, axis=-1), seed, axis=-1)
+
+
+def cumulative_weights(weights: Tensor, axis: int) -> Tensor:
+    """Sums of all weights up to each one.
+
+    Args:
+        weights: Non-negative; at least rank 2.
+        axis: -1 or -2.
+    """
+    size = weights.shape[axis]
+    if axis == -2 and size <= _MAX_TRIANGLE:
+        # A product with a triangle is many times faster than a scan.
+        triangle = tf.constant(np.tril(np.ones([size, size])), weights.dtype)
+        batch = tf.concat([tf.shape(weights)[:-2], [size, size]], 0)
+        return tf.matmul(tf.broadcast_to(triangle, batch), weights)
+    return tf.cumsum(weights, axis=axis)
+
+
+def index_of_quantile(cumulative: Tensor, seed: Tensor, axis: int) -> Tensor:
+    """The first index at which cumulative weights exceed a random share of their total.
+
+    Args:
+        cumulative: `cumulative_weights` along `axis`.
+        seed: int32 ``[2]``.
+        axis: -1 or -2.
+
+    Returns:
+        int32, without `axis`.
+    """
+    total = tf.gather(cumulative, [cumulative.shape[axis] - 1], axis=axis)
+    # Philox on every device and under XLA, whose own default is many times slower.
     uniform = tf.random.stateless_uniform(
-        tf.shape(cumulative)[:-1], seed, dtype=cumulative.dtype
+        tf.shape(total), seed, dtype=cumulative.dtype, alg="philox"
     )
-    threshold = (uniform * cumulative[..., -1])[..., tf.newaxis]
-    passed = tf.reduce_sum(tf.cast(cumulative <= threshold, tf.int32), axis=-1)
-    return tf.minimum(passed, log_weights.shape[-1] - 1)
+    passed = tf.cast(cumulative <= uniform * total, tf.int32)
+    return tf.minimum(tf.reduce_sum(passed, axis=axis), cumulative.shape[axis] - 1)
 
 
-def best_index(log_weights: Tensor) -> Tensor:
-    """The index of the largest value along the last axis, the first one of equals."""
-    return tf.argmax(log_weights, axis=-1, output_type=tf.int32)
+def best_index(log_weights: Tensor, axis: int = -1) -> Tensor:
+    """The index of the largest value along an axis, the first one of equals."""
+    return tf.argmax(log_weights, axis=axis, output_type=tf.int32)

@@ -1,9 +1,9 @@
-"""A conditional whose gradient is a conditional too.
+"""A fast function with an exact one behind it, and gradients that follow suit.
 
 The automatic gradient of `tf.cond` keeps the intermediate values of both branches;
 under XLA the branch that is not taken then costs as much memory traffic as one that is.
-Here nothing but inputs and result crosses, and the backward pass evaluates the branch
-again.
+Here the fast function is differentiated outside of any conditional, with the values of
+its own forward pass, and the exact one is evaluated again where it is needed.
 """
 
 from __future__ import annotations
@@ -15,35 +15,69 @@ from tensorflow.python.eager.record import stop_recording as stop_recording
 
 from tfp_spn._typing import Tensor
 
+Sources = Sequence[Sequence[Tensor]]
 
-def cond(
-    predicate: Tensor,
-    if_true: Callable[..., Tensor],
-    if_false: Callable[..., Tensor],
-    inputs: list[Tensor],
-) -> Tensor:
-    """``if_true(*inputs)`` or ``if_false(*inputs)``.
+
+def with_fallback(
+    fast: Callable[[Sources], tuple[Tensor, Tensor, Tensor]],
+    exact: Callable[[Sources], tuple[Tensor, Tensor]],
+    sources: Sources,
+) -> tuple[Tensor, Tensor]:
+    """The results of `fast`, or those of `exact` where `fast` says it was lossy.
 
     Args:
-        predicate: Scalar bool.
-        if_true: A pure function of `inputs` (what else it reads gets no gradient).
-        if_false: Another one, with a result of the same shape and dtype.
-        inputs: Floating-point tensors, to which gradients flow.
+        fast: Maps `sources` to a value, a constant that goes with it, and a scalar
+            bool: whether digits were lost.
+        exact: Maps `sources` to a value and a constant of the same shapes.
+        sources: Groups of floating-point tensors, to which gradients flow. Gradients of
+            a group that nobody asks for are not computed in a graph.
+
+    Returns:
+        Value and constant. Second derivatives are those of `fast`.
     """
+    sizes = [len(group) for group in sources]
+
+    def regroup(flat: Sequence[Tensor]) -> list[list[Tensor]]:
+        ends = [sum(sizes[: n + 1]) for n in range(len(sizes))]
+        return [
+            list(flat[end - size : end]) for size, end in zip(sizes, ends, strict=True)
+        ]
 
     @tf.custom_gradient
-    def forward(*inputs: Tensor) -> tuple[Tensor, Callable]:
-        def backward(flow: Tensor) -> list[Tensor]:
-            return tf.cond(
-                predicate,
-                lambda: pullback(if_true, inputs, flow),
-                lambda: pullback(if_false, inputs, flow),
+    def run(*flat: Tensor) -> tuple[tuple[Tensor, Tensor], Callable]:
+        with tf.GradientTape(True, watch_accessed_variables=False) as tape:
+            tape.watch(flat)
+            value, constant, is_lossy = fast(regroup(flat))
+        with stop_recording():
+            results = tf.cond(
+                is_lossy, lambda: exact(regroup(flat)), lambda: (value, constant)
             )
 
-        result = tf.cond(predicate, lambda: if_true(*inputs), lambda: if_false(*inputs))
-        return result, backward
+        def backward(flow: Tensor, _: Tensor) -> list[Tensor]:
+            zero = tf.UnconnectedGradients.ZERO
+            flows = regroup(
+                tape.gradient(value, list(flat), flow, unconnected_gradients=zero)
+            )
+            fixed = regroup([tf.stop_gradient(source) for source in flat])
+            fixed_flow = tf.stop_gradient(flow)
 
-    return forward(*inputs)
+            def exact_flows(number: int) -> list[Tensor]:
+                def function(*group: Tensor) -> Tensor:
+                    return exact([*fixed[:number], group, *fixed[number + 1 :]])[0]
+
+                return pullback(function, fixed[number], fixed_flow)
+
+            return [
+                result
+                for number, group in enumerate(flows)
+                for result in replaced_if(
+                    is_lossy, lambda number=number: exact_flows(number), group
+                )
+            ]
+
+        return results, backward
+
+    return run(*(source for group in sources for source in group))
 
 
 def replaced_if(
@@ -55,6 +89,8 @@ def replaced_if(
     Derivatives are those of `values` in both cases: second derivatives, which nobody
     needs of the rare case, would otherwise be built for it every time.
     """
+    if not values:
+        return []
 
     @tf.custom_gradient
     def forward(*values: Tensor) -> tuple[list[Tensor], Callable]:

@@ -1,8 +1,9 @@
-"""Products of regions with disjoint scopes: sums of log-values."""
+"""Products of regions with disjoint scopes, of units or of their logarithms."""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -12,27 +13,37 @@ from tfp_spn._typing import Tensor
 def hadamard(factors: list[Tensor]) -> Tensor:
     """Unit ``k`` is the product of the units ``k`` of all factors.
 
-    ``log y[k] = sum_a log x_a[k]``; factors ``[..., R, K, N]``, result the same.
+    ``y[k] = prod_a x_a[k]``; factors ``[..., R, K, N]``, result the same.
     """
+    return functools.reduce(tf.multiply, factors)
+
+
+def log_hadamard(factors: list[Tensor]) -> Tensor:
+    """`hadamard` of logarithms: ``log y[k] = sum_a log x_a[k]``."""
     return functools.reduce(tf.add, factors)
 
 
 def kronecker(factors: list[Tensor]) -> Tensor:
     """All products of one unit of each factor, the first factor the slowest index.
 
-    ``log y[k0 * K1 + k1] = log x_0[k0] + log x_1[k1]``; factors ``[..., R, K_a, N]``,
-    result ``[..., R, K_0 * K_1 * ..., N]``.
+    ``y[k0 * K1 + k1] = x_0[k0] x_1[k1]``; factors ``[..., R, K_a, N]``, result
+    ``[..., R, K_0 * K_1 * ..., N]``.
     """
+    return functools.reduce(functools.partial(_pairs, tf.multiply), factors)
 
-    def pair(left: Tensor, right: Tensor) -> Tensor:
-        outer = left[..., :, tf.newaxis, :] + right[..., tf.newaxis, :, :]
-        num_units = left.shape[-2] * right.shape[-2]
-        shape = tf.concat([tf.shape(outer)[:-3], [num_units], tf.shape(outer)[-1:]], 0)
-        result = tf.reshape(outer, shape)
-        static = outer.shape[:-3].concatenate([num_units, outer.shape[-1]])
-        return tf.ensure_shape(result, static)
 
-    return functools.reduce(pair, factors)
+def log_kronecker(factors: list[Tensor]) -> Tensor:
+    """`kronecker` of logarithms."""
+    return functools.reduce(functools.partial(_pairs, tf.add), factors)
+
+
+def _pairs(combine: Callable, left: Tensor, right: Tensor) -> Tensor:
+    outer = combine(left[..., :, tf.newaxis, :], right[..., tf.newaxis, :, :])
+    num_units = left.shape[-2] * right.shape[-2]
+    shape = tf.concat([tf.shape(outer)[:-3], [num_units], tf.shape(outer)[-1:]], 0)
+    result = tf.reshape(outer, shape)
+    static = outer.shape[:-3].concatenate([num_units, outer.shape[-1]])
+    return tf.ensure_shape(result, static)
 
 
 def kronecker_digits(unit: Tensor, widths: tuple[int, ...]) -> list[Tensor]:

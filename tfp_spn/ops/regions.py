@@ -15,12 +15,13 @@ import tensorflow as tf
 from tfp_spn._typing import Tensor
 
 
-def take_regions(value: Tensor, index: np.ndarray) -> Tensor:
-    """``value[..., index, :, :]``; an index of -1 gives zeros.
+def take_regions(value: Tensor, index: np.ndarray, blank: float = 0.0) -> Tensor:
+    """``value[..., index, :, :]``; an index of -1 gives `blank`.
 
     Args:
         value: ``[..., R, K, N]``.
         index: int ``[J]``, static.
+        blank: What a region that is not there holds.
 
     Returns:
         ``[..., J, K, N]``.
@@ -31,17 +32,18 @@ def take_regions(value: Tensor, index: np.ndarray) -> Tensor:
     @tf.custom_gradient
     def forward(value: Tensor) -> tuple[Tensor, Callable]:
         def backward(flow: Tensor) -> Tensor:
-            parts = [_gather_or_zero(flow, column) for column in uses.T]
+            parts = [_gather(flow, column) for column in uses.T]
             return tf.add_n(parts) if len(parts) > 1 else parts[0]
 
-        return _gather_or_zero(value, index), backward
+        return _gather(value, index, blank), backward
 
     return forward(value)
 
 
-def _gather_or_zero(value: Tensor, index: np.ndarray) -> Tensor:
+def _gather(value: Tensor, index: np.ndarray, blank: float = 0.0) -> Tensor:
     if np.any(index < 0):
-        value = tf.concat([value, tf.zeros_like(value[..., :1, :, :])], axis=-3)
+        fill = tf.fill(tf.shape(value[..., :1, :, :]), tf.cast(blank, value.dtype))
+        value = tf.concat([value, fill], axis=-3)
         index = np.where(index < 0, value.shape[-3] - 1, index)
     return tf.gather(value, index, axis=-3)
 

@@ -12,6 +12,7 @@ once for a whole circuit).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -26,6 +27,8 @@ from tfp_spn.ops.log_space import (
     sum_to_shape_of,
 )
 from tfp_spn.ops.sum_rules import SumRule
+
+_MAX_UNROLLED = 64
 
 
 def weighted_sum(
@@ -116,6 +119,14 @@ def checked_weighted_sum(log_x: Tensor, log_w: Tensor, rule: SumRule) -> Tensor:
 
 def weighted_max(log_x: Tensor, log_w: Tensor) -> Tensor:
     """``max_i (log x[i, n] + log w[i, o])``: the sums of max-product evaluation."""
+    num_inputs = log_w.shape[-2]
+    if num_inputs <= _MAX_UNROLLED:
+        # One fused loop under XLA, many times faster than a reduction per output.
+        pairs = [
+            log_w[..., i, :, tf.newaxis] + log_x[..., i, tf.newaxis, :]
+            for i in range(num_inputs)
+        ]
+        return functools.reduce(tf.maximum, pairs)
     return _for_each_output(
         lambda o: tf.reduce_max(log_x + _column(log_w, o), -2), log_x, log_w
     )

@@ -1,4 +1,4 @@
-"""From stored accumulators to normalised log-weights.
+"""From stored accumulators to normalised weights and log-weights.
 
 Weights are normalised here, in the forward pass, never by a projection that someone may
 forget: after any step of any optimizer the sums are still distributions.
@@ -11,7 +11,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
-from tfp_spn.ops.log_space import logsumexp, safe_log
+from tfp_spn.ops.log_space import finite_max, logsumexp, safe_log
 from tfp_spn.ops.sum_rules import SumRule
 
 
@@ -49,6 +49,67 @@ def normalized_log_weights(
         return _log_normalized(accumulators, axis), backward
 
     return forward(accumulators)
+
+
+def normalized_weights(
+    accumulators: Tensor, rule: SumRule, logspace: bool, axis: int = -2
+) -> Tensor:
+    """The exponential of `normalized_log_weights`, without the logarithm.
+
+    Weights below the smallest normal number of their dtype may become zero.
+    """
+
+    @tf.custom_gradient
+    def forward(accumulators: Tensor) -> tuple[Tensor, Callable]:
+        def backward(flow: Tensor) -> Tensor:
+            # Computed again from the argument, so that second derivatives see it (a
+            # graph computes it once).
+            weights = _linear_normalized(accumulators, logspace, axis)
+            counts = weights * flow
+            if not logspace and rule.normalizes_counts:
+                total = tf.abs(tf.reduce_sum(counts, axis, keepdims=True))
+                return tf.math.divide_no_nan(counts, total)
+            if not logspace and not rule.is_gradient:
+                return counts
+            total = tf.reduce_sum(counts, axis, keepdims=True)
+            if logspace:
+                return counts - weights * total
+            positive = tf.maximum(accumulators, 0)
+            scale = tf.reduce_sum(positive, axis, keepdims=True)
+            gradient = tf.math.divide_no_nan(flow - total, scale)
+            return tf.where(accumulators > 0, gradient, tf.zeros_like(gradient))
+
+        return _linear_normalized(accumulators, logspace, axis), backward
+
+    return forward(accumulators)
+
+
+def counted(weights: Tensor, tap: Tensor, logspace: bool) -> Tensor:
+    """`weights` unchanged; the gradient of `tap` is that of their logarithms.
+
+    Args:
+        weights: Normalised weights, or their logarithms if `logspace`.
+        tap: Anything of the same shape; its values do not matter.
+        logspace: Whether `weights` are logarithms.
+    """
+
+    @tf.custom_gradient
+    def forward(weights: Tensor, tap: Tensor) -> tuple[Tensor, Callable]:
+        def backward(flow: Tensor) -> tuple[Tensor, Tensor]:
+            return flow, flow if logspace else weights * flow
+
+        return tf.identity(weights), backward
+
+    return forward(weights, tap)
+
+
+def _linear_normalized(accumulators: Tensor, logspace: bool, axis: int) -> Tensor:
+    if logspace:
+        weights = tf.exp(accumulators - finite_max(accumulators, axis))
+    else:
+        weights = tf.maximum(accumulators, 0)
+    total = tf.reduce_sum(weights, axis, keepdims=True)
+    return weights * tf.math.reciprocal_no_nan(total)
 
 
 def _log_normalized(accumulators: Tensor, axis: int) -> Tensor:

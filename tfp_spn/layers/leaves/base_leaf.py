@@ -149,7 +149,12 @@ class BaseLeaf(keras.layers.Layer):
         raise NotImplementedError
 
     def region_log_prob(
-        self, params: Params, x: Tensor, observed: Tensor | None, layout: LeafLayout
+        self,
+        params: Params,
+        x: Tensor,
+        observed: Tensor | None,
+        layout: LeafLayout,
+        hidden: Tensor | None = None,
     ) -> Tensor:
         """Log-values of all leaf regions, without `log_base`.
 
@@ -158,6 +163,8 @@ class BaseLeaf(keras.layers.Layer):
             x: ``[..., V, D, N]``, any values.
             observed: bool ``[..., V, N]``, or `None` when all values count.
             layout: The leaf regions.
+            hidden: ``[..., L, K]``: what components of an unobserved variable hold.
+                Default: zero, they are integrated out.
 
         Returns:
             ``[..., R, K, N]``.

@@ -11,6 +11,7 @@ from tfp_spn._serialization import deserialize, serialize
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import ParameterSpec, blend
 from tfp_spn.layers.leaves.exponential_family_leaf import ExponentialFamilyLeaf
+from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.region_graphs.arguments import as_count
 
 
@@ -46,7 +47,7 @@ class CountLeaf(ExponentialFamilyLeaf):
         shape = (self.num_components, num_dims)
         return {"logits": ParameterSpec(shape, self.logits_initializer)}
 
-    def coefficients(self, params: Params) -> tuple[Tensor, Tensor]:
+    def coefficients(self, params: Params, layout: LeafLayout) -> tuple[Tensor, Tensor]:
         """Of the count itself: the log-odds."""
         constant = -self.total_count * tf.math.softplus(params["logits"])
         return (
@@ -54,7 +55,7 @@ class CountLeaf(ExponentialFamilyLeaf):
             tf.reduce_sum(constant, -1)[..., tf.newaxis, :],
         )
 
-    def statistics(self, params: Params, x: Tensor) -> Tensor:
+    def statistics(self, params: Params, x: Tensor, layout: LeafLayout) -> Tensor:
         """The count."""
         return x
 
@@ -136,7 +137,8 @@ class CountLeaf(ExponentialFamilyLeaf):
         """
         count = statistics["count"][..., tf.newaxis]
         trials = self.total_count * (tf.maximum(count, 1e-30) + pseudocount)
-        successes = statistics["sums"] + 0.5 * self.total_count * pseudocount
+        sums = tf.linalg.matrix_transpose(statistics["sums"])  # [L, K, D]
+        successes = sums + 0.5 * self.total_count * pseudocount
         successes = tf.clip_by_value(successes, 0.0, trials)
         old = params["logits"]
         success = blend(tf.math.sigmoid(old), successes / trials, count, step_size)

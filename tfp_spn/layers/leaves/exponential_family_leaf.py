@@ -17,32 +17,40 @@ import tensorflow as tf
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.layers.leaves.layout import LeafLayout
+from tfp_spn.ops.regions import take_regions
 
 
 class ExponentialFamilyLeaf(BaseLeaf):
     """Base of leaves with finitely many sufficient statistics."""
 
-    def coefficients(self, params: Params) -> tuple[Tensor, Tensor]:
+    def coefficients(self, params: Params, layout: LeafLayout) -> tuple[Tensor, Tensor]:
         """``([..., L, F, K], [..., L, 1, K])``: natural parameters and constant."""
         raise NotImplementedError
 
-    def statistics(self, params: Params, x: Tensor) -> Tensor:
-        """``[..., L, D, N] -> [..., L, F, N]``."""
+    def statistics(self, params: Params, x: Tensor, layout: LeafLayout) -> Tensor:
+        """``[..., V, D, N] -> [..., V, F, N]``: alike in all slots of a variable."""
         raise NotImplementedError
 
     def region_log_prob(
-        self, params: Params, x: Tensor, observed: Tensor | None, layout: LeafLayout
+        self,
+        params: Params,
+        x: Tensor,
+        observed: Tensor | None,
+        layout: LeafLayout,
+        hidden: Tensor | None = None,
     ) -> Tensor:
         """One matrix product per region (see `BaseLeaf.region_log_prob`)."""
-        coefficients, constant = self.coefficients(params)
-        statistics, mask = self._slot_statistics(params, x, observed, layout)
-        if mask is None:
-            offset = layout.group_by_region(constant)
-            offset = tf.reduce_sum(offset, -2)[..., tf.newaxis]  # [..., R, K, 1]
+        coefficients, constant = self.coefficients(params, layout)
+        statistics = self._masked_statistics(params, x, observed, layout)
+        offset = tf.zeros([], statistics.dtype)
+        if observed is None:
+            offset = _sum_over_regions(constant, layout)
         else:
+            if hidden is not None:  # the mask counts what it adds to the hidden value
+                hidden = hidden[..., tf.newaxis, :]
+                offset = _sum_over_regions(hidden, layout)
+                constant -= hidden
             coefficients = tf.concat([coefficients, constant], axis=-2)
-            statistics = tf.concat([statistics, mask], axis=-2)
-            offset = tf.zeros([], statistics.dtype)
         return offset + tf.matmul(
             layout.group_by_region(coefficients),
             layout.group_by_region(statistics),
@@ -57,24 +65,36 @@ class ExponentialFamilyLeaf(BaseLeaf):
         flow: Tensor,
         layout: LeafLayout,
     ) -> Params:
-        """``sums [L, K, F]`` and ``count [L, K]``."""
-        statistics, mask = self._slot_statistics(params, x, observed, layout)
-        if mask is None:
-            mask = tf.ones_like(statistics[..., :1, :])
-        statistics = tf.concat([statistics, mask], axis=-2)
+        """``sums [L, F, K]`` and ``count [L, K]``."""
+        statistics = self._masked_statistics(params, x, observed, layout)
+        num_features = statistics.shape[-2]
         sums = tf.matmul(layout.group_by_region(statistics), flow, transpose_b=True)
-        sums = layout.ungroup(sums, statistics.shape[-2])  # [L, F + 1, K]
-        sums = tf.linalg.matrix_transpose(sums)
-        return {"sums": sums[..., :-1], "count": sums[..., -1]}
+        sums = layout.ungroup(sums, num_features)  # [L, F (+ 1), K]
+        if observed is not None:
+            return {"sums": sums[..., :-1, :], "count": sums[..., -1, :]}
+        count = tf.gather(tf.reduce_sum(flow, axis=-1), layout.slot_region)
+        return {"sums": sums, "count": count}
 
-    def _slot_statistics(
+    def _masked_statistics(
         self, params: Params, x: Tensor, observed: Tensor | None, layout: LeafLayout
-    ) -> tuple[Tensor, Tensor | None]:
-        x = layout.gather_variables(self.safe_value(x), axis=-3)
+    ) -> Tensor:
+        """``[..., L, F, N]``; with a mask, ``F + 1``: the mask comes last."""
+        x = self.safe_value(x)
         if observed is None:
-            return self.statistics(params, x), None
-        mask = layout.gather_variables(observed, axis=-2)[..., tf.newaxis, :]
-        x = tf.where(mask, x, tf.zeros_like(x))
-        mask = tf.cast(mask, x.dtype)
-        statistics = self.statistics(params, x) * mask
-        return statistics, mask * tf.ones_like(statistics[..., :1, :])
+            statistics = self.statistics(params, x, layout)
+        else:
+            mask = observed[..., tf.newaxis, :]
+            x = tf.where(mask, x, tf.zeros_like(x))
+            mask = tf.cast(mask, x.dtype)
+            statistics = self.statistics(params, x, layout) * mask
+            mask = mask * tf.ones_like(statistics[..., :1, :])
+            statistics = tf.concat([statistics, mask], axis=-2)
+        if layout.is_identity:
+            return statistics
+        return take_regions(statistics, layout.slot_variable)
+
+
+def _sum_over_regions(constant: Tensor, layout: LeafLayout) -> Tensor:
+    """``[..., L, 1, K]`` to ``[..., R, K, 1]``."""
+    grouped = layout.group_by_region(constant)
+    return tf.reduce_sum(grouped, axis=-2)[..., tf.newaxis]

@@ -104,6 +104,23 @@ class LeafLayout:
         position = np.flatnonzero(self.slots_of_region.reshape(-1) < self.num_slots)
         return tf.gather(x, position, axis=-3)
 
+    def from_turns(self, values: Tensor, num_axes: int) -> Tensor:
+        """``[W, ..., R, *] -> [..., L, *]``: by turn of each region to by slot.
+
+        `num_axes` is the number of axes behind the regions.
+        """
+        rank = values.shape.rank
+        region = rank - 1 - num_axes
+        order = [*range(1, region + 1), 0, *range(region + 1, rank)]
+        values = tf.transpose(values, order)  # [..., R, W, *]
+        shape = tf.shape(values)
+        flat = tf.concat([shape[: region - 1], [-1], shape[region + 1 :]], 0)
+        values = tf.reshape(values, flat)
+        if self.is_regular:
+            return values
+        position = np.flatnonzero(self.slots_of_region.reshape(-1) < self.num_slots)
+        return tf.gather(values, position, axis=region - 1)
+
     def sum_over_width(self, values: Tensor) -> Tensor:
         """``[..., L, K, E] -> [..., R, K, E]``: sums the slots of each region."""
         if self.width == 1:
@@ -125,6 +142,14 @@ class LeafLayout:
             tf.transpose(values, slot_first), self.slot_variable, self.num_variables
         )
         return tf.transpose(summed, np.argsort(slot_first))
+
+    def mean_over_slots(self, values: Tensor) -> Tensor:
+        """``[..., L, F, E] -> [..., V, F, E]``: averages the slots of each variable."""
+        if self.is_identity:
+            return values
+        count = np.bincount(self.slot_variable, minlength=self.num_variables)
+        count = np.maximum(count, 1)[:, np.newaxis, np.newaxis]
+        return self.sum_over_slots(values) / tf.constant(count, values.dtype)
 
     def range_over_variables(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """Least and greatest component value of each slot's variable.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,12 +10,11 @@ import tensorflow as tf
 
 from tfp_spn._serialization import register
 from tfp_spn._typing import Params, Tensor
-from tfp_spn.layers.leaves.base_leaf import BaseLeaf
-from tfp_spn.layers.leaves.elementwise_leaf import ElementwiseLeaf, slot_flow
+from tfp_spn.layers.leaves.elementwise_leaf import ElementwiseLeaf, slots_in_turn
 from tfp_spn.layers.leaves.exponential_family_leaf import ExponentialFamilyLeaf
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.layers.leaves.location_scale_leaf import LocationScaleLeaf
-from tfp_spn.ops.conditional import cond
+from tfp_spn.ops.conditional import Sources, with_fallback
 
 _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 
@@ -28,9 +26,9 @@ class NormalLeaf(LocationScaleLeaf, ExponentialFamilyLeaf, ElementwiseLeaf):
         p(x | k) = prod_d Normal(x[d]; location[k, d], scale[k, d])
 
     Evaluated as one matrix product per region in ``[(x - c)^2, x - c]``, where ``c`` is
-    the mean location of the slot's components. Where components lie so many scales
-    apart that this would lose digits, the densities are evaluated one by one instead
-    (the condition is checked at every evaluation).
+    the mean location of all components of the variable. Where components lie so many
+    scales apart that this would lose digits, the densities are evaluated one by one
+    instead (the condition is checked at every evaluation).
 
     Args:
         num_components: Number of components per leaf slot.
@@ -62,23 +60,23 @@ class NormalLeaf(LocationScaleLeaf, ExponentialFamilyLeaf, ElementwiseLeaf):
         (None, 16, 1, 4)
     """
 
-    def coefficients(self, params: Params) -> tuple[Tensor, Tensor]:
+    def coefficients(self, params: Params, layout: LeafLayout) -> tuple[Tensor, Tensor]:
         """Of ``(x - c)^2`` and ``x - c``."""
-        location = params["location"] - self._center(params)
-        scale = self.scale(params)
-        precision = 1.0 / tf.square(scale)
+        location = self._distance_from_center(params, layout)
+        location = tf.linalg.matrix_transpose(location)  # [..., L, D, K]
+        scale = tf.linalg.matrix_transpose(self.scale(params))
+        precision = tf.math.reciprocal(tf.square(scale))
         linear = location * precision
         constant = -0.5 * location * linear - tf.math.log(scale) - _LOG_SQRT_2PI
         quadratic = -0.5 * precision + tf.zeros_like(linear)  # one may be batched alone
-        coefficients = tf.concat([quadratic, linear], axis=-1)  # [..., L, K, 2D]
         return (
-            tf.linalg.matrix_transpose(coefficients),
-            tf.reduce_sum(constant, -1)[..., tf.newaxis, :],
+            tf.concat([quadratic, linear], axis=-2),
+            tf.reduce_sum(constant, -2, keepdims=True),
         )
 
-    def statistics(self, params: Params, x: Tensor) -> Tensor:
+    def statistics(self, params: Params, x: Tensor, layout: LeafLayout) -> Tensor:
         """``(x - c)^2`` and ``x - c``."""
-        x = x - tf.linalg.matrix_transpose(self._center(params))
+        x = x - tf.linalg.matrix_transpose(self._center(params, layout))
         return tf.concat([tf.square(x), x], axis=-2)
 
     def component_log_prob(self, params: Params, x: Tensor) -> Tensor:
@@ -89,39 +87,52 @@ class NormalLeaf(LocationScaleLeaf, ExponentialFamilyLeaf, ElementwiseLeaf):
         return tf.reduce_sum(log_prob, axis=-2)
 
     def region_log_prob(
-        self, params: Params, x: Tensor, observed: Tensor | None, layout: LeafLayout
+        self,
+        params: Params,
+        x: Tensor,
+        observed: Tensor | None,
+        layout: LeafLayout,
+        hidden: Tensor | None = None,
     ) -> Tensor:
         """One matrix product where that is precise, else one by one."""
         params = {name: tf.convert_to_tensor(value) for name, value in params.items()}
+        is_lossy = ~self._is_well_conditioned(params, layout)
+        nothing = tf.zeros([], x.dtype)
 
-        def by(family: type[BaseLeaf]) -> Callable[..., Tensor]:
-            def evaluate(location: Tensor, scale: Tensor, x: Tensor) -> Tensor:
-                params = {"location": location, "scale": scale}
-                return family.region_log_prob(self, params, x, observed, layout)
+        def by_product(sources: Sources) -> tuple[Tensor, Tensor, Tensor]:
+            params, x = _from_sources(sources)
+            value = ExponentialFamilyLeaf.region_log_prob(
+                self, params, x, observed, layout, hidden
+            )
+            return value, nothing, is_lossy
 
-            return evaluate
+        def one_by_one(sources: Sources) -> tuple[Tensor, Tensor]:
+            params, x = _from_sources(sources)
+            value = self.region_log_prob_in_turn(params, x, observed, layout, hidden)
+            return value, nothing
 
-        return cond(
-            self._is_well_conditioned(params),
-            by(ExponentialFamilyLeaf),
-            by(ElementwiseLeaf),
-            [params["location"], params["scale"], x],
-        )
+        sources = [[params["location"], params["scale"]], [x]]
+        return with_fallback(by_product, one_by_one, sources)[0]
 
-    def _center(self, params: Params) -> Tensor:
-        """``[..., L, 1, D]``; results do not depend on it, only their rounding."""
-        return tf.stop_gradient(tf.reduce_mean(params["location"], -2, keepdims=True))
+    def _center(self, params: Params, layout: LeafLayout) -> Tensor:
+        """``[..., V, 1, D]``; results do not depend on it, only their rounding."""
+        location = tf.stop_gradient(params["location"])
+        return layout.mean_over_slots(tf.reduce_mean(location, -2, keepdims=True))
 
-    def _is_well_conditioned(self, params: Params) -> Tensor:
+    def _distance_from_center(self, params: Params, layout: LeafLayout) -> Tensor:
+        center = layout.gather_variables(self._center(params, layout), axis=-3)
+        return params["location"] - center
+
+    def _is_well_conditioned(self, params: Params, layout: LeafLayout) -> Tensor:
         # x^2 / (2 scale^2) near a component is of the order of its squared distance
         # from the centre, and is rounded to eps relative.
-        distance = (params["location"] - self._center(params)) / self.scale(params)
+        distance = self._distance_from_center(params, layout) / self.scale(params)
         eps = np.finfo(distance.dtype.as_numpy_dtype).eps
         return tf.reduce_max(tf.square(distance)) < 6e-6 / eps
 
     def standard_noise(self, shape: Tensor, seed: Tensor, dtype: Any) -> Tensor:
         """Standard normal draws."""
-        return tf.random.stateless_normal(shape, seed, dtype=dtype)
+        return tf.random.stateless_normal(shape, seed, dtype=dtype, alg="philox")
 
     def component_mode_log_prob(self, params: Params) -> Tensor:
         """``-log(scale sqrt(2 pi))``."""
@@ -142,7 +153,7 @@ class NormalLeaf(LocationScaleLeaf, ExponentialFamilyLeaf, ElementwiseLeaf):
         """First and second moments about each component's own location."""
         arguments = (params, x, observed, flow, layout)
         return tf.cond(
-            self._is_well_conditioned(params),
+            self._is_well_conditioned(params, layout),
             lambda: self._moments_by_product(*arguments),
             lambda: self._moments_one_by_one(*arguments),
         )
@@ -158,10 +169,12 @@ class NormalLeaf(LocationScaleLeaf, ExponentialFamilyLeaf, ElementwiseLeaf):
         about_center = ExponentialFamilyLeaf.expected_statistics(
             self, params, x, observed, flow, layout
         )
-        second, first = tf.split(about_center["sums"], 2, axis=-1)
+        second, first = tf.split(about_center["sums"], 2, axis=-2)
+        second = tf.linalg.matrix_transpose(second)  # [L, K, D]
+        first = tf.linalg.matrix_transpose(first)
         count = about_center["count"]
         weight = count[..., tf.newaxis]
-        offset = params["location"] - self._center(params)
+        offset = self._distance_from_center(params, layout)
         return {
             "count": count,
             "first": first - weight * offset,
@@ -176,14 +189,31 @@ class NormalLeaf(LocationScaleLeaf, ExponentialFamilyLeaf, ElementwiseLeaf):
         flow: Tensor,
         layout: LeafLayout,
     ) -> Params:
-        x = layout.gather_variables(self.safe_value(x), axis=-3)
-        flow = slot_flow(flow, observed, layout)
-        x = x[..., tf.newaxis, :, :] - params["location"][..., tf.newaxis]
-        weighted = flow[..., tf.newaxis, :] * x
+        x = self.safe_value(x)
+
+        def slot(number: Tensor) -> Params:
+            slots = slots_in_turn(layout, number)
+            x_slot = tf.gather(x, slots.variable)  # [R, D, N]
+            received = flow
+            if observed is not None:
+                mask = tf.gather(observed, slots.variable)[:, tf.newaxis]
+                received = tf.where(mask, flow, tf.zeros_like(flow))
+            location = self.slot_params(params, slots)["location"]
+            distance = x_slot[:, tf.newaxis] - location[..., tf.newaxis]
+            weighted = received[:, :, tf.newaxis] * distance
+            return {
+                "count": tf.reduce_sum(received, -1),
+                "first": tf.reduce_sum(weighted, -1),
+                "second": tf.reduce_sum(weighted * distance, -1),
+            }
+
+        dtypes = dict.fromkeys(("count", "first", "second"), x.dtype)
+        by_turn = tf.map_fn(
+            slot, tf.range(layout.width), fn_output_signature=dtypes
+        )  # [W, R, ...]
         return {
-            "count": tf.reduce_sum(flow, -1),
-            "first": tf.reduce_sum(weighted, -1),
-            "second": tf.reduce_sum(weighted * x, -1),
+            name: layout.from_turns(value, len(value.shape) - 2)
+            for name, value in by_turn.items()
         }
 
     def maximize(
@@ -209,3 +239,8 @@ class NormalLeaf(LocationScaleLeaf, ExponentialFamilyLeaf, ElementwiseLeaf):
         return self.updated(
             params, count, lambda: params["location"] + shift, new_scale
         )
+
+
+def _from_sources(sources: Sources) -> tuple[Params, Tensor]:
+    [location, scale], [x] = sources
+    return {"location": location, "scale": scale}, x

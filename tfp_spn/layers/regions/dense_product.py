@@ -7,7 +7,7 @@ import tensorflow as tf
 from tfp_spn._serialization import register
 from tfp_spn._typing import Tensor
 from tfp_spn.layers.regions.base_product import BaseProduct
-from tfp_spn.ops.products import kronecker
+from tfp_spn.ops.products import log_kronecker
 
 
 @register
@@ -41,7 +41,7 @@ class DenseProduct(BaseProduct):
         """Multiplies."""
         # The kernel combines axis -2; there is nothing behind it here.
         factors = [factor[..., tf.newaxis] for factor in self.factors(x)]
-        return tf.squeeze(kronecker(factors), -1)
+        return tf.squeeze(log_kronecker(factors), -1)
 
     def num_outputs(self, num_nodes: int) -> int:
         """``nodes ** num_factors``."""

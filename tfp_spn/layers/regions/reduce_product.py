@@ -5,7 +5,7 @@ from __future__ import annotations
 from tfp_spn._serialization import register
 from tfp_spn._typing import Tensor
 from tfp_spn.layers.regions.base_product import BaseProduct
-from tfp_spn.ops.products import hadamard
+from tfp_spn.ops.products import log_hadamard
 
 
 @register
@@ -35,7 +35,7 @@ class ReduceProduct(BaseProduct):
 
     def call(self, x: Tensor) -> Tensor:
         """Multiplies."""
-        return hadamard(self.factors(x))
+        return log_hadamard(self.factors(x))
 
     def num_outputs(self, num_nodes: int) -> int:
         """As many as each factor has."""

@@ -1,0 +1,85 @@
+"""The peers' runners: one process per peer and case, each prints a line of JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+# glibc options that keep torch from handing big tensors back to the system, without
+# which these libraries are up to three times slower.
+TUNED = {
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "20000000000",
+    "MALLOC_TOP_PAD_": "268435456",
+}
+TIMEOUT = 600
+
+
+def run_peer(
+    peer: str,
+    case: str,
+    runners: Path,
+    environments: Path,
+    *,
+    threads: int,
+    seconds: float,
+    patience: float,
+    tuned: bool,
+) -> dict[str, Any]:
+    """Runs ``peer_<peer>.py CASE`` under the interpreter of the peer's environment.
+
+    Returns:
+        A record with the keys of our own, or with ``error``.
+    """
+    script = (runners / f"peer_{peer}.py").resolve()
+    python = (environments / peer / "bin").resolve() / "python"
+    record: dict[str, Any] = {"peer": peer, "case": case, "tuned": tuned}
+    for path in (script, python):
+        if not path.exists():
+            return {**record, "error": f"{path} not found"}
+    environment = {
+        **os.environ,
+        "NT": str(threads),
+        "BUD": str(seconds),
+        "ATT": "1",
+        "QUIET": str(patience),
+        "BENCH_OUT": os.devnull,
+        "PYTHONWARNINGS": "ignore",
+        **(TUNED if tuned else {}),
+    }
+    try:
+        done = subprocess.run(
+            [str(python), str(script), case],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return {**record, "error": f"no result after {TIMEOUT} s"}
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    if not lines:
+        last = done.stderr.strip().splitlines()[-1:] or ["no output"]
+        return {**record, "error": f"exit status {done.returncode}: {last[0]}"}
+    return {**record, **renamed(json.loads(lines[-1]))}
+
+
+def renamed(line: dict[str, Any]) -> dict[str, Any]:
+    """A runner's record under our names."""
+    if "error" in line:
+        return {"error": line["error"]}
+    return {
+        "ms": 1e3 * line["med"],
+        "least_ms": 1e3 * line["mn"],
+        "calls": line.get("n"),
+        "other_cores": line.get("other"),
+        "import_mib": line["base_mib"],
+        "peak_mib": line["peak_mib"],
+        "above_import_mib": line["peak_mib"] - line["base_mib"],
+        "params": line.get("params"),
+    }

@@ -1,0 +1,259 @@
+"""The workloads of the speed benchmark, through the package's public interface.
+
+Each function below named like a case takes the execution mode and returns a `Workload`.
+Data are random with fixed seeds; a batch has 256 examples unless the name says more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfp_spn import circuits, distributions, layers, learning, region_graphs
+
+BATCH_SIZE = 256
+
+
+@dataclass
+class Workload:
+    """Something to time.
+
+    Attributes:
+        circuit: The circuit that it runs.
+        call: The timed call; its result is in the host's memory when it returns.
+        num_examples: Examples per call.
+        passes: Matrix products per call, in units of one upward pass: 3 for a training
+            step, 0 where they are no measure of the work.
+        num_masks: Further statistics of leaves: 1 with a mask per example.
+        variants: Other ways to the same result, and how many of it one call makes.
+    """
+
+    circuit: circuits.Circuit
+    call: Callable[[], Any]
+    num_examples: int = BATCH_SIZE
+    passes: int = 1
+    num_masks: int = 0
+    variants: dict[str, tuple[Callable[[], Any], int]] = field(default_factory=dict)
+
+
+def gaussian_rat(
+    sum_product: str = "cp",
+    num_classes: int = 10,
+    num_variables: int = 784,
+    num_repetitions: int = 10,
+    num_sums: int = 20,
+    depth: int = 4,
+) -> circuits.Circuit:
+    """W1: random balanced binary trees over Gaussian variables."""
+    keras.utils.set_random_seed(0)
+    graph = region_graphs.random_binary_trees(num_variables, depth, num_repetitions)
+    leaf = layers.NormalLeaf(num_sums, scale_trainable=True)
+    return circuits.from_region_graph(graph, leaf, num_sums, sum_product, num_classes)
+
+
+def pixel_quad_graph() -> circuits.Circuit:
+    """W2: a quad graph over 28x28 pixels of 256 values."""
+    keras.utils.set_random_seed(0)
+    graph = region_graphs.quad_graph((28, 28))
+    leaf = layers.CategoricalLeaf(64, num_categories=256)
+    return circuits.from_region_graph(graph, leaf, 64, num_classes=10)
+
+
+def binary_rat() -> circuits.Circuit:
+    """W4: a small table of binary variables."""
+    keras.utils.set_random_seed(0)
+    graph = region_graphs.random_binary_trees(16, depth=3, num_repetitions=5)
+    return circuits.from_region_graph(graph, layers.BernoulliLeaf(10), 10)
+
+
+def normal_data(num_examples: int = BATCH_SIZE, num_variables: int = 784) -> tf.Tensor:
+    rng = np.random.default_rng(1)
+    return tf.constant(rng.normal(size=(num_examples, num_variables)), tf.float32)
+
+
+def integer_data(high: int, num_examples: int, num_variables: int) -> tf.Tensor:
+    rng = np.random.default_rng(1)
+    return tf.constant(rng.integers(0, high, (num_examples, num_variables)), tf.int32)
+
+
+def fresh_seeds() -> Iterator[tf.Tensor]:
+    """Arguments of a compiled function, so that no two calls draw the same."""
+    rng = np.random.default_rng(3)
+    while True:
+        yield tf.constant(rng.integers(0, 2**31, 2), tf.int32)
+
+
+def log_prob(circuit: circuits.Circuit, x: tf.Tensor, mode: str) -> Workload:
+    spn = distributions.SumProductNetwork(circuit)
+    compiled = tf.function(spn.log_prob, jit_compile=mode == "xla", autograph=False)
+    return Workload(circuit, lambda: compiled(x).numpy(), len(x))
+
+
+def gradient_step(
+    circuit: circuits.Circuit, x: tf.Tensor, loss: keras.losses.Loss, mode: str
+) -> Workload:
+    """Keras' own training step, as `fit` runs it for one batch."""
+    y = tf.constant(np.random.default_rng(2).integers(0, 10, len(x)), tf.int32)
+    circuit.compile(keras.optimizers.Adam(1e-2), loss, jit_compile=mode == "xla")
+    return Workload(circuit, lambda: circuit.train_on_batch(x, y), len(x), passes=3)
+
+
+def em_step(circuit: circuits.Circuit, x: tf.Tensor, mode: str) -> Workload:
+    """A step of online EM on one batch: E-step and M-step."""
+    is_xla = mode == "xla"
+    optimizer = learning.OnlineExpectationMaximization(0.05, pseudocount=0.1)
+    circuit.compile(optimizer, learning.NegativeLogLikelihood(), jit_compile=is_xla)
+    em = learning.MinibatchExpectationMaximization(circuit, 0.05, 0.1, is_xla)
+    batches = learning.Batches(circuit.program, learning.Data(x.numpy()), len(x))
+    batch = list(batches())
+    return Workload(
+        circuit,
+        lambda: circuit.train_on_batch(x),
+        len(x),
+        passes=3,
+        variants={"MinibatchExpectationMaximization": (lambda: em.epoch(batch), 1)},
+    )
+
+
+def w1cp_fwd(mode: str) -> Workload:
+    return log_prob(gaussian_rat(), normal_data(), mode)
+
+
+def w1cp_train(mode: str) -> Workload:
+    loss = learning.NegativeLogJoint()
+    return gradient_step(gaussian_rat(), normal_data(), loss, mode)
+
+
+def w1ei_fwd(mode: str) -> Workload:
+    return log_prob(gaussian_rat("tucker"), normal_data(), mode)
+
+
+def w1ei_train(mode: str) -> Workload:
+    loss = learning.NegativeLogJoint()
+    return gradient_step(gaussian_rat("tucker"), normal_data(), loss, mode)
+
+
+def w2_fwd(mode: str) -> Workload:
+    return log_prob(pixel_quad_graph(), integer_data(256, BATCH_SIZE, 784), mode)
+
+
+def w2_train(mode: str) -> Workload:
+    x = integer_data(256, BATCH_SIZE, 784)
+    return gradient_step(pixel_quad_graph(), x, learning.NegativeLogJoint(), mode)
+
+
+def w4_lp1(mode: str) -> Workload:
+    circuit, x = binary_rat(), integer_data(2, 1, 16)
+    workload = log_prob(circuit, x, mode)
+    spn = distributions.SumProductNetwork(circuit)
+    workload.variants["eager"] = (lambda: spn.log_prob(x).numpy(), 1)
+    return workload
+
+
+def w4_lp100k(mode: str) -> Workload:
+    return log_prob(binary_rat(), integer_data(2, 100_000, 16), mode)
+
+
+def w4_train(mode: str) -> Workload:
+    x = integer_data(2, BATCH_SIZE, 16)
+    circuit = binary_rat()
+    workload = gradient_step(circuit, x, learning.NegativeLogLikelihood(), mode)
+    dataset = tf.data.Dataset.from_tensors((x, tf.zeros([len(x)]))).repeat()
+    iterator = iter(dataset)
+    num_steps = 200
+
+    def fit() -> None:
+        circuit.fit(dataset, steps_per_epoch=num_steps, verbose=0)
+
+    workload.variants["train_function"] = (
+        lambda: circuit.train_function(iterator)["loss"].numpy(),
+        1,
+    )
+    workload.variants["fit"] = (fit, num_steps)
+    return workload
+
+
+def samples(num_samples: int, mode: str) -> Workload:
+    """Fresh samples at every call: the seed is an argument."""
+    circuit = gaussian_rat(num_classes=1)
+    spn = distributions.SumProductNetwork(circuit)
+
+    @tf.function(jit_compile=mode == "xla", autograph=False)
+    def compiled(seed: tf.Tensor) -> tf.Tensor:
+        return spn.sample(num_samples, seed=seed)
+
+    seeds = fresh_seeds()
+    return Workload(
+        circuit, lambda: compiled(next(seeds)).numpy(), num_samples, passes=0
+    )
+
+
+def w5_s1k(mode: str) -> Workload:
+    return samples(1_000, mode)
+
+
+def w5_s10k(mode: str) -> Workload:
+    return samples(10_000, mode)
+
+
+def completions(num_examples: int, query: str, mode: str) -> Workload:
+    """Every other variable is given."""
+    circuit = gaussian_rat(num_classes=1)
+    spn = distributions.SumProductNetwork(circuit)
+    observed = tf.constant(np.arange(784) % 2 == 1)
+
+    @tf.function(jit_compile=mode == "xla", autograph=False)
+    def compiled(x: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        given = spn.condition(x, observed)
+        return given.mode() if query == "mode" else given.sample(seed=seed)
+
+    x, seeds = normal_data(num_examples), fresh_seeds()
+    return Workload(
+        circuit, lambda: compiled(x, next(seeds)).numpy(), num_examples, num_masks=1
+    )
+
+
+def w5_cond1k(mode: str) -> Workload:
+    return completions(1_000, "sample", mode)
+
+
+def w5_cond100(mode: str) -> Workload:
+    return completions(100, "sample", mode)
+
+
+def w5_mpe1k(mode: str) -> Workload:
+    return completions(1_000, "mode", mode)
+
+
+def w5_mpe100(mode: str) -> Workload:
+    return completions(100, "mode", mode)
+
+
+def w5_marg(mode: str) -> Workload:
+    circuit, x = gaussian_rat(), normal_data()
+    spn = distributions.SumProductNetwork(circuit)
+    observed = tf.constant(np.random.default_rng(4).random(x.shape) < 0.5)
+
+    @tf.function(jit_compile=mode == "xla", autograph=False)
+    def compiled(x: tf.Tensor, observed: tf.Tensor) -> tf.Tensor:
+        return spn.log_prob(x, observed=observed)
+
+    return Workload(circuit, lambda: compiled(x, observed).numpy(), num_masks=1)
+
+
+def w6_em(mode: str) -> Workload:
+    return em_step(gaussian_rat(num_classes=1), normal_data(), mode)
+
+
+def w6_em_w4(mode: str) -> Workload:
+    return em_step(binary_rat(), integer_data(2, BATCH_SIZE, 16), mode)
+
+
+def build(name: str, mode: str) -> Workload:
+    """The workload of a case."""
+    return globals()[name](mode)

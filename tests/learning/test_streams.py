@@ -1,0 +1,138 @@
+"""Streams larger than memory: nothing grows with them, nothing is compiled anew."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.learning.learning_cases import assert_same, circuit_of, data_of, values_of
+from tfp_spn.learning import (
+    Batch,
+    Batches,
+    ExpectationMaximization,
+    GradientAscent,
+    LogLikelihood,
+    MinibatchExpectationMaximization,
+    OnlineExpectationMaximization,
+    fit,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = Path(__file__).with_name("stream_memory.py")
+X = data_of("bernoulli", 100)
+
+
+def ragged(*sizes: int) -> Any:
+    """A dataset of batches of these sizes, another order in each epoch."""
+    epochs = []
+
+    def rows() -> Any:
+        order = sizes[::-1] if len(epochs) % 2 else sizes
+        epochs.append(order)
+        row = 0
+        for size in order:
+            yield X[row : row + size]
+            row += size
+
+    spec = tf.TensorSpec([None, 4], tf.int64)
+    return tf.data.Dataset.from_generator(rows, output_signature=spec)
+
+
+@pytest.mark.parametrize("name", ["em", "online_em", "gradient", "evaluation"])
+def test_ragged_batches_are_compiled_once(name, monkeypatch) -> None:
+    circuit = circuit_of()
+    epoch = {
+        "em": lambda: ExpectationMaximization(circuit).epoch,
+        "online_em": lambda: MinibatchExpectationMaximization(circuit).epoch,
+        "gradient": lambda: GradientAscent(circuit).epoch,
+        "evaluation": lambda: LogLikelihood(circuit),
+    }[name]()
+    traces = []
+    evidence = Batch.evidence
+
+    def counted(self: Any, program: Any) -> Any:
+        traces.append(self.x.shape)
+        return evidence(self, program)
+
+    monkeypatch.setattr(Batch, "evidence", counted)
+    batches = Batches(circuit.program, ragged(30, 7, 41, 22), 0)
+    for _ in range(3):
+        epoch(batches())
+    assert traces == [(30, 4)]
+
+
+def test_keras_online_em_is_compiled_once_per_shape(monkeypatch) -> None:
+    circuit = circuit_of()
+    traces = []
+    train_circuit = OnlineExpectationMaximization.train_circuit
+
+    def counted(self: Any, *arguments: Any) -> Any:
+        traces.append(None)
+        return train_circuit(self, *arguments)
+
+    monkeypatch.setattr(OnlineExpectationMaximization, "train_circuit", counted)
+    circuit.compile(OnlineExpectationMaximization(0.3))
+    circuit.fit(X, batch_size=32, epochs=1, verbose=0)  # the last batch is smaller
+    first = len(traces)
+    assert first <= 2
+    circuit.fit(X, batch_size=32, epochs=3, verbose=0)
+    assert len(traces) == first
+
+
+def test_ragged_batches_count_all_examples() -> None:
+    one, many = circuit_of(), circuit_of()
+    history = fit(one, X, epochs=2, batch_size=100, verbose=False)
+    other = fit(many, ragged(30, 7, 41, 22), epochs=2, verbose=False)
+    np.testing.assert_allclose(other.log_likelihood, history.log_likelihood, rtol=1e-6)
+    for name, value in values_of(one).items():
+        np.testing.assert_allclose(values_of(many)[name], value, atol=1e-5)
+
+
+def test_evaluation_needs_a_batch() -> None:
+    circuit = circuit_of()
+    before = values_of(circuit)
+    with pytest.raises(ValueError, match="received no batches, expected at least one"):
+        LogLikelihood(circuit)(iter([]))
+    assert_same(before, values_of(circuit))
+
+
+def growth(method: str, num_batches: int) -> tuple[int, int]:
+    done = subprocess.run(
+        [sys.executable, str(PROGRAM), method, str(num_batches)],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "-1"},
+        capture_output=True,
+        text=True,
+        timeout=1200,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    grown, read = map(int, done.stdout.split()[-2:])
+    return grown, read
+
+
+in_linux = pytest.mark.skipif(
+    not Path("/proc/self/statm").exists(), reason="reads /proc"
+)
+
+
+@in_linux
+def test_memory_does_not_grow_with_a_stream() -> None:
+    grown, read = growth("em", 120)
+    assert read > 3_900_000
+    assert grown < 0.4 * read
+
+
+@in_linux
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["em", "online_em", "gradient", "evaluation"])
+def test_memory_does_not_grow_with_a_long_stream(method) -> None:
+    grown, read = growth(method, 2_000)
+    assert read > 65_000_000
+    assert grown < 4_000_000

@@ -1,0 +1,160 @@
+"""The fast upward pass: units in linear space, one scale per region and example.
+
+    value[k] = units[k] exp(offset),    1/2 <= max_k units[k] < 1 after each sum
+
+Products multiply, sums are one matrix product, and no unit sees an exponential or a
+logarithm. Leaf values come as logarithms and stay so through Hadamard products, where
+sums of logarithms lose nothing; they are exponentiated where a sum needs them.
+
+Units too small for the dtype vanish. Whatever was lost since the last sum is below
+``tiny`` in absolute terms, so that a sum of at least ``tiny / eps`` has lost nothing
+that its rounding would have kept. The pass checks every sum and says whether it holds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from tfp_spn._typing import Tensor
+from tfp_spn.circuits.gathering import (
+    gather_factors,
+    gather_regions,
+    merge_units,
+    split_partitions,
+)
+from tfp_spn.circuits.program import Program, Step, Tables
+from tfp_spn.ops.log_space import finite_max, safe_log
+from tfp_spn.ops.products import hadamard, kronecker, log_hadamard
+from tfp_spn.ops.scaling import rescaled
+
+_MAX_FACTORS = 8
+"""Products of more factors are taken in log space, lest they vanish."""
+
+
+@dataclass(frozen=True, eq=False)
+class ScaledPass:
+    """Results of the pass.
+
+    Attributes:
+        inputs: ``[..., R, I, N]`` of each step: what its sums range over, up to a
+            factor per region and example.
+        roots: ``log units [..., C, N]`` and their offset ``[..., 1, N]``.
+        is_lossy: Scalar bool: whether digits may have been lost.
+    """
+
+    inputs: list[Tensor]
+    roots: tuple[Tensor, Tensor]
+    is_lossy: Tensor
+
+
+class _Values:
+    """Regions of one step, made as units or as logarithms and converted when read.
+
+    Args:
+        offset: float64 ``[..., R, 1, N]``.
+        units: ``[..., R, K, N]`` relative to `offset`, or `None`.
+        log: Their logarithms, or `None`.
+    """
+
+    def __init__(
+        self, offset: Tensor, units: Tensor | None = None, log: Tensor | None = None
+    ) -> None:
+        self.is_log = units is None
+        self.log_offset = offset
+        self._log = log
+        self._units = units
+        self._offset = offset
+
+    @property
+    def log(self) -> Tensor:
+        """Logarithms of the units, relative to `log_offset`."""
+        if self._log is None:
+            self._log = safe_log(self._units)
+        return self._log
+
+    @property
+    def units(self) -> Tensor:
+        """Units relative to `offset`."""
+        if self._units is None:
+            maximum = finite_max(self._log, -2)
+            self._units = tf.exp(self._log - maximum)
+            self._offset += tf.cast(maximum, tf.float64)
+        return self._units
+
+    @property
+    def offset(self) -> Tensor:
+        """float64 ``[..., R, 1, N]``."""
+        self.units  # noqa: B018 - settles the offset
+        return self._offset
+
+
+def scaled_pass(program: Program, tables: Tables, leaves: Tensor) -> ScaledPass:
+    """Evaluates all steps.
+
+    Args:
+        program: The circuit.
+        tables: Its parameters.
+        leaves: Log-values of the leaf regions, ``[..., R, K, N]``.
+    """
+    maximum = finite_max(leaves, -2)
+    values = [_Values(tf.cast(maximum, tf.float64), log=leaves - maximum)]
+    inputs, smallest = [], []
+    for number, step in enumerate(program.steps):
+        value = _products(step, values)
+        weights = tables.weights(number)
+        if weights is None:
+            inputs.append(tf.zeros([]))
+        else:
+            inputs.append(value.units)
+            sums = tf.matmul(weights, value.units, transpose_a=True)
+            smallest.append(tf.reduce_min(tf.stop_gradient(sums)))
+            units, log_scale = rescaled(sums)
+            value = _Values(value.offset + log_scale, units)
+        values.append(value)
+    roots, offset, least = _roots(program, values)
+    smallest.append(least)
+    info = np.finfo(leaves.dtype.as_numpy_dtype)
+    is_lossy = tf.reduce_min(tf.stack(smallest)) < info.tiny / info.eps
+    return ScaledPass(inputs, (roots, offset), is_lossy)
+
+
+def _products(step: Step, values: list[_Values]) -> _Values:
+    """Products of all partitions of a step's regions, ``[..., R, I, N]``."""
+    is_log = step.product == "hadamard" and (
+        len(step.factors) > _MAX_FACTORS
+        or all(values[s].is_log for gather in step.factors for s in gather.sources)
+    )
+    if is_log:
+        result = log_hadamard(gather_factors(step, lambda n: values[n].log))
+        offsets = gather_factors(step, lambda n: values[n].log_offset)
+    else:
+        multiply = hadamard if step.product == "hadamard" else kronecker
+        result = multiply(gather_factors(step, lambda n: values[n].units, blank=1.0))
+        offsets = gather_factors(step, lambda n: values[n].offset)
+    offset = log_hadamard(offsets)
+    if step.num_partitions > 1:
+        by_partition = split_partitions(offset, step.num_regions)  # [..., R, H, 1, N]
+        largest = tf.reduce_max(by_partition, axis=-3, keepdims=True)
+        result = split_partitions(result, step.num_regions)
+        log_scale = tf.cast(by_partition - largest, result.dtype)
+        result = result + log_scale if is_log else result * tf.exp(log_scale)
+        result, offset = merge_units(result), largest[..., 0, :, :]
+    if is_log:
+        return _Values(offset, log=result)
+    return _Values(offset, units=result)
+
+
+def _roots(program: Program, values: list[_Values]) -> tuple[Tensor, Tensor, Tensor]:
+    """Log units of the roots, their offset, and the smallest uncertain unit."""
+    sources = [values[source] for source in program.root.sources]
+    uncertain = [value.units for value in sources if not value.is_log]
+    least = [tf.reduce_min(tf.stop_gradient(units)) for units in uncertain]
+    roots = gather_regions(program.root, lambda n: values[n].log)
+    offset = gather_regions(program.root, lambda n: values[n].log_offset)
+    largest = tf.reduce_max(offset, axis=-3, keepdims=True)
+    roots += tf.cast(offset - largest, roots.dtype)
+    at_least = tf.reduce_min(tf.stack([*least, tf.constant(np.inf, roots.dtype)]))
+    return merge_units(roots), largest[..., 0, :, :], at_least

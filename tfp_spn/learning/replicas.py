@@ -1,0 +1,373 @@
+"""Where a circuit lives: on one device, or mirrored by a strategy of `tf.distribute`.
+
+What adds over examples (expected counts, gradients, log-likelihoods, weights) is
+computed by each replica on its share of a batch and summed over the replicas; what
+follows (an M-step, an optimizer's step) is computed once from the sums and assigned to
+all copies. So the numbers are those of one device up to rounding, however many
+examples, and of whatever weight, each replica was given: nothing is averaged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+import tensorflow as tf
+
+from tfp_spn._typing import Tensor
+from tfp_spn.circuits.circuit import Circuit
+from tfp_spn.learning.batches import Batch
+from tfp_spn.learning.worker_agreement import (
+    batch_facts,
+    check_settings,
+    check_turn,
+    digest,
+    no_batch,
+)
+
+Nest = TypeVar("Nest")
+Sharing = Callable[..., Any]
+
+_SYNCHRONOUS = (
+    tf.distribute.MirroredStrategy,
+    tf.distribute.MultiWorkerMirroredStrategy,
+)
+_LOST_WORKER = (
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.FailedPreconditionError,
+    tf.errors.UnavailableError,
+)
+
+
+def sum_over_replicas(values: Nest) -> Nest:
+    """Sums tensors over the replicas of a strategy; call it within ``strategy.run``.
+
+    Without a strategy the values are returned as they are.
+
+    Args:
+        values: A tensor or a nest of them, equal in structure and shapes on all
+            replicas, such as `tfp_spn.learning.expected_statistics`.
+
+    Returns:
+        The sums, the same on all replicas.
+
+    Raises:
+        RuntimeError: Called outside of ``strategy.run``.
+
+    Example:
+        >>> import tensorflow as tf, tfp_spn
+        >>> float(tfp_spn.learning.sum_over_replicas(tf.constant(3.0)))
+        3.0
+    """
+    replica = tf.distribute.get_replica_context()
+    if replica is None:
+        raise RuntimeError(
+            "sum_over_replicas: received a call outside of any replica, expected one "
+            "within strategy.run, where each replica has values of its own. Move the "
+            "call into the function that strategy.run is given."
+        )
+    if replica.num_replicas_in_sync == 1:
+        return values
+    # Identity, since what has no device yet, as an argument, cannot be reduced; one
+    # type at a time, since TensorFlow concatenates what it sends.
+    flat = [tf.identity(value) for value in tf.nest.flatten(values)]
+    for dtype in sorted({value.dtype.name for value in flat}):
+        places = [n for n, value in enumerate(flat) if value.dtype.name == dtype]
+        sums = replica.all_reduce(
+            tf.distribute.ReduceOp.SUM, [flat[place] for place in places]
+        )
+        for place, value in zip(places, sums, strict=True):
+            flat[place] = value
+    return tf.nest.pack_sequence_as(values, flat)
+
+
+def assign_in_replica(variables: list[tf.Variable], values: list[Tensor]) -> None:
+    """Assigns values that are the same on all replicas, within ``strategy.run`` too."""
+    if not tf.distribute.has_strategy():
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+        return
+
+    def update(strategy: Any, values: list[Any]) -> None:
+        for variable, value in zip(variables, values, strict=True):
+            strategy.extended.update(
+                variable, lambda copy, new: copy.assign(new), args=(value,), group=False
+            )
+
+    tf.distribute.get_replica_context().merge_call(update, args=(values,))
+
+
+class Replicas:
+    """Runs what learning does for a batch on the devices of a circuit's variables.
+
+    Args:
+        circuit: The circuit to train or evaluate. Its strategy is that under whose
+            ``scope()`` the variables were created, if any.
+        jit_compile: Whether XLA is wanted, which no strategy can have.
+
+    Raises:
+        ValueError: The variables belong to no strategy although one is in scope, or to
+            different ones, or to one that is not synchronous.
+    """
+
+    def __init__(self, circuit: Circuit, jit_compile: bool | None = None) -> None:
+        self.strategy = _strategy_of(circuit)
+        if self.strategy is None:
+            return
+        if jit_compile:
+            raise ValueError(
+                "tfp_spn.learning: XLA compiles for one device, received "
+                f"jit_compile=True and {type(self.strategy).__name__}. Leave "
+                "jit_compile out, or build the circuit outside of strategy.scope()."
+            )
+        strategy = self.strategy
+
+        @tf.function(autograph=False)
+        def summed(values: Any) -> Any:
+            return strategy.run(sum_over_replicas, args=(values,))
+
+        self._summed = summed
+
+    @property
+    def num_replicas(self) -> int:
+        """Number of devices that share each batch."""
+        return 1 if self.strategy is None else self.strategy.num_replicas_in_sync
+
+    @property
+    def num_workers(self) -> int:
+        """Number of processes."""
+        if self.strategy is None:
+            return 1
+        return self.num_replicas // len(self.strategy.extended.worker_devices)
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this process writes files for all."""
+        if self.num_workers == 1 or self.strategy is None:
+            return True
+        resolver = self.strategy.cluster_resolver
+        if resolver.task_type == "chief":
+            return True
+        has_chief = "chief" in resolver.cluster_spec().as_dict()
+        return not has_chief and resolver.task_id == 0
+
+    def scope(self) -> contextlib.AbstractContextManager[Any]:
+        """Where to create variables that change with those of the circuit."""
+        return (
+            contextlib.nullcontext() if self.strategy is None else self.strategy.scope()
+        )
+
+    def check_optimizer(self, optimizer: Any) -> None:
+        """Checks that a Keras optimizer was created where the circuit was.
+
+        Raises:
+            ValueError: It belongs to another strategy, or to none.
+        """
+        for variable in optimizer.variables:
+            strategy = getattr(variable.value, "distribute_strategy", None)
+            if strategy is not self.strategy:
+                raise ValueError(
+                    "tfp_spn.learning: the optimizer and the circuit must be created "
+                    f"under one strategy, received an optimizer of "
+                    f"{_described(strategy)} for a circuit of "
+                    f"{_described(self.strategy)}, expected the same. Create both "
+                    "within `with strategy.scope():`."
+                )
+
+    def run(self, function: Sharing, batch: Batch) -> Any:
+        """Calls a `tf.function` on each replica with its share of a batch.
+
+        Shares are of one size; what a batch lacks is filled up with weight zero.
+
+        Returns:
+            What each replica computed; give it to `plus` and `total`.
+        """
+        if self.strategy is None:
+            return function(batch)
+        with self._clear_about_lost_workers():
+            return self.strategy.run(function, args=(self._shared_out(batch),))
+
+    def plus(self, function: Sharing, a: Any, b: Any) -> Any:
+        """Calls ``function(a, b)`` on each replica with what two runs returned."""
+        if self.strategy is None:
+            return function(a, b)
+        return self.strategy.run(function, args=(a, b))
+
+    def total(self, values: Any) -> Any:
+        """Sums what `run` returned over all replicas, in all processes."""
+        if self.strategy is None:
+            return values
+        with self._clear_about_lost_workers():
+            return tf.nest.map_structure(self._any_of, self._summed(values))
+
+    def compiled_step(
+        self,
+        function: Callable[[Batch], Any],
+        finish: Callable[[Any], None],
+        jit_compile: bool | None = None,
+    ) -> Callable[[Batch], Any]:
+        """A step that sums over replicas, then changes variables.
+
+        Args:
+            function: What adds over examples, from a batch or a share of it.
+            finish: What is done once, with the sums of all replicas.
+            jit_compile: Whether XLA compiles the step.
+
+        Returns:
+            A compiled function from a batch to the sums.
+        """
+        if self.strategy is None:
+
+            @tf.function(jit_compile=jit_compile, autograph=False)
+            def step(batch: Batch) -> Any:
+                sums = function(batch)
+                finish(sums)
+                return sums
+
+            return step
+        share_step = tf.function(function, autograph=False)
+        last_step = tf.function(finish, autograph=False)
+
+        def distributed_step(batch: Batch) -> Any:
+            sums = self.total(self.run(share_step, batch))
+            # Outside of the strategy's scope an assignment is to all copies, and an
+            # optimizer does what it does on one device, clipping included.
+            last_step(sums)
+            return sums
+
+        return distributed_step
+
+    def in_step(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """The batches, checked to be the same in all processes.
+
+        Raises:
+            ValueError: Another process has other batches, or fewer, or more.
+            RuntimeError: Another process failed to read its batches, or was lost.
+        """
+        if self.num_workers == 1:
+            yield from batches
+            return
+        iterator, turn = iter(batches), 0
+        while True:
+            try:
+                batch = next(iterator, None)
+            except BaseException:
+                with contextlib.suppress(Exception):  # the first error counts
+                    self._gathered(no_batch(failed=True))
+                raise
+            facts = no_batch() if batch is None else batch_facts(batch)
+            check_turn(self._gathered(facts), turn)
+            if batch is None:
+                return
+            yield batch
+            turn += 1
+
+    def check_agreement(self, settings: Mapping[str, Any]) -> None:
+        """Checks that all processes do the same.
+
+        Raises:
+            ValueError: A value differs.
+        """
+        if self.num_workers > 1:
+            digests = [digest(value) for value in settings.values()]
+            check_settings(list(settings), self._gathered(digests))
+
+    def _shared_out(self, batch: Batch) -> Batch:
+        share = -(-len(batch.x) // self.num_replicas)
+
+        def shares(values: Any, fill: int | None = None) -> Any:
+            if values is None:
+                return None
+            array = values.numpy()
+            filling = array[:1] if fill is None else np.full_like(array[:1], fill)
+
+            def of_replica(context: Any) -> tf.Tensor:
+                start = context.replica_id_in_sync_group * share
+                part = array[start : start + share]
+                rest = np.repeat(filling, share - len(part), axis=0)
+                return tf.constant(np.concatenate([part, rest]))
+
+            return self._values(of_replica)
+
+        x, observed, labels = map(shares, (batch.x, batch.observed, batch.labels))
+        return Batch(x, observed, labels, shares(batch.weights, fill=0))
+
+    def _gathered(self, numbers: list[int]) -> np.ndarray:
+        """The numbers of all processes, ``[replicas, ...]``."""
+
+        def of_replica(context: Any) -> tf.Tensor:
+            rows = np.zeros([self.num_replicas, len(numbers)], np.int64)
+            rows[context.replica_id_in_sync_group] = numbers
+            return tf.constant(rows)
+
+        return self.total(self._values(of_replica)).numpy()
+
+    def _values(self, of_replica: Callable[[Any], tf.Tensor]) -> Any:
+        strategy: Any = self.strategy
+        return strategy.experimental_distribute_values_from_function(of_replica)
+
+    def _any_of(self, value: Any) -> tf.Tensor:
+        strategy: Any = self.strategy
+        return strategy.experimental_local_results(value)[0]
+
+    @contextlib.contextmanager
+    def _clear_about_lost_workers(self) -> Iterator[None]:
+        try:
+            yield
+        except _LOST_WORKER as error:
+            if self.num_workers == 1:
+                raise
+            raise RuntimeError(
+                "tfp_spn.learning: a worker was lost, received "
+                f"{type(error).__name__}: {_reason(error)}, expected "
+                f"{self.num_workers} workers to the end. Start all workers again; "
+                "fit goes on after its last complete epoch if it was, and is, given "
+                "a checkpoint that all workers can read."
+            ) from error
+
+
+def _strategy_of(circuit: Circuit) -> Any:
+    """The strategy that mirrors the circuit's variables, or `None`."""
+    mirrored = [
+        getattr(variable, "distribute_strategy", None)
+        for variable in circuit.live_params().values()
+    ]
+    name = circuit.name
+    strategies = {id(strategy): strategy for strategy in mirrored}
+    if len(strategies) > 1:
+        raise ValueError(
+            f"tfp_spn.learning: the variables of '{name}' do not live together, "
+            f"received strategies {[_described(s) for s in strategies.values()]}, "
+            "expected one for all. Create all layers of a circuit under one "
+            "strategy.scope()."
+        )
+    strategy = mirrored[0] if mirrored else None
+    current = tf.distribute.get_strategy() if tf.distribute.has_strategy() else None
+    is_one_device = isinstance(current, tf.distribute.OneDeviceStrategy)
+    if current is not None and current is not strategy and not is_one_device:
+        raise ValueError(
+            f"tfp_spn.learning: '{name}' was not created under the strategy in scope, "
+            f"received variables of {_described(strategy)}, expected "
+            f"{_described(current)}. Build the circuit (or the stack of layers) "
+            "within `with strategy.scope():`."
+        )
+    if strategy is not None and not isinstance(strategy, _SYNCHRONOUS):
+        raise ValueError(
+            "tfp_spn.learning: replicas must keep in step, received "
+            f"{_described(strategy)}, expected a MirroredStrategy or a "
+            "MultiWorkerMirroredStrategy. Create the circuit under one of these."
+        )
+    return strategy
+
+
+def _described(strategy: Any) -> str:
+    return "no strategy" if strategy is None else type(strategy).__name__
+
+
+def _reason(error: tf.errors.OpError) -> str:
+    """The line of a long message that says what happened."""
+    return error.message.split("aborted by: ")[-1].strip().split("\n")[0]
