@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -12,7 +13,9 @@ from tfp_spn.distributions.sum_product_network import SumProductNetwork
 
 
 def export_saved_model(
-    distribution: SumProductNetwork, path: str | os.PathLike
+    distribution: SumProductNetwork,
+    path: str | os.PathLike,
+    queries: Sequence[str] | None = None,
 ) -> None:
     """Writes queries of a distribution as the signatures of a SavedModel.
 
@@ -34,10 +37,12 @@ def export_saved_model(
     Args:
         distribution: A distribution without batch dimensions.
         path: Folder to write to.
+        queries: Names of the signatures to write, each of which takes its time to
+            trace. Default: all four.
 
     Raises:
         TypeError: The distribution is of another type.
-        ValueError: It has batch dimensions.
+        ValueError: It has batch dimensions, or a query is unknown.
 
     Example:
         >>> import tempfile, tensorflow as tf, tfp_spn
@@ -46,7 +51,7 @@ def export_saved_model(
         ...     leaf=tfp_spn.layers.NormalLeaf(num_components=2), num_sums=2)
         >>> spn = tfp_spn.distributions.SumProductNetwork(circuit)
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     tfp_spn.export_saved_model(spn, folder)
+        ...     tfp_spn.export_saved_model(spn, folder, ["log_prob", "sample"])
         ...     queries = tf.saved_model.load(folder).signatures
         >>> seed = tf.constant([0, 1])
         >>> queries["sample"](num_samples=tf.constant(3), seed=seed)["samples"].shape
@@ -65,18 +70,18 @@ def export_saved_model(
             f"{tuple(distribution.batch_shape)}, expected none. Export its members one "
             "by one, for example distribution[0]."
         )
-    module = _Queries(distribution)
-    functions = {
-        "log_prob": module.log_prob,
-        "sample": module.sample,
-        "condition": module.condition,
-        "class_posterior": module.class_posterior,
-    }
-    specs = _specs(distribution)
-    signatures = {
-        name: function.get_concrete_function(**{k: specs[k] for k in _INPUTS[name]})
-        for name, function in functions.items()
-    }
+    names = list(_INPUTS if queries is None else queries)
+    unknown = sorted(set(names) - set(_INPUTS))
+    if unknown or not names:
+        raise ValueError(
+            f"export_saved_model: received queries={names}, expected some of "
+            f"{list(_INPUTS)}. Leave queries out to write all of them."
+        )
+    module, specs = _Queries(distribution), _specs(distribution)
+    signatures = {}
+    for name in names:
+        inputs = {argument: specs[argument] for argument in _INPUTS[name]}
+        signatures[name] = getattr(module, name).get_concrete_function(**inputs)
     tf.saved_model.save(module, os.fspath(path), signatures=signatures)
 
 

@@ -79,6 +79,10 @@ class BaseLeaf(keras.layers.Layer):
         """The parameters of one slot with `num_dims` dimensions."""
         raise NotImplementedError
 
+    def slot_ndims(self, name: str) -> int:
+        """Rank of one slot's canonical parameter."""
+        return len(self.parameter_specs(self.num_dims)[name].shape)
+
     def add_parameters(self, slots: tuple[int, ...], num_dims: int) -> None:
         """Creates the variables, with leading axes `slots`."""
         if self.num_slots:

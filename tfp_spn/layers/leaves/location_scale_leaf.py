@@ -90,6 +90,10 @@ class LocationScaleLeaf(BaseLeaf):
             "scale": ParameterSpec(shape, raw_scale, self.scale_trainable),
         }
 
+    def slot_ndims(self, name: str) -> int:
+        """2: all are ``[K, D]``, accumulators too."""
+        return 2
+
     def add_parameters(self, slots: tuple[int, ...], num_dims: int) -> None:
         """Creates the variables, with leading axes `slots`."""
         super().add_parameters(slots, num_dims)
