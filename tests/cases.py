@@ -168,7 +168,7 @@ CASES: dict[str, Callable[[], Case]] = {
     "one variable": lambda: _plain("normal", graph=region_graphs.fully_factorized(1)),
     "uneven partitions": lambda: _plain("normal", graph=UNEVEN),
     "accumulators": lambda: _accumulators(layers.NormalLeaf),
-    "accumulators, batched": lambda: _accumulators(layers.LaplaceLeaf, batched=True),
+    "accumulators, batched": lambda: _accumulators(layers.NormalLeaf, batched=True),
     "soft EM": lambda: _plain("normal", sum_op=sum_ops.SumOpEMBackprop()),
     "hard EM": lambda: _plain("normal", sum_op=sum_ops.SumOpHardEMBackprop()),
     "unweighted hard EM": lambda: _plain(
