@@ -162,6 +162,17 @@ def _spatial(leaf: str = "normal", logits: bool = False) -> Case:
     return Case(circuit, SumProductNetwork(model), _examples(circuit))
 
 
+def _accumulators(leaf: Any, batched: bool = False) -> Case:
+    keras.utils.set_random_seed(1)
+    circuit = circuits.from_region_graph(
+        GRAPH, leaf(2, scale_trainable=True, use_accumulators=True), 3
+    )
+    params = circuit.live_params()
+    if batched:  # counts stay positive
+        params = {k: tf.stack([v, v * 1.5]) for k, v in params.items()}
+    return Case(circuit, SumProductNetwork(circuit, params), _examples(circuit))
+
+
 HALF = [True, False, False, True]
 CASES: dict[str, Callable[[], Case]] = {
     **{leaf: lambda leaf=leaf: _plain(leaf) for leaf in LEAVES},
@@ -175,11 +186,14 @@ CASES: dict[str, Callable[[], Case]] = {
     "vectors": lambda: _plain("normal", num_dims=2),
     "one variable": lambda: _plain("normal", graph=region_graphs.fully_factorized(1)),
     "uneven partitions": lambda: _plain("normal", graph=UNEVEN),
+    "accumulators": lambda: _accumulators(layers.NormalLeaf),
+    "accumulators, batched": lambda: _accumulators(layers.NormalLeaf, batched=True),
     "soft EM": lambda: _plain("normal", sum_op=sum_ops.SumOpEMBackprop()),
     "hard EM": lambda: _plain("normal", sum_op=sum_ops.SumOpHardEMBackprop()),
     "unweighted hard EM": lambda: _plain(
         "bernoulli", sum_op=sum_ops.SumOpUnweightedHardEMBackprop()
     ),
+    "sampled flows": lambda: _plain("normal", sum_op=sum_ops.SumOpSampleBackprop()),
     "batched": lambda: _batched(lambda name: (2,)),
     "batched discrete": lambda: _batched(
         lambda name: (2,),

@@ -23,7 +23,7 @@ MAX_LINES = 500
 # that stand earlier in the list of dependencies; private modules (`_typing`, ...) are
 # open to all, and what they import counts as imported by whoever uses them.
 _STATIC = {"region_graphs"}
-_BELOW_LAYERS = _STATIC | {"ops", "sum_ops", "initializers", "constraints"}
+_BELOW_LAYERS = _STATIC | {"ops", "sum_ops", "initializers", "constraints", "config"}
 _MODELS = _BELOW_LAYERS | {"layers", "circuits"}
 ALLOWED_UNITS: dict[str, set[str]] = {
     "region_graphs": set(),
@@ -31,10 +31,16 @@ ALLOWED_UNITS: dict[str, set[str]] = {
     "sum_ops": {"ops"},
     "initializers": _STATIC | {"ops"},
     "constraints": _STATIC | {"ops"},
+    "config": {"sum_ops", "initializers", "constraints"},
     "layers": _BELOW_LAYERS,
     "circuits": _BELOW_LAYERS | {"layers"},
     "distributions": _MODELS,
     "learning": _MODELS | {"distributions"},
+    "losses": {"learning"},
+    "metrics": {"ops", "learning"},
+    "models": _MODELS | {"distributions"},
+    "optimizers": {"learning"},
+    "saved_model": {"distributions"},
     "visualization": _MODELS | {"distributions", "learning"},
 }
 
@@ -44,12 +50,18 @@ ALLOWED_HOSTS: dict[str, set[str]] = {
     "region_graphs": _NUMERIC,
     "ops": _NUMERIC | {"tensorflow"},
     "sum_ops": _KERAS,
-    "initializers": _KERAS,
+    "initializers": _KERAS | {"sklearn"},
     "constraints": _KERAS,
+    "config": _KERAS,
     "layers": _KERAS,
     "circuits": _KERAS,
     "distributions": _KERAS | {"tensorflow_probability"},
     "learning": _KERAS,
+    "losses": _KERAS,
+    "metrics": _KERAS,
+    "models": _KERAS,
+    "optimizers": _KERAS,
+    "saved_model": _KERAS,
     "visualization": _KERAS | {"matplotlib", "mpl_toolkits", "plotly"},
 }
 BRIDGE = "_keras_bridge"

@@ -11,7 +11,20 @@ from typing import Any
 import pytest
 
 from tests.cases import CASES
-from tfp_spn import circuits, distributions, layers, learning, region_graphs, sum_ops
+from tfp_spn import (
+    circuits,
+    config,
+    constraints,
+    distributions,
+    initializers,
+    layers,
+    learning,
+    metrics,
+    models,
+    region_graphs,
+    sum_ops,
+    visualization,
+)
 
 TESTS = Path(__file__).resolve().parent
 
@@ -47,6 +60,10 @@ def used_in(name: str, *paths: Path) -> bool:
 
 # Public layers that are no part of a circuit of the registry, and who tests them.
 LAYERS_TESTED_ELSEWHERE = {
+    "InputDropout": TESTS / "layers" / "test_dropout.py",
+    "LogDropout": TESTS / "layers" / "test_dropout.py",
+    "NormalizeAxes": TESTS / "layers" / "test_normalize_standard_score.py",
+    "NormalizeStandardScore": (TESTS / "layers" / "test_normalize_standard_score.py"),
     "PermuteAndPadScopes": TESTS / "layers" / "test_region_layers.py",
 }
 
@@ -91,6 +108,29 @@ def test_generator_is_in_the_registry_of_region_graphs(name):
         assert used_in(name, folder / "region_graph_examples.py")
     else:
         assert used_in(name, *folder.glob("*.py"))
+
+
+# Units whose own folder of tests names every public thing.
+UNITS_WITH_A_FOLDER = [
+    config,
+    constraints,
+    initializers,
+    metrics,
+    models,
+    visualization,
+]
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        (module.__name__.split(".")[-1], name)
+        for module in UNITS_WITH_A_FOLDER
+        for name in module.__all__
+    ],
+)
+def test_unit_is_used_by_its_tests(folder, name):
+    assert used_in(name, *(TESTS / folder).glob("*.py"))
 
 
 # Parts of learning that tests reach through another public name.

@@ -23,15 +23,47 @@ from tfp_spn import _backend
 _backend.require_tensorflow_backend()
 
 from tfp_spn import circuits as circuits  # noqa: E402 - after the check of the backend
+from tfp_spn import config as config  # noqa: E402
 from tfp_spn import constraints as constraints  # noqa: E402
 from tfp_spn import distributions as distributions  # noqa: E402
 from tfp_spn import initializers as initializers  # noqa: E402
 from tfp_spn import layers as layers  # noqa: E402
 from tfp_spn import learning as learning  # noqa: E402
+from tfp_spn import losses as losses  # noqa: E402
+from tfp_spn import metrics as metrics  # noqa: E402
+from tfp_spn import models as models  # noqa: E402
+from tfp_spn import optimizers as optimizers  # noqa: E402
 from tfp_spn import region_graphs as region_graphs  # noqa: E402
+from tfp_spn.config import (  # noqa: E402
+    get_default_accumulator_initializer as get_default_accumulator_initializer,
+)
+from tfp_spn.config import (  # noqa: E402
+    get_default_linear_accumulators_constraint as get_default_linear_accumulators_constraint,  # noqa: E501
+)
+from tfp_spn.config import (  # noqa: E402
+    get_default_logspace_accumulators_constraint as get_default_logspace_accumulators_constraint,  # noqa: E501
+)
+from tfp_spn.config import get_default_sum_op as get_default_sum_op  # noqa: E402
+from tfp_spn.config import (  # noqa: E402
+    set_default_accumulator_initializer as set_default_accumulator_initializer,
+)
+from tfp_spn.config import (  # noqa: E402
+    set_default_linear_accumulators_constraint as set_default_linear_accumulators_constraint,  # noqa: E501
+)
+from tfp_spn.config import (  # noqa: E402
+    set_default_logspace_accumulators_constraint as set_default_logspace_accumulators_constraint,  # noqa: E501
+)
+from tfp_spn.config import set_default_sum_op as set_default_sum_op  # noqa: E402
+from tfp_spn.models import (  # noqa: E402
+    region_graph_to_dense_spn as region_graph_to_dense_spn,
+)
+from tfp_spn.region_graphs import RegionNode as RegionNode  # noqa: E402
+from tfp_spn.region_graphs import RegionVariable as RegionVariable  # noqa: E402
+from tfp_spn.saved_model import export_saved_model as export_saved_model  # noqa: E402
 from tfp_spn.sum_ops import SumOpEMBackprop as SumOpEMBackprop  # noqa: E402
 from tfp_spn.sum_ops import SumOpGradBackprop as SumOpGradBackprop  # noqa: E402
 from tfp_spn.sum_ops import SumOpHardEMBackprop as SumOpHardEMBackprop  # noqa: E402
+from tfp_spn.sum_ops import SumOpSampleBackprop as SumOpSampleBackprop  # noqa: E402
 from tfp_spn.sum_ops import (  # noqa: E402
     SumOpUnweightedHardEMBackprop as SumOpUnweightedHardEMBackprop,
 )
@@ -45,18 +77,36 @@ except metadata.PackageNotFoundError:  # imported from a source tree, not instal
     __version__ = "0+unknown"
 
 __all__ = [
+    "RegionNode",
+    "RegionVariable",
     "SumOpEMBackprop",
     "SumOpGradBackprop",
     "SumOpHardEMBackprop",
+    "SumOpSampleBackprop",
     "SumOpUnweightedHardEMBackprop",
     "__version__",
     "circuits",
+    "config",
     "constraints",
     "distributions",
+    "export_saved_model",
+    "get_default_accumulator_initializer",
+    "get_default_linear_accumulators_constraint",
+    "get_default_logspace_accumulators_constraint",
+    "get_default_sum_op",
     "initializers",
     "layers",
     "learning",
+    "losses",
+    "metrics",
+    "models",
+    "optimizers",
+    "region_graph_to_dense_spn",
     "region_graphs",
+    "set_default_accumulator_initializer",
+    "set_default_linear_accumulators_constraint",
+    "set_default_logspace_accumulators_constraint",
+    "set_default_sum_op",
     "visualization",
 ]
 

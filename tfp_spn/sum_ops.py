@@ -11,6 +11,7 @@ from tfp_spn.ops.sum_rules import (
     SumOpEMBackprop,
     SumOpGradBackprop,
     SumOpHardEMBackprop,
+    SumOpSampleBackprop,
     SumOpUnweightedHardEMBackprop,
     SumRule,
 )
@@ -19,6 +20,7 @@ __all__ = [
     "SumOpEMBackprop",
     "SumOpGradBackprop",
     "SumOpHardEMBackprop",
+    "SumOpSampleBackprop",
     "SumOpUnweightedHardEMBackprop",
     "SumRule",
 ]
@@ -27,6 +29,7 @@ for _rule in (
     SumOpGradBackprop,
     SumOpEMBackprop,
     SumOpHardEMBackprop,
+    SumOpSampleBackprop,
     SumOpUnweightedHardEMBackprop,
 ):
     register(_rule)

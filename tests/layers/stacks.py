@@ -17,7 +17,9 @@ RULES = {
     "em": sum_ops.SumOpEMBackprop(),
     "hard_em": sum_ops.SumOpHardEMBackprop(),
     "unweighted_hard_em": sum_ops.SumOpUnweightedHardEMBackprop(),
+    "sample": sum_ops.SumOpSampleBackprop(),
 }
+PLAIN_RULES = [rule for rule in RULES if rule != "sample"]  # no draws but for ties
 
 
 def make_stack(

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tests.layers.slow_sums import gradients, log_sum
-from tests.layers.stacks import RULES, set_accumulators
+from tests.layers.stacks import PLAIN_RULES, RULES, set_accumulators
 from tfp_spn import layers
 
 EXECUTIONS = {
@@ -14,6 +14,7 @@ EXECUTIONS = {
     "xla": lambda f: tf.function(f, jit_compile=True),
 }
 each_rule = pytest.mark.parametrize("rule", RULES)
+each_plain_rule = pytest.mark.parametrize("rule", PLAIN_RULES)
 each_execution = pytest.mark.parametrize(
     "wrap", EXECUTIONS.values(), ids=list(EXECUTIONS)
 )
@@ -44,7 +45,7 @@ def random_sum(rng, rule, shape, num_sums=3, dtype="float64"):
     return layer, weights, x, flow
 
 
-@each_rule
+@each_plain_rule
 @each_execution
 def test_dense_sum_is_the_plain_loop(rule, wrap):
     rng = np.random.default_rng(0)
@@ -59,7 +60,7 @@ def test_dense_sum_is_the_plain_loop(rule, wrap):
             np.testing.assert_allclose(dw[s, d], want_dw, rtol=1e-8, atol=1e-10)
 
 
-@each_rule
+@each_plain_rule
 def test_root_is_the_plain_loop(rule):
     rng = np.random.default_rng(1)
     root = layers.RootSum(False, sum_op=RULES[rule], dtype="float64")

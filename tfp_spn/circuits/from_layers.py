@@ -13,6 +13,7 @@ from tfp_spn._serialization import deserialize, register, serialize
 from tfp_spn._typing import Params
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.circuits.layer_stack import compile_stack
+from tfp_spn.circuits.outer_layers import circuit_layers
 from tfp_spn.circuits.program import Program
 from tfp_spn.circuits.stack_validation import (
     check_stack,
@@ -33,8 +34,9 @@ def from_layers(model_or_layers: keras.Sequential | Sequence[Any]) -> LayeredCir
     The stack is ``[FlatToRegions, leaf, ..., RootSum]`` with permutations, sums and
     products of `tfp_spn.layers` in between; or, over images, ``[leaf, ...,
     SpatialToRegions, ..., RootSum]`` with spatial products and sums and then region
-    layers, whose variables are the pixels row by row. With ``RootSum()`` each weighted
-    child of the root is a class of the circuit.
+    layers, whose variables are the pixels row by row. `LogDropout` and `InputDropout`,
+    which act in the training of the stack itself only, are left out. With
+    ``RootSum()`` each weighted child of the root is a class of the circuit.
 
     Args:
         model_or_layers: A `keras.Sequential` or a list of layers, built. An unbuilt
@@ -70,7 +72,7 @@ def from_layers(model_or_layers: keras.Sequential | Sequence[Any]) -> LayeredCir
                 "layers. Put the layers into a keras.Sequential."
             )
         model = keras.Sequential(list(model))
-    layers = list(model.layers)
+    layers = circuit_layers(model.layers)
     circuit = _CIRCUITS.get(model)
     if circuit is None or [*map(id, circuit.stack)] != [*map(id, layers)]:
         check_stack(layers)

@@ -11,11 +11,13 @@ from tfp_spn._typing import Params
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.circuits.folding import fold
 from tfp_spn.circuits.program import Program, SumSpec
+from tfp_spn.config.accumulator_initializer import get_default_accumulator_initializer
+from tfp_spn.config.sum_op import get_default_sum_op
 from tfp_spn.initializers.dirichlet import Dirichlet
 from tfp_spn.layers.folded_sum import FoldedSum
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.layers.leaves.layout import LeafLayout
-from tfp_spn.ops.sum_rules import SumOpGradBackprop, SumRule
+from tfp_spn.ops.sum_rules import SumRule
 from tfp_spn.region_graphs import RegionGraph
 from tfp_spn.region_graphs.arguments import as_count
 
@@ -56,9 +58,10 @@ def from_region_graph(
         leaf_sums: Whether leaf regions pass through sums of their own before they are
             multiplied. Default: for ``"cp"`` only.
         num_dims: Dimensions of each variable.
-        sum_op: Learning rule of all sums. Default: `SumOpGradBackprop`.
+        sum_op: Learning rule of all sums. Default: `tfp_spn.get_default_sum_op()`.
         accumulator_initializer: Initializer of weights ``[regions, inputs, sums]``.
-            Default: `Dirichlet(alpha=0.2)`. A `Dirichlet` draws anew for each layer.
+            Default: `tfp_spn.get_default_accumulator_initializer()`. A `Dirichlet`
+            draws anew for each layer.
         name: Name of the model.
 
     Returns:
@@ -133,7 +136,9 @@ class RegionGraphCircuit(Circuit):
         has_inner_leaves = set(region_graph.leaves) - set(region_graph.roots)
         if sum_product == "cp" and not leaf_sums and has_inner_leaves:
             _check_widths(leaf.num_components, num_sums)
-        rule = sum_op or SumOpGradBackprop()
+        rule = sum_op or get_default_sum_op()
+        if accumulator_initializer is None:
+            accumulator_initializer = get_default_accumulator_initializer()
         folded = fold(
             region_graph,
             num_components=leaf.num_components,
@@ -235,6 +240,9 @@ class RegionGraphCircuit(Circuit):
 def _initializer_of_layer(initializer: Any, number: int) -> Any:
     if isinstance(initializer, Dirichlet):
         return initializer.for_layer(number)
+    if isinstance(initializer, keras.initializers.Initializer):
+        # A copy: one instance would draw the same numbers again.
+        return type(initializer).from_config(initializer.get_config())
     return initializer
 
 

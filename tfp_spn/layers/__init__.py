@@ -1,6 +1,7 @@
 """Keras layers of circuits."""
 
 from tfp_spn.layers.folded_sum import FoldedSum as FoldedSum
+from tfp_spn.layers.input_dropout import InputDropout as InputDropout
 from tfp_spn.layers.leaves.bernoulli_leaf import BernoulliLeaf as BernoulliLeaf
 from tfp_spn.layers.leaves.binomial_leaf import BinomialLeaf as BinomialLeaf
 from tfp_spn.layers.leaves.categorical_leaf import CategoricalLeaf as CategoricalLeaf
@@ -8,6 +9,11 @@ from tfp_spn.layers.leaves.cauchy_leaf import CauchyLeaf as CauchyLeaf
 from tfp_spn.layers.leaves.indicator_leaf import IndicatorLeaf as IndicatorLeaf
 from tfp_spn.layers.leaves.laplace_leaf import LaplaceLeaf as LaplaceLeaf
 from tfp_spn.layers.leaves.normal_leaf import NormalLeaf as NormalLeaf
+from tfp_spn.layers.log_dropout import LogDropout as LogDropout
+from tfp_spn.layers.normalize_standard_score import NormalizeAxes as NormalizeAxes
+from tfp_spn.layers.normalize_standard_score import (
+    NormalizeStandardScore as NormalizeStandardScore,
+)
 from tfp_spn.layers.regions.dense_product import DenseProduct as DenseProduct
 from tfp_spn.layers.regions.dense_sum import DenseSum as DenseSum
 from tfp_spn.layers.regions.flat_to_regions import FlatToRegions as FlatToRegions
@@ -38,9 +44,13 @@ __all__ = [
     "FlatToRegions",
     "FoldedSum",
     "IndicatorLeaf",
+    "InputDropout",
     "LaplaceLeaf",
     "Local2DSum",
+    "LogDropout",
     "NormalLeaf",
+    "NormalizeAxes",
+    "NormalizeStandardScore",
     "PermuteAndPadScopes",
     "PermuteAndPadScopesRandom",
     "ReduceProduct",

@@ -17,6 +17,9 @@ from tfp_spn.learning.expectations import expected_statistics as expected_statis
 from tfp_spn.learning.fit import fit as fit
 from tfp_spn.learning.gradient_ascent import GradientAscent as GradientAscent
 from tfp_spn.learning.history import History as History
+from tfp_spn.learning.hybrid_loss import (
+    HybridGenerativeDiscriminative as HybridGenerativeDiscriminative,
+)
 from tfp_spn.learning.initialization import initialize_leaves as initialize_leaves
 from tfp_spn.learning.log_likelihood import LogLikelihood as LogLikelihood
 from tfp_spn.learning.losses import NegativeLogJoint as NegativeLogJoint
@@ -38,6 +41,7 @@ __all__ = [
     "ExpectationMaximization",
     "GradientAscent",
     "History",
+    "HybridGenerativeDiscriminative",
     "LogLikelihood",
     "MinibatchExpectationMaximization",
     "NegativeLogJoint",

@@ -116,7 +116,11 @@ def _location_and_scale(
         new["location"] = location
     if leaf.scale_trainable:
         new["scale"] = leaf._inverse_scale(tf.constant(scale, program.dtype))
-    return new
+    if not leaf.use_accumulators:
+        return new
+    old = leaf.canonical(leaf.live_params())
+    values = {**old, **{k: tf.cast(v, program.dtype) for k, v in new.items()}}
+    return leaf.stored(old, values["location"], values["scale"])
 
 
 def _count_logits(

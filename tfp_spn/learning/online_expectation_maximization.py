@@ -39,9 +39,10 @@ class OnlineExpectationMaximization(keras.optimizers.Optimizer):
     for sums with a learning rule of EM (`SumOpEMBackprop`, `SumOpHardEMBackprop`, ...)
     and *linear* accumulators: those rules hand back negative counts in place of the
     gradient, if the loss is `NegativeLogLikelihood`. A sum without any flow keeps its
-    weights. Other variables, such as leaf locations, are refused: freeze them, or
-    train the circuit `tfp_spn.circuits.from_layers` of the model. A layer of your own
-    says ``variable.is_em_accumulator = True`` of a variable that follows the rule.
+    weights. Leaves with ``use_accumulators=True`` follow it too. Other variables, such
+    as leaf locations, are refused: freeze them, or train the circuit
+    `tfp_spn.circuits.from_layers` of the model. A layer of your own says
+    ``variable.is_em_accumulator = True`` of a variable that follows the rule.
 
     Args:
         learning_rate: Size of the steps, from 0 to 1: a number or a schedule.
@@ -89,6 +90,7 @@ class OnlineExpectationMaximization(keras.optimizers.Optimizer):
         self.accumulate_batches = int(accumulate_batches)
         self.pseudocount = float(pseudocount)
         # By circuit: an optimizer may serve several, each with groups of its own.
+        self._moments: set[Any] = set()  # accumulators that are no weights of sums
         self._totals: weakref.WeakKeyDictionary[Circuit, Any] = (
             weakref.WeakKeyDictionary()
         )
@@ -105,6 +107,9 @@ class OnlineExpectationMaximization(keras.optimizers.Optimizer):
         else:
             variables = trainable_variables = list(variables)
         _check_accumulators(variables)
+        self._moments = {
+            self._var_key(v) for v in variables if getattr(v, "is_em_moment", False)
+        }
         return super().apply(grads, trainable_variables)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
@@ -115,6 +120,9 @@ class OnlineExpectationMaximization(keras.optimizers.Optimizer):
         flow = tf.reduce_sum(tf.abs(gradient), axis=axis, keepdims=True)
         old = tf.convert_to_tensor(variable)
         moved = old - step * (gradient + old)
+        if self._var_key(variable) in self._moments:
+            self.assign(variable, moved)
+            return
         self.assign(variable, tf.where(flow > 0, moved, old))
 
     def train_circuit(self, circuit: Circuit, data: Any) -> dict[str, Tensor]:
@@ -226,8 +234,9 @@ def _check_accumulators(variables: Iterable[Any]) -> None:
         raise ValueError(
             "OnlineExpectationMaximization: these variables do not follow a learning "
             f"rule of EM, received {others}, expected linear accumulators of sums with "
-            "sum_op=SumOpEMBackprop() or a rule of hard EM only. Freeze the other "
-            "layers with layer.trainable = False, or train everything, leaves too: "
+            "sum_op=SumOpEMBackprop() or a rule of hard EM, and leaves with "
+            "use_accumulators=True, only. Freeze the other layers with "
+            "layer.trainable = False, or train everything, leaves too: "
             "circuit = tfp_spn.circuits.from_layers(model), then compile and fit that "
             "circuit."
         )

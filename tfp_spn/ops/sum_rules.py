@@ -19,7 +19,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
-from tfp_spn.ops.log_space import minus_infinity
+from tfp_spn.ops.log_space import finite_max, minus_infinity
 
 
 class SumRule:
@@ -129,24 +129,54 @@ class SumOpHardEMBackprop(SumRule):
     log w[i, o]``. Ties are broken uniformly at random; the draw depends only on `seed`
     and on the values, so that equal inputs give equal results.
 
+    With `sample_prob` ``= p`` the child is, with probability ``p``, drawn from its
+    posterior instead:
+
+        P(i selected) = p * r[i] + (1 - p) * [i is best] / number of best,
+        r[i] = exp(log x[i] + log w[i, o] - log y[o])
+
+    (LibSPN-Keras adds ``p`` times something unnormalised to the indicator of the best,
+    so that ``p`` is no probability there.)
+
     Args:
-        seed: Seed of the draws that break ties.
+        sample_prob: Probability, from 0 to 1, of drawing the child instead of taking
+            the best. `None` is 0: always the best.
+        seed: Seed of the draws.
+
+    Raises:
+        ValueError: `sample_prob` is no probability.
 
     Example:
         >>> import tfp_spn
-        >>> layer = tfp_spn.layers.DenseSum(4, sum_op=tfp_spn.SumOpHardEMBackprop())
+        >>> rule = tfp_spn.SumOpHardEMBackprop(sample_prob=0.1)
+        >>> layer = tfp_spn.layers.DenseSum(4, sum_op=rule)
     """
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, sample_prob: float | None = None, seed: int = 0) -> None:
+        if sample_prob is not None and not 0 <= sample_prob <= 1:
+            raise ValueError(
+                f"{type(self).__name__}: received sample_prob={sample_prob!r}, "
+                "expected a probability from 0 to 1. Use None to always take the best."
+            )
+        self.sample_prob = None if sample_prob is None else float(sample_prob)
         self.seed = int(seed)
 
     def select(self, log_weighted: Tensor, log_sum: Tensor, seed: Tensor) -> Tensor:
-        """One-hot winner."""
-        return one_hot_winner(log_weighted, seed)
+        """One-hot winner, or one-hot draw."""
+        if not self.sample_prob:
+            return one_hot_winner(log_weighted, seed)
+        seeds = tf.random.experimental.stateless_split(seed, 3)
+        drawn = one_hot_draw(log_weighted, seeds[0])
+        if self.sample_prob == 1:
+            return drawn
+        winner = one_hot_winner(log_weighted, seeds[1])
+        shape = tf.shape(log_weighted[..., :1, :])
+        uniform = tf.random.stateless_uniform(shape, seeds[2], dtype=winner.dtype)
+        return tf.where(uniform < self.sample_prob, drawn, winner)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
-        return {"seed": self.seed}
+        return {"sample_prob": self.sample_prob, "seed": self.seed}
 
 
 class SumOpUnweightedHardEMBackprop(SumOpHardEMBackprop):
@@ -154,10 +184,16 @@ class SumOpUnweightedHardEMBackprop(SumOpHardEMBackprop):
 
     ``selection[i, o, n] = 1`` for the one ``i`` that maximises ``log x[i, n]``: one
     winner per region and example, shared by all sums of the region. It keeps a strong
-    weight from reinforcing itself through a deep network.
+    weight from reinforcing itself through a deep network. With `sample_prob` the child
+    is, with that probability, drawn in proportion to ``x[i, n]``.
 
     Args:
-        seed: Seed of the draws that break ties.
+        sample_prob: Probability, from 0 to 1, of drawing the child instead of taking
+            the best. `None` is 0: always the best.
+        seed: Seed of the draws.
+
+    Raises:
+        ValueError: `sample_prob` is no probability.
 
     Example:
         >>> import tfp_spn
@@ -166,6 +202,39 @@ class SumOpUnweightedHardEMBackprop(SumOpHardEMBackprop):
     """
 
     shares_selection = True
+
+
+class SumOpSampleBackprop(SumRule):
+    """Each sum's flow goes to one child, drawn from the posterior.
+
+    ``selection[i, o, n] = 1`` for one ``i`` drawn with probability ``exp(log x[i, n] +
+    log w[i, o] - log y[o, n])``, independently for every sum and example. The flow that
+    reaches the leaves is then one sampled component per variable, and the counts of the
+    weights are a draw whose expectation are the counts of soft EM (stochastic EM). The
+    draws depend only on `seed` and on the values: equal inputs give equal results.
+
+    In contrast to LibSPN-Keras it serves every sum layer, weighted children of the root
+    (where there is nothing to select) included. To sample from a circuit use its
+    distribution, `tfp_spn.distributions.SumProductNetwork`, with any rule.
+
+    Args:
+        seed: Seed of the draws.
+
+    Example:
+        >>> import tfp_spn
+        >>> layer = tfp_spn.layers.DenseSum(4, sum_op=tfp_spn.SumOpSampleBackprop())
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = int(seed)
+
+    def select(self, log_weighted: Tensor, log_sum: Tensor, seed: Tensor) -> Tensor:
+        """One-hot draw."""
+        return one_hot_draw(log_weighted, seed)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {"seed": self.seed}
 
 
 def responsibilities(log_weighted: Tensor, log_sum: Tensor) -> Tensor:
@@ -196,3 +265,17 @@ def one_hot_winner(log_weighted: Tensor, seed: Tensor) -> Tensor:
 
     has_ties = tf.reduce_any(tf.reduce_sum(is_winner, axis=-2) > 1)
     return tf.cond(has_ties, break_ties, lambda: is_winner)
+
+
+def one_hot_draw(log_weighted: Tensor, seed: Tensor) -> Tensor:
+    """1 at one index drawn ``~ exp(log_weighted)`` along axis -2; 0 if all are -inf."""
+    weights = tf.exp(log_weighted - finite_max(log_weighted, -2))
+    cumulative = tf.cumsum(weights, axis=-2)
+    total = cumulative[..., -1:, :]
+    uniform = tf.random.stateless_uniform(tf.shape(total), seed, dtype=total.dtype)
+    passed = tf.cast(cumulative <= uniform * total, tf.int32)
+    drawn = tf.reduce_sum(passed, axis=-2)  # out of range if the total is 0
+    one_hot = tf.one_hot(
+        drawn, tf.shape(weights)[-2], axis=weights.shape.rank - 2, dtype=weights.dtype
+    )
+    return tf.ensure_shape(one_hot, weights.shape)

@@ -19,9 +19,13 @@ from tfp_spn.region_graphs.random_binary_trees import (
     random_binary_trees as random_binary_trees,
 )
 from tfp_spn.region_graphs.region_graph import RegionGraph as RegionGraph
+from tfp_spn.region_graphs.region_node import RegionNode as RegionNode
+from tfp_spn.region_graphs.region_node import RegionVariable as RegionVariable
 
 __all__ = [
     "RegionGraph",
+    "RegionNode",
+    "RegionVariable",
     "chow_liu_tree",
     "from_nested_lists",
     "fully_factorized",

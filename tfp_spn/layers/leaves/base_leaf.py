@@ -84,6 +84,10 @@ class BaseLeaf(keras.layers.Layer):
         """The parameters of one slot with `num_dims` dimensions."""
         raise NotImplementedError
 
+    def slot_ndims(self, name: str) -> int:
+        """Rank of one slot's canonical parameter."""
+        return len(self.parameter_specs(self.num_dims)[name].shape)
+
     def add_parameters(self, slots: tuple[int, ...], num_dims: int) -> None:
         """Creates the variables, with leading axes `slots`."""
         if self.num_slots:
@@ -237,12 +241,15 @@ class BaseLeaf(keras.layers.Layer):
 
     def call(self, x: Tensor) -> Tensor:
         """Component log-probabilities."""
+        return self.slot_log_prob(self.canonical(self.live_params()), x)
+
+    def slot_log_prob(self, params: Params, x: Tensor) -> Tensor:
+        """What `call` returns, as a pure function of canonical parameters."""
         _, scopes, decomps, num_dims = x.shape
         num_slots = scopes * decomps
         layout = LeafLayout(tuple((v,) for v in range(num_slots)), num_slots, num_dims)
         x = tf.reshape(tf.cast(x, self.compute_dtype), [-1, num_slots, num_dims])
         x = tf.transpose(x, [1, 2, 0])  # [L, D, N]
-        params = self.canonical(self.live_params())
         values = self.region_log_prob(params, x, None, layout)
         values += self.log_base(x)[:, tf.newaxis, :]
         return tf.reshape(

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfp_spn._serialization import register
 from tfp_spn._typing import Params, Tensor
+from tfp_spn.layers.leaves.accumulators import Moments, quotient, safe_sqrt
 from tfp_spn.layers.leaves.elementwise_leaf import ElementwiseLeaf, slot_flow
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.layers.leaves.location_scale_leaf import LocationScaleLeaf
@@ -32,6 +33,13 @@ class CauchyLeaf(LocationScaleLeaf, ElementwiseLeaf):
         location_trainable: Whether locations are learned.
         scale_initializer: Initializer of scales. Default: ones.
         scale_trainable: Whether scales are learned.
+        accumulator_initializer: Initializer of the accumulated counts: how many
+            examples the initial location and scale are worth. Default: ones.
+        use_accumulators: Whether to store accumulated moments in place of location and
+            scale, for online EM, see `tfp_spn.layers.leaves.accumulators`. They are
+            those of this family (in LibSPN-Keras those of a Normal).
+        scale_constraint: A function of the scale, such as `tfp_spn.constraints.Clip`,
+            applied wherever it is used.
         min_scale: Smallest possible scale.
         **kwargs: Passed on to `keras.layers.Layer`.
 
@@ -127,6 +135,26 @@ class CauchyLeaf(LocationScaleLeaf, ElementwiseLeaf):
         return self.updated(
             params, count, lambda: params["location"] + shift, new_scale
         )
+
+    def accumulated_moments(
+        self, x: Tensor, location: Tensor, scale: Tensor
+    ) -> Moments:
+        """``u``, ``u x``, ``1`` and ``u x^2``, ``u = 2 / (1 + z^2)``."""
+        weight = 2 / (1 + tf.square((x - location) / scale))
+        ones = tf.ones_like(weight)
+        return Moments(weight, weight * x, ones, weight * tf.square(x))
+
+    def scale_of_moments(self, moments: Moments, location: Tensor) -> Tensor:
+        """``sqrt(E u (x - location)^2)``."""
+        mean_weight = quotient(moments.first_denom, moments.second_denom)
+        second = quotient(moments.second_num, moments.second_denom)
+        return safe_sqrt(second - tf.square(location) * mean_weight)
+
+    def second_num_of_scale(
+        self, scale: Tensor, location: Tensor, first_denom: Tensor, second_denom: Tensor
+    ) -> Tensor:
+        """Inverse of `scale_of_moments`."""
+        return tf.square(scale) * second_denom + tf.square(location) * first_denom
 
 
 def _nan(params: Params) -> Tensor:

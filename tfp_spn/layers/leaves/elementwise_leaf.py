@@ -96,9 +96,7 @@ class ElementwiseLeaf(BaseLeaf):
                 by_turn = tf.map_fn(
                     flows_of, tf.range(layout.width), fn_output_signature=dtypes
                 )
-                ndims = [
-                    len(self.parameter_specs(self.num_dims)[n].shape) for n in names
-                ]
+                ndims = [self.slot_ndims(name) for name in names]
                 d_x, *d_params = (
                     layout.from_turns(value, ndim)
                     for value, ndim in zip(by_turn, [2, *ndims], strict=True)
@@ -111,9 +109,8 @@ class ElementwiseLeaf(BaseLeaf):
 
     def slot_params(self, params: Params, slots: SlotsInTurn) -> Params:
         """Parameters ``[..., R, *]`` of one slot of each region."""
-        specs = self.parameter_specs(self.num_dims)
         return {
-            name: tf.gather(value, slots.slot, axis=-1 - len(specs[name].shape))
+            name: tf.gather(value, slots.slot, axis=-1 - self.slot_ndims(name))
             for name, value in params.items()
         }
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfp_spn._serialization import register
 from tfp_spn._typing import Params, Tensor
+from tfp_spn.layers.leaves.accumulators import Moments, quotient
 from tfp_spn.layers.leaves.elementwise_leaf import ElementwiseLeaf, slot_flow
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.layers.leaves.location_scale_leaf import LocationScaleLeaf
@@ -33,6 +34,13 @@ class LaplaceLeaf(LocationScaleLeaf, ElementwiseLeaf):
         location_trainable: Whether locations are learned.
         scale_initializer: Initializer of scales. Default: ones.
         scale_trainable: Whether scales are learned.
+        accumulator_initializer: Initializer of the accumulated counts: how many
+            examples the initial location and scale are worth. Default: ones.
+        use_accumulators: Whether to store accumulated moments in place of location and
+            scale, for online EM, see `tfp_spn.layers.leaves.accumulators`. They are
+            those of this family (in LibSPN-Keras those of a Normal).
+        scale_constraint: A function of the scale, such as `tfp_spn.constraints.Clip`,
+            applied wherever it is used.
         min_scale: Smallest possible scale.
         **kwargs: Passed on to `keras.layers.Layer`.
 
@@ -110,3 +118,21 @@ class LaplaceLeaf(LocationScaleLeaf, ElementwiseLeaf):
             lambda: params["location"] + step * shift,
             lambda _: scale + step * (deviation - scale),
         )
+
+    def accumulated_moments(
+        self, x: Tensor, location: Tensor, scale: Tensor
+    ) -> Moments:
+        """``w``, ``w x``, ``1``, ``|x - location|``, ``w = scale / |x - location|``."""
+        distance = tf.abs(x - location)
+        weight = scale / tf.maximum(distance, 1e-5 * scale)
+        return Moments(weight, weight * x, tf.ones_like(distance), distance)
+
+    def scale_of_moments(self, moments: Moments, location: Tensor) -> Tensor:
+        """The mean absolute deviation."""
+        return quotient(moments.second_num, moments.second_denom)
+
+    def second_num_of_scale(
+        self, scale: Tensor, location: Tensor, first_denom: Tensor, second_denom: Tensor
+    ) -> Tensor:
+        """Inverse of `scale_of_moments`."""
+        return scale * second_denom

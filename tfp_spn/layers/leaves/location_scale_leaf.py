@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfp_spn._serialization import deserialize, serialize
 from tfp_spn._typing import Params, Tensor
+from tfp_spn.layers.leaves import accumulators
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf, ParameterSpec
 
 
@@ -26,6 +27,13 @@ class LocationScaleLeaf(BaseLeaf):
         location_trainable: Whether locations are learned.
         scale_initializer: Initializer of scales. Default: ones.
         scale_trainable: Whether scales are learned.
+        accumulator_initializer: Initializer of the accumulated counts: how many
+            examples the initial location and scale are worth. Default: ones.
+        use_accumulators: Whether to store accumulated moments in place of location and
+            scale, which the rule of `OnlineExpectationMaximization` moves in any Keras
+            model, see `tfp_spn.layers.leaves.accumulators`.
+        scale_constraint: A function of the scale, such as a Keras constraint, applied
+            wherever it is used.
         min_scale: Smallest possible scale, in units of the data: the floor that keeps
             a component from collapsing onto one value.
         **kwargs: Passed on to `keras.layers.Layer`.
@@ -38,6 +46,9 @@ class LocationScaleLeaf(BaseLeaf):
         location_trainable: bool = True,
         scale_initializer: Any = None,
         scale_trainable: bool = False,
+        accumulator_initializer: Any = None,
+        use_accumulators: bool = False,
+        scale_constraint: Any = None,
         min_scale: float = 1e-3,
         **kwargs: Any,
     ) -> None:
@@ -56,10 +67,17 @@ class LocationScaleLeaf(BaseLeaf):
             deserialize(scale_initializer) or "ones"
         )
         self.scale_trainable = bool(scale_trainable)
+        self.accumulator_initializer = keras.initializers.get(
+            deserialize(accumulator_initializer) or "ones"
+        )
+        self.use_accumulators = bool(use_accumulators)
+        self.scale_constraint = keras.constraints.get(deserialize(scale_constraint))
         self.min_scale = float(min_scale)
 
     def parameter_specs(self, num_dims: int) -> dict[str, ParameterSpec]:
         """`location` and `scale` (before softplus), ``[K, D]`` each."""
+        if self.use_accumulators:
+            return accumulators.parameter_specs(self, num_dims)
         shape = (self.num_components, num_dims)
 
         def raw_scale(shape: Any, dtype: Any = None) -> Tensor:
@@ -72,9 +90,77 @@ class LocationScaleLeaf(BaseLeaf):
             "scale": ParameterSpec(shape, raw_scale, self.scale_trainable),
         }
 
+    def slot_ndims(self, name: str) -> int:
+        """2: all are ``[K, D]``, accumulators too."""
+        return 2
+
+    def add_parameters(self, slots: tuple[int, ...], num_dims: int) -> None:
+        """Creates the variables, with leading axes `slots`."""
+        super().add_parameters(slots, num_dims)
+        for name in accumulators.NAMES:
+            if name in self.parameters:
+                self.parameters[name].is_em_accumulator = True
+                self.parameters[name].is_em_moment = True
+
+    def canonical(self, params: Params) -> Params:
+        """`location` and `scale`, of accumulators too (see `BaseLeaf.canonical`)."""
+        canonical = super().canonical(params)
+        if self.use_accumulators:
+            return accumulators.to_location_and_scale(self, canonical)
+        return canonical
+
+    def stored(self, params: Params, location: Tensor, raw_scale: Tensor) -> Params:
+        """The parameters as they are stored, for a new location and scale.
+
+        Args:
+            params: Canonical parameters that the new ones replace.
+            location: New locations.
+            raw_scale: New scales before softplus.
+        """
+        new = {"location": location, "scale": raw_scale}
+        if self.use_accumulators:
+            return accumulators.from_location_and_scale(self, params, new)
+        return new
+
+    def call(self, x: Tensor) -> Tensor:
+        """Component log-probabilities; accumulators receive moments as gradients."""
+        if self.use_accumulators:
+            return accumulators.log_prob_with_moments(self, x)
+        return super().call(x)
+
     def scale(self, params: Params) -> Tensor:
         """The positive scale, ``[..., L, K, D]``."""
-        return self.min_scale + tf.math.softplus(params["scale"])
+        scale = self.min_scale + tf.math.softplus(params["scale"])
+        return scale if self.scale_constraint is None else self.scale_constraint(scale)
+
+    # --- online EM by accumulators, see `accumulators` ----------------------------
+
+    def accumulated_moments(
+        self, x: Tensor, location: Tensor, scale: Tensor
+    ) -> accumulators.Moments:
+        """What one example adds to the four accumulators; here: of a Normal.
+
+        Args:
+            x: ``[batch, scopes, decomps, 1, D]``.
+            location: ``[1, scopes, decomps, K, D]``.
+            scale: Of the same shape.
+        """
+        x = x + tf.zeros_like(location)
+        ones = tf.ones_like(x)
+        return accumulators.Moments(ones, x, ones, tf.square(x))
+
+    def scale_of_moments(
+        self, moments: accumulators.Moments, location: Tensor
+    ) -> Tensor:
+        """The scale that accumulators stand for."""
+        second = accumulators.quotient(moments.second_num, moments.second_denom)
+        return accumulators.safe_sqrt(second - tf.square(location))
+
+    def second_num_of_scale(
+        self, scale: Tensor, location: Tensor, first_denom: Tensor, second_denom: Tensor
+    ) -> Tensor:
+        """The second-order numerator that stands for a scale."""
+        return (tf.square(scale) + tf.square(location)) * second_denom
 
     def _inverse_scale(self, scale: Tensor) -> Tensor:
         excess = tf.maximum(
@@ -140,7 +226,7 @@ class LocationScaleLeaf(BaseLeaf):
         if self.scale_trainable:
             new_scale = self._inverse_scale(scale(new_location))
             raw_scale = tf.where(received, new_scale, raw_scale)
-        return {"location": new_location, "scale": raw_scale}
+        return self.stored(params, new_location, raw_scale)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
@@ -150,5 +236,8 @@ class LocationScaleLeaf(BaseLeaf):
             "location_trainable": self.location_trainable,
             "scale_initializer": serialize(self.scale_initializer),
             "scale_trainable": self.scale_trainable,
+            "accumulator_initializer": serialize(self.accumulator_initializer),
+            "use_accumulators": self.use_accumulators,
+            "scale_constraint": serialize(self.scale_constraint),
             "min_scale": self.min_scale,
         }

@@ -38,6 +38,12 @@ class NormalLeaf(LocationScaleLeaf, ExponentialFamilyLeaf, ElementwiseLeaf):
         scale_initializer: Initializer of scales. Default: ones.
         scale_trainable: Whether scales are learned. As in LibSPN-Keras, they are not
             by default.
+        accumulator_initializer: Initializer of the accumulated counts: how many
+            examples the initial location and scale are worth. Default: ones.
+        use_accumulators: Whether to store accumulated moments in place of location and
+            scale, for online EM, see `tfp_spn.layers.leaves.accumulators`.
+        scale_constraint: A function of the scale, such as `tfp_spn.constraints.Clip`,
+            applied wherever it is used.
         min_scale: Smallest possible scale: the variance floor is its square.
         **kwargs: Passed on to `keras.layers.Layer`.
 

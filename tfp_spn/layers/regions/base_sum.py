@@ -9,8 +9,12 @@ import tensorflow as tf
 
 from tfp_spn._serialization import deserialize, serialize
 from tfp_spn._typing import Tensor
-from tfp_spn.constraints.greater_equal_epsilon import GreaterEqualEpsilon
-from tfp_spn.initializers.dirichlet import Dirichlet
+from tfp_spn.config.accumulator_constraints import (
+    get_default_linear_accumulators_constraint,
+    get_default_logspace_accumulators_constraint,
+)
+from tfp_spn.config.accumulator_initializer import get_default_accumulator_initializer
+from tfp_spn.config.sum_op import get_default_sum_op
 from tfp_spn.layers.regions.region_layer import RegionLayer
 from tfp_spn.ops.log_space import safe_log
 from tfp_spn.ops.weights import normalized_log_weights
@@ -21,7 +25,8 @@ class BaseSum(RegionLayer):
     """Base class of layers with weighted sums.
 
     Subclasses call `add_accumulators` in `build` and read `log_weights`, which are
-    normalised, in `call`. `DenseSum` explains the arguments.
+    normalised, in `call`. `DenseSum` explains the arguments. What is `None` is taken
+    from `tfp_spn.config` when the layer is constructed.
 
     Args:
         logspace_accumulators: Whether logarithms of weights are stored.
@@ -53,16 +58,19 @@ class BaseSum(RegionLayer):
         self.sum_op = self._checked_rule(deserialize(sum_op))
         self.logspace_accumulators = self._resolved_logspace(logspace_accumulators)
         self.accumulator_initializer = keras.initializers.get(
-            deserialize(accumulator_initializer) or Dirichlet(axis=-2, alpha=0.2)
+            deserialize(accumulator_initializer)
+            or get_default_accumulator_initializer()
         )
         self.accumulator_regularizer = keras.regularizers.get(
             deserialize(accumulator_regularizer)
         )
         self.logspace_accumulator_constraint = keras.constraints.get(
             deserialize(logspace_accumulator_constraint)
+            or get_default_logspace_accumulators_constraint()
         )
         self.linear_accumulator_constraint = keras.constraints.get(
-            deserialize(linear_accumulator_constraint) or GreaterEqualEpsilon(1e-10)
+            deserialize(linear_accumulator_constraint)
+            or get_default_linear_accumulators_constraint()
         )
         self.accumulators: Any = None
 
@@ -123,7 +131,7 @@ class BaseSum(RegionLayer):
 
     def _checked_rule(self, rule: Any) -> SumRule:
         if rule is None:
-            return SumOpGradBackprop()
+            return get_default_sum_op()
         if not isinstance(rule, SumRule):
             raise TypeError(
                 f"{self.label}: received sum_op={rule!r}, expected a learning rule. "

@@ -31,8 +31,10 @@ class DenseSum(BaseSum):
             `sum_op` says, which is `True` for `SumOpGradBackprop` and `False`, the
             only possibility, for the rules of EM.
         accumulator_initializer: Initializer of the *weights* (their logarithms are
-            taken if need be). Default: `Dirichlet(alpha=0.2)`.
-        sum_op: Learning rule. Default: `SumOpGradBackprop()`.
+            taken if need be). Default: `tfp_spn.get_default_accumulator_initializer()`,
+            which is `Dirichlet(alpha=0.2)` unless another was set.
+        sum_op: Learning rule. Default: `tfp_spn.get_default_sum_op()`, which is
+            `SumOpGradBackprop()` unless another was set.
         accumulator_regularizer: Regularizer of what is stored.
         logspace_accumulator_constraint: Constraint of stored logarithms.
         linear_accumulator_constraint: Constraint of stored weights. Default: at least

@@ -1,0 +1,19 @@
+"""Keras models of layers, under the names of LibSPN-Keras.
+
+`SumProductNetwork` here is a Keras model; the distribution of that name is
+`tfp_spn.distributions.SumProductNetwork`.
+"""
+
+from tfp_spn.models.region_graph_to_dense_spn import (
+    region_graph_to_dense_spn as region_graph_to_dense_spn,
+)
+from tfp_spn.models.sequential_sum_product_network import (
+    SequentialSumProductNetwork as SequentialSumProductNetwork,
+)
+from tfp_spn.models.sum_product_network import SumProductNetwork as SumProductNetwork
+
+__all__ = [
+    "SequentialSumProductNetwork",
+    "SumProductNetwork",
+    "region_graph_to_dense_spn",
+]

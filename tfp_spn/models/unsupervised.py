@@ -1,0 +1,65 @@
+"""Training without labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from tfp_spn._typing import Tensor
+
+NO_LABEL = -1
+"""The label of unsupervised examples: no class, so of probability zero under a loss
+that should not have been asked for one."""
+
+
+class UnsupervisedTraining:
+    """Mixin of Keras models whose loss and metrics may need no target.
+
+    Data are ``x``, ``(x, labels)`` or ``(x, labels, sample_weight)``, as everywhere in
+    Keras. In unsupervised training labels are ignored, and left out as ``x`` or
+    ``(x, None, sample_weight)``; sample weights count as ever. (LibSPN-Keras takes the
+    labels of ``(x, labels)`` for sample weights, and ignores real sample weights.)
+
+    Attributes:
+        unsupervised: Whether there are no labels.
+    """
+
+    unsupervised: bool
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Tensor:
+        """The loss, of examples without a label if the model is unsupervised."""
+        return super().compute_loss(  # type: ignore[misc]
+            x=x,
+            y=self._labels(y, y_pred),
+            y_pred=y_pred,
+            sample_weight=sample_weight,
+            training=training,
+        )
+
+    def compute_metrics(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+    ) -> dict[str, Any]:
+        """The metrics, of examples without a label if the model is unsupervised."""
+        return super().compute_metrics(  # type: ignore[misc]
+            x, self._labels(y, y_pred), y_pred, sample_weight=sample_weight
+        )
+
+    def _labels(self, y: Any, y_pred: Any) -> Any:
+        if self.unsupervised:
+            return tf.fill([tf.shape(y_pred)[0]], NO_LABEL)
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__}: received data without labels, expected (x, "
+                "labels) since the model is supervised. Pass labels, or make the model "
+                "with unsupervised=True and a loss such as "
+                "tfp_spn.losses.NegativeLogLikelihood()."
+            )
+        return y
