@@ -25,15 +25,19 @@ from typing import Any
 import speed_case_process
 import speed_scaling
 from speed_cases import CASES, Case, chosen
-from speed_peers import run_peer
+from speed_peers import TUNED, run_peer
 from speed_report import OWN, summarize, table
 
 TIMEOUT = 900
 
 
-def in_fresh_process(task: dict[str, Any]) -> dict[str, Any]:
+def in_fresh_process(task: dict[str, Any], tuned: bool = False) -> dict[str, Any]:
     """What the script prints when it is started for one task."""
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment = {
+        **os.environ,
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        **(TUNED if tuned else {}),
+    }
     environment.setdefault("CUDA_VISIBLE_DEVICES", "-1")
     try:
         done = subprocess.run(
@@ -80,7 +84,7 @@ def run_case(case: Case, arguments: argparse.Namespace) -> list[dict[str, Any]]:
             "patience": arguments.patience,
         }
         about = {"peer": OWN, "case": case.name, "mode": mode}
-        records.append({**about, **in_fresh_process(task)})
+        records.append({**about, **in_fresh_process(task, arguments.tuned)})
     for peer in case.peers if arguments.peers else ():
         records.append(
             run_peer(
@@ -166,7 +170,9 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
         help="default: the environment variable PEERS",
     )
     parser.add_argument(
-        "--tuned", action="store_true", help="peers with their best malloc options"
+        "--tuned",
+        action="store_true",
+        help="all with the malloc options of speed_peers",
     )
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--task", type=json.loads, help=argparse.SUPPRESS)

@@ -57,7 +57,7 @@ CASES = {
         Case(
             "w1cp_fwd",
             "784 Gaussian variables, RAT, CP: log_prob",
-            "graph",
+            "xla",
             ("cirkit", "spflow", "sparc"),
             10,
             params=435_700,

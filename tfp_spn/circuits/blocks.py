@@ -24,6 +24,9 @@ BLOCK_BYTES = 32 * 2**20
 MIN_BLOCK = 256
 """Matrix products over fewer examples are slow."""
 
+_MAX_UNROLLED = 4
+"""So few blocks are no loop: XLA runs bodies of loops several times slower."""
+
 Function = Callable[[Tables, Evidence, Tensor], Tensor]
 """Of tables, evidence and the number of the block."""
 
@@ -101,9 +104,12 @@ def _blocked(
         def evaluate(number: Tensor) -> Tensor:
             return of_block(number, x[number], *constants)
 
-        result = tf.map_fn(
-            evaluate, numbers, fn_output_signature=dtype, parallel_iterations=1
-        )
+        if static is not None and num_blocks <= _MAX_UNROLLED:
+            result = tf.stack([evaluate(tf.constant(n)) for n in range(num_blocks)])
+        else:
+            result = tf.map_fn(
+                evaluate, numbers, fn_output_signature=dtype, parallel_iterations=1
+            )
 
         def backward(flow: Tensor) -> list[Tensor]:
             def body(number: Tensor, flows: tf.TensorArray, totals: list) -> tuple:

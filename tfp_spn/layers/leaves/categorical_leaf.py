@@ -90,13 +90,15 @@ class CategoricalLeaf(ElementwiseLeaf):
 
     def component_log_prob(self, params: Params, x: Tensor) -> Tensor:
         """Rows of the table, one per value."""
-        table = self.log_probs(params)  # [..., L, D, C, K]
         x = tf.cast(x, tf.int32)  # [..., L, D, N]
-        num_batch = table.shape.rank - 4
-        if num_batch == 0 and x.shape.rank == 3:
-            flat = tf.reshape(table, [-1, self.num_components])
+        logits = tf.convert_to_tensor(params["logits"])  # [..., L, D, C, K]
+        if logits.shape.rank == 4 and x.shape.rank == 3:
+            # The normalised table, often the largest tensor of all, is never written.
+            flat = tf.reshape(logits, [-1, self.num_components])
             rows = tf.gather(flat, x + self._row_offset(x))  # [L, D, N, K]
+            rows -= logsumexp(logits, -2, keepdims=True)
         else:
+            table = self.log_probs(params)
             batch = tf.broadcast_dynamic_shape(tf.shape(table)[:-4], tf.shape(x)[:-3])
             table = tf.broadcast_to(table, tf.concat([batch, tf.shape(table)[-4:]], 0))
             x = tf.broadcast_to(x, tf.concat([batch, tf.shape(x)[-3:]], 0))
