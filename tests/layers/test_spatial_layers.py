@@ -214,7 +214,8 @@ def test_scopes_follow_the_symbolic_tensors():
     assert scopes_of(product()(keras.Input((4, 4, 1)))) is None
 
 
-@pytest.mark.parametrize("rule", RULES)
+# Random draws differ between layers whose tensors do.
+@pytest.mark.parametrize("rule", sorted(set(RULES) - {"sample"}))
 def test_shared_weights_are_local_ones_that_agree(rule):
     shared = layers.Conv2DSum(3, sum_op=RULES[rule])
     local = layers.Local2DSum(3, sum_op=RULES[rule])

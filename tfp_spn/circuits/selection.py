@@ -8,6 +8,7 @@ follows its own, so that the work is that of one tree and not of the whole circu
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -70,17 +71,53 @@ def select_leaves(
         tf.random.experimental.stateless_split(seed, len(program.steps) + 1)
     )
     chooser = _Chooser(tables, examples, mode, evaluation)
+    root = _root(program, chooser, seeds[-1])
+    return follow(
+        program,
+        examples,
+        *root_region(program, root),
+        lambda number, selected: chooser.children(
+            number, program.steps[number], selected, seeds[number]
+        ),
+    )
+
+
+def follow(
+    program: Program,
+    examples: Examples,
+    places: np.ndarray | Tensor,
+    units: Tensor,
+    children: Callable[[int, Selected], Tensor],
+) -> Selected:
+    """Follows the selected children down to the leaves.
+
+    Args:
+        program: The circuit.
+        examples: How many examples there are.
+        places: Place of each example's root region in the root's gather, as `Selected`.
+        units: The selected units of it, ``[A, M]``.
+        children: Maps the number of a step and what is selected of its regions to the
+            selected children, int32 ``[A, M]``.
+    """
     pending: dict[int, list[Selected]] = defaultdict(list)
-    _request(pending, program.root, *_root(program, chooser, seeds[-1]))
+    _request(pending, program.root, places, units)
     for number in reversed(range(len(program.steps))):
         step = program.steps[number]
         selected = merged(pending.pop(number + 1), step.num_regions, examples)
-        child = chooser.children(number, step, selected, seeds[number])
-        for gather, (places, units) in zip(
+        child = children(number, selected)
+        for gather, (place, unit) in zip(
             step.factors, _factor_units(step, selected, child), strict=True
         ):
-            _request(pending, gather, places, units)
+            _request(pending, gather, place, unit)
     return merged(pending.pop(0), program.layout.num_regions, examples)
+
+
+def root_region(program: Program, chosen: Tensor) -> tuple[np.ndarray | Tensor, Tensor]:
+    """Place in the root's gather and unit of the chosen class, ``[1, M]``."""
+    num_units = program.num_classes // len(program.root.index)
+    if len(program.root.index) == 1:
+        return np.zeros([1], np.int32), chosen
+    return chosen // num_units, chosen % num_units
 
 
 class _Chooser:
@@ -110,14 +147,14 @@ class _Chooser:
             row = as_columns(selected.regions) * step.num_outputs + unit
         if self.evaluation is None:
             cumulative = cumulative_weights(self.tables.weights(number), axis=-2)
-            rows = self.examples.rows(_by_output(cumulative, step), 2, row)
+            rows = self.examples.rows(by_output(cumulative, step), 2, row)
             return index_of_quantile(rows, seed, axis=-1)
         evaluation = self.evaluation
         inputs = self.examples.evidence(evaluation.inputs[number], selected.regions)
         if evaluation.is_log:
-            table = _by_output(self.tables.log_weights(number), step)
+            table = by_output(self.tables.log_weights(number), step)
         else:
-            table = _by_output(self.tables.weights(number), step)
+            table = by_output(self.tables.weights(number), step)
         rows = tf.linalg.matrix_transpose(self.examples.rows(table, 2, row))
         if not evaluation.is_log:
             return index_of_quantile(cumulative_weights(rows * inputs, -2), seed, -2)
@@ -131,7 +168,7 @@ class _Chooser:
         return index_of_quantile(cumulative_weights(weighted, -2), seed, -2)
 
 
-def _by_output(table: Tensor, step: Step) -> Tensor:
+def by_output(table: Tensor, step: Step) -> Tensor:
     """``[..., R, I, O]`` to ``[..., R * O, I]``."""
     table = tf.linalg.matrix_transpose(table)
     batch = tf.shape(table)[:-3]
@@ -140,26 +177,19 @@ def _by_output(table: Tensor, step: Step) -> Tensor:
     return tf.ensure_shape(tf.reshape(table, tf.concat([batch, rows], 0)), static)
 
 
-def _root(
-    program: Program, chooser: _Chooser, seed: Tensor
-) -> tuple[np.ndarray | Tensor, Tensor]:
-    """Place of the selected root region in the root's gather, and its unit."""
+def _root(program: Program, chooser: _Chooser, seed: Tensor) -> Tensor:
+    """The selected class, int32 ``[1, M]``."""
     examples, log_prior = chooser.examples, chooser.tables.log_prior
     if program.num_classes == 1 or log_prior is None:
-        return np.zeros([1], np.int32), tf.zeros([1, examples.total], tf.int32)
+        return tf.zeros([1, examples.total], tf.int32)
     if chooser.evaluation is None:
         cumulative = cumulative_weights(tf.exp(log_prior), axis=-1)
         nothing = tf.zeros([1, examples.total], tf.int32)
         rows = examples.rows(cumulative[..., tf.newaxis, :], 2, nothing)
-        chosen = index_of_quantile(rows, seed, axis=-1)
-    else:
-        log_joint = chooser.evaluation.relative[..., tf.newaxis, :, :]
-        log_joint = examples.evidence(log_joint, np.zeros([1], np.int32))
-        chosen = chooser.choose(log_joint, seed)
-    num_units = program.num_classes // len(program.root.index)
-    if len(program.root.index) == 1:
-        return np.zeros([1], np.int32), chosen
-    return chosen // num_units, chosen % num_units
+        return index_of_quantile(rows, seed, axis=-1)
+    log_joint = chooser.evaluation.relative[..., tf.newaxis, :, :]
+    log_joint = examples.evidence(log_joint, np.zeros([1], np.int32))
+    return chooser.choose(log_joint, seed)
 
 
 def _factor_units(

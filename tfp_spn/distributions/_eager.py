@@ -2,7 +2,7 @@
 
 Run operation by operation, a small circuit takes a hundred times longer than it needs.
 One trace serves all views of a circuit and, after the second shape of values, all
-shapes.
+shapes. The first call and later ones may differ in the last digit.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from tfp_spn._typing import Params, Tensor
 from tfp_spn.circuits.evaluation import evaluate, leaf_values, log_base
 from tfp_spn.circuits.examples import Evidence
 from tfp_spn.circuits.program import Program, Tables
+from tfp_spn.learning.hard_counts import hard_flows, is_hard
 from tfp_spn.learning.labels import check_labels, log_joint_of_labels
 from tfp_spn.ops.weighted_sum import weighted_sum
 
@@ -87,30 +88,16 @@ def expectations_and_joint(
     if labels is not None:
         check_labels(labels, program.num_classes)
     x, observed = evidence.x, evidence.observed
-    tables = program.tables(params).with_taps()
+    tables = program.tables(params)
     leaves = leaf_values(program, tables, x, observed)
     base = log_base(program, x, observed)
-    sources = {
-        "leaves": leaves,
-        "log_weights": [tap for tap in tables.taps if tap is not None],
-        "log_prior": [] if tables.log_prior is None else tables.log_prior,
-    }
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(sources)
-        roots = evaluate(
-            program, dataclasses.replace(tables, log_prior=None), leaves
-        ).log_joint
-        log_prob = _objective(program, tables, roots, labels)
-    possible = tf.math.is_finite(log_prob + base)
     if weights is None:
-        weights = tf.ones_like(log_prob)
-    weights = tf.cast(weights, log_prob.dtype)
-    flows = tape.gradient(
-        log_prob,
-        sources,
-        output_gradients=tf.where(possible, weights, tf.zeros_like(weights)),
-        unconnected_gradients=tf.UnconnectedGradients.ZERO,
-    )
+        weights = tf.ones_like(base)
+    weights = tf.cast(weights, base.dtype)
+    counted = tf.where(tf.math.is_finite(base), weights, tf.zeros_like(weights))
+    flows_of = hard_flows if is_hard(program) else _gradient_flows
+    roots, flows = flows_of(program, tables, leaves, counted, labels)
+    log_prob = _objective(program, tables, roots, labels)
     leaf = program.leaf.expected_statistics(
         tables.leaf, x, observed, flows["leaves"], program.layout
     )
@@ -134,6 +121,36 @@ def add_expectations(a: Expectations, b: Expectations) -> Expectations:
 def to_float64(expectations: Expectations) -> Expectations:
     """In double precision, so that a sum over many batches loses nothing."""
     return tf.nest.map_structure(lambda value: tf.cast(value, tf.float64), expectations)
+
+
+def _gradient_flows(
+    program: Program,
+    tables: Tables,
+    leaves: Tensor,
+    weights: Tensor,
+    labels: Tensor | None,
+) -> tuple[Tensor, dict[str, Any]]:
+    """``log p(x | class)``, and the gradient of the weighted objective."""
+    tables = tables.with_taps()
+    sources = {
+        "leaves": leaves,
+        "log_weights": [tap for tap in tables.taps if tap is not None],
+        "log_prior": [] if tables.log_prior is None else tables.log_prior,
+    }
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(sources)
+        roots = evaluate(
+            program, dataclasses.replace(tables, log_prior=None), leaves
+        ).log_joint
+        log_prob = _objective(program, tables, roots, labels)
+    possible = tf.math.is_finite(log_prob)
+    flows = tape.gradient(
+        log_prob,
+        sources,
+        output_gradients=tf.where(possible, weights, tf.zeros_like(weights)),
+        unconnected_gradients=tf.UnconnectedGradients.ZERO,
+    )
+    return roots, flows
 
 
 def _objective(

@@ -279,3 +279,10 @@ def one_hot_draw(log_weighted: Tensor, seed: Tensor) -> Tensor:
         drawn, tf.shape(weights)[-2], axis=weights.shape.rank - 2, dtype=weights.dtype
     )
     return tf.ensure_shape(one_hot, weights.shape)
+
+
+def tie_seed(rule: SumRule, log_x: Tensor) -> Tensor:
+    """A seed made of the rule's and of the values: no state, another one each batch."""
+    finite = tf.where(tf.math.is_finite(log_x), log_x, tf.zeros_like(log_x))
+    digest = tf.math.floormod(tf.cast(tf.reduce_sum(finite), tf.float64) * 1e4, 2.0**30)
+    return tf.stack([getattr(rule, "seed", 0), tf.cast(digest, tf.int32)])

@@ -26,7 +26,7 @@ from tfp_spn.ops.log_space import (
     safe_log,
     sum_to_shape_of,
 )
-from tfp_spn.ops.sum_rules import SumRule
+from tfp_spn.ops.sum_rules import SumRule, tie_seed
 
 _MAX_UNROLLED = 64
 
@@ -74,7 +74,7 @@ def relative_weighted_sum(
         def backward(flow: Tensor) -> tuple[Tensor, Tensor]:
             if rule.shares_selection:
                 log_sum = logsumexp(log_x, -2, keepdims=True)
-                selection = rule.select(log_x, log_sum, _tie_seed(rule, log_x))
+                selection = rule.select(log_x, log_sum, tie_seed(rule, log_x))
                 d_log_x = selection * tf.reduce_sum(flow, -2, keepdims=True)
                 d_log_w = tf.matmul(selection, flow, transpose_b=True)
             elif rule.is_gradient and y is not None:
@@ -155,7 +155,7 @@ def _route(
 ) -> tuple[Tensor, Tensor]:
     """Divides the flow of one output after another; never ``I x O x N`` at once."""
     num_outputs = log_w.shape[-1]
-    seed = _tie_seed(rule, log_x)
+    seed = tie_seed(rule, log_x)
     batch = tf.broadcast_dynamic_shape(tf.shape(log_x)[:-2], tf.shape(log_w)[:-2])
     counts = tf.TensorArray(log_w.dtype, num_outputs, infer_shape=False)
     d_log_x = tf.zeros(tf.concat([batch, tf.shape(log_x)[-2:]], 0), log_x.dtype)
@@ -176,10 +176,3 @@ def _route(
     rank = max(log_x.shape.rank, log_w.shape.rank)
     stacked = tf.ensure_shape(stacked, [num_outputs] + [None] * (rank - 1))
     return d_log_x, tf.transpose(stacked, [*range(1, rank), 0])
-
-
-def _tie_seed(rule: SumRule, log_x: Tensor) -> Tensor:
-    """A seed made of the rule's and of the values: no state, another one each batch."""
-    finite = tf.where(tf.math.is_finite(log_x), log_x, tf.zeros_like(log_x))
-    digest = tf.math.floormod(tf.cast(tf.reduce_sum(finite), tf.float64) * 1e4, 2.0**30)
-    return tf.stack([getattr(rule, "seed", 0), tf.cast(digest, tf.int32)])
