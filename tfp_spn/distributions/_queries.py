@@ -250,8 +250,18 @@ def mean_and_variance(
     """Exact moments of each coordinate: ``P + [V, D]``, or ``S + P + [V, D]``."""
     check_moments(distribution)
     program, tables = distribution.program, distribution.tables()
-    weights = leaf_posterior(program, tables, evidence)
-    mean, variance = posterior.mean_and_variance(program, tables, weights)
+
+    def of_block(tables: Tables, block: Evidence | None, _: Tensor) -> Tensor:
+        weights = leaf_posterior(program, tables, block)
+        mean, variance = posterior.mean_and_variance(program, tables, weights)
+        zero = tf.zeros_like(mean) + tf.zeros_like(variance)  # batches may differ
+        return tf.stack([mean + zero, variance + zero])
+
+    if evidence is None:
+        both = of_block(tables, None, tf.constant(0))
+    else:
+        both = in_blocks(of_block, program, tables, evidence, program.dtype)
+    mean, variance = tf.unstack(both)
     return tuple(restore(distribution, m, 2, evidence) for m in (mean, variance))
 
 
