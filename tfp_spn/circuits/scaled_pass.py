@@ -31,7 +31,7 @@ from tfp_spn.ops.log_space import finite_max, safe_log
 from tfp_spn.ops.products import hadamard, kronecker, log_hadamard
 from tfp_spn.ops.scaling import rescaled
 
-_MAX_FACTORS = 8
+_MAX_FACTORS = 4
 """Products of more factors are taken in log space, lest they vanish."""
 
 
@@ -58,12 +58,18 @@ class _Values:
         offset: float64 ``[..., R, 1, N]``.
         units: ``[..., R, K, N]`` relative to `offset`, or `None`.
         log: Their logarithms, or `None`.
+        is_scaled: Whether the largest logarithm of each region is zero.
     """
 
     def __init__(
-        self, offset: Tensor, units: Tensor | None = None, log: Tensor | None = None
+        self,
+        offset: Tensor,
+        units: Tensor | None = None,
+        log: Tensor | None = None,
+        is_scaled: bool = False,
     ) -> None:
         self.is_log = units is None
+        self._is_scaled = is_scaled
         self.log_offset = offset
         self._log = log
         self._units = units
@@ -79,7 +85,9 @@ class _Values:
     @property
     def units(self) -> Tensor:
         """Units relative to `offset`."""
-        if self._units is None:
+        if self._units is None and self._is_scaled:
+            self._units = tf.exp(self._log)
+        elif self._units is None:
             maximum = finite_max(self._log, -2)
             self._units = tf.exp(self._log - maximum)
             self._offset += tf.cast(maximum, tf.float64)
@@ -101,7 +109,8 @@ def scaled_pass(program: Program, tables: Tables, leaves: Tensor) -> ScaledPass:
         leaves: Log-values of the leaf regions, ``[..., R, K, N]``.
     """
     maximum = finite_max(leaves, -2)
-    values = [_Values(tf.cast(maximum, tf.float64), log=leaves - maximum)]
+    offset = tf.cast(maximum, tf.float64)
+    values = [_Values(offset, log=leaves - maximum, is_scaled=True)]
     inputs, smallest = [], []
     for number, step in enumerate(program.steps):
         value = _products(step, values)
