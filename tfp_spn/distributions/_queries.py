@@ -143,7 +143,7 @@ def log_prob_of(
     program: Program, params: Params, value: Tensor, observed: Tensor | None
 ) -> Tensor:
     """`log_prob` of parameters without batch dimensions, unchecked."""
-    evidence = to_evidence(value, observed, len(program.event_shape), 0)
+    evidence = to_evidence(value, observed, program.flat_event_ndims, 0)
     return _sum_over_classes(_log_joint(program, program.tables(params), evidence))
 
 
