@@ -91,7 +91,7 @@ CASES = {
         Case(
             "w2_fwd",
             "28x28 pixels, 256 categories, quad graph, CP: log_prob",
-            "graph",
+            "xla",
             ("cirkit",),
             3.5,
             params=25_658_900,
@@ -164,7 +164,7 @@ CASES = {
         Case(
             "w5_marg",
             "W1-CP: log_prob, half of each example's variables integrated out",
-            "graph",
+            "xla",
             ("cirkit", "spflow"),
             30,
             against="cirkit",

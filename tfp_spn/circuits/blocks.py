@@ -139,14 +139,13 @@ def _blocked(
     axis = axis % rank
     order = [*range(1, axis + 1), 0, *range(axis + 1, rank + 1)]
     result = tf.transpose(result, order)
+    known = [*result.shape[:axis], static, *result.shape[axis + 2 :]]
     shape = tf.shape(result)
     merged = tf.concat([shape[:axis], [-1], shape[axis + 2 :]], 0)
     result = tf.reshape(result, merged)
     begin = tf.zeros([rank], tf.int32)
     keep = [num_examples if a == axis else -1 for a in range(rank)]
     result = tf.slice(result, begin, keep)
-    known = [None] * rank
-    known[axis] = static
     return tf.ensure_shape(result, known)
 
 

@@ -261,7 +261,7 @@ def mean_and_variance(
         both = of_block(tables, None, tf.constant(0))
     else:
         both = in_blocks(of_block, program, tables, evidence, program.dtype)
-    mean, variance = tf.unstack(both)
+    mean, variance = both[0], both[1]
     return tuple(restore(distribution, m, 2, evidence) for m in (mean, variance))
 
 
