@@ -1,0 +1,106 @@
+"""Queries in blocks equal queries of all examples at once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfp_spn import layers, region_graphs
+from tfp_spn.circuits import blocks, from_region_graph
+from tfp_spn.distributions import SumProductNetwork
+
+NUM_EXAMPLES = 37
+BLOCK = 8
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(blocks, "block_size", lambda program: BLOCK)
+
+
+def normal_spn(batch: int = 0) -> SumProductNetwork:
+    graph = region_graphs.random_binary_trees(4, 2, num_repetitions=2, seed=0)
+    circuit = from_region_graph(graph, layers.NormalLeaf(3, scale_trainable=True), 3)
+    if not batch:
+        return SumProductNetwork(circuit)
+    params = {
+        name: tf.stack([value + 0.1 * n for n in range(batch)])
+        for name, value in circuit.live_params().items()
+    }
+    return SumProductNetwork(circuit, params)
+
+
+def examples() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(NUM_EXAMPLES, 4)).astype(np.float32)
+    return x, rng.random(x.shape) < 0.5
+
+
+def query(spn: SumProductNetwork, name: str, x: np.ndarray, mask: np.ndarray):
+    if name == "log_prob":
+        return spn.log_prob(x, observed=mask)
+    given = spn.condition(x, mask)
+    return given.sample(3, seed=5) if name == "sample" else getattr(given, name)()
+
+
+@pytest.mark.parametrize("max_unrolled", [0, 100], ids=["loop", "unrolled"])
+@pytest.mark.parametrize("name", ["log_prob", "mean", "variance", "mode"])
+def test_blocks_change_nothing(name, max_unrolled, small_blocks, monkeypatch):
+    spn, (x, mask) = normal_spn(), examples()
+    monkeypatch.setattr(blocks, "_MAX_UNROLLED", max_unrolled)
+    in_blocks = query(spn, name, x, mask)
+    monkeypatch.setattr(blocks, "block_size", lambda program: 1000)
+    at_once = query(spn, name, x, mask)
+    assert in_blocks.shape == at_once.shape
+    np.testing.assert_allclose(in_blocks, at_once, rtol=1e-5, atol=1e-6)
+
+
+def test_batches_of_circuits(small_blocks, monkeypatch):
+    spn, (x, mask) = normal_spn(batch=2), examples()
+    x, mask = x[:, np.newaxis], mask[:, np.newaxis]
+    in_blocks = query(spn, "log_prob", x, mask)
+    monkeypatch.setattr(blocks, "block_size", lambda program: 1000)
+    np.testing.assert_allclose(
+        in_blocks, query(spn, "log_prob", x, mask), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_unknown_number_of_examples(small_blocks):
+    spn, (x, _) = normal_spn(), examples()
+    log_prob = tf.function(
+        spn.log_prob, input_signature=[tf.TensorSpec([None, 4])], autograph=False
+    )
+    for count in (0, 1, BLOCK, NUM_EXAMPLES):
+        expected = [spn.log_prob(row) for row in x[:count]]
+        np.testing.assert_allclose(log_prob(x[:count]), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_gradients(jit_compile, small_blocks, monkeypatch):
+    spn, (x, _) = normal_spn(), examples()
+    variables = list(spn.trainable_variables)
+
+    def gradients():
+        @tf.function(jit_compile=jit_compile, autograph=False)
+        def compute(x):
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                loss = tf.reduce_sum(tf.sin(spn.log_prob(x)))
+            return tape.gradient(loss, [x, *variables])
+
+        return compute(tf.constant(x))
+
+    in_blocks = gradients()
+    monkeypatch.setattr(blocks, "block_size", lambda program: 1000)
+    for got, expected in zip(in_blocks, gradients(), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_samples_of_blocks_differ(small_blocks):
+    """Equal evidence in two blocks: the same distribution, other draws."""
+    spn = normal_spn()
+    x, nothing = np.zeros([2 * BLOCK, 4], np.float32), np.zeros(4, bool)
+    drawn = spn.condition(x, nothing).sample(seed=1).numpy()
+    assert drawn.shape == (2 * BLOCK, 4)
+    assert len(np.unique(drawn[:, 0])) == 2 * BLOCK

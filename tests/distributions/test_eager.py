@@ -1,0 +1,68 @@
+"""Densities outside of graphs: compiled once, for all views and shapes."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfp_spn import layers, region_graphs
+from tfp_spn.circuits import from_region_graph
+from tfp_spn.distributions import SumProductNetwork, _queries
+
+
+@pytest.fixture
+def circuit():
+    graph = region_graphs.random_binary_trees(4, 2, num_repetitions=2, seed=0)
+    return from_region_graph(graph, layers.NormalLeaf(3), 3)
+
+
+def test_traced_at_most_twice(circuit, monkeypatch):
+    calls = []
+    original = _queries.log_prob_of
+
+    def counting(*arguments):
+        calls.append(1)
+        return original(*arguments)
+
+    monkeypatch.setattr(_queries, "log_prob_of", counting)
+    for count in (3, 3, 5, 7, 1, 9):  # the first call is eager
+        x = np.zeros([count, 4], np.float32)
+        assert SumProductNetwork(circuit).log_prob(x).shape == [count]
+    assert len(calls) == 2
+
+
+def test_follows_training_and_has_gradients(circuit):
+    spn, x = SumProductNetwork(circuit), np.ones([2, 4], np.float32)
+    for _ in range(3):
+        with tf.GradientTape() as tape:
+            value = spn.log_prob(x)
+        gradients = tape.gradient(value, spn.trainable_variables)
+        assert all(g is not None for g in gradients)
+        fresh = tf.function(spn.log_prob, autograph=False)(x)
+        np.testing.assert_allclose(value, fresh, rtol=1e-6)
+        for variable, gradient in zip(spn.trainable_variables, gradients, strict=True):
+            variable.assign_add(0.1 * gradient)
+
+
+def test_other_parameters_are_not_those_of_the_circuit(circuit):
+    x = np.ones([2, 4], np.float32)
+    live = circuit.live_params()
+    moved = {name: value + 0.5 for name, value in live.items()}
+    before = [SumProductNetwork(circuit).log_prob(x) for _ in range(3)][-1]
+    after = [SumProductNetwork(circuit, moved).log_prob(x) for _ in range(3)][-1]
+    assert not np.allclose(before, after)
+
+
+def test_circuits_are_forgotten(circuit):
+    graph = region_graphs.random_binary_trees(4, 2, num_repetitions=2, seed=0)
+    other = from_region_graph(graph, layers.NormalLeaf(3), 3)
+    for _ in range(2):
+        SumProductNetwork(other).log_prob(np.zeros([2, 4], np.float32))
+    reference = weakref.ref(other)
+    del other
+    gc.collect()
+    assert reference() is None

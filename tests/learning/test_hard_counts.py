@@ -1,0 +1,66 @@
+"""Following the selected sums gives what a backward pass of the hard rules gives."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfp_spn import layers, region_graphs
+from tfp_spn.circuits import from_region_graph
+from tfp_spn.circuits.evaluation import evaluate, leaf_values
+from tfp_spn.circuits.examples import to_evidence
+from tfp_spn.learning.hard_counts import hard_flows
+from tfp_spn.sum_ops import SumOpHardEMBackprop, SumOpUnweightedHardEMBackprop
+
+GRAPHS = {
+    "trees": region_graphs.random_binary_trees(8, 2, num_repetitions=3, seed=0),
+    "quad graph": region_graphs.quad_graph((2, 4)),
+    "poon domingos": region_graphs.poon_domingos((2, 4), delta=1),
+}
+
+
+@pytest.mark.parametrize("num_classes", [1, 3])
+@pytest.mark.parametrize("sum_product", ["cp", "tucker"])
+@pytest.mark.parametrize(
+    "rule", [SumOpHardEMBackprop(), SumOpUnweightedHardEMBackprop()]
+)
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_flows_are_those_of_the_backward_pass(graph, rule, sum_product, num_classes):
+    circuit = from_region_graph(
+        GRAPHS[graph],
+        layers.NormalLeaf(3),
+        3,
+        sum_product,
+        num_classes,
+        sum_op=rule,
+    )
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(11, 8)).astype(np.float32)
+    weights = tf.constant(rng.random(11), tf.float32)
+    labels = None if num_classes == 1 else rng.integers(0, 3, 11)
+    program = circuit.program
+    tables = program.tables(circuit.live_params())
+    evidence = to_evidence(tf.constant(x), None, 1, 0)
+    leaves = leaf_values(program, tables, evidence.x, None)
+    roots, flows = hard_flows(program, tables, leaves, weights, labels)
+
+    tapped = dataclasses.replace(tables, log_prior=None).with_taps()
+    taps = [tap for tap in tapped.taps if tap is not None]
+    with tf.GradientTape() as tape:
+        tape.watch([leaves, *taps])
+        by_class = evaluate(program, tapped, leaves).log_joint
+        own = by_class[0] if labels is None else tf.gather(by_class, labels, axis=0)
+        if labels is not None:
+            own = tf.linalg.diag_part(own)
+        total = tf.reduce_sum(own * weights)
+    expected_leaves, *expected = tape.gradient(total, [leaves, *taps])
+    np.testing.assert_allclose(roots, by_class, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(flows["leaves"], expected_leaves, atol=1e-5)
+    for got, want in zip(flows["log_weights"], expected, strict=True):
+        np.testing.assert_allclose(got, want, atol=1e-5)
+    if labels is not None:
+        counts = np.bincount(labels, weights, minlength=3)
+        np.testing.assert_allclose(flows["log_prior"], counts, rtol=1e-5)
