@@ -170,11 +170,23 @@ def w4_train(mode: str) -> Workload:
     def fit() -> None:
         circuit.fit(dataset, steps_per_epoch=num_steps, verbose=0)
 
+    several = binary_rat()
+    several.compile(
+        keras.optimizers.Adam(1e-2),
+        learning.NegativeLogLikelihood(),
+        jit_compile=mode == "xla",
+        steps_per_execution=20,
+    )
+
+    def fit_several() -> None:
+        several.fit(dataset, steps_per_epoch=num_steps, verbose=0)
+
     workload.variants["train_function"] = (
         lambda: circuit.train_function(iterator)["loss"].numpy(),
         1,
     )
     workload.variants["fit"] = (fit, num_steps)
+    workload.variants["fit, steps_per_execution=20"] = (fit_several, num_steps)
     return workload
 
 
