@@ -38,7 +38,8 @@ def cumulative_weights(weights: Tensor, axis: int) -> Tensor:
     """
     size = weights.shape[axis]
     if axis == -2 and size <= _MAX_TRIANGLE:
-        # A product with a triangle is many times faster than a scan.
+        # A product with a triangle is many times faster than a scan. Where a weight is
+        # zero two rows add the same numbers in the same order: their sums are equal.
         triangle = tf.constant(np.tril(np.ones([size, size])), weights.dtype)
         batch = tf.concat([tf.shape(weights)[:-2], [size, size]], 0)
         return tf.matmul(tf.broadcast_to(triangle, batch), weights)
@@ -48,21 +49,27 @@ def cumulative_weights(weights: Tensor, axis: int) -> Tensor:
 def index_of_quantile(cumulative: Tensor, seed: Tensor, axis: int) -> Tensor:
     """The first index at which cumulative weights exceed a random share of their total.
 
+    There the weight is positive, also if rounding makes other sums decrease a little.
+
     Args:
         cumulative: `cumulative_weights` along `axis`.
         seed: int32 ``[2]``.
         axis: -1 or -2.
 
     Returns:
-        int32, without `axis`.
+        int32, without `axis`; the last index if all weights are zero.
     """
-    total = tf.gather(cumulative, [cumulative.shape[axis] - 1], axis=axis)
+    total = tf.reduce_max(cumulative, axis=axis, keepdims=True)
     # Philox on every device and under XLA, whose own default is many times slower.
     uniform = tf.random.stateless_uniform(
         tf.shape(total), seed, dtype=cumulative.dtype, alg="philox"
     )
-    passed = tf.cast(cumulative <= uniform * total, tf.int32)
-    return tf.minimum(tf.reduce_sum(passed, axis=axis), cumulative.shape[axis] - 1)
+    below_one = 1 - np.finfo(cumulative.dtype.as_numpy_dtype).eps
+    threshold = total * tf.minimum(uniform, tf.cast(below_one, uniform.dtype))
+    exceeds = tf.cast(cumulative > threshold, tf.float32)
+    first = tf.argmax(exceeds, axis=axis, output_type=tf.int32)
+    nothing = tf.squeeze(total, axis) <= 0
+    return tf.where(nothing, cumulative.shape[axis] - 1, first)
 
 
 def best_index(log_weights: Tensor, axis: int = -1) -> Tensor:
