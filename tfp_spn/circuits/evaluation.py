@@ -137,7 +137,7 @@ def with_inputs(
 
     They are units or their logarithms; `function` is traced for both.
     """
-    scaled = scaled_pass(program, tables, leaves)
+    scaled = scaled_pass(program, tables, leaves, with_inputs=True)
 
     def from_fast() -> Any:
         relative, offset = scaled.roots

@@ -35,6 +35,7 @@ def from_region_graph(
     num_dims: int = 1,
     sum_op: SumRule | None = None,
     accumulator_initializer: Any = None,
+    recompute: bool = False,
     name: str | None = None,
 ) -> RegionGraphCircuit:
     """Builds a circuit over a region graph.
@@ -62,6 +63,9 @@ def from_region_graph(
         accumulator_initializer: Initializer of weights ``[regions, inputs, sums]``.
             Default: `tfp_spn.get_default_accumulator_initializer()`. A `Dirichlet`
             draws anew for each layer.
+        recompute: Whether gradients evaluate all products again instead of keeping
+            them, for deep circuits and large batches: less memory, more time. (Those
+            of very wide steps are never kept.)
         name: Name of the model.
 
     Returns:
@@ -90,6 +94,7 @@ def from_region_graph(
         num_dims=num_dims,
         sum_op=sum_op,
         accumulator_initializer=accumulator_initializer,
+        recompute=recompute,
         name=name,
     )
 
@@ -108,6 +113,7 @@ class RegionGraphCircuit(Circuit):
         num_dims: Dimensions of each variable.
         sum_op: Learning rule of all sums.
         accumulator_initializer: Initializer of weights.
+        recompute: Whether gradients evaluate all products again.
         **kwargs: Passed on to `keras.Model`.
     """
 
@@ -123,6 +129,7 @@ class RegionGraphCircuit(Circuit):
         num_dims: int = 1,
         sum_op: SumRule | None = None,
         accumulator_initializer: Any = None,
+        recompute: bool = False,
         **kwargs: Any,
     ) -> None:
         _check_arguments(region_graph, leaf, sum_product, sum_op)
@@ -175,6 +182,7 @@ class RegionGraphCircuit(Circuit):
             num_classes=total,
             prior=SumSpec("prior", total, rule, event_ndims=1) if total > 1 else None,
             leaf_event_ndims=ndims,
+            recompute=bool(recompute),
         )
         self._arguments = {
             "region_graph": region_graph,
@@ -185,6 +193,7 @@ class RegionGraphCircuit(Circuit):
             "num_dims": num_dims,
             "sum_op": rule,
             "accumulator_initializer": accumulator_initializer,
+            "recompute": bool(recompute),
         }
         self.built = True
 

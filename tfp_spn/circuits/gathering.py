@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
@@ -16,11 +16,16 @@ Read = Callable[[int], Tensor]
 
 def gather_regions(gather: Gather, read: Read, blank: float = 0.0) -> Tensor:
     """The regions that `gather` names; `blank` where it names none."""
-    sources = [read(source) for source in gather.sources]
-    value = sources[0] if len(sources) == 1 else concat_regions(sources)
+    value = read_together(gather.sources, read)
     if gather.bounds == (0, gather.sizes[0]):
         return value
     return take_regions(value, gather.index, blank)
+
+
+def read_together(sources: tuple[int, ...], read: Read) -> Tensor:
+    """The regions of several values, one after another."""
+    values = [read(source) for source in sources]
+    return values[0] if len(values) == 1 else concat_regions(values)
 
 
 def gather_factors(step: Step, read: Read, blank: float = 0.0) -> list[Tensor]:
@@ -37,9 +42,13 @@ def gather_factors(step: Step, read: Read, blank: float = 0.0) -> list[Tensor]:
 
 def gather_units(step: Step, read: Read, blank: float = 0.0) -> list[Tensor]:
     """The units of each factor that the products multiply, in their order."""
-    factors = gather_factors(step, read, blank)
+    return chosen_units(step, gather_factors(step, read, blank))
+
+
+def chosen_units(step: Step, factors: Sequence[Tensor]) -> list[Tensor]:
+    """Those of a step's factors that its products multiply, in their order."""
     if step.factor_units is None:
-        return factors
+        return list(factors)
     return [take_units(f, u) for f, u in zip(factors, step.factor_units, strict=True)]
 
 

@@ -193,6 +193,7 @@ class Program:
         prior: The weights of the classes, or `None` when there is one root.
         leaf_event_ndims: Rank of each leaf parameter of one circuit.
         grid: Height and width, if the variables are the pixels of an image.
+        recompute: Whether gradients evaluate all products again.
     """
 
     leaf: BaseLeaf
@@ -203,6 +204,7 @@ class Program:
     prior: SumSpec | None
     leaf_event_ndims: dict[str, int]
     grid: tuple[int, int] | None = None
+    recompute: bool = False
 
     @property
     def num_variables(self) -> int:

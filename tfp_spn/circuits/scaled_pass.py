@@ -13,6 +13,7 @@ that its rounding would have kept. The pass checks every sum and says whether it
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,13 +21,15 @@ import tensorflow as tf
 
 from tfp_spn._typing import Tensor
 from tfp_spn.circuits.gathering import (
+    chosen_units,
     gather_factors,
     gather_regions,
-    gather_units,
     merge_units,
+    read_together,
     split_partitions,
 )
 from tfp_spn.circuits.program import Program, Step, Tables
+from tfp_spn.circuits.sums_in_turn import parts_of, sums_in_turn
 from tfp_spn.ops.log_space import finite_max, safe_log
 from tfp_spn.ops.products import hadamard, kronecker, log_hadamard
 from tfp_spn.ops.scaling import rescaled
@@ -58,7 +61,8 @@ class _Values:
         offset: float64 ``[..., R, 1, N]``.
         units: ``[..., R, K, N]`` relative to `offset`, or `None`.
         log: Their logarithms, or `None`.
-        is_scaled: Whether the largest logarithm of each region is zero.
+        maximum: What is to be taken from `log` and is in `offset`: the largest
+            logarithm of each region, ``[..., R, 1, N]``, or `None`.
     """
 
     def __init__(
@@ -66,27 +70,30 @@ class _Values:
         offset: Tensor,
         units: Tensor | None = None,
         log: Tensor | None = None,
-        is_scaled: bool = False,
+        maximum: Tensor | None = None,
     ) -> None:
         self.is_log = units is None
-        self._is_scaled = is_scaled
         self.log_offset = offset
-        self._log = log
+        self.maximum = maximum
+        self.raw_log = log
+        self._log = log if maximum is None else None
         self._units = units
         self._offset = offset
 
     @property
     def log(self) -> Tensor:
         """Logarithms of the units, relative to `log_offset`."""
-        if self._log is None:
+        if self._log is None and self.raw_log is None:
             self._log = safe_log(self._units)
+        elif self._log is None:
+            self._log = self.raw_log - self.maximum
         return self._log
 
     @property
     def units(self) -> Tensor:
         """Units relative to `offset`."""
-        if self._units is None and self._is_scaled:
-            self._units = tf.exp(self._log)
+        if self._units is None and self.maximum is not None:
+            self._units = tf.exp(self.log)
         elif self._units is None:
             maximum = finite_max(self._log, -2)
             self._units = tf.exp(self._log - maximum)
@@ -100,24 +107,31 @@ class _Values:
         return self._offset
 
 
-def scaled_pass(program: Program, tables: Tables, leaves: Tensor) -> ScaledPass:
+def scaled_pass(
+    program: Program, tables: Tables, leaves: Tensor, with_inputs: bool = False
+) -> ScaledPass:
     """Evaluates all steps.
 
     Args:
         program: The circuit.
         tables: Its parameters.
         leaves: Log-values of the leaf regions, ``[..., R, K, N]``.
+        with_inputs: Whether the inputs of all sums are wanted.
     """
     maximum = finite_max(leaves, -2)
     offset = tf.cast(maximum, tf.float64)
-    values = [_Values(offset, log=leaves - maximum, is_scaled=True)]
+    values = [_Values(offset, log=leaves, maximum=maximum)]
     inputs, smallest = [], []
     for number, step in enumerate(program.steps):
-        value = _products(step, values)
         weights = tables.weights(number)
         if weights is None:
+            value = _products(step, values)
             inputs.append(tf.zeros([]))
+        elif not with_inputs and _is_in_turn(program, step, values, weights):
+            value, least = _sums_in_turn(step, values, weights)
+            smallest.append(least)
         else:
+            value = _products(step, values)
             inputs.append(value.units)
             sums = tf.matmul(weights, value.units, transpose_a=True)
             smallest.append(tf.reduce_min(tf.stop_gradient(sums)))
@@ -128,22 +142,37 @@ def scaled_pass(program: Program, tables: Tables, leaves: Tensor) -> ScaledPass:
     smallest.append(least)
     info = np.finfo(leaves.dtype.as_numpy_dtype)
     is_lossy = tf.reduce_min(tf.stack(smallest)) < info.tiny / info.eps
-    return ScaledPass(inputs, (roots, offset), is_lossy)
+    return ScaledPass(inputs if with_inputs else [], (roots, offset), is_lossy)
 
 
 def _products(step: Step, values: list[_Values]) -> _Values:
     """Products of all partitions of a step's regions, ``[..., R, I, N]``."""
-    is_log = step.product != "kronecker" and (
+    if _is_log(step, values):
+        factors = gather_factors(step, lambda n: values[n].log)
+        offsets = gather_factors(step, lambda n: values[n].log_offset)
+    else:
+        factors = gather_factors(step, lambda n: values[n].units, blank=1.0)
+        offsets = gather_factors(step, lambda n: values[n].offset)
+    return _multiplied(step, factors, offsets, _is_log(step, values))
+
+
+def _is_log(step: Step, values: list[_Values]) -> bool:
+    """Whether a step multiplies logarithms."""
+    return step.product != "kronecker" and (
         len(step.factors) > _MAX_FACTORS
         or all(values[s].is_log for gather in step.factors for s in gather.sources)
     )
+
+
+def _multiplied(
+    step: Step, factors: Sequence[Tensor], offsets: list[Tensor], is_log: bool
+) -> _Values:
+    """The factors' products; partitions of one region relative to one offset."""
+    units = chosen_units(step, factors)
     if is_log:
-        result = log_hadamard(gather_units(step, lambda n: values[n].log))
-        offsets = gather_factors(step, lambda n: values[n].log_offset)
+        result = log_hadamard(units)
     else:
-        multiply = kronecker if step.product == "kronecker" else hadamard
-        result = multiply(gather_units(step, lambda n: values[n].units, blank=1.0))
-        offsets = gather_factors(step, lambda n: values[n].offset)
+        result = (kronecker if step.product == "kronecker" else hadamard)(units)
     offset = log_hadamard(offsets)
     if step.num_partitions > 1:
         by_partition = split_partitions(offset, step.num_regions)  # [..., R, H, 1, N]
@@ -155,6 +184,50 @@ def _products(step: Step, values: list[_Values]) -> _Values:
     if is_log:
         return _Values(offset, log=result)
     return _Values(offset, units=result)
+
+
+def _is_in_turn(
+    program: Program, step: Step, values: list[_Values], weights: Tensor
+) -> bool:
+    """Whether products are not kept: of wide steps; not for batches of circuits."""
+    sources = {source for gather in step.factors for source in gather.sources}
+    ranks = {values[source].log_offset.shape.rank for source in sources}
+    is_chosen = program.recompute or len(parts_of(step)) > 1
+    return is_chosen and ranks | {weights.shape.rank} == {3}
+
+
+def _sums_in_turn(
+    step: Step, values: list[_Values], weights: Tensor
+) -> tuple[_Values, Tensor]:
+    is_log = _is_log(step, values)
+    read_sources = [values[s] for gather in step.factors for s in gather.sources]
+    is_raw = is_log and all(value.maximum is not None for value in read_sources)
+
+    def read(number: int) -> Tensor:
+        value = values[number]
+        if is_raw:
+            return value.raw_log
+        return value.log if is_log else value.units
+
+    def multiply(part: Step, factors: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        if is_raw:
+            maxima = gather_factors(part, lambda n: values[n].maximum)
+            factors = [f - m for f, m in zip(factors, maxima, strict=True)]
+        offsets = gather_factors(
+            part, lambda n: values[n].log_offset if is_log else values[n].offset
+        )
+        result = _multiplied(part, factors, offsets, is_log)
+        return result.units, result.offset
+
+    units, offset, least = sums_in_turn(
+        step,
+        parts_of(step),
+        lambda group: read_together(group, read),
+        0.0 if is_log else 1.0,
+        multiply,
+        weights,
+    )
+    return _Values(offset, units), least
 
 
 def _roots(program: Program, values: list[_Values]) -> tuple[Tensor, Tensor, Tensor]:

@@ -43,20 +43,23 @@ def take_units(value: Tensor, index: np.ndarray) -> Tensor:
 
 
 def _take(value: Tensor, index: np.ndarray, axis: int, blank: float = 0.0) -> Tensor:
-    uses = _places_of(index, value.shape[axis])
+    uses = places_of(index, value.shape[axis])
 
     @tf.custom_gradient
     def forward(value: Tensor) -> tuple[Tensor, Callable]:
         def backward(flow: Tensor) -> Tensor:
-            parts = [_gather(flow, column, axis) for column in uses.T]
+            parts = [gather_blank(flow, column, axis) for column in uses.T]
             return tf.add_n(parts) if len(parts) > 1 else parts[0]
 
-        return _gather(value, index, axis, blank), backward
+        return gather_blank(value, index, axis, blank), backward
 
     return forward(value)
 
 
-def _gather(value: Tensor, index: np.ndarray, axis: int, blank: float = 0.0) -> Tensor:
+def gather_blank(
+    value: Tensor, index: np.ndarray, axis: int, blank: float = 0.0
+) -> Tensor:
+    """`tf.gather` along `axis`; an index of -1 gives `blank`."""
     if np.any(index < 0):
         size, first = value.shape[axis], tf.gather(value, [0], axis=axis)
         fill = tf.fill(tf.shape(first), tf.cast(blank, value.dtype))
@@ -65,7 +68,7 @@ def _gather(value: Tensor, index: np.ndarray, axis: int, blank: float = 0.0) -> 
     return tf.gather(value, index, axis=axis)
 
 
-def _places_of(index: np.ndarray, num_regions: int) -> np.ndarray:
+def places_of(index: np.ndarray, num_regions: int) -> np.ndarray:
     """Int ``[R, U]``: where each region is used, padded with -1."""
     places: list[list[int]] = [[] for _ in range(num_regions)]
     for place, region in enumerate(index.tolist()):

@@ -25,6 +25,12 @@ def rescaled(units: Tensor) -> tuple[Tensor, Tensor]:
         ``units / 2^e [..., R, K, N]`` and ``log 2^e [..., R, 1, N]``, float64. The
         scale is a constant to gradients. Where all units are zero they stay zero.
     """
+    scale, log_scale = power_of_two_scale(units)
+    return units * scale, log_scale
+
+
+def power_of_two_scale(units: Tensor) -> tuple[Tensor, Tensor]:
+    """The ``2^-e`` of `rescaled`, ``[..., R, 1, N]``, and ``log 2^e`` in float64."""
     integer, num_bits, bias = _FORMATS[units.dtype]
     maximum = tf.reduce_max(tf.stop_gradient(units), axis=-2, keepdims=True)
     tiny = np.finfo(units.dtype.as_numpy_dtype).tiny
@@ -34,4 +40,4 @@ def rescaled(units: Tensor) -> tuple[Tensor, Tensor]:
     exponent = biased - (bias - 1)
     scale = tf.bitcast(tf.bitwise.left_shift(bias - exponent, shift), units.dtype)
     log_scale = tf.cast(exponent, tf.float64) * math.log(2.0)
-    return units * scale, log_scale
+    return scale, log_scale
