@@ -99,7 +99,10 @@ def test_large_circuits(name):
     assert_close_to_float64(circuit, x, observed, tolerance=3e-5)
 
 
-@pytest.mark.parametrize("name", LARGE)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.slow) if "100" in n else n for n in LARGE],
+)
 def test_samples_of_large_circuits(name):
     """The mean over 400 draws is 6 standard errors off once in 10^6 runs of 1000."""
     circuit, _ = large(name)
