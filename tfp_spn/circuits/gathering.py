@@ -8,7 +8,13 @@ import tensorflow as tf
 
 from tfp_spn._typing import Tensor
 from tfp_spn.circuits.program import Gather, Step
-from tfp_spn.ops.regions import take_regions, take_units
+from tfp_spn.ops.products import hadamard, kronecker, log_hadamard, log_kronecker
+from tfp_spn.ops.regions import (
+    add_regions,
+    multiply_regions,
+    take_regions,
+    take_units,
+)
 
 Read = Callable[[int], Tensor]
 """Gives the value of a number: 0 for the leaf regions, then those of the steps."""
@@ -41,6 +47,40 @@ def gather_units(step: Step, read: Read, blank: float = 0.0) -> list[Tensor]:
     if step.factor_units is None:
         return factors
     return [take_units(f, u) for f, u in zip(factors, step.factor_units, strict=True)]
+
+
+def gather_products(step: Step, read: Read, is_log: bool) -> Tensor:
+    """The products of all partitions of a step, or their logarithms.
+
+    Args:
+        step: The step.
+        read: Gives units, or their logarithms.
+        is_log: Whether it gives logarithms.
+    """
+    source = _source_of_windows(step)
+    if source is not None:
+        indices = [gather.index for gather in step.factors]
+        if is_log:
+            return add_regions(read(source), indices)
+        return multiply_regions(read(source), indices)
+    factors = gather_units(step, read, blank=0.0 if is_log else 1.0)
+    if step.product == "kronecker":
+        return log_kronecker(factors) if is_log else kronecker(factors)
+    return log_hadamard(factors) if is_log else hadamard(factors)
+
+
+def _source_of_windows(step: Step) -> int | None:
+    """The value that all factors are cells of, if they are not its contiguous parts."""
+    sources = {gather.sources for gather in step.factors}
+    if (
+        step.product != "hadamard"
+        or len(step.factors) < 2
+        or len(sources) > 1
+        or len(step.factors[0].sources) > 1
+        or all(gather.bounds is not None for gather in step.factors)
+    ):
+        return None
+    return step.factors[0].sources[0]
 
 
 def concat_regions(values: list[Tensor]) -> Tensor:

@@ -21,14 +21,14 @@ import tensorflow as tf
 from tfp_spn._typing import Tensor
 from tfp_spn.circuits.gathering import (
     gather_factors,
+    gather_products,
     gather_regions,
-    gather_units,
     merge_units,
     split_partitions,
 )
 from tfp_spn.circuits.program import Program, Step, Tables
 from tfp_spn.ops.log_space import finite_max, safe_log
-from tfp_spn.ops.products import hadamard, kronecker, log_hadamard
+from tfp_spn.ops.products import log_hadamard
 from tfp_spn.ops.scaling import rescaled
 
 _MAX_FACTORS = 4
@@ -138,11 +138,10 @@ def _products(step: Step, values: list[_Values]) -> _Values:
         or all(values[s].is_log for gather in step.factors for s in gather.sources)
     )
     if is_log:
-        result = log_hadamard(gather_units(step, lambda n: values[n].log))
+        result = gather_products(step, lambda n: values[n].log, is_log)
         offsets = gather_factors(step, lambda n: values[n].log_offset)
     else:
-        multiply = kronecker if step.product == "kronecker" else hadamard
-        result = multiply(gather_units(step, lambda n: values[n].units, blank=1.0))
+        result = gather_products(step, lambda n: values[n].units, is_log)
         offsets = gather_factors(step, lambda n: values[n].offset)
     offset = log_hadamard(offsets)
     if step.num_partitions > 1:
