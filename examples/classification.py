@@ -82,7 +82,8 @@ def build_spn(
             **steps, kernel_size=[2, 2], padding=padding, depthwise=True
         )
 
-    stack: list[Any] = [keras.Input(shape), layers.NormalLeaf(16)]
+    locations = tfp_spn.initializers.Equidistant(-1.0, 2.5)
+    stack: list[Any] = [keras.Input(shape), layers.NormalLeaf(16, locations)]
     num_split = 2 if shape[0] % 4 == 0 and shape[0] > 16 else 1
     for num_sums in (16, 32)[:num_split]:
         stack += [product(2, 1, "valid"), layers.Local2DSum(num_sums, **weights)]
@@ -222,8 +223,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, metavar="FILE")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--train", type=int, help="so many training images only")
-    parser.add_argument("--batch-size", type=int, default=256)
-    parser.add_argument("--learning-rate", type=float, default=0.01)
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--learning-rate", type=float, default=0.03)
     parser.add_argument(
         "--hidden",
         type=float,
