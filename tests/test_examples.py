@@ -61,6 +61,35 @@ def test_digits(tmp_path: Path) -> None:
         assert path.stat().st_size > 5_000
 
 
+@pytest.mark.slow
+@pytest.mark.examples
+def test_classification(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    printed = run_example("classification.py", "--output", str(tmp_path))
+    accuracies = numbers(r"of test images (\S+)%", printed)
+    assert accuracies[-1] > 90
+    hidden = numbers(r"hidden(?: at random)?: (\S+)%", printed)
+    assert len(hidden) == 5
+    assert min(hidden) > 20
+    assert len(list(tmp_path.glob("classification_*.png"))) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.examples
+def test_completion(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    printed = run_example("completion.py", "--epochs", "4", "--output", str(tmp_path))
+    for half in ("left", "bottom"):
+        guesses = numbers(rf"{half} half hidden: mean image (\S+),", printed)
+        errors = numbers(rf"{half} known (\d+)", printed)
+        assert errors[-1] < guesses[0]
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "completion_errors.png",
+        "completions_bottom_half.png",
+        "completions_left_half.png",
+    }
+
+
 def test_readme_names_every_example() -> None:
     text = (EXAMPLES / "README.md").read_text(encoding="utf-8")
     missing = [path.name for path in EXAMPLES.glob("*.py") if path.name not in text]

@@ -49,6 +49,10 @@ _QUAD = (
     "a leaf region has one 64x64 product here, which both partitions above it share, "
     "where the definition has one for each of them: 2,342 products, not 3,108"
 )
+_LEAF_MOMENTS = (
+    "scales of leaves are fixed, as there; locations are moved by their expected "
+    "moments on both sides"
+)
 _ONE_ROOT = "one root; spflow runs the Tucker circuit"
 
 CASES = {
@@ -106,6 +110,54 @@ CASES = {
             4.5,
             params=25_658_900,
             gflop=3 * 6.57,
+        ),
+        Case(
+            "w3_fwd64",
+            "28x28 pixels, DGC-SPN of LibSPN-Keras' README: log_prob, batch 64",
+            "xla",
+            ("libspn",),
+            2.2,
+            params=1_201_930,
+        ),
+        Case(
+            "w3_fwd256",
+            "the same, batch 256",
+            "xla",
+            ("libspn",),
+            1.5,
+            params=1_201_930,
+        ),
+        Case(
+            "w3_train64",
+            "the same: Adam step on log p(class | x), batch 64",
+            "xla",
+            ("libspn",),
+            2.5,
+            params=1_201_930,
+        ),
+        Case(
+            "w3_train256",
+            "the same, batch 256",
+            "xla",
+            ("libspn",),
+            2.5,
+            params=1_201_930,
+        ),
+        Case(
+            "w3_em64",
+            "the same with one root: hard-EM step, batch 64",
+            "graph",
+            ("libspn",),
+            40,
+            note=_LEAF_MOMENTS,
+        ),
+        Case(
+            "w3_em256",
+            "the same, batch 256",
+            "graph",
+            ("libspn",),
+            40,
+            note=_LEAF_MOMENTS,
         ),
         Case(
             "w4_lp1",

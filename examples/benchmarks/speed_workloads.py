@@ -14,7 +14,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfp_spn import circuits, distributions, layers, learning, region_graphs
+from tfp_spn import (
+    circuits,
+    distributions,
+    layers,
+    learning,
+    region_graphs,
+    sum_ops,
+)
 
 BATCH_SIZE = 256
 
@@ -64,6 +71,36 @@ def pixel_quad_graph() -> circuits.Circuit:
     return circuits.from_region_graph(graph, leaf, 64, num_classes=10)
 
 
+def dgc_spn(num_roots: int = 10, sum_op: Any = None) -> circuits.Circuit:
+    """W3: convolutional, over the z-scores of 28x28 pixels.
+
+    Products over windows of 2x2 cells, side by side, then overlapping with dilations 1,
+    2, 4 and 8, each but the last one followed by sums in every cell.
+    """
+    keras.utils.set_random_seed(0)
+    weights = {
+        "accumulator_initializer": keras.initializers.TruncatedNormal(1.0, 0.5),
+        "sum_op": sum_op,
+    }
+
+    def product(stride: int, dilation: int, padding: str) -> layers.Conv2DProduct:
+        steps = {"strides": [stride] * 2, "dilations": [dilation] * 2}
+        return layers.Conv2DProduct(
+            **steps, kernel_size=[2, 2], padding=padding, depthwise=True
+        )
+
+    def sums(num_sums: int) -> layers.Local2DSum:
+        return layers.Local2DSum(num_sums, **weights)
+
+    stack = [keras.Input((28, 28, 1)), layers.NormalLeaf(16)]
+    stack += [product(2, 1, "valid"), sums(16), product(2, 1, "valid"), sums(32)]
+    stack += [product(1, 1, "full"), sums(32), product(1, 2, "full"), sums(64)]
+    stack += [product(1, 4, "full"), sums(64), product(1, 8, "final")]
+    stack += [layers.SpatialToRegions(), layers.DenseSum(10, **weights)]
+    stack.append(layers.RootSum(num_roots > 1, **weights))
+    return circuits.from_layers(stack)
+
+
 def binary_rat() -> circuits.Circuit:
     """W4: a small table of binary variables."""
     keras.utils.set_random_seed(0)
@@ -79,6 +116,11 @@ def normal_data(num_examples: int = BATCH_SIZE, num_variables: int = 784) -> tf.
 def integer_data(high: int, num_examples: int, num_variables: int) -> tf.Tensor:
     rng = np.random.default_rng(1)
     return tf.constant(rng.integers(0, high, (num_examples, num_variables)), tf.int32)
+
+
+def images(num_examples: int) -> tf.Tensor:
+    rng = np.random.default_rng(1)
+    return tf.constant(rng.random((num_examples, 28, 28, 1)), tf.float32)
 
 
 def fresh_seeds() -> Iterator[tf.Tensor]:
@@ -145,6 +187,64 @@ def w2_fwd(mode: str) -> Workload:
 def w2_train(mode: str) -> Workload:
     x = integer_data(256, BATCH_SIZE, 784)
     return gradient_step(pixel_quad_graph(), x, learning.NegativeLogJoint(), mode)
+
+
+def log_prob_of_images(num_examples: int, mode: str) -> Workload:
+    """The z-scores of each image are part of the call, as in the definition."""
+    circuit, x = dgc_spn(), images(num_examples)
+    spn = distributions.SumProductNetwork(circuit)
+    normalize = layers.NormalizeStandardScore()
+    normalize.build(x.shape)
+
+    @tf.function(jit_compile=mode == "xla", autograph=False)
+    def compiled(x: tf.Tensor) -> tf.Tensor:
+        return spn.log_prob(normalize(x))
+
+    return Workload(circuit, lambda: compiled(x).numpy(), num_examples)
+
+
+def classification_step(num_examples: int, mode: str) -> Workload:
+    circuit, x = dgc_spn(), images(num_examples)
+    y = tf.constant(np.random.default_rng(2).integers(0, 10, len(x)), tf.int32)
+    model = keras.Sequential(
+        [keras.Input((28, 28, 1)), layers.NormalizeStandardScore(), circuit]
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(1e-3), loss, jit_compile=mode == "xla")
+    return Workload(circuit, lambda: model.train_on_batch(x, y), len(x), passes=3)
+
+
+def hard_em_step(num_examples: int, mode: str) -> Workload:
+    circuit = dgc_spn(1, sum_ops.SumOpHardEMBackprop())
+    x, normalize = images(num_examples), layers.NormalizeStandardScore()
+    normalize.build(x.shape)
+    optimizer = learning.OnlineExpectationMaximization(0.05)
+    circuit.compile(optimizer, jit_compile=mode == "xla")
+    return Workload(circuit, lambda: circuit.train_on_batch(normalize(x)), len(x))
+
+
+def w3_fwd64(mode: str) -> Workload:
+    return log_prob_of_images(64, mode)
+
+
+def w3_fwd256(mode: str) -> Workload:
+    return log_prob_of_images(256, mode)
+
+
+def w3_train64(mode: str) -> Workload:
+    return classification_step(64, mode)
+
+
+def w3_train256(mode: str) -> Workload:
+    return classification_step(256, mode)
+
+
+def w3_em64(mode: str) -> Workload:
+    return hard_em_step(64, mode)
+
+
+def w3_em256(mode: str) -> Workload:
+    return hard_em_step(256, mode)
 
 
 def w4_lp1(mode: str) -> Workload:

@@ -17,7 +17,7 @@ from tests.layers.stacks import make_stack
 from tfp_spn import circuits, layers, region_graphs, sum_ops
 from tfp_spn.circuits import RegionGraphCircuit
 from tfp_spn.distributions import SumProductNetwork
-from tfp_spn.learning import NegativeLogJoint, NegativeLogLikelihood
+from tfp_spn.learning import NegativeLogJoint, NegativeLogLikelihood, fit
 
 ROOT = Path(__file__).resolve().parents[2]
 SAVED = ["normal", "classes", "float64", "vectors", "uneven partitions", "hard EM"]
@@ -47,6 +47,70 @@ def in_new_process(code, *arguments):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
+
+
+# --- linear accumulators -----------------------------------------------------------
+
+
+def linear_and_logarithmic():
+    """The same circuit, its weights stored as they are and as logarithms."""
+    pair = []
+    for logspace in (False, None):
+        pair.append(
+            circuits.from_region_graph(
+                region_graphs.random_binary_trees(4, 2, num_repetitions=2, seed=0),
+                layers.BernoulliLeaf(2, dtype="float64"),
+                num_sums=3,
+                num_classes=2,
+                sum_op=sum_ops.SumOpGradBackprop(logspace_accumulators=logspace),
+            )
+        )
+    linear, logarithmic = pair
+    rng = np.random.default_rng(0)
+    for name, value in linear.live_params().items():
+        other = logarithmic.live_params()[name]
+        if name.startswith("leaf"):
+            value.assign(other)
+        else:
+            value.assign(rng.uniform(0.5, 2.0, value.shape))
+            other.assign(np.log(value))
+    return linear, logarithmic
+
+
+def test_linear_accumulators_are_weights(tmp_path):
+    linear, logarithmic = linear_and_logarithmic()
+    assert {spec.logspace for spec in linear.program.sum_specs} == {False}
+    assert {spec.logspace for spec in logarithmic.program.sum_specs} == {True}
+    x = np.random.default_rng(1).integers(0, 2, [6, 4])
+    np.testing.assert_allclose(linear(x), logarithmic(x), rtol=1e-12)
+    gradients = []
+    for circuit in (linear, logarithmic):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(tf.reduce_logsumexp(circuit(x), -1))
+        gradients.append(tape.gradient(loss, circuit.live_params()))
+    for name, value in linear.live_params().items():
+        factor = 1.0 if name.startswith("leaf") else value  # d log w = dw / w
+        np.testing.assert_allclose(
+            gradients[0][name] * factor, gradients[1][name], rtol=1e-8, atol=1e-10
+        )
+    linear.save(tmp_path / "circuit.keras")
+    loaded = keras.saving.load_model(tmp_path / "circuit.keras")
+    all_equal(linear, loaded, x)
+    assert not loaded.program.sum_specs[0].logspace
+
+
+@pytest.mark.parametrize("method", ["em", "gradient"])
+def test_linear_accumulators_are_learned(method):
+    linear, _ = linear_and_logarithmic()
+    x = np.random.default_rng(2).integers(0, 2, [40, 4])
+    x[:, 1:] = x[:, :1]
+    settings = {"method": method, "epochs": 5, "verbose": False}
+    if method == "gradient":
+        settings["optimizer"] = keras.optimizers.Adam(0.3)  # to zero and beyond
+    history = fit(linear, x, **settings)
+    assert history.log_likelihood[-1] > history.log_likelihood[0]
+    for name, value in linear.live_params().items():
+        assert name.startswith("leaf") or np.all(value > 0)
 
 
 # --- saving ----------------------------------------------------------------------

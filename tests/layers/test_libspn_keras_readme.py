@@ -11,6 +11,12 @@ import tfp_spn as spnk
 from tfp_spn.learning import NegativeLogLikelihood, OnlineExpectationMaximization
 
 PRINTED = [
+    (
+        "normalize_standard_score",
+        "NormalizeStandardScore",
+        (28, 28, 1),
+        0,
+    ),
     ("normal_leaf", "NormalLeaf", (28, 28, 16), 25088),
     ("conv2d_product", "Conv2DProduct", (14, 14, 16), 0),
     ("local2d_sum", "Local2DSum", (14, 14, 16), 50176),
@@ -29,16 +35,8 @@ PRINTED = [
 ]
 
 
-class Standardize(keras.layers.Layer):
-    """Stands in for the normalisation layer."""
-
-    def call(self, x):
-        mean = tf.reduce_mean(x, [1, 2, 3], keepdims=True)
-        return (x - mean) / (tf.math.reduce_std(x, [1, 2, 3], keepdims=True) + 1e-8)
-
-
 def readme_layers(sum_op=None):
-    """All layers of the program but the normalisation."""
+    """All layers of the program."""
     weights = {
         "accumulator_initializer": keras.initializers.TruncatedNormal(
             stddev=0.5, mean=1.0
@@ -46,6 +44,7 @@ def readme_layers(sum_op=None):
         "sum_op": sum_op or spnk.SumOpGradBackprop(),
     }
     return [
+        spnk.layers.NormalizeStandardScore(input_shape=(28, 28, 1)),
         spnk.layers.NormalLeaf(
             num_components=16,
             location_trainable=True,
@@ -115,9 +114,13 @@ def readme_layers(sum_op=None):
 
 
 def readme_model(sum_op=None):
-    return keras.Sequential(
-        [keras.Input((28, 28, 1)), Standardize(), *readme_layers(sum_op)]
-    )
+    return keras.Sequential(readme_layers(sum_op))
+
+
+def readme_circuit(sum_op=None):
+    """Compiled, and a function from images to what it is about."""
+    normalize, *layers = readme_model(sum_op).layers
+    return spnk.circuits.from_layers(layers), normalize
 
 
 def data(count=24):
@@ -135,16 +138,39 @@ def test_shapes_and_parameters_are_those_printed():
     model = readme_model()
     counted = [
         (la.name, type(la).__name__, la.output.shape[1:], la.count_params())
-        for la in model.layers[1:]
+        for la in model.layers
     ]
     assert counted == PRINTED
     trainable = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
     assert trainable == 1_201_930
 
 
+EACH_RULE = {
+    "em": spnk.SumOpEMBackprop,
+    "hard_em": spnk.SumOpHardEMBackprop,
+    "unweighted_hard_em": spnk.SumOpUnweightedHardEMBackprop,
+    "sample": spnk.SumOpSampleBackprop,
+}
+
+
+def rules(*fast):
+    """All rules of EM; those not named are slow."""
+    return pytest.mark.parametrize(
+        "rule",
+        [
+            pytest.param(name, marks=() if name in fast else pytest.mark.slow)
+            for name in EACH_RULE
+        ],
+    )
+
+
 @pytest.mark.slow
-def test_it_trains_with_adam():
+@pytest.mark.parametrize("compiled", [False, True], ids=["stack", "circuit"])
+def test_it_trains_with_adam(compiled):
     model = readme_model()
+    if compiled:
+        circuit, normalize = readme_circuit()
+        model = keras.Sequential([keras.Input((28, 28, 1)), normalize, circuit])
     model.compile(
         keras.optimizers.Adam(0.1),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -155,16 +181,9 @@ def test_it_trains_with_adam():
     assert history["accuracy"][-1] > 0.9
 
 
-@pytest.mark.parametrize(
-    "rule",
-    [
-        pytest.param(spnk.SumOpEMBackprop, marks=pytest.mark.slow),
-        pytest.param(spnk.SumOpHardEMBackprop, marks=pytest.mark.slow),
-        spnk.SumOpUnweightedHardEMBackprop,
-    ],
-)
-def test_it_trains_with_each_rule_of_em(rule):
-    model = readme_model(rule())
+@rules("unweighted_hard_em")
+def test_the_stack_trains_with_each_rule_of_em(rule):
+    model = readme_model(EACH_RULE[rule]())
     model.layers[1].trainable = False  # the rule of weights, not of leaves
     model.compile(OnlineExpectationMaximization(0.2), NegativeLogLikelihood())
     history = model.fit(*data(), epochs=3, batch_size=12, verbose=0).history
@@ -172,20 +191,31 @@ def test_it_trains_with_each_rule_of_em(rule):
     assert history["loss"][-1] < history["loss"][0] - 1.0
 
 
-@pytest.mark.slow
-def test_its_circuit_trains_leaves_too():
-    """Batch EM of the compiled circuit, from images with hidden pixels."""
-    x, _ = data()
-    circuit = spnk.circuits.from_layers(
-        keras.Sequential([keras.Input((28, 28, 1)), *readme_layers()])
-    )
-    assert circuit.program.num_classes == 10
-    observed = np.random.default_rng(1).random(x.shape[:3]) < 0.7
+@rules()
+def test_the_circuit_trains_with_each_rule_of_em(rule):
+    """Leaves too."""
+    circuit, normalize = readme_circuit(EACH_RULE[rule]())
     circuit.compile(OnlineExpectationMaximization(0.3))
-    data_set = tf.data.Dataset.from_tensor_slices(((x, observed),)).batch(12)
+    z = normalize(data()[0])
+    history = circuit.fit(z, epochs=3, batch_size=12, verbose=0).history
+    log_likelihood = history["log_likelihood"]
+    assert np.all(np.isfinite(log_likelihood))
+    assert log_likelihood[-1] > log_likelihood[0] + 10
+
+
+@pytest.mark.slow
+def test_hidden_pixels_and_queries():
+    """Online EM of the circuit from images with hidden pixels."""
+    circuit, normalize = readme_circuit()
+    assert circuit.program.num_classes == 10
+    x, _ = data()
+    observed = np.random.default_rng(1).random(x.shape[:3]) < 0.7
+    z = normalize(x, observed[..., np.newaxis])
+    circuit.compile(OnlineExpectationMaximization(0.3))
+    data_set = tf.data.Dataset.from_tensor_slices(((z, observed),)).batch(12)
     history = circuit.fit(data_set, epochs=3, verbose=0).history
     assert history["log_likelihood"][-1] > history["log_likelihood"][0] + 10
     spn = spnk.distributions.SumProductNetwork(circuit)
-    filled = spn.condition(x[:2], observed[:2]).mode()
+    filled = spn.condition(z[:2], observed[:2]).mode()
     assert filled.shape == (2, 28, 28, 1)
     assert spn.sample(2, seed=0).shape == (2, 28, 28, 1)

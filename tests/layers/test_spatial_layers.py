@@ -241,6 +241,11 @@ def stack(*inner, image=(4, 4), top=None):
     return keras.Sequential([*head, *inner, *top])
 
 
+def built(layer):
+    layer.build((None, 2, 2, 3))
+    return layer
+
+
 def assigned_behind_its_back():
     """Layers that never saw symbolic tensors, so that only `from_layers` can check."""
     stack = [
@@ -365,6 +370,20 @@ WRONG = {
             np.zeros([2, 4, 4, 3])
         ),
         r"received data of shape \(2, 4, 4, 3\), expected \[batch, 4, 4, 1\]",
+    ),
+    "data of other channels": (
+        lambda: stack(side_by_side(), side_by_side()).layers[0](np.zeros([2, 4, 4, 3])),
+        r'NormalLeaf ".*": received data of shape \(2, 4, 4, 3\), expected \[batch, 4, '
+        r"4, 1\], for which the layer was built. Reshape",
+    ),
+    "images of another size": (
+        lambda: built(layers.Local2DSum(2, name="s"))(tf.zeros([1, 3, 2, 3])),
+        r'Local2DSum "s": received an input of shape \(1, 3, 2, 3\), expected \[batch, '
+        r"2, 2, 3\], for which",
+    ),
+    "inputs of other channels": (
+        lambda: built(layers.Conv2DSum(2, name="s"))(tf.zeros([1, 5, 5, 4])),
+        r'Conv2DSum "s": received .* \(1, 5, 5, 4\), expected \[batch, ..., ..., 3\],',
     ),
     "leaf without channels": (
         lambda: layers.NormalLeaf(2).build((None, 4, 4)),

@@ -57,6 +57,7 @@ def fold(
     product: Literal["hadamard", "kronecker"],
     leaf_sums: bool,
     rule: SumRule,
+    logspace: bool = True,
 ) -> FoldedGraph:
     """Groups the regions of a region graph into steps.
 
@@ -68,6 +69,7 @@ def fold(
         product: How the children of a partition are multiplied.
         leaf_sums: Whether leaf regions pass through a layer of sums of their own.
         rule: Learning rule of the sums.
+        logspace: Whether their weights are stored as logarithms.
     """
     leaves, tops = _make_nodes(
         region_graph, num_components, num_sums, num_root_units, leaf_sums
@@ -95,7 +97,7 @@ def fold(
             gather([part[a] for node in group for part in node.partitions])
             for a in range(len(widths))
         )
-        sums = SumSpec(f"sums_{len(steps)}", width, rule)
+        sums = SumSpec(f"sums_{len(steps)}", width, rule, logspace)
         steps.append(Step(factors, widths, len(group), num_partitions, product, sums))
     leaf_scopes = tuple(node.scope for node in groups[0])
     return FoldedGraph(leaf_scopes, tuple(steps), gather(tops))

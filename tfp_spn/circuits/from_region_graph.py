@@ -11,6 +11,9 @@ from tfp_spn._typing import Params
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.circuits.folding import fold
 from tfp_spn.circuits.program import Program, SumSpec
+from tfp_spn.config.accumulator_constraints import (
+    get_default_linear_accumulators_constraint,
+)
 from tfp_spn.config.accumulator_initializer import get_default_accumulator_initializer
 from tfp_spn.config.sum_op import get_default_sum_op
 from tfp_spn.initializers.dirichlet import Dirichlet
@@ -60,6 +63,8 @@ def from_region_graph(
             multiplied. Default: for ``"cp"`` only.
         num_dims: Dimensions of each variable.
         sum_op: Learning rule of all sums. Default: `tfp_spn.get_default_sum_op()`.
+            Weights are stored as logarithms, by ``SumOpGradBackprop(
+            logspace_accumulators=False)`` as they are.
         accumulator_initializer: Initializer of weights ``[regions, inputs, sums]``.
             Default: `tfp_spn.get_default_accumulator_initializer()`. A `Dirichlet`
             draws anew for each layer.
@@ -144,6 +149,8 @@ class RegionGraphCircuit(Circuit):
         if sum_product == "cp" and not leaf_sums and has_inner_leaves:
             _check_widths(leaf.num_components, num_sums)
         rule = sum_op or get_default_sum_op()
+        # Only `SumOpGradBackprop` leaves a choice: EM here moves weights either way.
+        logspace = getattr(rule, "logspace_accumulators", None) is not False
         if accumulator_initializer is None:
             accumulator_initializer = get_default_accumulator_initializer()
         folded = fold(
@@ -154,6 +161,7 @@ class RegionGraphCircuit(Circuit):
             product="hadamard" if sum_product == "cp" else "kronecker",
             leaf_sums=leaf_sums,
             rule=rule,
+            logspace=logspace,
         )
         layout = LeafLayout(folded.leaf_scopes, region_graph.num_variables, num_dims)
         leaf.add_parameters((layout.num_slots,), num_dims)
@@ -164,6 +172,7 @@ class RegionGraphCircuit(Circuit):
                 step.num_inputs,
                 step.num_outputs,
                 initializer=_initializer_of_layer(accumulator_initializer, number),
+                logspace_accumulators=logspace,
                 dtype=leaf.compute_dtype,
                 name=f"sums_{number}",
             )
@@ -172,7 +181,9 @@ class RegionGraphCircuit(Circuit):
         for layer in self.sums:  # Keras' lists are invisible to tf.train.Checkpoint
             self._track_trackable(layer, layer.name)
         total = num_classes * len(region_graph.roots)
-        self.prior = self._add_prior(total, leaf.compute_dtype) if total > 1 else None
+        self.prior = None
+        if total > 1:
+            self.prior = self._add_prior(total, leaf.compute_dtype, logspace)
         ndims = {name: len(v.shape) for name, v in leaf.parameters.items()}
         self._program = Program(
             leaf=leaf,
@@ -180,7 +191,11 @@ class RegionGraphCircuit(Circuit):
             steps=folded.steps,
             root=folded.root,
             num_classes=total,
-            prior=SumSpec("prior", total, rule, event_ndims=1) if total > 1 else None,
+            prior=(
+                SumSpec("prior", total, rule, logspace, event_ndims=1)
+                if total > 1
+                else None
+            ),
             leaf_event_ndims=ndims,
             recompute=bool(recompute),
         )
@@ -197,11 +212,15 @@ class RegionGraphCircuit(Circuit):
         }
         self.built = True
 
-    def _add_prior(self, num_classes: int, dtype: str) -> keras.Variable:
+    def _add_prior(
+        self, num_classes: int, dtype: str, logspace: bool
+    ) -> keras.Variable:
+        constraint = None if logspace else get_default_linear_accumulators_constraint()
         return self.add_weight(
             name="prior",
             shape=(num_classes,),
-            initializer="zeros",
+            initializer="zeros" if logspace else "ones",
+            constraint=constraint,
             dtype=dtype,
             autocast=False,
         )

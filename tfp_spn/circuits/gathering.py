@@ -8,7 +8,13 @@ import tensorflow as tf
 
 from tfp_spn._typing import Tensor
 from tfp_spn.circuits.program import Gather, Step
-from tfp_spn.ops.regions import take_regions, take_units
+from tfp_spn.ops.products import hadamard, kronecker, log_hadamard, log_kronecker
+from tfp_spn.ops.regions import (
+    add_regions,
+    multiply_regions,
+    take_regions,
+    take_units,
+)
 
 Read = Callable[[int], Tensor]
 """Gives the value of a number: 0 for the leaf regions, then those of the steps."""
@@ -40,16 +46,50 @@ def gather_factors(step: Step, read: Read, blank: float = 0.0) -> list[Tensor]:
     return [gather_regions(gather, read, blank) for gather in step.factors]
 
 
-def gather_units(step: Step, read: Read, blank: float = 0.0) -> list[Tensor]:
-    """The units of each factor that the products multiply, in their order."""
-    return chosen_units(step, gather_factors(step, read, blank))
-
-
 def chosen_units(step: Step, factors: Sequence[Tensor]) -> list[Tensor]:
     """Those of a step's factors that its products multiply, in their order."""
     if step.factor_units is None:
         return list(factors)
     return [take_units(f, u) for f, u in zip(factors, step.factor_units, strict=True)]
+
+
+def gather_products(step: Step, read: Read, is_log: bool) -> Tensor:
+    """The products of all partitions of a step, or their logarithms.
+
+    Args:
+        step: The step.
+        read: Gives units, or their logarithms.
+        is_log: Whether it gives logarithms.
+    """
+    source = _source_of_windows(step)
+    if source is not None:
+        indices = [gather.index for gather in step.factors]
+        if is_log:
+            return add_regions(read(source), indices)
+        return multiply_regions(read(source), indices)
+    return products_of(step, gather_factors(step, read, 0.0 if is_log else 1.0), is_log)
+
+
+def products_of(step: Step, factors: Sequence[Tensor], is_log: bool) -> Tensor:
+    """The products of a step's factors, or their logarithms."""
+    factors = chosen_units(step, factors)
+    if step.product == "kronecker":
+        return log_kronecker(factors) if is_log else kronecker(factors)
+    return log_hadamard(factors) if is_log else hadamard(factors)
+
+
+def _source_of_windows(step: Step) -> int | None:
+    """The value that all factors are cells of, if they are not its contiguous parts."""
+    sources = {gather.sources for gather in step.factors}
+    if (
+        step.product != "hadamard"
+        or len(step.factors) < 2
+        or len(sources) > 1
+        or len(step.factors[0].sources) > 1
+        or all(gather.bounds is not None for gather in step.factors)
+    ):
+        return None
+    return step.factors[0].sources[0]
 
 
 def concat_regions(values: list[Tensor]) -> Tensor:

@@ -21,17 +21,18 @@ import tensorflow as tf
 
 from tfp_spn._typing import Tensor
 from tfp_spn.circuits.gathering import (
-    chosen_units,
     gather_factors,
+    gather_products,
     gather_regions,
     merge_units,
+    products_of,
     read_together,
     split_partitions,
 )
 from tfp_spn.circuits.program import Program, Step, Tables
 from tfp_spn.circuits.sums_in_turn import parts_of, sums_in_turn
 from tfp_spn.ops.log_space import finite_max, safe_log
-from tfp_spn.ops.products import hadamard, kronecker, log_hadamard
+from tfp_spn.ops.products import log_hadamard
 from tfp_spn.ops.scaling import rescaled
 
 _MAX_FACTORS = 4
@@ -148,12 +149,12 @@ def scaled_pass(
 def _products(step: Step, values: list[_Values]) -> _Values:
     """Products of all partitions of a step's regions, ``[..., R, I, N]``."""
     if _is_log(step, values):
-        factors = gather_factors(step, lambda n: values[n].log)
+        result = gather_products(step, lambda n: values[n].log, True)
         offsets = gather_factors(step, lambda n: values[n].log_offset)
     else:
-        factors = gather_factors(step, lambda n: values[n].units, blank=1.0)
+        result = gather_products(step, lambda n: values[n].units, False)
         offsets = gather_factors(step, lambda n: values[n].offset)
-    return _multiplied(step, factors, offsets, _is_log(step, values))
+    return _by_region(step, result, offsets, _is_log(step, values))
 
 
 def _is_log(step: Step, values: list[_Values]) -> bool:
@@ -164,15 +165,10 @@ def _is_log(step: Step, values: list[_Values]) -> bool:
     )
 
 
-def _multiplied(
-    step: Step, factors: Sequence[Tensor], offsets: list[Tensor], is_log: bool
+def _by_region(
+    step: Step, result: Tensor, offsets: list[Tensor], is_log: bool
 ) -> _Values:
-    """The factors' products; partitions of one region relative to one offset."""
-    units = chosen_units(step, factors)
-    if is_log:
-        result = log_hadamard(units)
-    else:
-        result = (kronecker if step.product == "kronecker" else hadamard)(units)
+    """Products of all partitions to those of regions, each relative to one offset."""
     offset = log_hadamard(offsets)
     if step.num_partitions > 1:
         by_partition = split_partitions(offset, step.num_regions)  # [..., R, H, 1, N]
@@ -216,8 +212,9 @@ def _sums_in_turn(
         offsets = gather_factors(
             part, lambda n: values[n].log_offset if is_log else values[n].offset
         )
-        result = _multiplied(part, factors, offsets, is_log)
-        return result.units, result.offset
+        result = products_of(part, factors, is_log)
+        value = _by_region(part, result, offsets, is_log)
+        return value.units, value.offset
 
     units, offset, least = sums_in_turn(
         step,

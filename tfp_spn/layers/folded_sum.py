@@ -8,13 +8,16 @@ import keras
 
 from tfp_spn._serialization import deserialize, register, serialize
 from tfp_spn._typing import Tensor
+from tfp_spn.config.accumulator_constraints import (
+    get_default_linear_accumulators_constraint,
+)
 from tfp_spn.initializers.dirichlet import Dirichlet
 from tfp_spn.ops.log_space import safe_log
 
 
 @register
 class FoldedSum(keras.layers.Layer):
-    """Owns the log-weights of the sums of all regions of one level and width.
+    """Owns the weights of the sums of all regions of one level and width.
 
     Circuits evaluate these through pure functions of the variable; the layer exists so
     that weights are named, saved, summarised and frozen like those of any other layer.
@@ -24,9 +27,10 @@ class FoldedSum(keras.layers.Layer):
         num_inputs: Units that each region's sums range over.
         num_sums: Sums per region.
         initializer: Initializer of the *weights* ``[num_regions, num_inputs,
-            num_sums]``; the layer stores their logarithms. Default:
-            `Dirichlet(alpha=0.2)`: sparse, so that the sums of a region differ from
-            the start and EM need not tell them apart first.
+            num_sums]``. Default: `Dirichlet(alpha=0.2)`: sparse, so that the sums of a
+            region differ from the start and EM need not tell them apart first.
+        logspace_accumulators: Whether the layer stores logarithms of weights, or the
+            weights, unnormalised and at least 1e-10.
         **kwargs: Passed on to `keras.layers.Layer`.
     """
 
@@ -36,6 +40,7 @@ class FoldedSum(keras.layers.Layer):
         num_inputs: int,
         num_sums: int,
         initializer: Any = None,
+        logspace_accumulators: bool = True,
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("dtype", "float32")
@@ -46,16 +51,23 @@ class FoldedSum(keras.layers.Layer):
         self.initializer = keras.initializers.get(
             deserialize(initializer) or Dirichlet(axis=-2, alpha=0.2)
         )
+        self.logspace_accumulators = bool(logspace_accumulators)
         self.accumulators = self.add_weight(
             name="accumulators",
             shape=(self.num_regions, self.num_inputs, self.num_sums),
-            initializer=self._log_weights,
+            initializer=self._initial_accumulators,
+            constraint=(
+                None
+                if self.logspace_accumulators
+                else get_default_linear_accumulators_constraint()
+            ),
             autocast=False,
         )
         self.built = True
 
-    def _log_weights(self, shape: Any, dtype: Any = None) -> Tensor:
-        return safe_log(self.initializer(shape, dtype=dtype))
+    def _initial_accumulators(self, shape: Any, dtype: Any = None) -> Tensor:
+        weights = self.initializer(shape, dtype=dtype)
+        return safe_log(weights) if self.logspace_accumulators else weights
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
@@ -65,4 +77,5 @@ class FoldedSum(keras.layers.Layer):
             "num_inputs": self.num_inputs,
             "num_sums": self.num_sums,
             "initializer": serialize(self.initializer),
+            "logspace_accumulators": self.logspace_accumulators,
         }

@@ -245,7 +245,7 @@ class BaseLeaf(keras.layers.Layer):
 
     def slot_log_prob(self, params: Params, x: Tensor) -> Tensor:
         """What `call` returns, as a pure function of canonical parameters."""
-        _, scopes, decomps, num_dims = x.shape
+        _, scopes, decomps, num_dims = self._checked_shape(x)
         num_slots = scopes * decomps
         layout = LeafLayout(tuple((v,) for v in range(num_slots)), num_slots, num_dims)
         x = tf.reshape(tf.cast(x, self.compute_dtype), [-1, num_slots, num_dims])
@@ -256,6 +256,18 @@ class BaseLeaf(keras.layers.Layer):
             tf.transpose(values, [2, 0, 1]),
             [-1, scopes, decomps, self.num_components],
         )
+
+    def _checked_shape(self, x: Tensor) -> tf.TensorShape:
+        """The shape of data, if it is the one that the layer was built for."""
+        built_for = (*self.slot_shape, self.num_dims)
+        if not x.shape[1:].is_compatible_with(built_for):
+            raise ValueError(
+                f'{type(self).__name__} "{self.name}": received data of shape '
+                f"{tuple(x.shape)}, expected [batch, {', '.join(map(str, built_for))}],"
+                " for which the layer was built. Reshape the data, or build another "
+                "model for them."
+            )
+        return x.shape
 
     def compute_output_shape(
         self, input_shape: tuple[int | None, ...]

@@ -94,6 +94,28 @@ class BaseSum(RegionLayer):
             self.logspace_accumulators or gradients
         )
 
+    def check_children(self, input_shape: Any, num_axes: int = 3) -> None:
+        """Checks that a call's input is one that the layer was built for.
+
+        Args:
+            input_shape: Shape of the input.
+            num_axes: How many of its last axes the weights tell apart.
+
+        Raises:
+            ValueError: If they have other lengths.
+        """
+        if self.accumulators is None:
+            return
+        received = tuple(input_shape)[-num_axes:]
+        built_for = tuple(self.accumulators.shape)[:-1][-num_axes:]
+        if None not in received and received != built_for:
+            lengths = ["..."] * (3 - num_axes) + [str(length) for length in built_for]
+            raise ValueError(
+                f"{self.label}: received an input of shape {tuple(input_shape)}, "
+                f"expected [batch, {', '.join(lengths)}], for which the layer was "
+                "built. Use another layer for inputs of another shape."
+            )
+
     def log_weights(self) -> Tensor:
         """Normalised log-weights, of the shape of the accumulators."""
         if self.accumulators is None:

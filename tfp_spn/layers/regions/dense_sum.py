@@ -84,6 +84,7 @@ class DenseSum(BaseSum):
 
     def call(self, x: Tensor) -> Tensor:
         """Sums."""
+        self.check_children(x.shape)
         log_y = checked_weighted_sum(to_kernel(x), self.log_weights(), self.sum_op)
         return from_kernel(log_y)
 

@@ -86,6 +86,7 @@ class RootSum(BaseSum):
     def call(self, x: Tensor) -> Tensor:
         """Weighs the children, and sums them if asked to."""
         num_children = self._num_children(x.shape)
+        self.check_children((None, 1, 1, num_children))
         log_w = self.log_weights()
         if self.return_weighted_child_logits:
             return tf.reshape(x, [-1, num_children]) + tf.reshape(log_w, [-1])

@@ -56,6 +56,7 @@ class Conv2DSum(SpatialLayer, DenseSum):
     def call(self, x: Tensor) -> Tensor:
         """Sums."""
         height, width, channels = self.check_input_shape(x.shape)
+        self.check_children(x.shape, num_axes=1)
         # To shared weights, cells are further examples.
         cells = to_kernel(tf.reshape(x, [-1, 1, 1, channels]))
         log_y = checked_weighted_sum(cells, self.log_weights(), self.sum_op)
