@@ -151,8 +151,9 @@ class DynamicCircuit(Circuit):
             raise ValueError(
                 "dynamic_from_circuit: without a sum_product the units of the "
                 "interface are the template's roots, so that their numbers must agree; "
-                f"received num_interfaces={num_interfaces} and a template with num_classes="
-                f"{num_roots}. Make them equal, or choose sum_product='tucker' or 'cp'."
+                f"received num_interfaces={num_interfaces} and a template with "
+                f"num_classes={num_roots}. Make them equal, or choose sum_product="
+                "'tucker' or 'cp'."
             )
         kwargs.setdefault("dtype", template.program.dtype.name)
         super().__init__(**kwargs)
