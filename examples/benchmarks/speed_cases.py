@@ -53,6 +53,9 @@ _LEAF_MOMENTS = (
     "scales of leaves are fixed, as there; locations are moved by their expected "
     "moments on both sides"
 )
+_CHAIN = (
+    "no peer has it: the variant is tfd.HiddenMarkovModel, same chain, same process"
+)
 _ONE_ROOT = "one root; spflow runs the Tucker circuit"
 
 CASES = {
@@ -223,6 +226,14 @@ CASES = {
         ),
         Case("w6_em", "W1-CP: EM step", "xla", ("cirkit", "spflow"), 25),
         Case("w6_em_w4", "W4: EM step", "xla", ("cirkit", "spflow"), 5),
+        Case(
+            "w7_lp",
+            "hidden Markov model, 1,000 steps, 64 states, batch of 32: log_prob",
+            "graph",
+            note=_CHAIN,
+        ),
+        Case("w7_grad", "the same: gradient", "graph", note=_CHAIN),
+        Case("w7_post", "the same: posterior marginals", "graph", note=_CHAIN),
     )
 }
 

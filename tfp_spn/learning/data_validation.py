@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from tfp_spn.circuits.dynamic_program import DynamicProgram
 from tfp_spn.circuits.examples import to_evidence
 from tfp_spn.circuits.program import Program
 
@@ -32,7 +33,9 @@ class Data(NamedTuple):
     sample_weight: Any = None
 
 
-def validated(program: Program, data: Data, first_row: int = 0) -> Data:
+def validated(
+    program: Program | DynamicProgram, data: Data, first_row: int = 0
+) -> Data:
     """The data as arrays, checked.
 
     Args:
@@ -61,8 +64,14 @@ def validated(program: Program, data: Data, first_row: int = 0) -> Data:
     return Data(x, observed, labels, weight)
 
 
-def flattened(program: Program, data: Data) -> Data:
-    """The same with the pixels of images in one axis, ``[N, V(, D)]``."""
+def flattened(program: Program | DynamicProgram, data: Data) -> Data:
+    """The same with the pixels of images, or all steps, in one axis ``[N, V(, D)]``."""
+    if isinstance(program, DynamicProgram):
+        tail = [program.step.layout.num_dims] * (program.flat_event_ndims - 2)
+        x = data.x.reshape(len(data.x), -1, *tail)
+        if data.observed is None:
+            return data._replace(x=x)
+        return data._replace(x=x, observed=data.observed.reshape(x.shape[:2]))
     if program.grid is None:
         return data
     x = data.x.reshape(len(data.x), program.num_variables, -1)
@@ -71,7 +80,7 @@ def flattened(program: Program, data: Data) -> Data:
     return data._replace(x=x, observed=data.observed.reshape(x.shape[:2]))
 
 
-def _checked_x(program: Program, x: Any) -> np.ndarray:
+def _checked_x(program: Program | DynamicProgram, x: Any) -> np.ndarray:
     x = np.asarray(x)
     if x.dtype.kind not in "biuf":
         raise TypeError(
@@ -93,7 +102,9 @@ def _checked_x(program: Program, x: Any) -> np.ndarray:
     return x
 
 
-def _checked_mask(program: Program, x: np.ndarray, observed: Any) -> np.ndarray:
+def _checked_mask(
+    program: Program | DynamicProgram, x: np.ndarray, observed: Any
+) -> np.ndarray:
     observed = np.asarray(observed)
     if observed.dtype != np.bool_:
         raise TypeError(
@@ -102,6 +113,11 @@ def _checked_mask(program: Program, x: np.ndarray, observed: Any) -> np.ndarray:
             "it, for example observed=(mask == 1)."
         )
     shape = (len(x), *program.mask_shape)
+    if isinstance(program, DynamicProgram):  # one flag for each step will do
+        steps = (program.num_steps, *[1] * (len(shape) - 2))
+        if observed.shape[-len(steps) :] == steps:
+            lead = observed.shape[: -len(steps)]
+            observed = np.broadcast_to(observed, (*lead, *shape[1:]))
     if observed.shape not in (shape, shape[1:]):
         raise ValueError(
             f"tfp_spn.learning: observed does not fit x, received shape "
@@ -111,7 +127,9 @@ def _checked_mask(program: Program, x: np.ndarray, observed: Any) -> np.ndarray:
     return np.broadcast_to(observed, shape)
 
 
-def _checked_labels(program: Program, x: np.ndarray, labels: Any) -> np.ndarray:
+def _checked_labels(
+    program: Program | DynamicProgram, x: np.ndarray, labels: Any
+) -> np.ndarray:
     labels = np.asarray(labels)
     if labels.dtype.kind not in "iu":
         raise TypeError(
@@ -181,12 +199,15 @@ def _check_missing(x: np.ndarray, observed: np.ndarray | None, row: int) -> None
 
 
 def _check_support(
-    program: Program, x: np.ndarray, observed: np.ndarray | None, row: int
+    program: Program | DynamicProgram,
+    x: np.ndarray,
+    observed: np.ndarray | None,
+    row: int,
 ) -> None:
     for start in range(0, len(x), _ROWS_AT_A_TIME):
         rows = slice(start, start + _ROWS_AT_A_TIME)
         value = tf.cast(x[rows], program.dtype)
-        evidence = to_evidence(value, None, program.flat_event_ndims, 0)
+        evidence = to_evidence(value, None, x.ndim - 1, 0)
         base = np.transpose(program.leaf.log_base(evidence.x))  # [N, V]
         impossible = np.isneginf(base)
         if observed is not None:
