@@ -28,6 +28,7 @@ from tfp_spn.circuits.gathering import (
 )
 from tfp_spn.circuits.program import Program, Step, Tables
 from tfp_spn.ops.log_space import finite_max, safe_log
+from tfp_spn.ops.matrix_products import weighted_units
 from tfp_spn.ops.products import hadamard, kronecker, log_hadamard
 from tfp_spn.ops.scaling import rescaled
 
@@ -100,13 +101,16 @@ class _Values:
         return self._offset
 
 
-def scaled_pass(program: Program, tables: Tables, leaves: Tensor) -> ScaledPass:
+def scaled_pass(
+    program: Program, tables: Tables, leaves: Tensor, folded: Tensor | None = None
+) -> ScaledPass:
     """Evaluates all steps.
 
     Args:
         program: The circuit.
         tables: Its parameters.
         leaves: Log-values of the leaf regions, ``[..., R, K, N]``.
+        folded: If `leaves` are the result of `fold_batch`, its argument.
     """
     maximum = finite_max(leaves, -2)
     offset = tf.cast(maximum, tf.float64)
@@ -119,7 +123,7 @@ def scaled_pass(program: Program, tables: Tables, leaves: Tensor) -> ScaledPass:
             inputs.append(tf.zeros([]))
         else:
             inputs.append(value.units)
-            sums = tf.matmul(weights, value.units, transpose_a=True)
+            sums = weighted_units(weights, value.units, folded)
             smallest.append(tf.reduce_min(tf.stop_gradient(sums)))
             units, log_scale = rescaled(sums)
             value = _Values(value.offset + log_scale, units)

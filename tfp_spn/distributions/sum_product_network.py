@@ -163,6 +163,16 @@ class SumProductNetwork(tfd.AutoCompositeTensorDistribution):
         frozen = frozen_variable_ids(self._circuit)
         return tuple(v for v in super().trainable_variables if id(v) not in frozen)
 
+    def copy(self, **override_parameters_kwargs: Any) -> SumProductNetwork:
+        """As in TFP; with another circuit, a view of that circuit's own parameters.
+
+        Parameters that are not those of the present circuit stay, unless replaced too.
+        """
+        changes = override_parameters_kwargs
+        if "circuit" in changes and "params" not in changes and self._is_view:
+            changes["params"] = None
+        return super().copy(**changes)
+
     def tables(self) -> Tables:
         """Reads the parameters, once each."""
         params = {k: tf.convert_to_tensor(v) for k, v in self._params.items()}
@@ -192,9 +202,17 @@ class SumProductNetwork(tfd.AutoCompositeTensorDistribution):
         self, value: TensorLike, observed: TensorLike | None = None
     ) -> Tensor:
         """``log p(x, c)`` for each class, ``[..., num_classes]``."""
-        value = as_tensor(value)
-        value, observed = self._event.spread(value, observed)
+        value, observed = self._event.spread(self._checked(value, observed), observed)
         return _queries.log_joint(self, value, observed)
+
+    def _checked(self, value: TensorLike, observed: TensorLike | None) -> Tensor:
+        """The value as a tensor, checked at run time if `validate_args`."""
+        value = as_tensor(value)
+        checks = self._sample_control_dependencies(value, observed)
+        if not checks:
+            return value
+        with tf.control_dependencies(checks):
+            return tf.identity(value)
 
     def _sample_control_dependencies(
         self, value: Tensor, observed: TensorLike | None = None
