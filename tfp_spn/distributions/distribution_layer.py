@@ -26,7 +26,6 @@ class DistributionOutput:
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
         """Symbolic output: a sample in the place of the distribution."""
-
         failures: list[Exception] = []
 
         def placeholder(*args: Any, **kwargs: Any) -> Any:
@@ -51,9 +50,9 @@ class DistributionLayer(DistributionOutput, keras.layers.Layer):
     What `tfp.layers.DistributionLambda` is to tf_keras. The model that the layer ends,
     functional, Sequential or subclassed, returns the distribution; the loss
     `tfp_spn.losses.NegativeLogLikelihood` trains it on targets ``y`` by ``-log p(y)``.
-    In the middle of a functional model, where only tensors may flow, ``output="sample"``
-    and the like make a tensor of it. (Keras' `predict` collects tensors too: call the
-    model instead, or use such an output.)
+    In the middle of a functional model, where only tensors may flow,
+    ``output="sample"`` and the like make a tensor of it. (Keras' `predict` collects
+    tensors too: call the model instead, or use such an output.)
 
     Args:
         make_distribution: Maps the layer's inputs to a `tfd.Distribution`: a function,

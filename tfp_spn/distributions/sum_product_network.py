@@ -15,7 +15,7 @@ from tfp_spn._keras_bridge import frozen_variable_ids
 from tfp_spn._typing import Params, Seed, Tensor, TensorLike
 from tfp_spn.circuits.components import components_of
 from tfp_spn.circuits.program import Program, Tables
-from tfp_spn.distributions import _assertions, _eager, _queries
+from tfp_spn.distributions import _assertions, _eager, _factors, _queries
 from tfp_spn.distributions._event import (
     Event,
     as_tensor,
@@ -255,6 +255,18 @@ class SumProductNetwork(tfd.AutoCompositeTensorDistribution):
         check_vector_event(self._event, "covariance")
         return pick_matrix(self._event, _queries.covariance(self))
 
+    def _entropy(self) -> Tensor:
+        return _factors.entropy(self)
+
+    @classmethod
+    def experimental_fit(cls, value: TensorLike, *args: Any, **kwargs: Any) -> Any:
+        """Not implemented: there is no closed form. Use `tfp_spn.learning.fit`."""
+        raise NotImplementedError(
+            "SumProductNetwork.experimental_fit: a circuit has no closed-form maximum "
+            "likelihood. Use tfp_spn.learning.fit(spn, x), which learns a circuit by "
+            "EM or gradient."
+        )
+
     def _default_event_space_bijector(self) -> tfb.Bijector | None:
         if self.program.leaf.is_discrete:
             return None
@@ -370,6 +382,14 @@ class SumProductNetwork(tfd.AutoCompositeTensorDistribution):
     ) -> Tensor:
         """The most probable class, int32."""
         return self.posterior_marginal(value, observed).mode()
+
+
+@tfd.RegisterKL(SumProductNetwork, SumProductNetwork)
+def _kl_divergence(
+    one: SumProductNetwork, other: SumProductNetwork, name: str | None = None
+) -> Tensor:
+    with tf.name_scope(name or "kl_sum_product_networks"):
+        return _factors.kl_divergence(one, other)
 
 
 def as_circuit(circuit: Any) -> Any:
