@@ -15,7 +15,11 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_spn import circuits, layers, region_graphs, sum_ops
-from tfp_spn.distributions import DynamicSumProductNetwork, SumProductNetwork
+from tfp_spn.distributions import (
+    ConditionalSumProductNetwork,
+    DynamicSumProductNetwork,
+    SumProductNetwork,
+)
 
 
 @dataclass(frozen=True)
@@ -190,6 +194,15 @@ def _dynamic(
     return Case(circuit, DynamicSumProductNetwork(circuit, params), _examples(circuit))
 
 
+def _conditional(leaf: str = "normal", **arguments: Any) -> Case:
+    """A circuit for each of two feature vectors."""
+    predicted = arguments.pop("predicted")
+    circuit = _circuit(leaf, **arguments)
+    layer = ConditionalSumProductNetwork(circuit, predicted)
+    features = np.random.default_rng(4).normal(size=[2, 3])
+    return Case(circuit, layer(features.astype("float32")), _examples(circuit))
+
+
 HALF = [True, False, False, True]
 CASES: dict[str, Callable[[], Case]] = {
     **{leaf: lambda leaf=leaf: _plain(leaf) for leaf in LEAVES},
@@ -228,6 +241,10 @@ CASES: dict[str, Callable[[], Case]] = {
     "batched vectors": lambda: _batched(lambda name: (2,), num_dims=2),
     "broadcast batches": lambda: _batched(
         lambda name: (2, 1) if name.startswith("leaf") else (3,)
+    ),
+    "conditional batch": lambda: _conditional(predicted="leaves", graph=DEEP),
+    "conditional batch, discrete": lambda: _conditional(
+        "categorical", predicted=["root", "sums_0"], num_classes=2
     ),
     "marginal": _marginal,
     "marginal discrete": lambda: _marginal(leaf="categorical", num_classes=2),

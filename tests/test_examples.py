@@ -29,7 +29,7 @@ def run_example(name: str, *arguments: str) -> str:
         [sys.executable, str(EXAMPLES / name), *arguments],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -88,6 +88,22 @@ def test_completion(tmp_path: Path) -> None:
         "completions_bottom_half.png",
         "completions_left_half.png",
     }
+
+
+@pytest.mark.slow
+@pytest.mark.examples
+def test_vae(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    printed = run_example("vae.py", "--fast", "--seeds", "2", "--output", str(tmp_path))
+    kinds = ("normal", "mixture", "spn_prior", "spn_pixels")
+    for kind in kinds:
+        bounds = re.findall(rf"seed \d {kind} +ELBO +(\S+) +weighted +(\S+)", printed)
+        assert len(bounds) == 2
+        for elbo, weighted in bounds:
+            assert -64 * 0.7 < float(elbo) < float(weighted) < 0  # of 64 binary pixels
+        assert len(numbers(rf"{kind} +(-\S+) \+- ", printed)) == 2  # both tables
+    figures = {"samples", "reconstructions", *(f"completions_{k}" for k in kinds)}
+    assert {path.stem for path in tmp_path.iterdir()} == figures
 
 
 def test_readme_names_every_example() -> None:

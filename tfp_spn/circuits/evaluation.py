@@ -20,6 +20,7 @@ from tfp_spn.circuits.program import Program, Tables
 from tfp_spn.circuits.scaled_pass import scaled_pass
 from tfp_spn.ops.conditional import Sources, with_fallback
 from tfp_spn.ops.log_space import logsumexp
+from tfp_spn.ops.matrix_products import fold_batch, unfold_batch
 from tfp_spn.ops.sum_rules import SumRule
 
 
@@ -103,8 +104,7 @@ def evaluate(
     def fast(sources: Sources) -> tuple[Tensor, Tensor, Tensor]:
         leaves, tables = _from_sources(sources)
         if is_gradient:
-            result = scaled_pass(program, tables, leaves)
-            return *result.roots, result.is_lossy
+            return _fast_roots(program, tables, leaves)
         _, roots, is_lossy = log_pass(program, tables, leaves, rule, exact=False)
         return *roots, is_lossy
 
@@ -125,6 +125,36 @@ def evaluate(
     sources = [[leaves], [a for a in tables.accumulators if a is not None], taps]
     relative, offset = with_fallback(fast, exact, sources)
     return Evaluation(_with_prior(tables, relative), offset)
+
+
+def _fast_roots(
+    program: Program, tables: Tables, leaves: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Roots and whether they are lossy; circuits of a batch as further examples."""
+    if not _is_mostly_shared(program, tables, leaves):
+        result = scaled_pass(program, tables, leaves)
+        return *result.roots, result.is_lossy
+    batch = tables.batch_shape(leaves)
+    leaves = tf.broadcast_to(leaves, tf.concat([batch, tf.shape(leaves)[-3:]], 0))
+    result = scaled_pass(program, tables, fold_batch(leaves), folded=leaves)
+    relative, offset = (
+        unfold_batch(value[tf.newaxis], leaves)[..., 0, :, :] for value in result.roots
+    )
+    return relative, offset, result.is_lossy
+
+
+def _is_mostly_shared(program: Program, tables: Tables, leaves: Tensor) -> bool:
+    """Whether only leaves and few of the weights have a batch, and leaves the whole."""
+    batch = leaves.shape[:-3].as_list()
+    cost = {True: 0, False: 0}
+    for step, accumulators in zip(program.steps, tables.accumulators, strict=True):
+        if accumulators is None:
+            continue
+        has_batch = accumulators.shape.rank > 3
+        cost[has_batch] += step.num_regions * step.num_inputs
+        if has_batch and accumulators.shape.rank > leaves.shape.rank:
+            return False
+    return bool(batch) and 1 not in batch and cost[False] >= cost[True]
 
 
 def with_inputs(

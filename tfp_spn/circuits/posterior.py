@@ -30,7 +30,7 @@ def leaf_posterior(
         leaves: Log-values of the leaf regions under the evidence, ``[..., R, K, N]``.
             Leading axes are broadcast to those of the tables.
     """
-    batch = _batch_shape(tables, leaves)
+    batch = tables.batch_shape(leaves)
     leaves = tf.broadcast_to(leaves, tf.concat([batch, tf.shape(leaves)[-3:]], 0))
     with tf.GradientTape() as tape:
         tape.watch(leaves)
@@ -146,6 +146,9 @@ def _covariance(program: Program, tables: Tables, leaves: Tensor) -> Tensor:
     cov = tf.transpose(cov, [*range(rank - 3), rank - 2, rank - 3, rank - 1])
     cov = 0.5 * (cov + tf.linalg.matrix_transpose(cov))
     by_example = tf.linalg.matrix_transpose(_merge_dims(variance))
+    # Scales alone may be batched, which only variances depend on.
+    by_example += tf.zeros_like(cov[..., 0])
+    cov += tf.zeros_like(by_example)[..., tf.newaxis]
     cov = tf.linalg.set_diag(cov, by_example)  # [..., N, E, E]
     return tf.transpose(cov, [*range(rank - 3), rank - 2, rank - 1, rank - 3])
 
@@ -176,13 +179,3 @@ def _merge_dims(value: Tensor) -> Tensor:
     count = value.shape[-3] * value.shape[-2]
     shape = tf.concat([tf.shape(value)[:-3], [count], tf.shape(value)[-1:]], 0)
     return tf.reshape(value, shape)
-
-
-def _batch_shape(tables: Tables, leaves: Tensor) -> Tensor:
-    shape = tf.shape(leaves)[:-3]
-    for accumulators in tables.accumulators:
-        if accumulators is not None:
-            shape = tf.broadcast_dynamic_shape(shape, tf.shape(accumulators)[:-3])
-    if tables.log_prior is not None:
-        shape = tf.broadcast_dynamic_shape(shape, tf.shape(tables.log_prior)[:-1])
-    return shape

@@ -170,6 +170,18 @@ class Tables:
         tap = self.taps[number] if self.taps else None
         return value if tap is None else counted(value, tap, logspace)
 
+    def batch_shape(self, leaves: Tensor) -> Tensor:
+        """Batch of weights and leaf values ``[..., R, K, N]``, broadcast: an int32."""
+        shape = tf.shape(leaves)[:-3]
+        for accumulators in self.accumulators:
+            if accumulators is not None and accumulators.shape.rank > 3:
+                batch = tf.shape(accumulators)[:-3]
+                shape = tf.broadcast_dynamic_shape(shape, batch)
+        if self.log_prior is not None and self.log_prior.shape.rank > 1:
+            batch = tf.shape(self.log_prior)[:-1]
+            shape = tf.broadcast_dynamic_shape(shape, batch)
+        return shape
+
     def with_taps(self) -> Tables:
         """With a tensor per step whose gradient is that of its *log-weights*.
 

@@ -32,6 +32,7 @@ from tfp_spn.circuits.gathering import (
 from tfp_spn.circuits.program import Program, Step, Tables
 from tfp_spn.circuits.sums_in_turn import parts_of, sums_in_turn
 from tfp_spn.ops.log_space import finite_max, safe_log
+from tfp_spn.ops.matrix_products import weighted_units
 from tfp_spn.ops.products import log_hadamard
 from tfp_spn.ops.scaling import rescaled
 
@@ -109,7 +110,11 @@ class _Values:
 
 
 def scaled_pass(
-    program: Program, tables: Tables, leaves: Tensor, with_inputs: bool = False
+    program: Program,
+    tables: Tables,
+    leaves: Tensor,
+    folded: Tensor | None = None,
+    with_inputs: bool = False,
 ) -> ScaledPass:
     """Evaluates all steps.
 
@@ -117,6 +122,7 @@ def scaled_pass(
         program: The circuit.
         tables: Its parameters.
         leaves: Log-values of the leaf regions, ``[..., R, K, N]``.
+        folded: If `leaves` are the result of `fold_batch`, its argument.
         with_inputs: Whether the inputs of all sums are wanted.
     """
     maximum = finite_max(leaves, -2)
@@ -134,7 +140,7 @@ def scaled_pass(
         else:
             value = _products(step, values)
             inputs.append(value.units)
-            sums = tf.matmul(weights, value.units, transpose_a=True)
+            sums = weighted_units(weights, value.units, folded)
             smallest.append(tf.reduce_min(tf.stop_gradient(sums)))
             units, log_scale = rescaled(sums)
             value = _Values(value.offset + log_scale, units)

@@ -90,9 +90,14 @@ class Event:
                 "example observed=mask > 0 or observed=~np.isnan(x)."
             )
         shape = self.mask_shape
+        if observed.shape.rank is None:
+            raise ValueError(
+                f"{self.owner}: received observed of unknown rank, expected one that "
+                f"broadcasts to {[*lead, *shape]}. Use tf.ensure_shape first."
+            )
         if (
             observed.shape.rank < len(shape)
-            or tuple(observed.shape[-len(shape) :]) != shape
+            or not observed.shape[-len(shape) :].is_compatible_with(shape)
             or not _can_broadcast(observed.shape[: -len(shape)], lead)
         ):
             raise ValueError(
@@ -101,7 +106,7 @@ class Event:
                 "for each variable. A mask for all examples has shape "
                 f"{list(shape)}."
             )
-        return observed
+        return tf.ensure_shape(observed, [*observed.shape[: -len(shape)], *shape])
 
     def spread(
         self, value: Tensor, observed: TensorLike | None

@@ -16,7 +16,7 @@ from tfp_spn._typing import Params, Seed, Tensor, TensorLike
 from tfp_spn.circuits.components import components_of
 from tfp_spn.circuits.dynamic_program import DynamicProgram
 from tfp_spn.circuits.program import Program, Tables
-from tfp_spn.distributions import _assertions, _eager, _queries
+from tfp_spn.distributions import _assertions, _eager, _factors, _queries
 from tfp_spn.distributions._event import (
     Event,
     as_tensor,
@@ -164,6 +164,16 @@ class SumProductNetwork(tfd.AutoCompositeTensorDistribution):
         frozen = frozen_variable_ids(self._circuit)
         return tuple(v for v in super().trainable_variables if id(v) not in frozen)
 
+    def copy(self, **override_parameters_kwargs: Any) -> SumProductNetwork:
+        """As in TFP; with another circuit, a view of that circuit's own parameters.
+
+        Parameters that are not those of the present circuit stay, unless replaced too.
+        """
+        changes = override_parameters_kwargs
+        if "circuit" in changes and "params" not in changes and self._is_view:
+            changes["params"] = None
+        return super().copy(**changes)
+
     def tables(self) -> Tables:
         """Reads the parameters, once each."""
         params = {k: tf.convert_to_tensor(v) for k, v in self._params.items()}
@@ -193,9 +203,17 @@ class SumProductNetwork(tfd.AutoCompositeTensorDistribution):
         self, value: TensorLike, observed: TensorLike | None = None
     ) -> Tensor:
         """``log p(x, c)`` for each class, ``[..., num_classes]``."""
-        value = as_tensor(value)
-        value, observed = self._event.spread(value, observed)
+        value, observed = self._event.spread(self._checked(value, observed), observed)
         return _queries.log_joint(self, value, observed)
+
+    def _checked(self, value: TensorLike, observed: TensorLike | None) -> Tensor:
+        """The value as a tensor, checked at run time if `validate_args`."""
+        value = as_tensor(value)
+        checks = self._sample_control_dependencies(value, observed)
+        if not checks:
+            return value
+        with tf.control_dependencies(checks):
+            return tf.identity(value)
 
     def _sample_control_dependencies(
         self, value: Tensor, observed: TensorLike | None = None
@@ -237,6 +255,18 @@ class SumProductNetwork(tfd.AutoCompositeTensorDistribution):
     def _covariance(self) -> Tensor:
         check_vector_event(self._event, "covariance")
         return pick_matrix(self._event, _queries.covariance(self))
+
+    def _entropy(self) -> Tensor:
+        return _factors.entropy(self)
+
+    @classmethod
+    def experimental_fit(cls, value: TensorLike, *args: Any, **kwargs: Any) -> Any:
+        """Not implemented: there is no closed form. Use `tfp_spn.learning.fit`."""
+        raise NotImplementedError(
+            "SumProductNetwork.experimental_fit: a circuit has no closed-form maximum "
+            "likelihood. Use tfp_spn.learning.fit(spn, x), which learns a circuit by "
+            "EM or gradient."
+        )
 
     def _default_event_space_bijector(self) -> tfb.Bijector | None:
         if self.program.leaf.is_discrete:
@@ -353,6 +383,14 @@ class SumProductNetwork(tfd.AutoCompositeTensorDistribution):
     ) -> Tensor:
         """The most probable class, int32."""
         return self.posterior_marginal(value, observed).mode()
+
+
+@tfd.RegisterKL(SumProductNetwork, SumProductNetwork)
+def _kl_divergence(
+    one: SumProductNetwork, other: SumProductNetwork, name: str | None = None
+) -> Tensor:
+    with tf.name_scope(name or "kl_sum_product_networks"):
+        return _factors.kl_divergence(one, other)
 
 
 def as_circuit(circuit: Any) -> Any:

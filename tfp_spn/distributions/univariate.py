@@ -13,7 +13,6 @@ from tfp_spn._typing import Params, Tensor, TensorLike
 from tfp_spn.circuits import posterior
 from tfp_spn.circuits.program import Program, Tables
 from tfp_spn.distributions import _queries
-from tfp_spn.distributions._event import as_tensor
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.layers.leaves.bernoulli_leaf import BernoulliLeaf
 from tfp_spn.layers.leaves.binomial_leaf import BinomialLeaf
@@ -46,8 +45,13 @@ def univariate_posteriors(
             f"circuit has num_dims={program.layout.num_dims}."
         )
     evidence = None
+    if value is None and observed is not None:
+        raise ValueError(
+            "univariate_posteriors: received observed without a value, expected both "
+            "or neither. Pass the evidence that the mask belongs to."
+        )
     if value is not None:
-        value = as_tensor(value)
+        value = distribution._checked(value, observed)  # noqa: SLF001
         value, observed = event.spread(value, observed)
         evidence = _queries.possible_evidence(distribution, value, observed)
     weights = _queries.leaf_posterior(program, tables, evidence)

@@ -26,6 +26,7 @@ from tfp_spn.ops.log_space import (
     safe_log,
     sum_to_shape_of,
 )
+from tfp_spn.ops.matrix_products import weight_gradient, weighted_units
 from tfp_spn.ops.sum_rules import SumRule, tie_seed
 
 _MAX_UNROLLED = 64
@@ -68,7 +69,7 @@ def relative_weighted_sum(
             )
             log_y -= maximum
         else:
-            y = tf.matmul(w, x, transpose_a=True)
+            y = weighted_units(w, x)
             log_y = safe_log(y)
 
         def backward(flow: Tensor) -> tuple[Tensor, Tensor]:
@@ -76,11 +77,11 @@ def relative_weighted_sum(
                 log_sum = logsumexp(log_x, -2, keepdims=True)
                 selection = rule.select(log_x, log_sum, tie_seed(rule, log_x))
                 d_log_x = selection * tf.reduce_sum(flow, -2, keepdims=True)
-                d_log_w = tf.matmul(selection, flow, transpose_b=True)
+                d_log_w = weight_gradient(selection, flow, log_w)
             elif rule.is_gradient and y is not None:
                 quotient = tf.math.divide_no_nan(flow, y)
-                d_log_x = tf.matmul(w, quotient) * x
-                d_log_w = tf.matmul(x, quotient, transpose_b=True) * w
+                d_log_x = weighted_units(tf.linalg.matrix_transpose(w), quotient) * x
+                d_log_w = weight_gradient(x, quotient, log_w) * w
             else:
                 d_log_x, d_log_w = _route(flow, log_x - maximum, log_w, log_y, rule)
             return sum_to_shape_of(d_log_x, log_x), sum_to_shape_of(d_log_w, log_w)

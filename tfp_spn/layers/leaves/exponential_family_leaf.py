@@ -17,6 +17,7 @@ import tensorflow as tf
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.layers.leaves.layout import LeafLayout
+from tfp_spn.ops.matrix_products import weighted_units
 from tfp_spn.ops.regions import take_regions
 
 
@@ -51,10 +52,8 @@ class ExponentialFamilyLeaf(BaseLeaf):
                 offset = _sum_over_regions(hidden, layout)
                 constant -= hidden
             coefficients = tf.concat([coefficients, constant], axis=-2)
-        return offset + tf.matmul(
-            layout.group_by_region(coefficients),
-            layout.group_by_region(statistics),
-            transpose_a=True,
+        return offset + weighted_units(
+            layout.group_by_region(coefficients), layout.group_by_region(statistics)
         )
 
     def expected_statistics(

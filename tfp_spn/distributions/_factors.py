@@ -1,0 +1,44 @@
+"""What has a closed form only where all variables are independent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from tfp_spn._typing import Tensor
+
+
+def factors(distribution: Any, query: str) -> tfd.Distribution:
+    """The variables of a circuit without mixtures: batch shape ``[..., V]``.
+
+    Raises:
+        NotImplementedError: If some sum has several children.
+    """
+    if not distribution.is_mode_exact():
+        raise NotImplementedError(
+            f"SumProductNetwork: {query} has a closed form only if no sum has more "
+            "than one child. Estimate it from samples and their log_prob."
+        )
+    variables = distribution.univariate_posteriors()
+    if isinstance(variables, tfd.MixtureSameFamily):  # of one component
+        return variables.components_distribution[..., 0]
+    return variables
+
+
+def entropy(distribution: Any) -> Tensor:
+    """``-E log p(x)``, of the shape of the batch."""
+    return tf.reduce_sum(factors(distribution, "entropy").entropy(), axis=-1)
+
+
+def kl_divergence(one: Any, other: Any) -> Tensor:
+    """``E log p(x) - log q(x)`` under the former, of the shape of the batch."""
+    if one.event_shape != other.event_shape:
+        raise ValueError(
+            "kl_divergence: received SumProductNetworks of event shapes "
+            f"{tuple(one.event_shape)} and {tuple(other.event_shape)}, expected equal "
+            "ones. Use marginals over the same variables."
+        )
+    pairs = (factors(d, "kl_divergence") for d in (one, other))
+    return tf.reduce_sum(tfd.kl_divergence(*pairs), axis=-1)
