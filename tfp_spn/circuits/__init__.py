@@ -1,6 +1,11 @@
 """Circuits: region graphs and layer stacks as Keras models."""
 
 from tfp_spn.circuits.circuit import Circuit as Circuit
+from tfp_spn.circuits.dynamic_circuit import DynamicCircuit as DynamicCircuit
+from tfp_spn.circuits.dynamic_circuit import chain_params as chain_params
+from tfp_spn.circuits.dynamic_circuit import (
+    dynamic_from_circuit as dynamic_from_circuit,
+)
 from tfp_spn.circuits.from_layers import LayeredCircuit as LayeredCircuit
 from tfp_spn.circuits.from_layers import from_layers as from_layers
 from tfp_spn.circuits.from_region_graph import RegionGraphCircuit as RegionGraphCircuit
@@ -8,8 +13,11 @@ from tfp_spn.circuits.from_region_graph import from_region_graph as from_region_
 
 __all__ = [
     "Circuit",
+    "DynamicCircuit",
     "LayeredCircuit",
     "RegionGraphCircuit",
+    "chain_params",
+    "dynamic_from_circuit",
     "from_layers",
     "from_region_graph",
 ]

@@ -8,6 +8,9 @@ import keras
 import tensorflow as tf
 
 from tfp_spn._typing import Params, Tensor
+from tfp_spn.circuits import dynamic_evaluation
+from tfp_spn.circuits.dynamic_evaluation import to_sequence_evidence
+from tfp_spn.circuits.dynamic_program import DynamicProgram
 from tfp_spn.circuits.evaluation import (
     evaluate,
     leaf_values,
@@ -18,8 +21,24 @@ from tfp_spn.circuits.examples import Evidence, to_evidence
 from tfp_spn.circuits.program import Program
 
 
-def log_joint(program: Program, params: Params, evidence: Evidence) -> Tensor:
+def evidence_for(
+    program: Program | DynamicProgram,
+    value: Tensor,
+    observed: Tensor | None,
+    batch_rank: int = 0,
+) -> Evidence:
+    """A value of the program's event shape, and its mask, in the kernel's layout."""
+    if isinstance(program, DynamicProgram):
+        return to_sequence_evidence(program, value, observed, batch_rank)
+    return to_evidence(value, observed, len(program.event_shape), batch_rank)
+
+
+def log_joint(
+    program: Program | DynamicProgram, params: Params, evidence: Evidence
+) -> Tensor:
     """``log p(x, class)``, ``[..., C, N]``, as a pure function of parameters."""
+    if isinstance(program, DynamicProgram):
+        return dynamic_evaluation.log_joint(program, params, evidence)
     tables = program.tables(params)
     leaves = leaf_values(program, tables, evidence.x, evidence.observed)
     base = log_base(program, evidence.x, evidence.observed)
@@ -73,7 +92,7 @@ class Circuit(keras.Model):
         program = self.program
         x = tf.cast(x, program.dtype)
         observed = None if observed is None else tf.cast(observed, tf.bool)
-        evidence = to_evidence(x, observed, len(program.event_shape), 0)
+        evidence = evidence_for(program, x, observed)
         return tf.transpose(log_joint(program, self.live_params(), evidence))
 
     def compute_output_spec(self, x: Any, *args: Any, **kwargs: Any) -> Any:

@@ -58,9 +58,9 @@ def to_evidence(
     if event_ndims == 3:
         value = merge_axes(value, 3)
         observed = None if observed is None else merge_axes(observed, 2)
-    x, sample_shape, static = _examples_last(value, 2, batch_rank)
+    x, sample_shape, static = examples_last(value, 2, batch_rank)
     if observed is not None:
-        observed, _, _ = _examples_last(observed, 1, batch_rank)
+        observed, _, _ = examples_last(observed, 1, batch_rank)
     return Evidence(x, observed, sample_shape, static)
 
 
@@ -74,7 +74,7 @@ def merge_axes(value: Tensor, place: int) -> Tensor:
     return tf.ensure_shape(tf.reshape(value, merged), known)
 
 
-def _examples_last(
+def examples_last(
     value: Tensor, event_ndims: int, batch_rank: int
 ) -> tuple[Tensor, Tensor, tf.TensorShape]:
     missing = batch_rank + event_ndims - value.shape.rank

@@ -54,6 +54,7 @@ def select_leaves(
     seed: Tensor,
     mode: Mode,
     evaluation: Evaluation | None = None,
+    classes: Tensor | None = None,
 ) -> Selected:
     """Units of leaf regions, one region for each variable and example.
 
@@ -66,12 +67,13 @@ def select_leaves(
             takes the best.
         evaluation: Values of the upward pass whose posterior is followed; `None`
             follows the prior.
+        classes: int32 ``[1, M]``: where to begin, if that is not to be selected.
     """
     seeds = tf.unstack(
         tf.random.experimental.stateless_split(seed, len(program.steps) + 1)
     )
     chooser = _Chooser(tables, examples, mode, evaluation)
-    root = _root(program, chooser, seeds[-1])
+    root = _root(program, chooser, seeds[-1]) if classes is None else classes
     return follow(
         program,
         examples,

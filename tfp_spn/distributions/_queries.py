@@ -18,6 +18,11 @@ from tensorflow_probability.python.internal import parameter_properties
 from tfp_spn._typing import Params, Seed, Tensor
 from tfp_spn.circuits import posterior
 from tfp_spn.circuits.blocks import in_blocks
+from tfp_spn.circuits.dynamic_evaluation import (
+    log_prob_of_evidence,
+    to_sequence_evidence,
+)
+from tfp_spn.circuits.dynamic_program import DynamicProgram
 from tfp_spn.circuits.evaluation import (
     Evaluation,
     evaluate,
@@ -39,9 +44,13 @@ no_bijector = parameter_properties.BIJECTOR_NOT_IMPLEMENTED
 BatchedComponentProperties = parameter_properties.BatchedComponentProperties
 
 
-def check_params(params: Params, circuit: Any) -> Params:
-    """Parameters as variables or tensors, in the order of their names."""
-    program: Program = circuit.program
+def check_params(params: Params, circuit: Any, program: Any = None) -> Params:
+    """Parameters as variables or tensors, in the order of their names.
+
+    `program` is that of the circuit, but for parameters with an axis of steps.
+    """
+    program = program or circuit.program
+    in_time = getattr(program, "parameters_in_time", ())
     if not isinstance(params, Mapping):
         raise TypeError(
             f"SumProductNetwork: received params of type {type(params).__name__}, "
@@ -73,7 +82,9 @@ def check_params(params: Params, circuit: Any) -> Params:
                 f"SumProductNetwork: received parameter {name!r} of unknown rank, "
                 "which leaves the batch shape open. Use tf.ensure_shape first."
             )
-        shape, have = live[name].shape[-ndims:], value.shape[-ndims:]
+        shape, have = live[name].shape, value.shape[-ndims:]
+        if name in in_time:
+            shape = tf.TensorShape([program.num_steps, *shape])
         if value.shape.rank < ndims or not have.is_compatible_with(shape):
             raise ValueError(
                 f"SumProductNetwork: received parameter {name!r} of shape "
@@ -109,7 +120,7 @@ def evidence_of(distribution: Any, value: Tensor, observed: Tensor | None) -> Ev
     rank = batch_rank(distribution.params, program)
     event_ndims = program.flat_event_ndims
     check_broadcasts(value.shape[: value.shape.rank - event_ndims], distribution)
-    return to_evidence(value, observed, event_ndims, rank)
+    return _flat_evidence(program, value, observed, rank)
 
 
 def check_broadcasts(lead: tf.TensorShape, distribution: Any) -> None:
@@ -143,11 +154,27 @@ def log_prob_of(
     program: Program, params: Params, value: Tensor, observed: Tensor | None
 ) -> Tensor:
     """`log_prob` of parameters without batch dimensions, unchecked."""
-    evidence = to_evidence(value, observed, program.flat_event_ndims, 0)
+    evidence = _flat_evidence(program, value, observed, 0)
     return _sum_over_classes(_log_joint(program, program.tables(params), evidence))
 
 
-def _log_joint(program: Program, tables: Tables, evidence: Evidence) -> Tensor:
+def _flat_evidence(
+    program: Program | DynamicProgram,
+    value: Tensor,
+    observed: Tensor | None,
+    rank: int,
+) -> Evidence:
+    if isinstance(program, DynamicProgram):
+        ndims = program.step.flat_event_ndims
+        return to_sequence_evidence(program, value, observed, rank, ndims)
+    return to_evidence(value, observed, program.flat_event_ndims, rank)
+
+
+def _log_joint(program: Any, tables: Any, evidence: Evidence) -> Tensor:
+    if isinstance(program, DynamicProgram):
+        log_prob = log_prob_of_evidence(program, tables, evidence)
+        return evidence.restore(log_prob[..., tf.newaxis, :])
+
     def of_block(tables: Tables, block: Evidence, _: Tensor) -> Tensor:
         joint = evaluation_of(program, tables, block).log_joint
         return with_base(joint, log_base(program, block.x, block.observed))

@@ -156,7 +156,7 @@ class ConditionedSumProductNetwork(tfd.AutoCompositeTensorDistribution):
         observed = self._event.mask(observed, lead)
         if validate_args is None:
             validate_args = self.validate_args
-        return ConditionedSumProductNetwork(
+        return type(self)(
             self._distribution,
             tf.where(self._is_observed(), self._value, value),
             observed | self._observed,
@@ -171,7 +171,8 @@ class ConditionedSumProductNetwork(tfd.AutoCompositeTensorDistribution):
 
     def _is_observed(self) -> Tensor:
         """The mask with the rank of the value."""
-        return self._observed if self._event.ndims == 1 else self._observed[..., None]
+        has_value_rank = len(self._event.mask_shape) == self._event.ndims
+        return self._observed if has_value_rank else self._observed[..., None]
 
     def _call_log_prob(self, value: TensorLike, name: str, **kwargs: Any) -> Tensor:
         return super()._call_log_prob(as_tensor(value), name, **kwargs)

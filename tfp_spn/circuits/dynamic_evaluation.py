@@ -1,0 +1,204 @@
+"""Evaluation of dynamic circuits: the template on all steps at once, then the chain.
+
+Evidence of sequences is an `Evidence` whose `x` is ``[..., T, V, D, N]`` and whose mask
+is ``[..., T, V, N]``. For the template the steps become examples, or, where its
+parameters differ in time, a batch dimension.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import tensorflow as tf
+
+from tfp_spn._typing import Params, Tensor
+from tfp_spn.circuits.blocks import in_blocks
+from tfp_spn.circuits.dynamic_program import DynamicProgram, DynamicTables
+from tfp_spn.circuits.evaluation import (
+    evaluate,
+    evaluate_max,
+    leaf_values,
+    log_base,
+    mode_leaf_values,
+    with_base,
+)
+from tfp_spn.circuits.examples import Evidence, examples_last, merge_axes
+from tfp_spn.circuits.program import Tables
+from tfp_spn.ops.chain import Chain, log_chain
+
+
+def to_sequence_evidence(
+    program: DynamicProgram,
+    value: Tensor,
+    observed: Tensor | None,
+    batch_rank: int,
+    event_ndims: int | None = None,
+) -> Evidence:
+    """Brings a value (already of the parameters' dtype) into the kernel's layout.
+
+    Args:
+        program: The dynamic circuit.
+        value: ``S + P + event_shape``.
+        observed: bool, ``S + P + mask_shape``, or `None`.
+        batch_rank: Number of batch dimensions ``P``.
+        event_ndims: Rank of a step's value. Default: that of the template's event;
+            less by one where pixels have been merged.
+    """
+    event_ndims = event_ndims or len(program.step.event_shape)
+    if event_ndims == 1:
+        value = value[..., tf.newaxis]
+    if event_ndims == 3:
+        value = merge_axes(value, 3)
+        observed = None if observed is None else merge_axes(observed, 2)
+    x, sample_shape, static = examples_last(value, 3, batch_rank)
+    if observed is not None:
+        observed, _, _ = examples_last(observed, 2, batch_rank)
+    return Evidence(x, observed, sample_shape, static)
+
+
+def nothing_observed(program: DynamicProgram, batch_rank: int) -> Evidence:
+    """Evidence of one example of which nothing is known."""
+    layout = program.step.layout
+    batch, shape = [1] * batch_rank, [program.num_steps, layout.num_variables]
+    x = tf.zeros([*batch, *shape, layout.num_dims, 1], program.dtype)
+    observed = tf.zeros([*batch, *shape, 1], tf.bool)
+    return Evidence(x, observed, tf.zeros([0], tf.int32), tf.TensorShape([]))
+
+
+def step_evidence(program: DynamicProgram, evidence: Evidence) -> Evidence:
+    """Evidence for the template: ``[..., V, D, T N]``, or ``[..., T, V, D, N]``."""
+    if program.parameters_in_time:
+        return evidence
+    x, observed = evidence.x, evidence.observed
+    x = _merge_last(_move(x, -4, -2))
+    if observed is not None:
+        observed = _merge_last(_move(observed, -3, -2))
+    return dataclasses.replace(evidence, x=x, observed=observed)
+
+
+def by_step(program: DynamicProgram, values: Tensor) -> Tensor:
+    """``[..., K, T N]`` (or ``[..., T, K, N]``) to ``[T, ..., K, N]``."""
+    if not program.parameters_in_time:
+        num_steps, count = program.num_steps, values.shape[-1]
+        count = None if count is None else count // num_steps
+        shape = tf.concat([tf.shape(values)[:-1], [num_steps, -1]], 0)
+        if count == 0:
+            shape = tf.concat([tf.shape(values)[:-1], [num_steps, 0]], 0)
+        static = [*values.shape[:-1], num_steps, count]
+        values = tf.ensure_shape(tf.reshape(values, shape), static)
+        values = _move(values, -2, -3)  # [..., T, K, N]
+    rank = values.shape.rank
+    order = [rank - 3, *range(rank - 3), rank - 2, rank - 1]
+    return tf.transpose(values, order)
+
+
+def to_steps(program: DynamicProgram, values: Tensor) -> Tensor:
+    """The inverse of `by_step`."""
+    rank = values.shape.rank
+    order = [*range(1, rank - 2), 0, rank - 2, rank - 1]
+    values = tf.transpose(values, order)  # [..., T, K, N]
+    if program.parameters_in_time:
+        return values
+    return _merge_last(_move(values, -3, -2))
+
+
+def emissions(
+    program: DynamicProgram,
+    tables: DynamicTables,
+    evidence: Evidence,
+    is_max: bool = False,
+) -> Tensor:
+    """Log-values of the template's roots, ``[T, ..., K, N]``.
+
+    Zero at steps of which nothing is observed; with `is_max` those of the best
+    sub-circuits and of the best values of hidden variables.
+    """
+    step = program.step
+
+    def of_block(tables: Tables, block: Evidence, _: Tensor) -> Tensor:
+        if is_max:
+            leaves = mode_leaf_values(step, tables, block.x, block.observed)
+            joint = evaluate_max(step, tables, leaves).log_joint
+        else:
+            leaves = leaf_values(step, tables, block.x, block.observed)
+            joint = evaluate(step, tables, leaves).log_joint
+        return with_base(joint, log_base(step, block.x, block.observed))
+
+    steps = step_evidence(program, evidence)
+    joint = in_blocks(of_block, step, tables.step, steps, program.dtype)
+    values = by_step(program, joint)
+    if is_max or evidence.observed is None:
+        return values
+    known = _time_first(tf.reduce_any(evidence.observed, -2))[..., tf.newaxis, :]
+    return tf.where(known, values, tf.zeros_like(values))
+
+
+def existing_steps(evidence: Evidence) -> Tensor | None:
+    """bool ``[T, ..., 1, N]``: False behind the last step of which anything is known.
+
+    Such steps say nothing; leaving them out spares their rounding, and EM the counts of
+    transitions that nobody saw.
+    """
+    if evidence.observed is None:
+        return None
+    known = _time_first(tf.reduce_any(evidence.observed, -2))[..., tf.newaxis, :]
+    later = tf.cumsum(tf.cast(known, tf.int32), axis=0, reverse=True)
+    return later > 0
+
+
+def chain_of(
+    program: DynamicProgram,
+    tables: DynamicTables,
+    evidence: Evidence,
+    to_end: bool = False,
+) -> Chain:
+    """The chain of the evidence.
+
+    Args:
+        program: The dynamic circuit.
+        tables: Its parameters.
+        evidence: The evidence.
+        to_end: Whether the chain goes on behind the last known step.
+    """
+    exists = None if to_end else existing_steps(evidence)
+    return program.chain(tables, emissions(program, tables, evidence), exists)
+
+
+def log_prob_of_evidence(
+    program: DynamicProgram,
+    tables: DynamicTables,
+    evidence: Evidence,
+    parallel: bool | None = None,
+) -> Tensor:
+    """``log p(x)``, ``[..., N]``."""
+    return log_chain(chain_of(program, tables, evidence), parallel)
+
+
+def log_joint(program: DynamicProgram, params: Params, evidence: Evidence) -> Tensor:
+    """``log p(x)``, ``[..., 1, N]``, as a pure function of parameters."""
+    tables = program.tables(params)
+    return log_prob_of_evidence(program, tables, evidence)[..., tf.newaxis, :]
+
+
+def _move(value: Tensor, source: int, target: int) -> Tensor:
+    """Moves an axis, both counted from behind, to where it then stands."""
+    order = list(range(value.shape.rank))
+    axis = order.pop(source)
+    order.insert(len(order) + 1 + target, axis)
+    return tf.transpose(value, order)
+
+
+def _merge_last(value: Tensor) -> Tensor:
+    """``[..., T, N]`` to ``[..., T N]``."""
+    shape, static = tf.shape(value), value.shape
+    count = None
+    if static[-1] is not None and static[-2] is not None:
+        count = static[-1] * static[-2]
+    merged = tf.concat([shape[:-2], [shape[-2] * shape[-1]]], 0)
+    return tf.ensure_shape(tf.reshape(value, merged), [*static[:-2], count])
+
+
+def _time_first(value: Tensor) -> Tensor:
+    """``[..., T, N]`` to ``[T, ..., N]``."""
+    rank = value.shape.rank
+    return tf.transpose(value, [rank - 2, *range(rank - 2), rank - 1])

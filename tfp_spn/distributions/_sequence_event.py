@@ -1,0 +1,198 @@
+"""Events of a distribution over sequences: some steps, and some variables of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import tensorflow as tf
+
+from tfp_spn._typing import Tensor, TensorLike
+from tfp_spn.circuits.dynamic_program import DynamicProgram
+from tfp_spn.distributions._event import Event, check_variables
+
+Padding = Literal["right", "left"]
+
+
+class SequenceEvent(Event):
+    """The steps and variables of a distribution among those of a program.
+
+    Args:
+        program: The dynamic circuit.
+        variables: Indices of each step's variables, in the order of the event; `None`:
+            all.
+        steps: Indices of the steps; `None`: all.
+        owner: Name of the distribution, for messages.
+    """
+
+    def __init__(
+        self,
+        program: DynamicProgram,
+        variables: Sequence[int] | None,
+        steps: Sequence[int] | None,
+        owner: str,
+    ) -> None:
+        self.step = Event(program.step, variables, owner)
+        super().__init__(program, self.step.variables, owner)  # type: ignore[arg-type]
+        every = tuple(range(program.num_steps))
+        self.steps = every if steps is None else tuple(steps)
+        self.has_all_steps = self.steps == every
+        self.is_full = self.step.is_full and self.has_all_steps
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``[T', *event_shape]`` of a step's."""
+        return (len(self.steps), *self.step.shape)
+
+    @property
+    def mask_shape(self) -> tuple[int, ...]:
+        """``[T', *mask_shape]`` of a step's."""
+        return (len(self.steps), *self.step.mask_shape)
+
+    def mask(self, observed: TensorLike, lead: tf.TensorShape) -> Tensor:
+        """A checked mask; one flag per step, ``[..., T', 1]``, is spread."""
+        if observed is not None:
+            observed = tf.convert_to_tensor(observed)
+            per_step = (len(self.steps), *[1] * len(self.step.mask_shape))
+            if observed.shape[-len(per_step) :] == per_step:
+                batch = tf.shape(observed)[: observed.shape.rank - len(per_step)]
+                static = observed.shape[: -len(per_step)].concatenate(self.mask_shape)
+                observed = tf.broadcast_to(
+                    observed, tf.concat([batch, self.mask_shape], 0)
+                )
+                observed = tf.ensure_shape(observed, static)
+        return super().mask(observed, lead)
+
+    def spread(
+        self, value: Tensor, observed: TensorLike | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Values and mask over all steps and variables of the circuit.
+
+        Returns:
+            Value ``[..., T, V(, D)]`` and mask ``[..., T, V]`` with equal leading
+            shapes; the mask is `None` when everything is observed.
+        """
+        value = self.value(value)
+        if observed is not None:
+            observed = self.mask(observed, value.shape[: value.shape.rank - self.ndims])
+        value, observed = self.step.spread(value, observed)
+        if self.has_all_steps:
+            return value, observed
+        axis = -1 - self.step.program.flat_event_ndims
+        if observed is None:
+            flags = value if axis == -2 else value[..., 0]
+            observed = tf.ones_like(flags, tf.bool)
+        place = np.full(self.program.num_steps, len(self.steps))
+        place[list(self.steps)] = np.arange(len(self.steps))
+        blank = tf.zeros_like(tf.gather(value, [0], axis=axis))
+        value = tf.gather(tf.concat([value, blank], axis), place, axis=axis)
+        hidden = tf.zeros_like(observed[..., :1, :])
+        observed = tf.gather(tf.concat([observed, hidden], -2), place, axis=-2)
+        return value, observed
+
+    def subset(self, variables: Sequence[int]) -> tuple[int, ...]:
+        """The circuit's variables behind those of this event."""
+        return self.step.subset(variables)
+
+    def subset_of_steps(self, steps: Sequence[int]) -> tuple[int, ...]:
+        """The circuit's steps behind those of this event."""
+        chosen = check_variables(steps, len(self.steps), "marginal(steps=...)")
+        return tuple(self.steps[t] for t in chosen)
+
+    def from_kernel(self, value: Tensor) -> Tensor:
+        """``[..., T, V, D]`` to the event's shape."""
+        if not self.has_all_steps:
+            value = tf.gather(value, self.steps, axis=-3)
+        return self.step.from_kernel(value)
+
+    def with_lengths(
+        self,
+        value: Tensor,
+        observed: TensorLike | None,
+        lengths: TensorLike | None,
+        padding: Padding,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Value and mask, sequences at the front, nothing known behind their ends."""
+        value = self.value(value)
+        lead = value.shape[: value.shape.rank - self.ndims]
+        if padding not in ("right", "left"):
+            raise ValueError(
+                f"{self.owner}: received padding={padding!r}, expected 'right' (behind "
+                "a sequence) or 'left' (before it)."
+            )
+        if observed is not None:
+            observed = self.mask(observed, lead)
+        if lengths is None:
+            return value, observed
+        lengths = self._checked_lengths(lengths, lead)
+        if padding == "left":
+            value = shifted(value, lengths, self.ndims, -1)
+            if observed is not None:
+                ndims = len(self.mask_shape)
+                observed = shifted(observed, lengths, ndims, -1)
+        exists = tf.sequence_mask(lengths, self.shape[0])  # [..., T]
+        for _ in self.step.mask_shape:
+            exists = exists[..., tf.newaxis]
+        if observed is None:
+            observed = tf.ones(self.mask_shape, tf.bool)
+        return value, observed & exists
+
+    def _checked_lengths(self, lengths: TensorLike, lead: tf.TensorShape) -> Tensor:
+        lengths = tf.convert_to_tensor(lengths)
+        if not lengths.dtype.is_integer:
+            raise TypeError(
+                f"{self.owner}: received lengths of dtype {lengths.dtype.name}, "
+                "expected integers: how many steps each sequence has."
+            )
+        if not self.has_all_steps:
+            raise ValueError(
+                f"{self.owner}: received lengths for the marginal of steps "
+                f"{list(self.steps)}, expected none. Use observed."
+            )
+        try:
+            static = tf.broadcast_static_shape(lengths.shape, lead)
+        except ValueError:
+            static = None
+        if static is None or not static.is_compatible_with(lead):
+            raise ValueError(
+                f"{self.owner}: received lengths of shape {tuple(lengths.shape)}, "
+                f"expected one that broadcasts to {tuple(lead)}: one length for each "
+                "sequence."
+            )
+        values = tf.get_static_value(lengths)
+        num_steps = self.shape[0]
+        if values is not None and values.size:
+            wrong = values[(values < 1) | (values > num_steps)]
+            if wrong.size:
+                raise ValueError(
+                    f"{self.owner}: received lengths {np.unique(wrong).tolist()}, "
+                    f"expected numbers from 1 to {num_steps}, the steps of the event. "
+                    "Leave out empty sequences; cut longer ones, or build the circuit "
+                    f"with num_steps={max(int(values.max()), num_steps)}."
+                )
+        return lengths
+
+
+def shifted(value: Tensor, lengths: Tensor, ndims: int, direction: int) -> Tensor:
+    """Rotates the steps, the first of the last `ndims` axes, past the padding.
+
+    Args:
+        value: ``[..., T, ...]``.
+        lengths: Broadcasts to the leading axes.
+        ndims: Rank of an event.
+        direction: -1: from the back to the front, 1: back again.
+    """
+    lead = tf.shape(value)[: value.shape.rank - ndims]
+    static = value.shape[: value.shape.rank - ndims]
+    lengths = tf.cast(lengths, tf.int32)
+    full = tf.broadcast_dynamic_shape(lead, tf.shape(lengths))
+    known = tf.broadcast_static_shape(static, lengths.shape)
+    event = value.shape[-ndims:]
+    value = tf.broadcast_to(value, tf.concat([full, event], 0))
+    value = tf.ensure_shape(value, known.concatenate(event))
+    lengths = tf.ensure_shape(tf.broadcast_to(lengths, full), known)
+    num_steps = event[0]
+    index = tf.range(num_steps) - direction * (num_steps - lengths[..., tf.newaxis])
+    index = tf.math.floormod(index, num_steps)
+    return tf.gather(value, index, axis=known.rank, batch_dims=known.rank)

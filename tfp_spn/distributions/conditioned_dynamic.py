@@ -1,0 +1,105 @@
+"""The conditional distribution of sequences given evidence, each example its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from tfp_spn._typing import Seed, Tensor, TensorLike
+from tfp_spn.distributions import _assertions, _sequence_queries
+from tfp_spn.distributions.conditioned import ConditionedSumProductNetwork
+
+
+class ConditionedDynamicSumProductNetwork(ConditionedSumProductNetwork):
+    """A distribution over sequences given some of the values.
+
+        p(x | evidence) = p(x) / p(evidence)   if x agrees with the evidence, else 0
+
+    A forecast, if the evidence is the past; an imputation, if it is what is known.
+    Events keep their shape: samples, modes and means repeat the observed values.
+    Densities are those of the unobserved coordinates. Usually made by
+    `DynamicSumProductNetwork.condition`.
+
+    Args:
+        distribution: A `DynamicSumProductNetwork`.
+        value: Evidence, ``[..., *event_shape]``; unobserved values may be anything.
+        observed: bool ``[..., num_steps, num_variables]`` or ``[..., num_steps, 1]``,
+            True where `value` counts.
+        validate_args: Whether to check at run time that observed values lie in the
+            support and are not NaN.
+        allow_nan_stats: Whether undefined statistics are NaN; else they raise.
+        name: Name of the distribution.
+
+    Evidence of probability zero leaves nothing to condition on: `log_prob` is ``-inf``,
+    samples and moments follow the unconditional choices where the evidence says
+    nothing.
+
+    Example:
+        >>> import numpy as np, tfp_spn
+        >>> template = tfp_spn.circuits.from_region_graph(
+        ...     tfp_spn.region_graphs.fully_factorized(2),
+        ...     leaf=tfp_spn.layers.BernoulliLeaf(num_components=2), num_sums=2,
+        ...     num_classes=3)
+        >>> circuit = tfp_spn.circuits.dynamic_from_circuit(template, num_steps=4)
+        >>> spn = tfp_spn.distributions.DynamicSumProductNetwork(circuit)
+        >>> past = np.array([[True], [True], [False], [False]])
+        >>> forecast = spn.condition(np.ones([4, 2], int), observed=past)
+        >>> forecast.sample(5, seed=1).shape
+        TensorShape([5, 4, 2])
+    """
+
+    def _parameter_control_dependencies(self, is_init: bool) -> list:
+        if not (self.validate_args and is_init):
+            return []
+        value, observed = self._event.spread(self._value, self._observed)
+        return _assertions.in_support(self._distribution.program.step, value, observed)
+
+    def _sample_control_dependencies(
+        self, value: Tensor, observed: TensorLike | None = None
+    ) -> list:
+        if not self.validate_args:
+            return []
+        value, observed = self._event.spread(value, observed)
+        return _assertions.in_support(self._distribution.program.step, value, observed)
+
+    def _sample_n(self, n: Tensor, seed: Seed = None) -> Tensor:
+        evidence = self._evidence()
+        drawn = _sequence_queries.sample(self._distribution, n, seed, evidence)
+        return self._with_evidence(self._event.from_kernel(drawn))
+
+    def _mode(self) -> Tensor:
+        mode = _sequence_queries.mode(self._distribution, self._evidence())
+        return self._with_evidence(self._event.from_kernel(mode))
+
+    def _moments(self) -> tuple[Tensor, Tensor]:
+        moments = _sequence_queries.mean_and_variance(
+            self._distribution, self._evidence()
+        )
+        mean, variance = (self._event.from_kernel(moment) for moment in moments)
+        return mean, variance
+
+    def _mean(self) -> Tensor:
+        return tf.where(self._is_observed(), self._value, self._moments()[0])
+
+    def _variance(self) -> Tensor:
+        variance = self._moments()[1]
+        zero = tf.zeros([], variance.dtype)
+        return tf.where(self._is_observed(), zero, variance)
+
+    def _covariance(self) -> Tensor:
+        raise NotImplementedError(
+            "ConditionedDynamicSumProductNetwork: covariance is defined for events of "
+            f"rank 1, this one has shape {self._event.shape}. Use variance."
+        )
+
+    def posterior_marginals(self) -> Any:
+        """`DynamicSumProductNetwork.posterior_marginals` given the evidence."""
+        return self._distribution.posterior_marginals(self._value, self._observed)
+
+    def univariate_posteriors(self) -> Any:
+        """Not defined for sequences: there are mean, variance and samples."""
+        raise NotImplementedError(
+            "ConditionedDynamicSumProductNetwork: univariate_posteriors is not there "
+            "for sequences. Use mean, variance, or marginal(steps=[t]) of a condition."
+        )

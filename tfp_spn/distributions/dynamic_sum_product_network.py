@@ -1,0 +1,503 @@
+"""A circuit over sequences as a `tfd.Distribution`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+from tensorflow_probability import bijectors as tfb
+from tensorflow_probability import distributions as tfd
+
+from tfp_spn._keras_bridge import frozen_variable_ids
+from tfp_spn._typing import Params, Seed, Tensor, TensorLike
+from tfp_spn.circuits.dynamic_circuit import DynamicCircuit
+from tfp_spn.circuits.dynamic_evaluation import chain_of
+from tfp_spn.circuits.dynamic_program import DynamicProgram, DynamicTables
+from tfp_spn.circuits.examples import Evidence
+from tfp_spn.distributions import (
+    _assertions,
+    _eager,
+    _queries,
+    _sequence_queries,
+)
+from tfp_spn.distributions._event import as_tensor, check_variables
+from tfp_spn.distributions._sequence_event import Padding, SequenceEvent, shifted
+from tfp_spn.distributions.conditioned_dynamic import (
+    ConditionedDynamicSumProductNetwork,
+)
+from tfp_spn.ops.chain import Chain
+from tfp_spn.ops.log_chain import best_path
+
+_OWNER = "DynamicSumProductNetwork"
+
+
+class DynamicSumProductNetwork(tfd.AutoCompositeTensorDistribution):
+    """The distribution over sequences that a dynamic circuit defines.
+
+        p(x) = sum_{q_1 ... q_T} p(q_1) c[q_1](x_1) prod_t p(q_t | q_{t-1}) c[q_t](x_t)
+
+    where ``c[k]`` are the roots of a circuit over one step and the interface carries
+    on what is known from step to step: a hidden Markov model whose observations are a
+    circuit's, or a more general template, see `tfp_spn.circuits.dynamic_from_circuit`.
+    Events are ``[num_steps, *event_shape]`` of the template's. Every query is exact:
+
+    * ``log_prob(x, observed=mask)`` integrates out any variables of any steps;
+      ``log_prob(x, lengths=lengths)`` takes sequences of unequal length, whose padding
+      may hold anything;
+    * ``sample``, ``mean``, ``variance``, ``stddev``, ``mode`` (max-product decoding);
+    * ``marginal(variables, steps)`` and ``condition(x, observed)`` are distributions
+      again: imputation, and forecasts where the past is observed;
+    * of the hidden states, named as in `tfd.HiddenMarkovModel`:
+      ``posterior_marginals``, ``prior_marginals``, ``posterior_mode``, and
+      ``filtered_marginals``; ``predictive_log_probs`` of each step given those before.
+
+    The distribution is a view: it owns nothing and reads the circuit's variables when
+    asked, so it follows their training.
+
+    Args:
+        circuit: What `tfp_spn.circuits.dynamic_from_circuit` returns.
+        params: Parameters by name, in place of the circuit's variables: tensors or
+            variables with any leading batch dimensions, which broadcast against each
+            other (a conditional model: parameters from a network). `chain_params`
+            makes those of the interface from stochastic matrices.
+        variables_of_event: Indices of the template's variables that the event ranges
+            over, the others are integrated out. Default: all.
+        steps_of_event: Indices of the steps that the event ranges over. Default: all.
+        parameters_in_time: Names of parameters of the template that have an axis
+            ``[num_steps]`` behind the batch: another value for each step.
+        validate_args: Whether to check values at run time: categories in range, no NaN
+            under ``observed=True``.
+        allow_nan_stats: Whether undefined statistics (the mean of a Cauchy variable)
+            are NaN; else they raise.
+        name: Name of the distribution.
+
+    Attributes:
+        circuit: The circuit.
+        params: Its parameters, un-read.
+
+    Raises:
+        ValueError: For values, masks or lengths that do not fit; lengths of 0 or more
+            than `num_steps`.
+        TypeError: For arguments of another type.
+
+    Example:
+        >>> import numpy as np, tfp_spn
+        >>> template = tfp_spn.circuits.from_region_graph(
+        ...     tfp_spn.region_graphs.random_binary_trees(3, 1, num_repetitions=2),
+        ...     leaf=tfp_spn.layers.NormalLeaf(num_components=2), num_sums=2,
+        ...     num_classes=4)
+        >>> circuit = tfp_spn.circuits.dynamic_from_circuit(template, num_steps=10)
+        >>> spn = tfp_spn.distributions.DynamicSumProductNetwork(circuit)
+        >>> x = spn.sample(2, seed=1)
+        >>> x.shape, spn.log_prob(x, lengths=[10, 7]).shape
+        (TensorShape([2, 10, 3]), TensorShape([2]))
+        >>> past = np.arange(10)[:, np.newaxis] < 6
+        >>> spn.condition(x, observed=past).mean().shape  # a forecast
+        TensorShape([2, 10, 3])
+
+    Source:
+        Rabiner, "A tutorial on hidden Markov models", Proc. IEEE 77 (1989); Melibari,
+        Poupart, Doshi, Trimponias, "Dynamic sum product networks for tractable
+        inference on sequence data", PGM 2016.
+    """
+
+    def __init__(
+        self,
+        circuit: Any,
+        params: Params | None = None,
+        variables_of_event: Sequence[int] | None = None,
+        steps_of_event: Sequence[int] | None = None,
+        parameters_in_time: Sequence[str] = (),
+        validate_args: bool = False,
+        allow_nan_stats: bool = True,
+        name: str = "DynamicSumProductNetwork",
+    ) -> None:
+        parameters = dict(locals())
+        with tf.name_scope(name) as name:
+            if not isinstance(circuit, DynamicCircuit):
+                raise TypeError(
+                    f"{_OWNER}: circuit must be what tfp_spn.circuits."
+                    f"dynamic_from_circuit returns, received {type(circuit).__name__}. "
+                    "Build one over your circuit: dynamic_from_circuit(circuit, "
+                    "num_steps=...)."
+                )
+            program = circuit.program
+            parameters_in_time = tuple(parameters_in_time)
+            if parameters_in_time:
+                program = _in_time(program, parameters_in_time)
+            live = circuit.live_params()
+            params = live if params is None else params
+            self._is_view = params is live or _is_same(params, live)
+            params = _queries.check_params(params, circuit, program)
+            if variables_of_event is not None:
+                variables_of_event = tuple(
+                    check_variables(variables_of_event, program.num_variables, _OWNER)
+                )
+            if steps_of_event is not None:
+                steps_of_event = tuple(
+                    check_variables(steps_of_event, program.num_steps, _OWNER)
+                )
+            self._circuit = circuit
+            self._program = program
+            self._params = self._no_dependency(params)
+            self._event = SequenceEvent(
+                program, variables_of_event, steps_of_event, _OWNER
+            )
+            parameters.update(
+                circuit=circuit,
+                params=params,
+                variables_of_event=variables_of_event,
+                steps_of_event=steps_of_event,
+                parameters_in_time=parameters_in_time,
+            )
+            super().__init__(
+                dtype=program.event_dtype,
+                reparameterization_type=tfd.NOT_REPARAMETERIZED,
+                validate_args=validate_args,
+                allow_nan_stats=allow_nan_stats,
+                parameters=parameters,
+                name=name,
+            )
+
+    @classmethod
+    def _parameter_properties(cls, dtype: Any, num_classes: Any = None) -> dict:
+        del dtype, num_classes
+        return {
+            "params": tfp.util.ParameterProperties(
+                event_ndims=lambda self: dict(self.program.param_event_ndims),
+                shape_fn=_queries.no_shape,
+                default_constraining_bijector_fn=_queries.no_bijector,
+            )
+        }
+
+    @property
+    def circuit(self) -> DynamicCircuit:
+        """The circuit."""
+        return self._circuit
+
+    @property
+    def params(self) -> Params:
+        """Parameters by name, un-read."""
+        return self._params
+
+    @property
+    def variables_of_event(self) -> tuple[int, ...]:
+        """The template's variables that the event ranges over."""
+        return self._event.variables
+
+    @property
+    def steps_of_event(self) -> tuple[int, ...]:
+        """The steps that the event ranges over."""
+        return self._event.steps
+
+    @property
+    def parameters_in_time(self) -> tuple[str, ...]:
+        """Names of the template's parameters that have an axis of steps."""
+        return tuple(sorted(self._program.parameters_in_time))
+
+    @property
+    def program(self) -> DynamicProgram:
+        """The compiled circuit."""
+        return self._program
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of the circuit."""
+        return self._program.num_steps
+
+    @property
+    def num_states(self) -> int:
+        """Units of the interface: what the posteriors range over."""
+        return self._program.num_interfaces
+
+    @property
+    def trainable_variables(self) -> tuple[tf.Variable, ...]:
+        """Trainable variables; those of frozen Keras layers are left out."""
+        frozen = frozen_variable_ids(self._circuit)
+        return tuple(v for v in super().trainable_variables if id(v) not in frozen)
+
+    def tables(self) -> DynamicTables:
+        """Reads the parameters, once each."""
+        params = {k: tf.convert_to_tensor(v) for k, v in self._params.items()}
+        return self.program.tables(params)
+
+    # --- density -----------------------------------------------------------------
+
+    def _event_shape(self) -> tf.TensorShape:
+        return tf.TensorShape(self._event.shape)
+
+    def _event_shape_tensor(self) -> Tensor:
+        return tf.constant(self._event.shape, tf.int32)
+
+    def _call_log_prob(self, value: TensorLike, name: str, **kwargs: Any) -> Tensor:
+        return super()._call_log_prob(as_tensor(value), name, **kwargs)
+
+    def _call_prob(self, value: TensorLike, name: str, **kwargs: Any) -> Tensor:
+        return super()._call_prob(as_tensor(value), name, **kwargs)
+
+    def _log_prob(
+        self,
+        value: Tensor,
+        observed: TensorLike | None = None,
+        lengths: TensorLike | None = None,
+        padding: Padding = "right",
+    ) -> Tensor:
+        value, observed = self._event.with_lengths(value, observed, lengths, padding)
+        value, observed = self._event.spread(value, observed)
+        if self._is_view and tf.executing_eagerly():
+            return _eager.log_prob(self, value, observed)
+        return _queries.log_prob(self, value, observed)
+
+    def predictive_log_probs(
+        self,
+        value: TensorLike,
+        observed: TensorLike | None = None,
+        lengths: TensorLike | None = None,
+        padding: Padding = "right",
+    ) -> Tensor:
+        """``log p(x_t | x_1 ... x_{t-1})`` of each step, ``[..., num_steps]``.
+
+        Args:
+            value: Sequences, ``[..., *event_shape]``.
+            observed: bool mask, as in `log_prob`; a step of which nothing is observed
+                has 0.
+            lengths: Steps of each sequence; 0 is returned for padding.
+            padding: Where the padding is, ``"right"`` or ``"left"`` of a sequence.
+        """
+        evidence = self._evidence(value, observed, lengths, padding)
+        chain = self._chain(evidence)
+        prefix = _sequence_queries.log_prefixes(chain)
+        before = tf.concat([tf.zeros_like(prefix[:1]), prefix[:-1]], 0)
+        possible = before > -float("inf")
+        before = tf.where(possible, before, tf.zeros_like(before))
+        steps = tf.where(possible, prefix - before, -float("inf"))
+        steps = tf.cast(steps, self.program.dtype)[..., tf.newaxis, :]
+        result = _sequence_queries.in_user_shape(evidence, steps)[..., 0]
+        return self._of_steps(result, lengths, padding, 1)
+
+    def _sample_control_dependencies(
+        self,
+        value: Tensor,
+        observed: TensorLike | None = None,
+        lengths: TensorLike | None = None,
+        padding: Padding = "right",
+    ) -> list:
+        if not self.validate_args:
+            return []
+        value, observed = self._event.with_lengths(value, observed, lengths, padding)
+        value, observed = self._event.spread(value, observed)
+        return _assertions.in_support(self.program.step, value, observed)
+
+    # --- samples and statistics ----------------------------------------------------
+
+    def _sample_n(self, n: Tensor, seed: Seed = None) -> Tensor:
+        drawn = _sequence_queries.sample(self, n, seed)
+        return tf.cast(self._event.from_kernel(drawn), self.dtype)
+
+    def _mode(self) -> Tensor:
+        mode = _sequence_queries.mode(self)
+        return tf.cast(self._event.from_kernel(mode), self.dtype)
+
+    def _mean(self) -> Tensor:
+        return self._event.from_kernel(_sequence_queries.mean_and_variance(self)[0])
+
+    def _variance(self) -> Tensor:
+        return self._event.from_kernel(_sequence_queries.mean_and_variance(self)[1])
+
+    def _stddev(self) -> Tensor:
+        return tf.sqrt(self._variance())
+
+    def _default_event_space_bijector(self) -> tfb.Bijector | None:
+        if self.program.leaf.is_discrete:
+            return None
+        return tfb.Identity(validate_args=self.validate_args)
+
+    # --- queries that give distributions --------------------------------------------
+
+    def marginal(
+        self,
+        variables: Sequence[int] | None = None,
+        steps: Sequence[int] | None = None,
+        name: str | None = None,
+    ) -> DynamicSumProductNetwork:
+        """The distribution of some variables of some steps, in the given order.
+
+        Args:
+            variables: Distinct indices of variables of a step; pixels of an image are
+                counted row by row. Default: all.
+            steps: Distinct indices of steps. Default: all.
+            name: Name of the result.
+
+        Returns:
+            A distribution with event shape ``[len(steps), len(variables)]``.
+        """
+        changes: dict[str, Any] = {"name": name or f"{self.name}_marginal"}
+        if variables is not None:
+            changes["variables_of_event"] = self._event.subset(variables)
+        if steps is not None:
+            changes["steps_of_event"] = self._event.subset_of_steps(steps)
+        return self.copy(**changes)
+
+    def condition(
+        self,
+        value: TensorLike,
+        observed: TensorLike,
+        validate_args: bool | None = None,
+        name: str | None = None,
+    ) -> ConditionedDynamicSumProductNetwork:
+        """The distribution given some of the values, each example its own.
+
+        Args:
+            value: ``[..., *event_shape]``; what is not observed may be anything.
+            observed: bool ``[..., num_steps, num_variables]`` (or ``[..., num_steps,
+                1]``, for whole steps), True where `value` counts. To forecast, the
+                past: ``np.arange(num_steps)[:, np.newaxis] < now``.
+            validate_args: As in the constructor; default: as this distribution.
+            name: Name of the result.
+
+        Returns:
+            A distribution whose batch shape is the leading shape of `value` (broadcast
+            with this distribution's) and whose samples repeat the observed values.
+        """
+        return ConditionedDynamicSumProductNetwork(
+            self,
+            value,
+            observed,
+            validate_args=self.validate_args
+            if validate_args is None
+            else validate_args,
+            allow_nan_stats=self.allow_nan_stats,
+            name=name or f"{self.name}_conditioned",
+        )
+
+    # --- hidden states ----------------------------------------------------------------
+
+    def posterior_marginals(
+        self,
+        value: TensorLike,
+        observed: TensorLike | None = None,
+        lengths: TensorLike | None = None,
+        padding: Padding = "right",
+    ) -> tfd.Categorical:
+        """``p(z_t | x)`` of the interface behind each step: smoothing.
+
+        In a hidden Markov model ``z_t`` is the state of the step.
+
+        Args:
+            value: Sequences, ``[..., *event_shape]``.
+            observed: bool mask, as in `log_prob`.
+            lengths: Steps of each sequence. Behind the end (or, padded on the left, at
+                the padding) the states are foretold.
+            padding: Where the padding is, ``"right"`` or ``"left"`` of a sequence.
+
+        Returns:
+            A distribution with batch shape ``[..., num_steps]``; the prior of evidence
+            that is impossible.
+        """
+        evidence = self._evidence(value, observed, lengths, padding)
+        chain = self._chain(evidence)
+        probs = _sequence_queries.unit_posteriors(self.program, chain)
+        return self._categorical(evidence, probs, lengths, padding)
+
+    def filtered_marginals(
+        self,
+        value: TensorLike,
+        observed: TensorLike | None = None,
+        lengths: TensorLike | None = None,
+        padding: Padding = "right",
+    ) -> tfd.Categorical:
+        """``p(z_t | x_1 ... x_t)``: what is known of the interface at that time.
+
+        Arguments and result are those of `posterior_marginals`.
+        """
+        evidence = self._evidence(value, observed, lengths, padding)
+        probs = _sequence_queries.filtered_units(self.program, self._chain(evidence))
+        return self._categorical(evidence, probs, lengths, padding)
+
+    def prior_marginals(self) -> tfd.Categorical:
+        """``p(z_t)``, with batch shape ``[..., num_steps]``."""
+        evidence = _sequence_queries.evidence_or_nothing(self, None)
+        chain = self._chain(evidence)
+        probs = _sequence_queries.unit_posteriors(self.program, chain)
+        return self._categorical(evidence, probs, None, "right")
+
+    def posterior_mode(
+        self,
+        value: TensorLike,
+        observed: TensorLike | None = None,
+        lengths: TensorLike | None = None,
+        padding: Padding = "right",
+    ) -> Tensor:
+        """The most probable sequence of states given the observations (Viterbi).
+
+        Arguments are those of `posterior_marginals`.
+
+        Returns:
+            int32 ``[..., num_steps]``: states ``z_t`` of a hidden Markov model. With
+            ``sum_product="tucker"`` the products ``root * num_interfaces + unit`` of a
+            root and a unit, with ``"cp"`` the roots.
+        """
+        evidence = self._evidence(value, observed, lengths, padding)
+        path = best_path(*self._chain(evidence)[:4])
+        path = _sequence_queries.in_user_shape(evidence, path[..., tf.newaxis, :])
+        return self._of_steps(path[..., 0], lengths, padding, 1)
+
+    def _evidence(
+        self,
+        value: TensorLike,
+        observed: TensorLike | None,
+        lengths: TensorLike | None,
+        padding: Padding,
+    ) -> Evidence:
+        value = as_tensor(value)
+        value, observed = self._event.with_lengths(value, observed, lengths, padding)
+        value, observed = self._event.spread(value, observed)
+        return _queries.evidence_of(self, value, observed)
+
+    def _chain(self, evidence: Evidence) -> Chain:
+        return chain_of(self.program, self.tables(), evidence, to_end=True)
+
+    def _categorical(
+        self,
+        evidence: Evidence,
+        probs: Tensor,
+        lengths: TensorLike | None,
+        padding: Padding,
+    ) -> tfd.Categorical:
+        probs = _sequence_queries.in_user_shape(evidence, probs)
+        return tfd.Categorical(probs=self._of_steps(probs, lengths, padding, 2))
+
+    def _of_steps(
+        self, values: Tensor, lengths: TensorLike | None, padding: Padding, ndims: int
+    ) -> Tensor:
+        """The event's steps, where the user has them."""
+        if not self._event.has_all_steps:
+            values = tf.gather(values, self._event.steps, axis=-ndims)
+        if lengths is None or padding == "right":
+            return values
+        return shifted(values, tf.convert_to_tensor(lengths), ndims, 1)
+
+
+def _in_time(program: DynamicProgram, names: tuple[str, ...]) -> DynamicProgram:
+    known = program.step.param_event_ndims
+    unknown = sorted(set(names) - set(known))
+    if unknown:
+        raise ValueError(
+            f"{_OWNER}: received parameters_in_time={list(names)}, of which {unknown} "
+            f"are no parameters of the template, expected any of {sorted(known)}. "
+            "Transitions that differ in time come from a circuit with "
+            "is_stationary=False."
+        )
+    return dataclasses.replace(program, parameters_in_time=frozenset(names))
+
+
+def _is_same(params: Any, live: Params) -> bool:
+    """Whether `params` are the very variables of `live`."""
+    return (
+        isinstance(params, dict)
+        and params.keys() == live.keys()
+        and all(params[name] is value for name, value in live.items())
+    )
