@@ -84,10 +84,10 @@ def _blocked(
     num_examples = tf.shape(evidence.x)[-1]
     static = evidence.x.shape[-1]
     num_blocks = -(-num_examples // size) if static is None else -(-static // size)
-    x = _split(evidence.x, num_blocks, size)
+    x = split_examples(evidence.x, num_blocks, size)
     observed = evidence.observed
     if observed is not None:
-        observed = _split(observed, num_blocks, size)
+        observed = split_examples(observed, num_blocks, size)
     constants = tf.nest.flatten(_differentiable(tables))
 
     def of_block(number: Tensor, x: Tensor, *constants: Tensor) -> Tensor:
@@ -149,7 +149,7 @@ def _blocked(
     return tf.ensure_shape(result, known)
 
 
-def _split(value: Tensor, num_blocks: int | Tensor, size: int) -> Tensor:
+def split_examples(value: Tensor, num_blocks: int | Tensor, size: int) -> Tensor:
     """``[..., N]`` to ``[B, ..., n]``, padded with copies of the last example."""
     num_examples = tf.shape(value)[-1]
     index = tf.minimum(tf.range(num_blocks * size), num_examples - 1)

@@ -125,7 +125,10 @@ def emissions(
         return with_base(joint, log_base(step, block.x, block.observed))
 
     steps = step_evidence(program, evidence)
-    joint = in_blocks(of_block, step, tables.step, steps, program.dtype)
+    if steps.x.shape[-1] is None:  # gradients of a choice at run time fail in Keras' fit
+        joint = of_block(tables.step, steps, tf.constant(0))
+    else:
+        joint = in_blocks(of_block, step, tables.step, steps, program.dtype)
     values = by_step(program, joint)
     if is_max or evidence.observed is None:
         return values

@@ -14,7 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
-from tfp_spn.circuits.examples import Evidence, to_evidence
+from tfp_spn.circuits.circuit import evidence_for
+from tfp_spn.circuits.examples import Evidence
 from tfp_spn.circuits.program import Program
 from tfp_spn.learning.data_validation import Data, validated
 
@@ -29,7 +30,7 @@ class Batch(NamedTuple):
 
     def evidence(self, program: Program) -> Evidence:
         """In the kernel's layout."""
-        return to_evidence(self.x, self.observed, len(program.event_shape), 0)
+        return evidence_for(program, self.x, self.observed)
 
 
 def unpack(data: Any) -> Data:

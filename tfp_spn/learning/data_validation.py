@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from tfp_spn.circuits.dynamic_program import DynamicProgram
 from tfp_spn.circuits.examples import to_evidence
 from tfp_spn.circuits.program import Program
 
@@ -62,7 +63,13 @@ def validated(program: Program, data: Data, first_row: int = 0) -> Data:
 
 
 def flattened(program: Program, data: Data) -> Data:
-    """The same with the pixels of images in one axis, ``[N, V(, D)]``."""
+    """The same with the pixels of images, or all steps, in one axis ``[N, V(, D)]``."""
+    if isinstance(program, DynamicProgram):
+        tail = [program.step.layout.num_dims] * (program.flat_event_ndims - 2)
+        x = data.x.reshape(len(data.x), -1, *tail)
+        if data.observed is None:
+            return data._replace(x=x)
+        return data._replace(x=x, observed=data.observed.reshape(x.shape[:2]))
     if program.grid is None:
         return data
     x = data.x.reshape(len(data.x), program.num_variables, -1)
@@ -102,6 +109,11 @@ def _checked_mask(program: Program, x: np.ndarray, observed: Any) -> np.ndarray:
             "it, for example observed=(mask == 1)."
         )
     shape = (len(x), *program.mask_shape)
+    if isinstance(program, DynamicProgram):  # one flag for each step will do
+        steps = (program.num_steps, *[1] * (len(shape) - 2))
+        if observed.shape[-len(steps) :] == steps:
+            lead = observed.shape[: -len(steps)]
+            observed = np.broadcast_to(observed, (*lead, *shape[1:]))
     if observed.shape not in (shape, shape[1:]):
         raise ValueError(
             f"tfp_spn.learning: observed does not fit x, received shape "
@@ -186,7 +198,7 @@ def _check_support(
     for start in range(0, len(x), _ROWS_AT_A_TIME):
         rows = slice(start, start + _ROWS_AT_A_TIME)
         value = tf.cast(x[rows], program.dtype)
-        evidence = to_evidence(value, None, program.flat_event_ndims, 0)
+        evidence = to_evidence(value, None, x.ndim - 1, 0)
         base = np.transpose(program.leaf.log_base(evidence.x))  # [N, V]
         impossible = np.isneginf(base)
         if observed is not None:

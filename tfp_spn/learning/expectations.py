@@ -17,11 +17,13 @@ from typing import Any, TypeAlias
 import tensorflow as tf
 
 from tfp_spn._typing import Params, Tensor
+from tfp_spn.circuits.dynamic_program import DynamicProgram
 from tfp_spn.circuits.evaluation import evaluate, leaf_values, log_base
 from tfp_spn.circuits.examples import Evidence
 from tfp_spn.circuits.program import Program, Tables
 from tfp_spn.learning.hard_counts import hard_flows, is_hard
 from tfp_spn.learning.labels import check_labels, log_joint_of_labels
+from tfp_spn.learning.sequence_expectations import sequence_expectations
 from tfp_spn.ops.weighted_sum import weighted_sum
 
 Expectations: TypeAlias = dict[str, Any]
@@ -34,7 +36,7 @@ leaf layer's sufficient statistics; ``log_likelihood``: float64 weighted sum;
 
 
 def expected_statistics(
-    program: Program,
+    program: Program | DynamicProgram,
     params: Params,
     evidence: Evidence,
     weights: Tensor | None = None,
@@ -78,7 +80,7 @@ def expected_statistics(
 
 
 def expectations_and_joint(
-    program: Program,
+    program: Program | DynamicProgram,
     params: Params,
     evidence: Evidence,
     weights: Tensor | None = None,
@@ -87,6 +89,8 @@ def expectations_and_joint(
     """Like `expected_statistics`, and ``log p(x, class) [C, N]`` besides."""
     if labels is not None:
         check_labels(labels, program.num_classes)
+    if isinstance(program, DynamicProgram):
+        return sequence_expectations(program, params, evidence, weights)
     x, observed = evidence.x, evidence.observed
     tables = program.tables(params)
     leaves = leaf_values(program, tables, x, observed)

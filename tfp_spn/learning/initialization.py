@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfp_spn.circuits.dynamic_program import DynamicProgram
 from tfp_spn.circuits.program import Program
 from tfp_spn.layers.leaves.categorical_leaf import CategoricalLeaf
 from tfp_spn.layers.leaves.count_leaf import CountLeaf
@@ -33,7 +34,8 @@ def initialize_leaves(spn: Any, x: Any, observed: Any = None, seed: int = 0) -> 
 
     Args:
         spn: A circuit, or a distribution over one.
-        x: ``[N, V]``, ``[N, V, D]`` or ``[N, height, width, D]``.
+        x: ``[N, V]``, ``[N, V, D]`` or ``[N, height, width, D]``; of sequences ``[N, T,
+            ...]``, whose steps are all alike here.
         observed: bool ``[N, V]`` or ``[N, height, width]``: which values count.
             Default: all.
         seed: Of the draws.
@@ -55,6 +57,8 @@ def initialize_leaves(spn: Any, x: Any, observed: Any = None, seed: int = 0) -> 
     circuit = as_circuit(spn)
     program = circuit.program
     data = validated(program, Data(x, observed))
+    if isinstance(program, DynamicProgram):
+        data, program = _steps_as_examples(program, data), program.step
     rng = np.random.default_rng([seed, 1])
     values, mask = _subset(program, data, rng)
     leaf = program.leaf
@@ -72,6 +76,16 @@ def initialize_leaves(spn: Any, x: Any, observed: Any = None, seed: int = 0) -> 
         if f"leaf_{name}" in names:
             variable = params[f"leaf_{name}"]
             variable.assign(tf.reshape(tf.cast(value, variable.dtype), variable.shape))
+
+
+def _steps_as_examples(program: DynamicProgram, data: Data) -> Data:
+    """All steps of all sequences of which anything is known."""
+    x = data.x.reshape(-1, *program.step.event_shape)
+    if data.observed is None:
+        return Data(x)
+    observed = data.observed.reshape(-1, *program.step.mask_shape)
+    known = observed.reshape(len(observed), -1).any(-1)
+    return Data(x[known], observed[known])
 
 
 def _subset(

@@ -17,16 +17,18 @@ import tensorflow as tf
 
 from tfp_spn._typing import Params, Tensor, TensorLike
 from tfp_spn.circuits.circuit import Circuit
+from tfp_spn.circuits.dynamic_program import DynamicProgram
 from tfp_spn.circuits.from_layers import from_layers
 from tfp_spn.circuits.program import Program, SumSpec
 from tfp_spn.learning.expectations import Expectations
+from tfp_spn.ops.weights import normalized_weights
 
 MIN_WEIGHT = 1e-12
 """Floor of new weights: none is ever exactly zero, or EM could not revive it."""
 
 
 def maximize(
-    program: Program,
+    program: Program | DynamicProgram,
     params: Params,
     expectations: Expectations,
     step_size: TensorLike = 1.0,
@@ -51,6 +53,9 @@ def maximize(
     Returns:
         New values of all parameters, in the shapes and the parametrisation of `params`.
     """
+    if isinstance(program, DynamicProgram):
+        new = _maximize_dynamic(program, params, expectations, step_size, pseudocount)
+        return _frozen(new, params, trainable)
     tables = program.tables(params)
     new = {name: tf.convert_to_tensor(value) for name, value in params.items()}
     counts = expectations["sums"]
@@ -75,6 +80,32 @@ def maximize(
     for name, value in leaf.items():
         old = new[f"leaf_{name}"]
         new[f"leaf_{name}"] = tf.reshape(value, tf.shape(old))
+    return _frozen(new, params, trainable)
+
+
+def _maximize_dynamic(
+    program: DynamicProgram,
+    params: Params,
+    expectations: Expectations,
+    step_size: TensorLike,
+    pseudocount: float,
+) -> Params:
+    template = {name: params[name] for name in program.step.param_event_ndims}
+    new = maximize(program.step, template, expectations, step_size, pseudocount)
+    for spec in program.chain_specs:
+        old = tf.convert_to_tensor(params[spec.parameter])
+        weights = normalized_weights(old, spec.rule, spec.logspace)
+        count = expectations["sums"][spec.parameter]
+        new[spec.parameter] = _moved_sum(
+            old, spec, weights, count, step_size, pseudocount
+        )
+    return new
+
+
+def _frozen(
+    new: Params, params: Params, trainable: Collection[str] | None
+) -> Params:
+    """`new`, but what may not be trained as it was."""
     if trainable is None:
         return new
     return {
@@ -114,6 +145,13 @@ def as_circuit(spn: Any) -> Circuit:
             "tfp_spn.learning: the distribution has parameters of its own, received "
             f"{spn!r}, expected a view of its circuit's variables. Fit the circuit, or "
             "maximise log_prob over what the parameters are computed from."
+        )
+    steps = getattr(spn, "steps_of_event", ())
+    if tuple(steps) != tuple(range(getattr(circuit.program, "num_steps", 0))):
+        raise ValueError(
+            f"tfp_spn.learning: the distribution is a marginal, received steps "
+            f"{tuple(steps)}, expected all {circuit.program.num_steps} of the "
+            "circuit. Fit the circuit, with observed=False at the other steps."
         )
     event = getattr(spn, "variables_of_event", range(circuit.program.num_variables))
     if tuple(event) != tuple(range(circuit.program.num_variables)):

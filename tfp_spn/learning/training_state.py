@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_spn._typing import Params
+from tfp_spn.circuits.dynamic_program import DynamicProgram
 from tfp_spn.circuits.program import Program
 from tfp_spn.learning.history import History
 
@@ -51,8 +52,12 @@ def params_of(arrays: Arrays) -> Arrays:
     return {k: v for k, v in arrays.items() if k.startswith("params/")}
 
 
-def structure_digest(program: Program) -> str:
+def structure_digest(program: Program | DynamicProgram) -> str:
     """A hash of the structure: equal shapes do not make equal circuits."""
+    if isinstance(program, DynamicProgram):
+        shape = (program.num_steps, program.sum_product, program.chain_shapes)
+        text = f"{structure_digest(program.step)} {shape}"
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
     digest = hashlib.sha256(repr(program.layout.scopes).encode())
     for gather in [*(g for s in program.steps for g in s.factors), program.root]:
         digest.update(repr((gather.sources, gather.index.tolist())).encode())
