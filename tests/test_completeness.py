@@ -65,6 +65,7 @@ LAYERS_TESTED_ELSEWHERE = {
     "NormalizeAxes": TESTS / "layers" / "test_normalize_standard_score.py",
     "NormalizeStandardScore": (TESTS / "layers" / "test_normalize_standard_score.py"),
     "PermuteAndPadScopes": TESTS / "layers" / "test_region_layers.py",
+    "TemporalDenseProduct": TESTS / "layers" / "test_temporal_dense_product.py",
 }
 
 # Layers that return distributions, which are in the registry.

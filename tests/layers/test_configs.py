@@ -76,6 +76,7 @@ LAYERS = {
 NO_STACK_LAYERS = {
     "FoldedSum",  # of circuits, whose tests save it
     "NormalizeAxes",  # an enumeration
+    "TemporalDenseProduct",  # has two inputs: tests of its own
 }
 
 

@@ -17,10 +17,12 @@ import numpy as np
 
 from tfp_spn.circuits.program import MARGINALIZED, Gather, Program, Step, SumSpec
 from tfp_spn.circuits.stack_validation import (
+    check_covers_all,
     check_root_scopes,
-    is_spatial,
     label_of,
+    leaf_of,
 )
+from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.layers.regions.base_permutation import BasePermutation
 from tfp_spn.layers.regions.base_product import BaseProduct
@@ -39,28 +41,11 @@ def compile_stack(layers: Sequence[Any]) -> Program:
     Raises:
         ValueError: If the stack is not decomposable or not smooth.
     """
-    grid = None
-    if is_spatial(layers):
-        leaf, *inner, root = layers
-        grid = leaf.slot_shape
-        num_variables, num_decomps = leaf.num_slots, 1
-        stack = _Stack(
-            index=np.arange(num_variables).reshape(grid),
-            scopes=[],
-            width=leaf.num_components,
-            size=num_variables,
-            grid_scopes=GridScopes.of_pixels(*grid),
-        )
-    else:
-        flat, leaf, *inner, root = layers
-        num_decomps = flat.num_decomps
-        num_variables = leaf.num_slots // num_decomps
-        stack = _Stack(
-            index=np.arange(leaf.num_slots).reshape(num_variables, num_decomps),
-            scopes=[[frozenset([v])] * num_decomps for v in range(num_variables)],
-            width=leaf.num_components,
-            size=leaf.num_slots,
-        )
+    root = layers[-1]
+    stack, inner = _begin(layers[:-1])
+    leaf, num_decomps = leaf_of(layers), stack.num_decomps
+    num_variables = leaf.num_slots // num_decomps
+    grid = stack.index.shape if stack.grid_scopes is not None else None
     for layer in inner:
         stack.add(layer)
     check_root_scopes(root, stack.scopes[0], num_variables)
@@ -76,6 +61,48 @@ def compile_stack(layers: Sequence[Any]) -> Program:
         leaf_event_ndims={name: len(v.shape) for name, v in leaf.parameters.items()},
         grid=grid,
     )
+
+
+def check_template(layers: Sequence[Any]) -> None:
+    """Checks that every region that a stack without a root ends in covers everything.
+
+    Args:
+        layers: Built layers, of `KNOWN_LAYERS` only, that begin as a stack does.
+
+    Raises:
+        ValueError: If the stack is not decomposable, or a region that it ends in does
+            not cover all variables.
+    """
+    stack, inner = _begin(layers)
+    for layer in inner:
+        stack.add(layer)
+    num_variables = leaf_of(layers).num_slots // stack.num_decomps
+    check_covers_all(label_of(layers[-1]), stack.scopes, num_variables)
+
+
+def _begin(layers: Sequence[Any]) -> tuple[_Stack, Sequence[Any]]:
+    """A stack of leaves only, and the layers that are to be added."""
+    if isinstance(layers[0], BaseLeaf):
+        leaf = layers[0]
+        stack = _Stack(
+            index=np.arange(leaf.num_slots).reshape(leaf.slot_shape),
+            scopes=[],
+            width=leaf.num_components,
+            size=leaf.num_slots,
+            grid_scopes=GridScopes.of_pixels(*leaf.slot_shape),
+        )
+        return stack, layers[1:]
+    flat, leaf = layers[:2]
+    num_decomps = flat.num_decomps
+    num_variables = leaf.num_slots // num_decomps
+    stack = _Stack(
+        index=np.arange(leaf.num_slots).reshape(num_variables, num_decomps),
+        scopes=[[frozenset([v])] * num_decomps for v in range(num_variables)],
+        width=leaf.num_components,
+        size=leaf.num_slots,
+        num_decomps=num_decomps,
+    )
+    return stack, layers[2:]
 
 
 @dataclass
@@ -94,6 +121,7 @@ class _Stack:
         grid_scopes: The same of cells, while the regions are a grid.
         factor_units: See `Step`, of the product that no step computes yet.
         merges: Whether the next sum ranges over all regions: they were cells.
+        num_decomps: Leaf slots of each variable.
     """
 
     index: np.ndarray
@@ -107,6 +135,7 @@ class _Stack:
     grid_scopes: GridScopes | None = None
     factor_units: np.ndarray | None = None
     merges: bool = False
+    num_decomps: int = 1
 
     def add(self, layer: Any) -> None:
         """Adds any layer but the first and the last ones."""

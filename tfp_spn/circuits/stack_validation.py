@@ -156,6 +156,34 @@ def check_root_scopes(
         )
 
 
+def check_covers_all(
+    label: str, scopes: Sequence[Sequence[frozenset[int]]], num_variables: int
+) -> None:
+    """Raises a `ValueError` unless every region covers everything.
+
+    Args:
+        label: The layer that the regions come from.
+        scopes: ``[S][D]``: the variables of the regions.
+        num_variables: The number of variables.
+    """
+    missing = {
+        (s, d): sorted(frozenset(range(num_variables)) - scope)
+        for s, row in enumerate(scopes)
+        for d, scope in enumerate(row)
+    }
+    lacking = [(place, variables) for place, variables in missing.items() if variables]
+    if lacking:
+        (scope, decomp), variables = lacking[0]
+        shown = ", ".join(map(str, variables[:8])) + ", ..." * (len(variables) > 8)
+        raise ValueError(
+            f"{label} ends the template in {len(scopes)} scopes and {len(scopes[0])} "
+            f"decompositions, of which {len(lacking)} do not cover all {num_variables} "
+            f"variables of a step: scope {scope} of decomposition {decomp} misses "
+            f"{len(variables)} of them ({shown}). Add products until one scope is "
+            "left, and let the permutations hold every variable."
+        )
+
+
 def label_of(layer: Any) -> str:
     """Class and name of a layer, as messages begin."""
     name = layer.name if isinstance(layer, keras.layers.Layer) else repr(layer)

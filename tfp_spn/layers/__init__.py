@@ -25,6 +25,9 @@ from tfp_spn.layers.regions.permute_and_pad_scopes_random import (
 )
 from tfp_spn.layers.regions.reduce_product import ReduceProduct as ReduceProduct
 from tfp_spn.layers.regions.root_sum import RootSum as RootSum
+from tfp_spn.layers.regions.temporal_dense_product import (
+    TemporalDenseProduct as TemporalDenseProduct,
+)
 from tfp_spn.layers.spatial.conv2d_product import Conv2DProduct as Conv2DProduct
 from tfp_spn.layers.spatial.conv2d_sum import Conv2DSum as Conv2DSum
 from tfp_spn.layers.spatial.local2d_sum import Local2DSum as Local2DSum
@@ -56,4 +59,5 @@ __all__ = [
     "ReduceProduct",
     "RootSum",
     "SpatialToRegions",
+    "TemporalDenseProduct",
 ]

@@ -34,5 +34,7 @@ class LogJoint(MeanOverExamples):
 
     def example_values(self, y_true: Any, y_pred: Tensor) -> Tensor:
         """``log p(x, y)``."""
+        shape = tf.shape(y_pred)
+        joint = tf.transpose(tf.reshape(y_pred, [-1, shape[-1]]))
         labels = tf.reshape(tf.cast(y_true, tf.int32), [-1])
-        return log_joint_of_labels(tf.transpose(y_pred), labels)
+        return tf.reshape(log_joint_of_labels(joint, labels), shape[:-1])

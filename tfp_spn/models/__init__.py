@@ -4,6 +4,9 @@
 `tfp_spn.distributions.SumProductNetwork`.
 """
 
+from tfp_spn.models.dynamic_sum_product_network import (
+    DynamicSumProductNetwork as DynamicSumProductNetwork,
+)
 from tfp_spn.models.region_graph_to_dense_spn import (
     region_graph_to_dense_spn as region_graph_to_dense_spn,
 )
@@ -13,6 +16,7 @@ from tfp_spn.models.sequential_sum_product_network import (
 from tfp_spn.models.sum_product_network import SumProductNetwork as SumProductNetwork
 
 __all__ = [
+    "DynamicSumProductNetwork",
     "SequentialSumProductNetwork",
     "SumProductNetwork",
     "region_graph_to_dense_spn",

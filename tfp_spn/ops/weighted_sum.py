@@ -19,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
+from tfp_spn.ops.conditional import Sources, with_fallback
 from tfp_spn.ops.log_space import (
     finite_max,
     logsumexp,
@@ -109,13 +110,23 @@ def underflows(log_x: Tensor, log_y: Tensor) -> Tensor:
 
 
 def checked_weighted_sum(log_x: Tensor, log_w: Tensor, rule: SumRule) -> Tensor:
-    """`weighted_sum` that evaluates again, exactly, where the fast path lost terms."""
-    log_y, maximum = relative_weighted_sum(log_x, log_w, rule)
-    return maximum + tf.cond(
-        underflows(log_x, log_y),
-        lambda: relative_weighted_sum(log_x, log_w, rule, exact=True)[0],
-        lambda: log_y,
-    )
+    """`weighted_sum` that evaluates again, exactly, where the fast path lost terms.
+
+    It may be called in the body of a `tf.while_loop`, whose gradient cannot pass
+    through a conditional with custom gradients inside.
+    """
+
+    def fast(sources: Sources) -> tuple[Tensor, Tensor, Tensor]:
+        [log_x], [log_w] = sources
+        log_y, maximum = relative_weighted_sum(log_x, log_w, rule)
+        return log_y, maximum, underflows(log_x, log_y)
+
+    def exact(sources: Sources) -> tuple[Tensor, Tensor]:
+        [log_x], [log_w] = sources
+        return relative_weighted_sum(log_x, log_w, rule, exact=True)
+
+    log_y, maximum = with_fallback(fast, exact, [[log_x], [log_w]])
+    return log_y + maximum
 
 
 def weighted_max(log_x: Tensor, log_w: Tensor) -> Tensor:

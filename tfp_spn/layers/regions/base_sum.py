@@ -15,6 +15,7 @@ from tfp_spn.config.accumulator_constraints import (
 )
 from tfp_spn.config.accumulator_initializer import get_default_accumulator_initializer
 from tfp_spn.config.sum_op import get_default_sum_op
+from tfp_spn.layers.regions.held_weights import held_log_weights
 from tfp_spn.layers.regions.region_layer import RegionLayer
 from tfp_spn.ops.log_space import safe_log
 from tfp_spn.ops.weights import normalized_log_weights
@@ -123,6 +124,9 @@ class BaseSum(RegionLayer):
                 f"{self.label}: has no weights yet. Received a call before build(); "
                 "expected a built layer. Call it on data, or build(input_shape)."
             )
+        held = held_log_weights(self)
+        if held is not None:
+            return held
         return normalized_log_weights(
             tf.convert_to_tensor(self.accumulators.value),
             self.sum_op,
