@@ -15,7 +15,7 @@ from tfp_spn._keras_bridge import frozen_variable_ids
 from tfp_spn._typing import Params, Seed, Tensor, TensorLike
 from tfp_spn.circuits.components import components_of
 from tfp_spn.circuits.program import Program, Tables
-from tfp_spn.distributions import _assertions, _eager, _queries
+from tfp_spn.distributions import _assertions, _eager, _event_space, _queries
 from tfp_spn.distributions._event import (
     Event,
     as_tensor,
@@ -238,9 +238,10 @@ class SumProductNetwork(tfd.AutoCompositeTensorDistribution):
         return pick_matrix(self._event, _queries.covariance(self))
 
     def _default_event_space_bijector(self) -> tfb.Bijector | None:
-        if self.program.leaf.is_discrete:
-            return None
-        return tfb.Identity(validate_args=self.validate_args)
+        return _event_space.default_bijector(self._event)
+
+    def _experimental_tangent_space(self, x: Tensor) -> Any:
+        return _event_space.tangent_space(self._event, x)
 
     # --- queries that give distributions --------------------------------------------
 
@@ -307,7 +308,10 @@ class SumProductNetwork(tfd.AutoCompositeTensorDistribution):
             A distribution with batch shape ``[..., num_variables]`` (pixels row by
             row): `tfd.Categorical`
             or `tfd.Bernoulli` over finitely many values, else a
-            `tfd.MixtureSameFamily` of the leaf family.
+            `tfd.MixtureSameFamily` of the leaf family. Its `cdf` and
+            `survival_function` are those of single variables. Of variables of
+            different types it is a `MixedUnivariate`, which has the distribution of a
+            single one, ``posteriors.of_variable(2)``.
         """
         return univariate_posteriors(self, value, observed)
 
