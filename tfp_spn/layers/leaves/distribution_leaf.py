@@ -388,13 +388,23 @@ class DistributionLeaf(ElementwiseLeaf):
 
     def sample_component(self, rows: Params, seed: Tensor) -> Tensor:
         """Draws of the family."""
+        some = next(iter(rows.values()))
+        shape = tf.concat([tf.shape(some)[:-2], [self.num_dims]], 0)
+        static = [*some.shape[:-2], self.num_dims]
         if self.event_ndims:
-            rows = {name: row[..., 0, :] for name, row in rows.items()}
-        lead = next(iter(rows.values())).shape[:-1]
+            # One more row: TFP divides by the number of vectors.
+            rows = {name: self._with_one_more(name, row) for name, row in rows.items()}
         drawn = self.distribution_of_rows(rows).sample(seed=seed)
-        event = [self.num_dims] if self.event_ndims else []
+        if self.event_ndims:
+            drawn = tf.reshape(drawn[1:], shape)
         drawn = self.value_support.rounded_inwards(tf.cast(drawn, self.compute_dtype))
-        return tf.ensure_shape(drawn, [*lead, *event])
+        return tf.ensure_shape(drawn, static)
+
+    def _with_one_more(self, name: str, row: Tensor) -> Tensor:
+        """``[..., 1, T]`` to ``[1 + ..., T]``."""
+        p, size = self._parameter(name), row.shape[-1]
+        one = p.constrained(tf.zeros(p.unconstrained_shape, row.dtype))
+        return tf.concat([tf.reshape(one, [1, size]), tf.reshape(row, [-1, size])], 0)
 
     def component_mode(self, params: Params) -> Tensor:
         """The family's mode; the mean where there is none."""
