@@ -2,10 +2,10 @@
 
     python examples/mixed_tabular.py [--data FILE.npz] [--epochs 60] [--seed 0] [--fast]
 
-By default the table is synthetic: 6000 days of invented weather of four hidden kinds, in
-seven columns of as many types. A file has the arrays `train`, `valid` and `test`, floats
-with NaN where a value is missing, and `meta_types`, one number for each column: 1 real,
-2 binary, 3 integer. Integers of many values are modelled as counts, others as
+By default the table is synthetic: 6000 days of invented weather of four hidden kinds,
+in seven columns of as many types. A file has the arrays `train`, `valid` and `test`,
+floats with NaN where a value is missing, and `meta_types`, one number for each column:
+1 real, 2 binary, 3 integer. Integers of many values are modelled as counts, others as
 categories; real columns without zeros and with a long tail as log-normal.
 
 The floor to beat is a circuit of the same leaves whose variables are independent: each

@@ -162,7 +162,7 @@ def _univariate(leaf, params, slot, k, d):
         return np.asarray(params[name], np.float64)[slot]
 
     if isinstance(leaf, layers.DistributionLeaf):
-        assert leaf.make_distribution.__name__ == "Normal"
+        assert leaf.family.name == "Normal"
         values = {n: np.asarray(v, np.float64) for n, v in leaf.values(params).items()}
         return Normal(values["loc"][slot, k, d], values["scale"][slot, k, d])
     if isinstance(leaf, layers.IndicatorLeaf):

@@ -17,10 +17,10 @@ from tfp_spn.distributions import _queries
 class MixedUnivariate(tfd.AutoCompositeTensorDistribution):
     """Univariate distributions whose last batch axis has several families.
 
-    What `SumProductNetwork.univariate_posteriors` says of variables of mixed types. Each
-    query is asked of each family, `log_prob`, `cdf`, `mean`, `variance`, `mode` and
-    `sample` among them, and raises where a family does not have it. A single variable
-    is a distribution of its own, ``posteriors.of_variable(2)``.
+    What `SumProductNetwork.univariate_posteriors` says of variables of mixed types.
+    Each query (`log_prob`, `cdf`, `mean`, `variance`, `mode`, `sample`) is asked of each
+    family, and raises where one does not have it. A single variable is a distribution
+    of its own, ``posteriors.of_variable(2)``.
 
     Args:
         distributions: Distributions over numbers, of batch shapes ``[..., V']``.
@@ -113,9 +113,12 @@ class MixedUnivariate(tfd.AutoCompositeTensorDistribution):
     def _asked(self, query: str) -> Tensor:
         return self._merged([getattr(d, query)() for d in self._distributions])
 
-    def _of_value(self, value: Tensor, query: Callable[[Any, Tensor], Tensor]) -> Tensor:
+    def _of_value(
+        self, value: Tensor, query: Callable[[Any, Tensor], Tensor]
+    ) -> Tensor:
         value = tf.broadcast_to(
-            value, tf.broadcast_dynamic_shape(tf.shape(value), self.batch_shape_tensor())
+            value,
+            tf.broadcast_dynamic_shape(tf.shape(value), self.batch_shape_tensor()),
         )
         answers = []
         for d, place in zip(self._distributions, self._places, strict=True):

@@ -168,7 +168,7 @@ class SumProductNetwork(tfd.AutoCompositeTensorDistribution):
         params = {k: tf.convert_to_tensor(v) for k, v in self._params.items()}
         return self.program.tables(params)
 
-    # --- density -----------------------------------------------------------------
+    # --- density ----------------------------------------------------------------
 
     def _event_shape(self) -> tf.TensorShape:
         return tf.TensorShape(self._event.shape)
@@ -204,7 +204,7 @@ class SumProductNetwork(tfd.AutoCompositeTensorDistribution):
         value, observed = self._event.spread(value, observed)
         return _assertions.in_support(self.program, value, observed)
 
-    # --- samples and statistics ----------------------------------------------------
+    # --- samples and statistics -------------------------------------------------
 
     def _sample_n(self, n: Tensor, seed: Seed = None) -> Tensor:
         return tf.cast(
@@ -243,7 +243,7 @@ class SumProductNetwork(tfd.AutoCompositeTensorDistribution):
     def _experimental_tangent_space(self, x: Tensor) -> Any:
         return _event_space.tangent_space(self._event, x)
 
-    # --- queries that give distributions --------------------------------------------
+    # --- queries that give distributions ----------------------------------------
 
     def marginal(
         self, variables: Sequence[int], name: str | None = None
@@ -315,7 +315,7 @@ class SumProductNetwork(tfd.AutoCompositeTensorDistribution):
         """
         return univariate_posteriors(self, value, observed)
 
-    # --- classes --------------------------------------------------------------------
+    # --- classes ----------------------------------------------------------------
 
     @property
     def mixture_distribution(self) -> tfd.Categorical:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -87,7 +87,7 @@ class _Known:
         return _queries.restore(self.distribution, value, 2, self.evidence)
 
     def mean(self, table: Tensor, weights: Tensor) -> Tensor:
-        """Posterior mean of a component table ``[..., L, K, F]``: ``S + P + [V', F]``."""
+        """Posterior mean ``S + P + [V, F]`` of a table ``[..., L, K, F]``."""
         mean = posterior.expectation_over(self.part.layout, table, weights)
         return _pick(self.restore(mean), self.own, self.part.layout.num_variables)
 
@@ -177,7 +177,7 @@ def _slots_of_variable(slot_variable: np.ndarray, num_variables: int) -> np.ndar
     return table
 
 
-def _pick(value: Tensor, variables: Sequence[int], total: int) -> Tensor:
+def _pick(value: Tensor, variables: Any, total: int) -> Tensor:
     """``[..., V, F]`` to ``[..., V', F]``."""
     if np.array_equal(variables, np.arange(total)):
         return value

@@ -35,7 +35,8 @@ def initialize_leaves(spn: Any, x: Any, observed: Any = None, seed: int = 0) -> 
     - a `DistributionLeaf` whose family has an M-step: the M-step on data half of which
       are one randomly drawn example.
 
-    A `MixedLeaf` treats each variable by its own family. Only trainable parameters are set; other families keep theirs.
+    A `MixedLeaf` treats each variable by its own family. Only trainable parameters are
+    set; other families keep theirs.
 
     Args:
         spn: A circuit, or a distribution over one.
@@ -162,7 +163,7 @@ def _family_parameters(
 ) -> dict[str, Any]:
     """An M-step in which one example weighs as much as all others together."""
     try:
-        leaf.maximum_likelihood()
+        leaf.family.m_step(layout.num_dims)
     except NotImplementedError:
         return {}
     if len(x) > _MAX_ROWS_OF_FAMILIES:

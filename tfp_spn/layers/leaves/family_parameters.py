@@ -88,9 +88,7 @@ def of_class(
         ValueError: TFP does not tell enough about a parameter.
     """
     with tf.init_scope():  # bijectors hold tensors: they must belong to no graph
-        return _of_class(
-            owner, family, num_dims, dtype, shapes, constants, is_vector
-        )
+        return _of_class(owner, family, num_dims, dtype, shapes, constants, is_vector)
 
 
 def _of_class(
@@ -139,7 +137,7 @@ def _of_property(
     if name not in properties or callable(properties[name].event_ndims):
         raise ValueError(
             f"{owner}: received the parameter {name!r}, which is no tensor of known "
-            'rank. Pass it by `constants`, or build the family in a function, with '
+            "rank. Pass it by `constants`, or build the family in a function, with "
             "`parameters`."
         )
     p = properties[name]

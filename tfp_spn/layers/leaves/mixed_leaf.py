@@ -31,9 +31,10 @@ class MixedLeaf(BaseLeaf):
     unless all families are discrete.
 
     Args:
-        leaves: Pairs of a leaf layer and the variables that it is for, ``[(NormalLeaf(8),
-            [0, 2]), (BernoulliLeaf(8), [1])]``. Together they have each variable once.
-            The layers have equal `num_components` and dtype, and are used nowhere else.
+        leaves: Pairs of a leaf layer and the variables that it is for, such as
+            ``[(NormalLeaf(8), [0, 2]), (BernoulliLeaf(8), [1])]``. Together they have
+            each variable once. The layers have equal `num_components` and dtype, and
+            are used nowhere else.
         **kwargs: Passed on to `keras.layers.Layer`.
 
     Raises:
@@ -96,9 +97,7 @@ class MixedLeaf(BaseLeaf):
         """That of each group of variables."""
         return "; ".join(
             f"of variables {list(variables)} {leaf.support}"
-            for leaf, variables in zip(
-                self.leaves, self.variables_of_leaf, strict=True
-            )
+            for leaf, variables in zip(self.leaves, self.variables_of_leaf, strict=True)
         )
 
     def parts(self, layout: LeafLayout) -> tuple[LeafPart, ...]:
@@ -122,7 +121,7 @@ class MixedLeaf(BaseLeaf):
         return parts
 
     @property
-    def parameters(self) -> dict[str, keras.Variable]:  # type: ignore[override]
+    def parameters(self) -> dict[str, keras.Variable]:
         """The variables of all layers, under prefixed names."""
         return {
             f"{number}_{name}": variable
@@ -134,7 +133,7 @@ class MixedLeaf(BaseLeaf):
     def parameters(self, value: dict) -> None:
         """Nothing: were they stored here too, Keras would save them twice."""
 
-    # --- state -------------------------------------------------------------------
+    # --- state ------------------------------------------------------------------
 
     def add_parameters_of(self, layout: LeafLayout) -> None:
         """Creates the variables of the leaf regions of a circuit."""
@@ -188,7 +187,7 @@ class MixedLeaf(BaseLeaf):
                 result[prefix + name] = value
         return result
 
-    # --- pure functions, in the kernel's layout --------------------------------------
+    # --- pure functions, in the kernel's layout ---------------------------------
 
     def log_base(self, x: Tensor) -> Tensor:
         """Of each variable, by its layer."""
@@ -202,9 +201,7 @@ class MixedLeaf(BaseLeaf):
         """What a function of a leaf says of values ``[..., V, D, N]``."""
         values = [
             getattr(leaf, function)(tf.gather(x, variables, axis=-3))
-            for leaf, variables in zip(
-                self.leaves, self.variables_of_leaf, strict=True
-            )
+            for leaf, variables in zip(self.leaves, self.variables_of_leaf, strict=True)
         ]
         order = np.argsort(np.concatenate(self.variables_of_leaf))
         return tf.gather(tf.concat(values, axis=axis), order, axis=axis)
@@ -302,7 +299,7 @@ class MixedLeaf(BaseLeaf):
             new.update({f"{number}_{name}": value for name, value in own.items()})
         return new
 
-    # --- the Keras layer -------------------------------------------------------------
+    # --- the Keras layer --------------------------------------------------------
 
     def slot_log_prob(self, params: Params, x: Tensor) -> Tensor:
         """What `call` returns, as a pure function of canonical parameters."""
@@ -320,9 +317,7 @@ class MixedLeaf(BaseLeaf):
         del config["num_components"]
         config["leaves"] = [
             [serialize(leaf), list(variables)]
-            for leaf, variables in zip(
-                self.leaves, self.variables_of_leaf, strict=True
-            )
+            for leaf, variables in zip(self.leaves, self.variables_of_leaf, strict=True)
         ]
         return config
 

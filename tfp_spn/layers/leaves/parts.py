@@ -1,4 +1,4 @@
-"""The variables, slots and regions that each of several leaf layers has in a circuit."""
+"""Which variables, slots and regions of a circuit each of several leaf layers has."""
 
 from __future__ import annotations
 
@@ -64,9 +64,7 @@ class LeafPart:
         return cls(
             leaf,
             prefix,
-            LeafLayout(
-                tuple(scopes[r] for r in regions), len(chosen), layout.num_dims
-            ),
+            LeafLayout(tuple(scopes[r] for r in regions), len(chosen), layout.num_dims),
             chosen,
             np.flatnonzero(np.isin(layout.slot_variable, chosen)),
             regions,

@@ -68,7 +68,9 @@ class Support:
             low, high = low + limits.tiny, high - limits.epsneg
         if math.isinf(low) and math.isinf(high):
             return x
-        return tf.clip_by_value(x, tf.constant(low, x.dtype), tf.constant(high, x.dtype))
+        return tf.clip_by_value(
+            x, tf.constant(low, x.dtype), tf.constant(high, x.dtype)
+        )
 
     def inner_vector(self, num_dims: int, dtype: tf.DType) -> Tensor:
         """``[D, 1]``: a vector amid the support."""
@@ -182,7 +184,9 @@ _OF_FAMILY = {
     ),
 }
 SUPPORT_OF_FAMILY = {
-    family: SUPPORTS[name] for name, families in _OF_FAMILY.items() for family in families
+    family: SUPPORTS[name]
+    for name, families in _OF_FAMILY.items()
+    for family in families
 }
 
 
