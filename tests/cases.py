@@ -56,6 +56,16 @@ LEAVES = {
     "categorical": lambda **kw: layers.CategoricalLeaf(2, num_categories=3, **kw),
     "indicator": lambda **kw: layers.IndicatorLeaf(3, **kw),
     "many trials": lambda **kw: layers.BinomialLeaf(2, total_count=50, **kw),
+    "weibull": lambda **kw: layers.DistributionLeaf("Weibull", 2, **kw),
+    "mvn": lambda **kw: layers.DistributionLeaf("MultivariateNormalTriL", 2, **kw),
+    "mixed": lambda **kw: layers.MixedLeaf(
+        [
+            (layers.NormalLeaf(2, scale_trainable=True, **kw), [2]),
+            (layers.BernoulliLeaf(2, **kw), [0]),
+            (layers.CategoricalLeaf(2, num_categories=3, **kw), [3]),
+            (layers.DistributionLeaf("Weibull", 2, **kw), [1]),
+        ]
+    ),
 }
 
 
@@ -74,6 +84,8 @@ def _circuit(leaf: str = "normal", graph: Any = GRAPH, **arguments: Any) -> Any:
 def _examples(circuit: Any) -> np.ndarray:
     program, rng = circuit.program, np.random.default_rng(3)
     shape = (4, *program.event_shape)
+    if isinstance(program.leaf, layers.MixedLeaf | layers.DistributionLeaf):
+        return np.asarray(SumProductNetwork(circuit).sample(4, seed=(3, 4)))
     if program.leaf.is_discrete:
         top = 2 if isinstance(program.leaf, layers.BernoulliLeaf) else 3
         return rng.integers(0, top, size=shape).astype(np.int32)
@@ -214,6 +226,7 @@ CASES: dict[str, Callable[[], Case]] = {
     "float64": lambda: _plain("normal", dtype="float64"),
     "float64 discrete": lambda: _plain("binomial", dtype="float64", num_classes=2),
     "vectors": lambda: _plain("normal", num_dims=2),
+    "mvn": lambda: _plain("mvn", num_dims=2),
     "one variable": lambda: _plain("normal", graph=region_graphs.fully_factorized(1)),
     "uneven partitions": lambda: _plain("normal", graph=UNEVEN),
     "accumulators": lambda: _accumulators(layers.NormalLeaf),
@@ -238,6 +251,9 @@ CASES: dict[str, Callable[[], Case]] = {
     "batched sums only": lambda: _batched(
         lambda name: (2,) if name == "sums_1" else None, "normal", graph=UNEVEN
     ),
+    "batched mixed": lambda: _batched(
+        lambda name: (2,) if name.startswith("leaf_3") else None, "mixed", graph=DEEP
+    ),
     "batched vectors": lambda: _batched(lambda name: (2,), num_dims=2),
     "broadcast batches": lambda: _batched(
         lambda name: (2, 1) if name.startswith("leaf") else (3,)
@@ -254,6 +270,7 @@ CASES: dict[str, Callable[[], Case]] = {
     ),
     "conditioned batched": lambda: _conditioned(_batched(lambda name: (2,)), HALF),
     "conditioned marginal": lambda: _conditioned(_marginal(), [True, False, False]),
+    "conditioned mixed": lambda: _conditioned(_plain("mixed", num_classes=2), HALF),
     "conditioned vectors": lambda: _conditioned(_plain("normal", num_dims=2), HALF),
     "components": _components,
     "layers": _layered,

@@ -136,7 +136,9 @@ def _leaf_regions(program, tables) -> list[list[Node]]:
                     [
                         Leaf(
                             int(layout.slot_variable[slot]),
-                            _family(leaf, tables.leaf, slot, k, layout.num_dims),
+                            _family(
+                                leaf, tables.leaf, slot, k, layout.num_dims, layout
+                            ),
                         )
                         for slot in slots
                     ]
@@ -147,7 +149,10 @@ def _leaf_regions(program, tables) -> list[list[Node]]:
     return regions
 
 
-def _family(leaf, params, slot: int, k: int, num_dims: int):
+def _family(leaf, params, slot: int, k: int, num_dims: int, layout=None):
+    if isinstance(leaf, layers.MixedLeaf):
+        (part,) = (p for p in leaf.parts(layout) if p.slot_place[slot] >= 0)
+        leaf, params, slot = part.leaf, part.params(params), part.slot_place[slot]
     families = [_univariate(leaf, params, slot, k, d) for d in range(num_dims)]
     return families[0] if num_dims == 1 else Vector(families)
 
@@ -156,6 +161,10 @@ def _univariate(leaf, params, slot, k, d):
     def get(name):
         return np.asarray(params[name], np.float64)[slot]
 
+    if isinstance(leaf, layers.DistributionLeaf):
+        assert leaf.family.name == "Normal"
+        values = {n: np.asarray(v, np.float64) for n, v in leaf.values(params).items()}
+        return Normal(values["loc"][slot, k, d], values["scale"][slot, k, d])
     if isinstance(leaf, layers.IndicatorLeaf):
         return Indicator(k, leaf.num_components)
     if isinstance(leaf, layers.CategoricalLeaf):

@@ -34,8 +34,30 @@ LEAVES = {
     "binomial": lambda k, dt: layers.BinomialLeaf(k, total_count=2, dtype=dt),
     "categorical": lambda k, dt: layers.CategoricalLeaf(k, num_categories=3, dtype=dt),
     "indicator": lambda k, dt: layers.IndicatorLeaf(k, dtype=dt),
+    "tfp normal": lambda k, dt: layers.DistributionLeaf("Normal", k, dtype=dt),
 }
-FINITE = ["bernoulli", "binomial", "categorical", "indicator"]
+MIXED = {
+    "mixed": ["tfp normal", "bernoulli", "laplace", "categorical"],
+    "finite mixed": ["binomial", "categorical", "bernoulli"],
+}
+FINITE = ["bernoulli", "binomial", "categorical", "indicator", "finite mixed"]
+HIGHEST = {"bernoulli": 1, "binomial": 2, "categorical": 2, "indicator": 2}
+
+
+def leaf_of(kind: str, num_components: int, dtype: str, num_variables: int) -> Any:
+    """A leaf layer; of a mixed kind, the variables take the families in turn."""
+    if kind not in MIXED:
+        return LEAVES[kind](num_components, dtype)
+    groups: dict[str, list[int]] = {}
+    for variable in range(num_variables):
+        groups.setdefault(kind_of(kind, variable), []).append(variable)
+    return layers.MixedLeaf(
+        [(LEAVES[k](num_components, dtype), group) for k, group in groups.items()]
+    )
+
+
+def kind_of(kind: str, variable: int) -> str:
+    return MIXED[kind][variable % len(MIXED[kind])] if kind in MIXED else kind
 
 
 class Case:
@@ -59,9 +81,10 @@ class Case:
         arguments = dict(self.arguments)
         dtype, num_components = arguments.pop("dtype"), arguments.pop("num_components")
         rng = np.random.default_rng(self.seed)
+        graph = arguments.pop("region_graph")
         circuit = circuits.from_region_graph(
-            arguments.pop("region_graph"),
-            LEAVES[self.kind](num_components, dtype),
+            graph,
+            leaf_of(self.kind, num_components, dtype, graph.num_variables),
             sum_op=RULES[arguments.pop("rule")](),
             **arguments,
         )
@@ -82,11 +105,12 @@ class Case:
         rng = np.random.default_rng([self.seed, 1])
         program = self.circuit.program
         shape = (self.num_examples, *program.event_shape)
-        if self.kind in FINITE:
-            high = 2 if self.kind == "bernoulli" else 3
-            values = rng.integers(0, high, size=shape)
-        else:
-            values = rng.normal(scale=1.5, size=shape)
+        values = rng.normal(scale=1.5, size=shape)
+        for variable in range(program.num_variables):
+            highest = HIGHEST.get(kind_of(self.kind, variable))
+            if highest is not None:
+                size = values[:, variable].shape
+                values[:, variable] = rng.integers(0, highest + 1, size=size)
         return values.astype(program.dtype.as_numpy_dtype)
 
     @functools.cached_property
@@ -146,7 +170,7 @@ def case(
 ) -> Case:
     """A random circuit with random examples; about half of all values are hidden."""
     graph = draw(region_graph())
-    kind = draw(st.sampled_from(leaves or sorted(LEAVES)))
+    kind = draw(st.sampled_from(leaves or sorted({**LEAVES, **MIXED})))
     dtype = draw(st.sampled_from(dtypes))
     num_components = 3 if kind == "indicator" else draw(st.integers(1, 3))
     sum_product = draw(st.sampled_from(["cp", "tucker"]))

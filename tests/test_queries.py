@@ -15,7 +15,7 @@ from tests.reference.learning import TieError, hard_counts
 from tests.strategies import FINITE, case
 from tfp_spn.circuits import evaluation, posterior
 
-SMOOTH = [*FINITE, "normal", "laplace"]
+SMOOTH = [*FINITE, "normal", "laplace", "mixed"]
 
 
 def close(actual, expected, dtype, scale: float = 1.0) -> None:
@@ -145,7 +145,7 @@ def test_univariate_posteriors(c):
         close(actual, expected, dtype_of(c))
 
 
-@given(case(leaves=["normal", "laplace", "cauchy", "binomial"]))
+@given(case(leaves=["normal", "laplace", "cauchy", "binomial", "mixed"]))
 def test_univariate_marginals_are_marginals(c):
     if c.x.ndim == 3:
         return

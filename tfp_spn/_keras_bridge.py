@@ -4,13 +4,24 @@ TFP sees `tf.Variable`s, Keras owns `keras.Variable`s: the former is the latter'
 `value`, the same object each time. A distribution that holds the un-read `value`s
 follows training, is found by `tf.Module` and gets gradients; one that is given a
 `keras.Variable` would freeze its present value.
+
+The other way, a layer may be made of a TFP family (`tfp_spn.layers.DistributionLeaf`):
+`layers` reach families through this module only, and build distributions anew from the
+values of their variables at each call.
 """
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import keras
+import tensorflow as tf
+from tensorflow_probability import bijectors as tfb
+from tensorflow_probability import distributions as tfd
+from tensorflow_probability.python.distributions.distribution import (
+    DiscreteDistributionMixin,
+)
 
 
 def frozen_variable_ids(owner: Any) -> set[int]:
@@ -19,3 +30,40 @@ def frozen_variable_ids(owner: Any) -> set[int]:
         owner = owner.circuit  # a view of another circuit
     trainable = {id(v.value) for v in owner.trainable_variables}
     return {id(v.value) for v in owner.variables} - trainable
+
+
+def is_family(value: Any) -> bool:
+    """Whether a value is a class of distributions."""
+    return inspect.isclass(value) and issubclass(value, tfd.Distribution)
+
+
+def is_distribution(value: Any) -> bool:
+    """Whether a value is a distribution."""
+    return isinstance(value, tfd.Distribution)
+
+
+def is_discrete_family(family: Any) -> bool:
+    """Whether TFP says that a class of distributions is discrete."""
+    return is_family(family) and issubclass(family, DiscreteDistributionMixin)
+
+
+def family_named(name: str) -> Any:
+    """The class ``tfd.<name>``, or `None`."""
+    family = getattr(tfd, name, None)
+    return family if is_family(family) else None
+
+
+def name_of_family(family: Any) -> str | None:
+    """The name under which `family_named` finds a class, or `None`."""
+    name = getattr(family, "__name__", "")
+    return name if family_named(name) is family else None
+
+
+def identity_bijector() -> Any:
+    """The bijector of an unconstrained parameter."""
+    return tfb.Identity()
+
+
+def family_parameters(family: Any, dtype: tf.DType) -> dict[str, Any]:
+    """TFP's properties of the tensors that a class is constructed from."""
+    return dict(family.parameter_properties(dtype=dtype))

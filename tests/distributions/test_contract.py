@@ -119,7 +119,15 @@ def test_log_prob_broadcasts(name):
 
 PARAMS = [
     (name, parameter)
-    for name in ("normal", "laplace", "categorical", "binomial", "classes", "vectors")
+    for name in (
+        "normal",
+        "laplace",
+        "categorical",
+        "binomial",
+        "classes",
+        "vectors",
+        "weibull",
+    )
     for parameter in shared(name).circuit.live_params()
 ]
 

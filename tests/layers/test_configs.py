@@ -47,6 +47,18 @@ LAYERS = {
     "CauchyLeaf": (LOCATION_SCALE, (4, 2, 1)),
     "DenseProduct": ({"num_factors": 2}, (4, 2, 3)),
     "DenseSum": ({"num_sums": 3, **SUMS}, (4, 2, 3)),
+    "DistributionLeaf": (
+        {
+            "make_distribution": "StudentT",
+            "num_components": 3,
+            "parameters": {"loc": None, "scale": ()},
+            "initializers": {"loc": NORMAL},
+            "constants": {"df": 4.0},
+            "support": "of_component",
+            "event_ndims": 0,
+        },
+        (4, 2, 1),
+    ),
     "FlatToRegions": ({"num_decomps": 3}, (4,)),
     "IndicatorLeaf": ({"num_components": 2}, (4, 2, 1)),
     "InputDropout": ({"rate": 0.25, "seed": 3, "variable_axes": [1, 2]}, (4, 2, 3)),
@@ -59,6 +71,15 @@ LAYERS = {
             "axis_at_least_one": 2,
         },
         (4, 2, 3),
+    ),
+    "MixedLeaf": (
+        {
+            "leaves": lambda: [
+                [layers.NormalLeaf(3), [2, 0]],
+                [layers.CategoricalLeaf(3, num_categories=2), [1, 3]],
+            ]
+        },
+        (4, 2, 1),
     ),
     "NormalLeaf": (LOCATION_SCALE, (4, 2, 2)),
     "NormalizeStandardScore": (
@@ -89,9 +110,17 @@ def test_every_layer_is_here():
     assert set(LAYERS) | NO_STACK_LAYERS == set(layers.__all__) - spatial
 
 
+def arguments_of(name):
+    """New ones: a leaf layer belongs to one model."""
+    return {
+        key: value() if key == "leaves" else value
+        for key, value in LAYERS[name][0].items()
+    }
+
+
 @pytest.mark.parametrize("name", LAYERS)
 def test_config_has_every_argument(name):
-    arguments, _ = LAYERS[name]
+    arguments = arguments_of(name)
     cls = getattr(layers, name)
     layer = cls(**arguments, name="mine")
     config = layer.get_config()
@@ -110,7 +139,7 @@ def test_config_has_every_argument(name):
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_file_has_every_weight(name, tmp_path):
-    arguments, shape = LAYERS[name]
+    arguments, shape = arguments_of(name), LAYERS[name][1]
     model = keras.Sequential([keras.Input(shape), getattr(layers, name)(**arguments)])
     for variable in model.weights:
         if variable.dtype in ("float32", "float64"):

@@ -20,6 +20,7 @@ from tfp_spn.initializers.dirichlet import Dirichlet
 from tfp_spn.layers.folded_sum import FoldedSum
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.layers.leaves.layout import LeafLayout
+from tfp_spn.layers.leaves.mixed_leaf import as_leaf
 from tfp_spn.ops.sum_rules import SumRule
 from tfp_spn.region_graphs import RegionGraph
 from tfp_spn.region_graphs.arguments import as_count
@@ -53,7 +54,8 @@ def from_region_graph(
     Args:
         region_graph: The structure, see `tfp_spn.region_graphs`.
         leaf: An unused leaf layer, such as ``CategoricalLeaf(num_components=16,
-            num_categories=17)``: components of each leaf region.
+            num_categories=17)``: components of each leaf region. For variables of
+            different types a `MixedLeaf`, or the list of pairs that it is made of.
         num_sums: Sums per region.
         sum_product: ``"cp"`` or ``"tucker"``.
         num_classes: Sums of each root region. More than one makes class roots that
@@ -137,6 +139,7 @@ class RegionGraphCircuit(Circuit):
         recompute: bool = False,
         **kwargs: Any,
     ) -> None:
+        leaf = as_leaf(leaf)
         _check_arguments(region_graph, leaf, sum_product, sum_op)
         num_sums = as_count(num_sums, "num_sums")
         num_classes = as_count(num_classes, "num_classes")
@@ -164,7 +167,7 @@ class RegionGraphCircuit(Circuit):
             logspace=logspace,
         )
         layout = LeafLayout(folded.leaf_scopes, region_graph.num_variables, num_dims)
-        leaf.add_parameters((layout.num_slots,), num_dims)
+        leaf.add_parameters_of(layout)
         self.leaf = leaf
         self.sums = [
             FoldedSum(

@@ -9,6 +9,7 @@ from tfp_spn._typing import Tensor
 from tfp_spn.circuits.examples import Examples
 from tfp_spn.circuits.program import Program, Tables
 from tfp_spn.circuits.selection import Selected
+from tfp_spn.layers.leaves.parts import LeafPart, merged_variables
 
 
 def sample_values(
@@ -19,34 +20,44 @@ def sample_values(
     seed: Tensor,
 ) -> Tensor:
     """Draws ``[M, V, D]`` from the selected components."""
-    components = _components(program, selected)
-    rows = {
-        name: components.rows(table, examples)
-        for name, table in program.leaf.component_tables(tables.leaf).items()
-    }
-    return components.by_variable(program.leaf.sample_component(rows, seed))
+    parts = program.leaf.parts(program.layout)
+    drawn = []
+    for number, part in enumerate(parts):
+        if number:  # else equal seeds for all parts
+            seed = tf.random.experimental.stateless_fold_in(seed, number)
+        components = _components(program, part, selected)
+        params = part.params(tables.leaf)
+        rows = {
+            name: components.rows(table, examples)
+            for name, table in part.leaf.component_tables(params).items()
+        }
+        drawn.append(components.by_variable(part.leaf.sample_component(rows, seed)))
+    return merged_variables(parts, drawn, -2)
 
 
 def mode_values(
     program: Program, tables: Tables, examples: Examples, selected: Selected
 ) -> Tensor:
     """Modes ``[M, V, D]`` of the selected components."""
-    components = _components(program, selected)
+    whole = LeafPart.whole(program.leaf, program.layout)
+    components = _components(program, whole, selected)
     modes = program.leaf.component_mode(tables.leaf)[..., tf.newaxis]
     return components.by_variable(components.rows(modes, examples)[..., 0])
 
 
-def _components(program: Program, selected: Selected) -> _PerVariable | _PerRegion:
+def _components(
+    program: Program, part: LeafPart, selected: Selected
+) -> _PerVariable | _PerRegion:
     if selected.is_static:
-        return _PerVariable(program, selected)
-    return _PerRegion(program, selected)
+        return _PerVariable(program, part, selected)
+    return _PerRegion(part, selected)
 
 
 class _PerVariable:
     """One component for each variable and example: all examples have equal regions."""
 
-    def __init__(self, program: Program, selected: Selected) -> None:
-        self.program = program
+    def __init__(self, program: Program, part: LeafPart, selected: Selected) -> None:
+        self.part = part
         layout, num_units = program.layout, program.leaf.num_components
         place = np.full([layout.num_regions], -1)
         place[selected.regions] = np.arange(len(selected.regions))
@@ -62,10 +73,14 @@ class _PerVariable:
                 component, variables, layout.num_variables
             )
         self.component = tf.maximum(self.component, 0)  # [V, M]
+        if not part.is_whole:
+            own = part.of_variable(self.component, 0)
+            slot = tf.gather(part.slot_place, own // num_units)
+            self.component = slot * num_units + own % num_units
 
     def rows(self, table: Tensor, examples: Examples) -> Tensor:
         """Rows ``[V, M, D, T]`` of a component table ``[..., L, K, D, T]``."""
-        num_rows = self.program.layout.num_slots * self.program.leaf.num_components
+        num_rows = self.part.layout.num_slots * self.part.leaf.num_components
         flat = _merge_axes(table, [num_rows, *table.shape[-2:]], 4)
         return examples.rows(flat, 3, self.component)
 
@@ -77,13 +92,18 @@ class _PerVariable:
 class _PerRegion:
     """One component for each leaf region that an example selected."""
 
-    def __init__(self, program: Program, selected: Selected) -> None:
-        self.program = program
-        self.selected = selected
+    def __init__(self, part: LeafPart, selected: Selected) -> None:
+        self.part = part
+        self.units = selected.units
+        self.regions = selected.regions
+        if not part.is_whole:
+            place = tf.gather(part.region_place, selected.regions)
+            self.units = tf.where(place >= 0, self.units, -1)
+            self.regions = tf.maximum(place, 0)
 
     def rows(self, table: Tensor, examples: Examples) -> Tensor:
         """Rows ``[A, M, W, D, T]`` of a component table ``[..., L, K, D, T]``."""
-        layout, leaf = self.program.layout, self.program.leaf
+        layout, leaf = self.part.layout, self.part.leaf
         tail = table.shape[-2:]
         num_values = tail[0] * tail[1]
         table = _merge_axes(table, [*table.shape[-4:-2], num_values], 4)
@@ -93,8 +113,8 @@ class _PerRegion:
         table = tf.linalg.matrix_transpose(table)
         num_rows = layout.num_regions * leaf.num_components
         table = _merge_axes(table, [num_rows, layout.width * num_values], 3)
-        row = self.selected.regions * leaf.num_components
-        rows = examples.rows(table, 2, row + tf.maximum(self.selected.units, 0))
+        row = self.regions * leaf.num_components
+        rows = examples.rows(table, 2, row + tf.maximum(self.units, 0))
         shape = tf.concat([tf.shape(rows)[:2], [layout.width, *tail]], 0)
         return tf.ensure_shape(
             tf.reshape(rows, shape), [*rows.shape[:2], layout.width, *tail]
@@ -102,14 +122,14 @@ class _PerRegion:
 
     def by_variable(self, values: Tensor) -> Tensor:
         """``[A, M, W, D]`` to ``[M, V, D]``."""
-        layout, regions = self.program.layout, self.selected.regions
+        layout, regions = self.part.layout, self.regions
         num_variables, num_dims = layout.num_variables, values.shape[-1]
         padded = np.append(layout.slot_variable, -1)
         variable_of = padded[layout.slots_of_region].astype(np.int32)  # [R, W]
         variable = tf.gather(variable_of, regions)  # [A, M, W]
         num_examples = tf.shape(regions)[1]
         example = tf.range(num_examples, dtype=tf.int32)[:, tf.newaxis]
-        is_real = (variable >= 0) & (self.selected.units >= 0)[..., tf.newaxis]
+        is_real = (variable >= 0) & (self.units >= 0)[..., tf.newaxis]
         cell = tf.where(is_real, example * num_variables + variable, -1)
         # Each cell is filled once: the sum is an assignment.
         flat = tf.math.unsorted_segment_sum(

@@ -13,6 +13,7 @@ import tensorflow as tf
 from tfp_spn._typing import Tensor
 from tfp_spn.circuits.evaluation import evaluate
 from tfp_spn.circuits.program import Program, Tables
+from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.ops.sum_rules import SumOpGradBackprop
 
 _GRADIENT = SumOpGradBackprop()
@@ -49,7 +50,11 @@ def expectation(program: Program, table: Tensor, posterior: Tensor) -> Tensor:
     Returns:
         ``[..., V, F, N]``.
     """
-    layout = program.layout
+    return expectation_over(program.layout, table, posterior)
+
+
+def expectation_over(layout: LeafLayout, table: Tensor, posterior: Tensor) -> Tensor:
+    """The same over some leaf regions, whose posterior is given."""
     grouped = layout.group_by_region(tf.linalg.matrix_transpose(table))
     per_slot = layout.ungroup(tf.matmul(grouped, posterior), table.shape[-1])
     return layout.sum_over_slots(per_slot)
@@ -163,8 +168,10 @@ def _tilts(program: Program, tables: Tables) -> Tensor:
     log_f = tf.math.log1p((mean_k - low) / spread) + tf.math.log(spread)
     # Scatter each slot's D columns to the coordinates of its variable.
     onto = tf.one_hot(layout.slot_variable, layout.num_variables, dtype=log_f.dtype)
-    by_slot = (
-        log_f[..., tf.newaxis, :] * onto[:, tf.newaxis, :, tf.newaxis]
+    by_slot = tf.where(  # not a product: of undefined means others know nothing
+        onto[:, tf.newaxis, :, tf.newaxis] > 0,
+        log_f[..., tf.newaxis, :],
+        tf.zeros([], log_f.dtype),
     )  # [..., L, K, V, D]
     num_coordinates = layout.num_variables * layout.num_dims
     shape = tf.concat([tf.shape(by_slot)[:-2], [num_coordinates]], 0)

@@ -21,13 +21,12 @@ def in_support(program: Program, value: Tensor, observed: Tensor | None) -> list
     rank = value.shape.rank
     by_variable = tf.reshape(value, [-1, *value.shape[rank - 2 :]])
     by_variable = tf.transpose(by_variable, [1, 2, 0])  # [V, D, N]
-    valid = program.leaf.log_base(by_variable) > -float("inf")
+    possible = program.leaf.log_base(by_variable) > -float("inf")
     is_nan = tf.reduce_any(tf.math.is_nan(by_variable), axis=-2)
     if observed is not None:
         hidden = ~tf.transpose(tf.reshape(observed, [-1, observed.shape[-1]]))
-        valid, is_nan = valid | hidden, is_nan & ~hidden
-    leaf = program.leaf
-    return [
+        possible, is_nan = possible | hidden, is_nan & ~hidden
+    assertions = [
         tf.debugging.assert_none_equal(
             is_nan,
             True,
@@ -35,14 +34,19 @@ def in_support(program: Program, value: Tensor, observed: Tensor | None) -> list
                 "SumProductNetwork: received NaN in an observed variable, expected "
                 "numbers. Mark missing values with observed=~np.isnan(x)."
             ),
-        ),
-        tf.debugging.assert_equal(
-            valid,
-            True,
-            message=(
-                "SumProductNetwork: received a value outside the support of "
-                f"{type(leaf).__name__}, expected {leaf.support}. Check the data, or "
-                "mark such values with observed=False."
-            ),
-        ),
+        )
     ]
+    for part in program.leaf.parts(program.layout):
+        where = "" if part.is_whole else f" in variables {part.variables.tolist()}"
+        assertions.append(
+            tf.debugging.assert_equal(
+                part.of_variable(possible, 0),
+                True,
+                message=(
+                    "SumProductNetwork: received a value outside the support of "
+                    f"{part.leaf.label}{where}, expected {part.leaf.support}. Check "
+                    "the data, or mark such values with observed=False."
+                ),
+            )
+        )
+    return assertions

@@ -306,7 +306,7 @@ def check_moments(distribution: Any) -> None:
     leaf = distribution.program.leaf
     if not (leaf.has_moments or distribution.allow_nan_stats):
         raise ValueError(
-            f"SumProductNetwork: a moment of {type(leaf).__name__} is undefined, and "
+            f"SumProductNetwork: a moment of {leaf.label} is undefined, and "
             "allow_nan_stats=False. Use mode, or allow_nan_stats=True to receive NaN."
         )
 

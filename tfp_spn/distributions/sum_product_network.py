@@ -16,7 +16,13 @@ from tfp_spn._typing import Params, Seed, Tensor, TensorLike
 from tfp_spn.circuits.components import components_of
 from tfp_spn.circuits.dynamic_program import DynamicProgram
 from tfp_spn.circuits.program import Program, Tables
-from tfp_spn.distributions import _assertions, _eager, _factors, _queries
+from tfp_spn.distributions import (
+    _assertions,
+    _eager,
+    _event_space,
+    _factors,
+    _queries,
+)
 from tfp_spn.distributions._event import (
     Event,
     as_tensor,
@@ -179,7 +185,7 @@ class SumProductNetwork(tfd.AutoCompositeTensorDistribution):
         params = {k: tf.convert_to_tensor(v) for k, v in self._params.items()}
         return self.program.tables(params)
 
-    # --- density -----------------------------------------------------------------
+    # --- density ----------------------------------------------------------------
 
     def _event_shape(self) -> tf.TensorShape:
         return tf.TensorShape(self._event.shape)
@@ -223,7 +229,7 @@ class SumProductNetwork(tfd.AutoCompositeTensorDistribution):
         value, observed = self._event.spread(value, observed)
         return _assertions.in_support(self.program, value, observed)
 
-    # --- samples and statistics ----------------------------------------------------
+    # --- samples and statistics -------------------------------------------------
 
     def _sample_n(self, n: Tensor, seed: Seed = None) -> Tensor:
         return tf.cast(
@@ -269,11 +275,12 @@ class SumProductNetwork(tfd.AutoCompositeTensorDistribution):
         )
 
     def _default_event_space_bijector(self) -> tfb.Bijector | None:
-        if self.program.leaf.is_discrete:
-            return None
-        return tfb.Identity(validate_args=self.validate_args)
+        return _event_space.default_bijector(self._event)
 
-    # --- queries that give distributions --------------------------------------------
+    def _experimental_tangent_space(self, x: Tensor) -> Any:
+        return _event_space.tangent_space(self._event, x)
+
+    # --- queries that give distributions ----------------------------------------
 
     def marginal(
         self, variables: Sequence[int], name: str | None = None
@@ -338,11 +345,14 @@ class SumProductNetwork(tfd.AutoCompositeTensorDistribution):
             A distribution with batch shape ``[..., num_variables]`` (pixels row by
             row): `tfd.Categorical`
             or `tfd.Bernoulli` over finitely many values, else a
-            `tfd.MixtureSameFamily` of the leaf family.
+            `tfd.MixtureSameFamily` of the leaf family. Its `cdf` and
+            `survival_function` are those of single variables. Of variables of
+            different types it is a `MixedUnivariate`, which has the distribution of a
+            single one, ``posteriors.of_variable(2)``.
         """
         return univariate_posteriors(self, value, observed)
 
-    # --- classes --------------------------------------------------------------------
+    # --- classes ----------------------------------------------------------------
 
     @property
     def mixture_distribution(self) -> tfd.Categorical:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,25 +12,29 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_spn._typing import Params, Tensor, TensorLike
 from tfp_spn.circuits import posterior
-from tfp_spn.circuits.program import Program, Tables
 from tfp_spn.distributions import _queries
+from tfp_spn.distributions.mixed_univariate import MixedUnivariate
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.layers.leaves.bernoulli_leaf import BernoulliLeaf
 from tfp_spn.layers.leaves.binomial_leaf import BinomialLeaf
 from tfp_spn.layers.leaves.categorical_leaf import CategoricalLeaf
 from tfp_spn.layers.leaves.cauchy_leaf import CauchyLeaf
+from tfp_spn.layers.leaves.distribution_leaf import DistributionLeaf
 from tfp_spn.layers.leaves.indicator_leaf import IndicatorLeaf
 from tfp_spn.layers.leaves.laplace_leaf import LaplaceLeaf
+from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.layers.leaves.normal_leaf import NormalLeaf
+from tfp_spn.layers.leaves.parts import LeafPart
 
 # Families without finite support: the posterior is a mixture over leaf components.
-_FAMILIES: dict[type[BaseLeaf], Callable[[BaseLeaf, Params], tfd.Distribution]] = {
-    NormalLeaf: lambda leaf, p: tfd.Normal(p["location"], p["scale"]),
-    LaplaceLeaf: lambda leaf, p: tfd.Laplace(p["location"], p["scale"]),
-    CauchyLeaf: lambda leaf, p: tfd.Cauchy(p["location"], p["scale"]),
+_FAMILIES: dict[type[BaseLeaf], Callable[[Any, Params], tfd.Distribution]] = {
+    NormalLeaf: lambda leaf, p: tfd.Normal(p["location"][..., 0], p["scale"][..., 0]),
+    LaplaceLeaf: lambda leaf, p: tfd.Laplace(p["location"][..., 0], p["scale"][..., 0]),
+    CauchyLeaf: lambda leaf, p: tfd.Cauchy(p["location"][..., 0], p["scale"][..., 0]),
     BinomialLeaf: lambda leaf, p: tfd.Binomial(
-        float(leaf.total_count), logits=p["logits"]
+        float(leaf.total_count), logits=p["logits"][..., 0]
     ),
+    DistributionLeaf: lambda leaf, p: leaf.distribution_of_rows(p),
 }
 
 
@@ -55,70 +60,117 @@ def univariate_posteriors(
         value, observed = event.spread(value, observed)
         evidence = _queries.possible_evidence(distribution, value, observed)
     weights = _queries.leaf_posterior(program, tables, evidence)
+    found, places = [], []
+    for part in program.leaf.parts(program.layout):
+        place = [n for n, v in enumerate(event.variables) if v in part.variables]
+        if place:
+            chosen = [event.variables[n] for n in place]
+            known = _Known(distribution, part, chosen, evidence)
+            params = part.params(tables.leaf)
+            found.append(_of_part(known, params, part.of_region(weights, -3)))
+            places.append(tuple(place))
+    if len(found) == 1:
+        return found[0]
+    return MixedUnivariate(found, places)
 
-    def restored(table: Tensor) -> Tensor:
-        """Posterior mean of a component table: ``S + P + [V', F]``."""
-        mean = posterior.expectation(program, table, weights)
-        return _pick_variables(event, _queries.restore(distribution, mean, 2, evidence))
 
-    def settled(probs: Tensor, point_mass: Callable[[Tensor], Tensor]) -> Tensor:
+class _Known:
+    """What is asked for: some variables of one leaf layer, and the evidence."""
+
+    def __init__(
+        self, distribution: Any, part: LeafPart, variables: list[int], evidence: Any
+    ) -> None:
+        self.distribution = distribution
+        self.part = part
+        self.variables = variables
+        self.evidence = evidence
+        self.own = np.searchsorted(part.variables, variables)
+
+    def restore(self, value: Tensor) -> Tensor:
+        """``[..., V, F, N]`` to ``S + P + [V, F]``."""
+        return _queries.restore(self.distribution, value, 2, self.evidence)
+
+    def mean(self, table: Tensor, weights: Tensor) -> Tensor:
+        """Posterior mean ``S + P + [V, F]`` of a table ``[..., L, K, F]``."""
+        mean = posterior.expectation_over(self.part.layout, table, weights)
+        return _pick(self.restore(mean), self.own, self.part.layout.num_variables)
+
+    def settled(self, probs: Tensor, point_mass: Callable[[Tensor], Tensor]) -> Tensor:
         """A point mass where the variable is observed."""
+        evidence = self.evidence
         if evidence is None:
             return probs
+        total = evidence.x.shape[-3]
         x, known = evidence.restore(evidence.x[..., 0, :]), evidence.observed
-        point = point_mass(_pick_variables(event, x[..., tf.newaxis])[..., 0])
+        point = point_mass(_pick(x[..., tf.newaxis], self.variables, total)[..., 0])
         if known is None:
             return point + tf.zeros_like(probs)
         known = evidence.restore(known)[..., tf.newaxis]
-        return tf.where(_pick_variables(event, known), point, probs)
+        return tf.where(_pick(known, self.variables, total), point, probs)
 
-    leaf = program.leaf
+
+def _of_part(known: _Known, params: Params, weights: Tensor) -> tfd.Distribution:
+    leaf = known.part.leaf
     if isinstance(leaf, CategoricalLeaf | IndicatorLeaf):
-        table = _probability_table(leaf, tables, program)
+        table = _probability_table(leaf, params, known.part.layout)
         num_values = table.shape[-1]
         return tfd.Categorical(
-            probs=settled(
-                restored(table),
+            probs=known.settled(
+                known.mean(table, weights),
                 lambda x: tf.one_hot(tf.cast(x, tf.int32), num_values, dtype=x.dtype),
             )
         )
     if isinstance(leaf, BernoulliLeaf):
-        probs = restored(leaf.component_mean(tables.leaf))
-        probs = settled(probs, lambda x: x[..., tf.newaxis])[..., 0]
+        probs = known.mean(leaf.component_mean(params), weights)
+        probs = known.settled(probs, lambda x: x[..., tf.newaxis])[..., 0]
         return tfd.Bernoulli(probs=tf.clip_by_value(probs, 0.0, 1.0))
-    return _mixture(distribution, program, tables, weights, evidence)
+    return _mixture(known, params, weights)
 
 
-def _probability_table(leaf: BaseLeaf, tables: Tables, program: Program) -> Tensor:
+def _probability_table(leaf: BaseLeaf, params: Params, layout: LeafLayout) -> Tensor:
     """``[..., L, K, C]``: probability of each value under each component."""
     if isinstance(leaf, CategoricalLeaf):
-        return tf.exp(leaf.component_tables(tables.leaf)["log_probs"][..., 0, :])
-    eye = tf.eye(leaf.num_components, dtype=program.dtype)
-    return tf.tile(eye[tf.newaxis], [program.layout.num_slots, 1, 1])
+        return tf.exp(leaf.component_tables(params)["log_probs"][..., 0, :])
+    eye = tf.eye(leaf.num_components, dtype=tf.as_dtype(leaf.compute_dtype))
+    return tf.tile(eye[tf.newaxis], [layout.num_slots, 1, 1])
 
 
-def _mixture(
-    distribution: Any, program: Program, tables: Tables, weights: Tensor, evidence: Any
-) -> tfd.MixtureSameFamily:
-    event, layout, leaf = distribution._event, program.layout, program.leaf  # noqa: SLF001
+def _mixture(known: _Known, params: Params, weights: Tensor) -> tfd.MixtureSameFamily:
+    layout, leaf = known.part.layout, known.part.leaf
     slots = _slots_of_variable(layout.slot_variable, layout.num_variables)
-    slots = slots[list(event.variables)]  # [V', U], padded by -1
+    slots = slots[known.own]  # [V', U], padded by -1
     by_slot = tf.gather(weights, layout.slot_region, axis=-3)  # [..., L, K, N]
     chosen = tf.gather(by_slot, np.maximum(slots, 0), axis=-3)  # [..., V', U, K, N]
     chosen *= tf.cast(slots >= 0, chosen.dtype)[..., tf.newaxis, tf.newaxis]
     count = slots.shape[1] * leaf.num_components
     shape = tf.concat([tf.shape(chosen)[:-3], [count], tf.shape(chosen)[-1:]], 0)
-    probs = _queries.restore(distribution, tf.reshape(chosen, shape), 2, evidence)
+    probs = known.restore(tf.reshape(chosen, shape))
     probs = tf.ensure_shape(probs, [None] * (probs.shape.rank - 1) + [count])
 
     def components(table: Tensor) -> Tensor:
-        rows = tf.gather(table[..., 0, 0], np.maximum(slots, 0), axis=-2)
-        batch = tf.shape(rows)[:-2]
-        return tf.reshape(rows, tf.concat([batch, [count]], 0))
+        """``[..., L, K, 1, T]`` to ``[..., V', U * K, T]``."""
+        rows = tf.gather(table[..., 0, :], np.maximum(slots, 0), axis=-3)
+        batch, size = tf.shape(rows)[:-3], table.shape[-1]
+        flat = tf.reshape(rows, tf.concat([batch, [count, size]], 0))
+        return tf.ensure_shape(flat, [*rows.shape[:-3], count, size])
 
-    params = {k: components(v) for k, v in leaf.component_tables(tables.leaf).items()}
-    family = _FAMILIES[type(leaf)](leaf, params)
-    return tfd.MixtureSameFamily(tfd.Categorical(probs=probs), family)
+    rows = {k: components(v) for k, v in leaf.component_tables(params).items()}
+    family = _FAMILIES[type(leaf)](leaf, rows)
+    kind = tfd.MixtureSameFamily if leaf.has_linear_moments else CircularMixture
+    return kind(tfd.Categorical(probs=probs), family)
+
+
+class CircularMixture(tfd.MixtureSameFamily):
+    """A mixture of directions; TFP would average those of the components."""
+
+    def _mean(self) -> Tensor:
+        return tf.fill(self.batch_shape_tensor(), tf.constant(math.nan, self.dtype))
+
+    def _variance(self) -> Tensor:
+        return self._mean()
+
+    def _stddev(self) -> Tensor:
+        return self._mean()
 
 
 def _slots_of_variable(slot_variable: np.ndarray, num_variables: int) -> np.ndarray:
@@ -129,6 +181,8 @@ def _slots_of_variable(slot_variable: np.ndarray, num_variables: int) -> np.ndar
     return table
 
 
-def _pick_variables(event: Any, value: Tensor) -> Tensor:
+def _pick(value: Tensor, variables: Any, total: int) -> Tensor:
     """``[..., V, F]`` to ``[..., V', F]``."""
-    return value if event.is_full else tf.gather(value, event.variables, axis=-2)
+    if np.array_equal(variables, np.arange(total)):
+        return value
+    return tf.gather(value, variables, axis=-2)

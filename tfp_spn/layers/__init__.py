@@ -6,8 +6,10 @@ from tfp_spn.layers.leaves.bernoulli_leaf import BernoulliLeaf as BernoulliLeaf
 from tfp_spn.layers.leaves.binomial_leaf import BinomialLeaf as BinomialLeaf
 from tfp_spn.layers.leaves.categorical_leaf import CategoricalLeaf as CategoricalLeaf
 from tfp_spn.layers.leaves.cauchy_leaf import CauchyLeaf as CauchyLeaf
+from tfp_spn.layers.leaves.distribution_leaf import DistributionLeaf as DistributionLeaf
 from tfp_spn.layers.leaves.indicator_leaf import IndicatorLeaf as IndicatorLeaf
 from tfp_spn.layers.leaves.laplace_leaf import LaplaceLeaf as LaplaceLeaf
+from tfp_spn.layers.leaves.mixed_leaf import MixedLeaf as MixedLeaf
 from tfp_spn.layers.leaves.normal_leaf import NormalLeaf as NormalLeaf
 from tfp_spn.layers.log_dropout import LogDropout as LogDropout
 from tfp_spn.layers.normalize_standard_score import NormalizeAxes as NormalizeAxes
@@ -44,6 +46,7 @@ __all__ = [
     "Conv2DSum",
     "DenseProduct",
     "DenseSum",
+    "DistributionLeaf",
     "FlatToRegions",
     "FoldedSum",
     "IndicatorLeaf",
@@ -51,6 +54,7 @@ __all__ = [
     "LaplaceLeaf",
     "Local2DSum",
     "LogDropout",
+    "MixedLeaf",
     "NormalLeaf",
     "NormalizeAxes",
     "NormalizeStandardScore",

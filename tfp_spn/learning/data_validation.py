@@ -214,12 +214,17 @@ def _check_support(
             impossible &= observed[rows]
         if impossible.any():
             first = tuple(np.argwhere(impossible)[0])
+            leaf = next(
+                part.leaf
+                for part in program.leaf.parts(program.layout)
+                if first[1] in part.variables
+            )
             raise ValueError(
                 "tfp_spn.learning: a value has probability zero under every component "
-                f"of {type(program.leaf).__name__}, received {x[rows][first]} at "
+                f"of {leaf.label}, received {x[rows][first]} at "
                 f"{_first(impossible, row + start)}, expected a value of the leaf's "
-                "support. Correct or recode it, choose another leaf, or set observed "
-                "to False there."
+                f"support: {leaf.support}. Correct or recode it, choose another leaf, "
+                "or set observed to False there."
             )
 
 

@@ -11,11 +11,15 @@ from tfp_spn.circuits.dynamic_program import DynamicProgram
 from tfp_spn.circuits.program import Program
 from tfp_spn.layers.leaves.categorical_leaf import CategoricalLeaf
 from tfp_spn.layers.leaves.count_leaf import CountLeaf
+from tfp_spn.layers.leaves.distribution_leaf import DistributionLeaf
+from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.layers.leaves.location_scale_leaf import LocationScaleLeaf
+from tfp_spn.layers.leaves.parts import LeafPart
 from tfp_spn.learning.data_validation import Data, flattened, validated
 from tfp_spn.learning.maximization import as_circuit, trainable_names
 
 _MAX_ROWS = 20_000
+_MAX_ROWS_OF_FAMILIES = 1000
 _CONCENTRATION = 4.0
 
 
@@ -28,9 +32,12 @@ def initialize_leaves(spn: Any, x: Any, observed: Any = None, seed: int = 0) -> 
     - location and scale: each component of a leaf region takes its locations from one
       randomly drawn example, and its scales are the variables' standard deviations;
     - counts and categories: each component's probabilities are drawn from a Dirichlet
-      distribution around the variable's frequencies.
+      distribution around the variable's frequencies;
+    - a `DistributionLeaf` whose family has an M-step: the M-step on data half of which
+      are one randomly drawn example.
 
-    Only trainable parameters are set; other families keep theirs.
+    A `MixedLeaf` treats each variable by its own family. Only trainable parameters are
+    set; other families keep theirs.
 
     Args:
         spn: A circuit, or a distribution over one.
@@ -61,21 +68,43 @@ def initialize_leaves(spn: Any, x: Any, observed: Any = None, seed: int = 0) -> 
         data, program = _steps_as_examples(program, data), program.step
     rng = np.random.default_rng([seed, 1])
     values, mask = _subset(program, data, rng)
-    leaf = program.leaf
-    if isinstance(leaf, LocationScaleLeaf):
-        new = _location_and_scale(program, leaf, values, mask, rng)
-    elif isinstance(leaf, CountLeaf):
-        new = {"logits": _count_logits(program, leaf, values, mask, rng)}
-    elif isinstance(leaf, CategoricalLeaf):
-        new = {"logits": _categorical_logits(program, leaf, values, mask, rng)}
-    else:
-        new = {}
+    shape = [program.layout.num_regions, program.leaf.num_components]
+    rows = np.random.default_rng([seed, 2]).integers(len(values), size=shape)
     params = circuit.live_params()
     names = trainable_names(circuit)
-    for name, value in new.items():
-        if f"leaf_{name}" in names:
-            variable = params[f"leaf_{name}"]
-            variable.assign(tf.reshape(tf.cast(value, variable.dtype), variable.shape))
+    for part in program.leaf.parts(program.layout):
+        v = part.variables
+        shared = None if part.is_whole else rows[part.regions]
+        new = _of_part(part, values[:, v], mask[:, v], shared, rng)
+        for name, value in part.prefixed(new).items():
+            if f"leaf_{name}" in names:
+                variable = params[f"leaf_{name}"]
+                value = tf.cast(value, variable.dtype)
+                variable.assign(tf.reshape(value, variable.shape))
+
+
+def _of_part(
+    part: LeafPart,
+    x: np.ndarray,
+    mask: np.ndarray,
+    rows: np.ndarray | None,
+    rng: np.random.Generator,
+) -> dict[str, Any]:
+    """New parameters of a leaf layer.
+
+    `rows [R, K]` are the examples that the components of a region are taken from, those
+    of several leaf layers alike; `None`: any.
+    """
+    leaf, layout = part.leaf, part.layout
+    if isinstance(leaf, LocationScaleLeaf):
+        return _location_and_scale(layout, leaf, x, mask, rows, rng)
+    if isinstance(leaf, CountLeaf):
+        return {"logits": _count_logits(layout, leaf, x, mask, rng)}
+    if isinstance(leaf, CategoricalLeaf):
+        return {"logits": _categorical_logits(layout, leaf, x, mask, rng)}
+    if isinstance(leaf, DistributionLeaf):
+        return _family_parameters(layout, leaf, x, mask, rng)
+    return {}
 
 
 def _steps_as_examples(program: DynamicProgram, data: Data) -> Data:
@@ -106,13 +135,14 @@ def _subset(
 
 
 def _location_and_scale(
-    program: Program,
+    layout: LeafLayout,
     leaf: LocationScaleLeaf,
     x: np.ndarray,
     mask: np.ndarray,
+    rows: np.ndarray | None,
     rng: np.random.Generator,
 ) -> dict[str, Any]:
-    layout = program.layout
+    x = x.copy()
     count = np.maximum(mask.sum(0), 1)
     mean = x.sum(0) / count
     scale = np.sqrt((np.square(x - mean) * mask).sum(0) / count)
@@ -122,23 +152,55 @@ def _location_and_scale(
         missing = np.flatnonzero(~mask[:, v, 0])
         if len(seen) and len(missing):
             x[missing, v] = x[rng.choice(seen, len(missing)), v]
-    rows = rng.integers(len(x), size=[layout.num_regions, leaf.num_components])
+    if rows is None:
+        rows = rng.integers(len(x), size=[layout.num_regions, leaf.num_components])
     location = x[rows[layout.slot_region], layout.slot_variable[:, np.newaxis]]
     scale = np.broadcast_to(scale[layout.slot_variable][:, np.newaxis], location.shape)
     new = {}
     if leaf.location_trainable:
         new["location"] = location
     if leaf.scale_trainable:
-        new["scale"] = leaf._inverse_scale(tf.constant(scale, program.dtype))
+        new["scale"] = leaf._inverse_scale(tf.constant(scale, leaf.compute_dtype))
     if not leaf.use_accumulators:
         return new
     old = leaf.canonical(leaf.live_params())
-    values = {**old, **{k: tf.cast(v, program.dtype) for k, v in new.items()}}
+    values = {**old, **{k: tf.cast(v, leaf.compute_dtype) for k, v in new.items()}}
     return leaf.stored(old, values["location"], values["scale"])
 
 
+def _family_parameters(
+    layout: LeafLayout,
+    leaf: DistributionLeaf,
+    x: np.ndarray,
+    mask: np.ndarray,
+    rng: np.random.Generator,
+) -> dict[str, Any]:
+    """An M-step in which one example weighs as much as all others together."""
+    try:
+        leaf.family.m_step(layout.num_dims)
+    except NotImplementedError:
+        return {}
+    if len(x) > _MAX_ROWS_OF_FAMILIES:
+        rows = rng.choice(len(x), _MAX_ROWS_OF_FAMILIES, replace=False)
+        x, mask = x[rows], mask[rows]
+    dtype = leaf.compute_dtype
+    shape = (layout.num_regions, leaf.num_components, len(x))
+    flow = np.full(shape, 1 / len(x))
+    chosen = rng.integers(len(x), size=shape[:2])
+    np.put_along_axis(flow, chosen[..., np.newaxis], 1.0, axis=-1)
+    params = leaf.canonical(leaf.live_params())
+    statistics = leaf.expected_statistics(
+        params,
+        tf.constant(x.transpose(1, 2, 0), dtype),
+        tf.constant(mask[..., 0].T),
+        tf.constant(flow, dtype),
+        layout,
+    )
+    return leaf.maximize(params, statistics, tf.constant(1.0, dtype), 0.01)
+
+
 def _count_logits(
-    program: Program,
+    layout: LeafLayout,
     leaf: CountLeaf,
     x: np.ndarray,
     mask: np.ndarray,
@@ -147,14 +209,14 @@ def _count_logits(
     """``[L, K, D]``."""
     trials = mask.sum(0) * leaf.total_count
     probs = (x.sum(0) + 0.5) / (trials + 1.0)
-    probs = _CONCENTRATION * probs[program.layout.slot_variable][:, np.newaxis]
+    probs = _CONCENTRATION * probs[layout.slot_variable][:, np.newaxis]
     probs = np.repeat(probs, leaf.num_components, axis=1)
     success = _log_gamma_draws(probs, rng)
     return success - _log_gamma_draws(_CONCENTRATION - probs, rng)
 
 
 def _categorical_logits(
-    program: Program,
+    layout: LeafLayout,
     leaf: CategoricalLeaf,
     x: np.ndarray,
     mask: np.ndarray,
@@ -166,7 +228,7 @@ def _categorical_logits(
         [((x == c) & mask).sum(0) for c in range(categories)], axis=-1
     )  # [V, D, C]
     probs = (probs + 1.0 / categories) / (mask.sum(0)[..., np.newaxis] + 1.0)
-    probs = _CONCENTRATION * probs[program.layout.slot_variable][..., np.newaxis]
+    probs = _CONCENTRATION * probs[layout.slot_variable][..., np.newaxis]
     return _log_gamma_draws(np.repeat(probs, leaf.num_components, axis=-1), rng)
 
 

@@ -25,6 +25,8 @@ import tensorflow as tf
 
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.layout import LeafLayout
+from tfp_spn.layers.leaves.parts import LeafPart
+from tfp_spn.layers.leaves.support import SUPPORTS, Support
 from tfp_spn.region_graphs.arguments import as_count
 
 
@@ -57,10 +59,12 @@ class BaseLeaf(keras.layers.Layer):
     Attributes:
         is_discrete: Whether values are integers.
         has_moments: Whether components have a mean and a variance.
+        has_linear_moments: Whether those are of numbers, not of directions.
     """
 
     is_discrete = False
     has_moments = True
+    has_linear_moments = True
 
     def __init__(self, num_components: int, **kwargs: Any) -> None:
         if kwargs.get("dtype") is None:
@@ -107,6 +111,10 @@ class BaseLeaf(keras.layers.Layer):
             self._track_trackable(self.parameters[name], name)
         self.built = True
 
+    def add_parameters_of(self, layout: LeafLayout) -> None:
+        """Creates the variables of the leaf regions of a circuit."""
+        self.add_parameters((layout.num_slots,), layout.num_dims)
+
     def build(self, input_shape: Any) -> None:
         """Creates parameters ``[1, scopes, decomps, ...]``."""
         if len(input_shape) != 4 or None in input_shape[1:]:
@@ -142,9 +150,23 @@ class BaseLeaf(keras.layers.Layer):
         return {name: merge(name, value) for name, value in params.items()}
 
     @property
+    def label(self) -> str:
+        """What messages call the layer."""
+        return type(self).__name__
+
+    @property
     def support(self) -> str:
         """In words, which values are possible."""
         return "finite numbers"
+
+    @property
+    def value_support(self) -> Support:
+        """Which values are possible, up to which integers they are."""
+        return SUPPORTS["nonnegative_integers" if self.is_discrete else "real"]
+
+    def parts(self, layout: LeafLayout) -> tuple[LeafPart, ...]:
+        """The layers that the variables belong to: this one has them all."""
+        return (LeafPart.whole(self, layout),)
 
     # --- pure functions, in the kernel's layout ----------------------------------
 

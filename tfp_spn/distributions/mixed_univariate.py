@@ -1,0 +1,173 @@
+"""A batch of univariate distributions of different families."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+from tensorflow_probability import distributions as tfd
+
+from tfp_spn._typing import Seed, Tensor
+from tfp_spn.distributions import _queries
+
+
+class MixedUnivariate(tfd.AutoCompositeTensorDistribution):
+    """Univariate distributions whose last batch axis has several families.
+
+    What `SumProductNetwork.univariate_posteriors` says of variables of mixed types.
+    Each query (`log_prob`, `cdf`, `mean`, `variance`, `mode`, `sample`) is asked of each
+    family, and raises where one does not have it. A single variable is a distribution
+    of its own, ``posteriors.of_variable(2)``.
+
+    Args:
+        distributions: Distributions over numbers, of batch shapes ``[..., V']``.
+        places: Where their last batch axes belong in that of the result.
+        validate_args: As in all of TFP.
+        allow_nan_stats: As in all of TFP.
+        name: Name of the distribution.
+
+    Example:
+        >>> from tensorflow_probability import distributions as tfd
+        >>> from tfp_spn.distributions.mixed_univariate import MixedUnivariate
+        >>> both = MixedUnivariate(
+        ...     [tfd.Normal([0.0, 1.0], 1.0), tfd.Poisson([2.0])], [(0, 2), (1,)])
+        >>> both.mean().numpy().tolist()
+        [0.0, 2.0, 1.0]
+        >>> both.of_variable(1).batch_shape
+        TensorShape([])
+    """
+
+    def __init__(
+        self,
+        distributions: Sequence[tfd.Distribution],
+        places: Sequence[Sequence[int]],
+        validate_args: bool = False,
+        allow_nan_stats: bool = True,
+        name: str = "MixedUnivariate",
+    ) -> None:
+        parameters = dict(locals())
+        with tf.name_scope(name) as name:
+            self._distributions = list(distributions)
+            self._places = tuple(tuple(place) for place in places)
+            self._order = np.argsort(np.concatenate(self._places))
+            floats = [d.dtype for d in distributions if d.dtype.is_floating]
+            super().__init__(
+                dtype=floats[0] if floats else tf.float32,
+                reparameterization_type=tfd.NOT_REPARAMETERIZED,
+                validate_args=validate_args,
+                allow_nan_stats=allow_nan_stats,
+                parameters=parameters,
+                name=name,
+            )
+
+    @classmethod
+    def _parameter_properties(cls, dtype: Any, num_classes: Any = None) -> dict:
+        del dtype, num_classes
+        return {"distributions": _queries.BatchedComponentProperties(event_ndims=None)}
+
+    @property
+    def distributions(self) -> list[tfd.Distribution]:
+        """The distribution of each family."""
+        return self._distributions
+
+    @property
+    def places(self) -> tuple[tuple[int, ...], ...]:
+        """Where their variables are."""
+        return self._places
+
+    def of_variable(self, number: int) -> tfd.Distribution:
+        """The distribution of one variable.
+
+        Args:
+            number: Its place on the last batch axis.
+        """
+        for distribution, place in zip(self._distributions, self._places, strict=True):
+            if number in place:
+                return distribution[..., place.index(number)]
+        raise ValueError(
+            f"MixedUnivariate: received variable {number}, expected one from 0 to "
+            f"{len(self._order) - 1}."
+        )
+
+    def _batch_shape(self) -> tf.TensorShape:
+        lead = self._distributions[0].batch_shape[:-1]
+        return lead.concatenate([len(self._order)])
+
+    def _batch_shape_tensor(self) -> Tensor:
+        lead = self._distributions[0].batch_shape_tensor()[:-1]
+        return tf.concat([lead, [len(self._order)]], 0)
+
+    def _event_shape(self) -> tf.TensorShape:
+        return tf.TensorShape([])
+
+    def _event_shape_tensor(self) -> Tensor:
+        return tf.zeros([0], tf.int32)
+
+    def _merged(self, values: Sequence[Tensor]) -> Tensor:
+        joined = tf.concat([tf.cast(v, self.dtype) for v in values], axis=-1)
+        return tf.gather(joined, self._order, axis=-1)
+
+    def _asked(self, query: str) -> Tensor:
+        return self._merged([getattr(d, query)() for d in self._distributions])
+
+    def _of_value(
+        self, value: Tensor, query: Callable[[Any, Tensor], Tensor]
+    ) -> Tensor:
+        value = tf.broadcast_to(
+            value,
+            tf.broadcast_dynamic_shape(tf.shape(value), self.batch_shape_tensor()),
+        )
+        answers = []
+        for d, place in zip(self._distributions, self._places, strict=True):
+            own = tf.gather(value, place, axis=-1)
+            is_possible = tf.ones([], tf.bool)
+            if d.dtype.is_integer:
+                whole = tf.math.floor(own)
+                is_possible, own = own == whole, tf.cast(whole, d.dtype)
+            answer = query(d, own)
+            answers.append((answer, is_possible))
+        return self._merged(
+            [tf.where(ok, a, -float("inf")) for a, ok in answers]
+            if query is _log_prob
+            else [a for a, _ in answers]
+        )
+
+    def _log_prob(self, value: Tensor) -> Tensor:
+        return self._of_value(value, _log_prob)
+
+    def _cdf(self, value: Tensor) -> Tensor:
+        return self._of_value(value, lambda d, x: d.cdf(x))
+
+    def _survival_function(self, value: Tensor) -> Tensor:
+        return self._of_value(value, lambda d, x: d.survival_function(x))
+
+    def _sample_n(self, n: Tensor, seed: Seed = None) -> Tensor:
+        seeds = tfp.random.split_seed(seed, n=len(self._distributions), salt="mixed")
+        return self._merged(
+            [
+                d.sample(n, seed=seeds[number])
+                for number, d in enumerate(self._distributions)
+            ]
+        )
+
+    def _mean(self) -> Tensor:
+        return self._asked("mean")
+
+    def _variance(self) -> Tensor:
+        return self._asked("variance")
+
+    def _stddev(self) -> Tensor:
+        return tf.sqrt(self._variance())
+
+    def _mode(self) -> Tensor:
+        return self._asked("mode")
+
+    def _default_event_space_bijector(self) -> None:
+        return None
+
+
+def _log_prob(distribution: tfd.Distribution, x: Tensor) -> Tensor:
+    return distribution.log_prob(x)

@@ -1,0 +1,185 @@
+"""The variables of a leaf that is made of a TFP family, and what they stand for."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from tfp_spn._keras_bridge import family_parameters, identity_bijector
+from tfp_spn._typing import Params, Tensor
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class FamilyParameter:
+    """One parameter of a family.
+
+    Attributes:
+        name: Its name in the family's constructor.
+        shape: Of one component: the family's batch shape (the dimensions of the
+            variable, for scalar families) and the parameter's event shape.
+        event_ndims: Rank of the parameter's event shape.
+        bijector: From real numbers to values of the parameter.
+    """
+
+    name: str
+    shape: Shape
+    event_ndims: int
+    bijector: Any
+
+    @property
+    def unconstrained_shape(self) -> Shape:
+        """Shape of what the variable stores for one component."""
+        return _static(self.bijector.inverse_event_shape(self.shape))
+
+    def constrained(self, variable: Tensor) -> Tensor:
+        """The parameter's values."""
+        # A bijector remembers what it computed, without its gradient: hence a copy.
+        return self.bijector.forward(tf.identity(variable))
+
+    def unconstrained(self, value: Tensor) -> Tensor:
+        """What the variable stores for some values."""
+        return self.bijector.inverse(tf.identity(value))
+
+    def initializer(self, initializer: Any) -> Any:
+        """An initializer of the variable from one of the parameter itself."""
+        num_stored = len(self.unconstrained_shape)
+
+        def initialize(shape: Any, dtype: Any = None) -> Tensor:
+            lead = tuple(shape)[: len(shape) - num_stored]
+            value = initializer((*lead, *self.shape), dtype=dtype)
+            return self.unconstrained(tf.convert_to_tensor(value))
+
+        return initialize
+
+    def expanded(self, value: Tensor) -> Tensor:
+        """With an axis of one example behind the batch: ``[..., 1, *event]``."""
+        return tf.expand_dims(value, -1 - self.event_ndims)
+
+
+@functools.lru_cache(maxsize=256)
+def of_class(
+    owner: str,
+    family: Any,
+    num_dims: int,
+    dtype: tf.DType,
+    shapes: tuple[tuple[str, Any], ...] | None,
+    constants: tuple[str, ...],
+    is_vector: bool,
+) -> dict[str, FamilyParameter]:
+    """What a class of distributions is constructed from.
+
+    Args:
+        owner: For messages.
+        family: The class.
+        num_dims: Dimensions of the variable.
+        dtype: Of the parameters.
+        shapes: Names of the parameters that are learned, and the event shape of those
+            whose shape TFP does not tell. Default: those that TFP prefers.
+        constants: Names of the arguments that are not learned.
+        is_vector: Whether the events are vectors over the dimensions.
+
+    Raises:
+        ValueError: TFP does not tell enough about a parameter.
+    """
+    with tf.init_scope():  # bijectors hold tensors: they must belong to no graph
+        return _of_class(owner, family, num_dims, dtype, shapes, constants, is_vector)
+
+
+def _of_class(
+    owner: str,
+    family: Any,
+    num_dims: int,
+    dtype: tf.DType,
+    shapes: tuple[tuple[str, Any], ...] | None,
+    constants: tuple[str, ...],
+    is_vector: bool,
+) -> dict[str, FamilyParameter]:
+    properties = family_parameters(family, dtype)
+    arguments = set(inspect.signature(family.__init__).parameters) - {"self"}
+    for given, what in ((dict(shapes or ()), "parameters"), (constants, "constants")):
+        unknown = set(given) - arguments
+        if unknown:
+            raise ValueError(
+                f"{owner}: received {what} {sorted(unknown)}, expected names among "
+                f"{sorted(arguments)}: the arguments of the family."
+            )
+    names: dict[str, Any] = dict(shapes or ())
+    if shapes is None:
+        names = {
+            name: None
+            for name, p in properties.items()
+            if p.is_tensor
+            and p.is_preferred
+            and not p.specifies_shape
+            and p.event_ndims is not None
+            and name not in constants
+        }
+    return {
+        name: _of_property(owner, name, properties, num_dims, shape, is_vector)
+        for name, shape in names.items()
+    }
+
+
+def _of_property(
+    owner: str,
+    name: str,
+    properties: Params,
+    num_dims: int,
+    event_shape: Any,
+    is_vector: bool,
+) -> FamilyParameter:
+    if name not in properties or callable(properties[name].event_ndims):
+        raise ValueError(
+            f"{owner}: received the parameter {name!r}, which is no tensor of known "
+            "rank. Pass it by `constants`, or build the family in a function, with "
+            "`parameters`."
+        )
+    p = properties[name]
+    try:
+        bijector = p.default_constraining_bijector_fn()
+    except (NotImplementedError, TypeError):
+        raise ValueError(
+            f"{owner}: TFP knows no constraint of the parameter {name!r}, so that it "
+            f"cannot be learned. Fix it, constants={{{name!r}: ...}}, or build the "
+            "family in a function, with `parameters`."
+        ) from None
+    if event_shape is not None:
+        shape = tuple(event_shape) if is_vector else (num_dims, *event_shape)
+    else:
+        try:
+            shape = _static(p.shape_fn(tf.TensorShape([num_dims])))
+        except (NotImplementedError, TypeError, ValueError):
+            raise ValueError(
+                f"{owner}: TFP does not tell the shape of the parameter {name!r}. Pass "
+                f"that of one component, parameters={{{name!r}: (...)}}, such as (5,) "
+                "for five categories."
+            ) from None
+    return FamilyParameter(
+        name, shape, p.event_ndims, bijector if bijector else identity_bijector()
+    )
+
+
+def of_function(
+    shapes: tuple[tuple[str, Any], ...], num_dims: int, is_vector: bool
+) -> dict[str, FamilyParameter]:
+    """What a function that makes distributions is called with: real numbers."""
+    lead = () if is_vector else (num_dims,)
+    return {
+        name: FamilyParameter(
+            name, (*lead, *(shape or ())), len(shape or ()), identity_bijector()
+        )
+        for name, shape in shapes
+    }
+
+
+def _static(shape: Any) -> Shape:
+    dims = tf.TensorShape(shape).as_list()
+    if None in dims:
+        raise ValueError("unknown")
+    return tuple(int(size) for size in dims)

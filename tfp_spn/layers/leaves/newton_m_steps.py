@@ -1,0 +1,170 @@
+"""Families whose likelihood is maximised by Newton's method."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from tfp_spn._typing import Params, Tensor
+from tfp_spn.layers.leaves.maximum_likelihood import (
+    TINY,
+    MaximumLikelihood,
+    Statistics,
+    rate_of,
+    rates,
+)
+
+_NUM_STEPS = 20
+
+
+def _gamma_concentration(mean: Tensor, log_mean: Tensor) -> Tensor:
+    """Solves ``log c - digamma(c) = log(mean) - log_mean`` (Minka 2002)."""
+    eps = 1e-5 if mean.dtype == tf.float32 else 1e-9  # beyond, all is rounding
+    gap = tf.maximum(tf.math.log(mean) - log_mean, eps)
+    c = (3 - gap + tf.sqrt(tf.square(gap - 3) + 24 * gap)) / (12 * gap)
+    for _ in range(5):
+        residual = tf.math.log(c) - tf.math.digamma(c) - gap
+        slope = 1 / c - tf.math.polygamma(tf.ones_like(c), c)
+        c = 1 / (1 / c + residual / (tf.square(c) * slope))
+    return c
+
+
+def gamma() -> MaximumLikelihood:
+    """Of the means of ``x`` and ``log x``."""
+
+    def expected(p: Params) -> Statistics:
+        rate = rate_of(p)
+        log_mean = tf.math.digamma(p["concentration"]) - tf.math.log(rate)
+        return p["concentration"] / rate, log_mean
+
+    def maximizer(mean: Statistics, p: Params) -> Params:
+        first = tf.maximum(mean[0], TINY)
+        c = _gamma_concentration(first, mean[1])
+        return {"concentration": c, **rates(c / first)}
+
+    return MaximumLikelihood(
+        lambda p, x: (x, tf.math.log(x)),
+        expected,
+        maximizer,
+        needs=(("concentration",), ("rate", "log_rate")),
+    )
+
+
+def inverse_gamma() -> MaximumLikelihood:
+    """Of the means of ``1 / x`` and ``log x``."""
+
+    def expected(p: Params) -> Statistics:
+        log_mean = tf.math.digamma(p["concentration"]) - tf.math.log(p["scale"])
+        return p["concentration"] / p["scale"], log_mean
+
+    def maximizer(mean: Statistics, p: Params) -> Params:
+        first = tf.maximum(mean[0], TINY)
+        c = _gamma_concentration(first, mean[1])
+        return {"concentration": c, "scale": c / first}
+
+    return MaximumLikelihood(
+        lambda p, x: (1 / x, -tf.math.log(x)),
+        expected,
+        maximizer,
+        needs=(("concentration",), ("scale",)),
+    )
+
+
+def _dirichlet_concentration(log_mean: Tensor, old: Tensor) -> Tensor:
+    """Newton's method for ``E[log x] = log_mean``; ``[..., C]``, from `old`.
+
+    In the logarithms of the concentrations, by steps of at most one. Where it ends no
+    better than it began, `old` is kept: no step lowers the likelihood.
+    """
+
+    def objective(a: Tensor) -> Tensor:
+        log_norm = tf.reduce_sum(tf.math.lgamma(a), -1) - tf.math.lgamma(
+            tf.reduce_sum(a, -1)
+        )
+        return tf.reduce_sum((a - 1) * log_mean, -1) - log_norm
+
+    a = old
+    one = tf.ones_like(a)
+    for _ in range(_NUM_STEPS):
+        total = tf.reduce_sum(a, -1, keepdims=True)
+        gradient = tf.math.digamma(total) - tf.math.digamma(a) + log_mean
+        q = -tf.math.polygamma(one, a)
+        z = tf.math.polygamma(tf.ones_like(total), total)
+        b = tf.reduce_sum(gradient / q, -1, keepdims=True) / (
+            1 / z + tf.reduce_sum(1 / q, -1, keepdims=True)
+        )
+        step = -(gradient - b) / q / a
+        a = a * tf.exp(tf.clip_by_value(step, -1.0, 1.0))
+        a = tf.clip_by_value(a, 1e-4, 1e6)
+    better = objective(a) >= objective(old)
+    return tf.where(better[..., tf.newaxis], a, old)
+
+
+def beta() -> MaximumLikelihood:
+    """Of the means of ``log x`` and ``log (1 - x)``."""
+
+    def both(p: Params) -> Tensor:
+        return tf.stack([p["concentration1"], p["concentration0"]], axis=-1)
+
+    def expected(p: Params) -> Statistics:
+        total = tf.math.digamma(p["concentration1"] + p["concentration0"])
+        return (
+            tf.math.digamma(p["concentration1"]) - total,
+            tf.math.digamma(p["concentration0"]) - total,
+        )
+
+    def maximizer(mean: Statistics, p: Params) -> Params:
+        new = _dirichlet_concentration(tf.stack(mean, axis=-1), both(p))
+        return {"concentration1": new[..., 0], "concentration0": new[..., 1]}
+
+    return MaximumLikelihood(
+        lambda p, x: (tf.math.log(x), tf.math.log1p(-x)),
+        expected,
+        maximizer,
+        needs=(("concentration1",), ("concentration0",)),
+    )
+
+
+def dirichlet() -> MaximumLikelihood:
+    """Of the means of ``log x``."""
+
+    def expected(p: Params) -> Statistics:
+        total = tf.reduce_sum(p["concentration"], -1, keepdims=True)
+        return (tf.math.digamma(p["concentration"]) - tf.math.digamma(total),)
+
+    return MaximumLikelihood(
+        lambda p, x: (tf.math.log(x),),
+        expected,
+        lambda mean, p: {
+            "concentration": _dirichlet_concentration(mean[0], p["concentration"])
+        },
+    )
+
+
+def _bessel_ratio(concentration: Tensor) -> Tensor:
+    return tf.math.bessel_i1e(concentration) / tf.math.bessel_i0e(concentration)
+
+
+def von_mises() -> MaximumLikelihood:
+    """Of the mean direction."""
+
+    def expected(p: Params) -> Statistics:
+        length = _bessel_ratio(p["concentration"])
+        return length * tf.cos(p["loc"]), length * tf.sin(p["loc"])
+
+    def maximizer(mean: Statistics, p: Params) -> Params:
+        cos, sin = mean
+        length = tf.sqrt(tf.square(cos) + tf.square(sin))
+        length = tf.clip_by_value(length, 1e-6, 1 - 1e-4)
+        k = length * (2 - tf.square(length)) / (1 - tf.square(length))
+        for _ in range(10):
+            ratio = _bessel_ratio(k)
+            slope = 1 - ratio / k - tf.square(ratio)
+            k = tf.maximum(k - (ratio - length) / tf.maximum(slope, 1e-9), 0.5 * k)
+        return {"loc": tf.atan2(sin, cos), "concentration": k}
+
+    return MaximumLikelihood(
+        lambda p, x: (tf.cos(x), tf.sin(x)),
+        expected,
+        maximizer,
+        needs=(("loc",), ("concentration",)),
+    )

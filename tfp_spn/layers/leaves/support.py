@@ -1,0 +1,201 @@
+"""Where a leaf's density is positive, known without its parameters."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from tfp_spn._typing import Tensor
+
+
+@dataclass(frozen=True)
+class Support:
+    """Values that a family can take.
+
+    Attributes:
+        name: The key of `SUPPORTS`.
+        words: The values in words, for messages.
+        inner: A value amid the support, which harms nobody.
+        low: Least value, or the bound that all values exceed.
+        high: Greatest value, or the bound that all values stay below.
+        includes_ends: Whether `low` and `high` themselves are possible.
+        is_integer: Whether only integers are possible.
+        total: What the dimensions of a vector add up to.
+        depends_on_parameters: Whether each component must judge for itself.
+    """
+
+    name: str
+    words: str
+    inner: float = 0.0
+    low: float = -math.inf
+    high: float = math.inf
+    includes_ends: bool = True
+    is_integer: bool = False
+    total: float | None = None
+    depends_on_parameters: bool = False
+
+    def contains(self, x: Tensor) -> Tensor:
+        """``[..., D, N]`` to bool of the same shape; NaN and infinities are outside."""
+        low, high = tf.constant(self.low, x.dtype), tf.constant(self.high, x.dtype)
+        valid = tf.math.is_finite(x)
+        if self.includes_ends:
+            valid &= (x >= low) & (x <= high)
+        else:
+            valid &= (x > low) & (x < high)
+        if self.is_integer:
+            valid &= tf.math.floor(x) == x
+        if self.total is not None:
+            total = tf.reduce_sum(x, axis=-2, keepdims=True)
+            valid &= tf.abs(total - self.total) < 1e-4
+        return valid
+
+    def safe_value(self, x: Tensor) -> Tensor:
+        """`x`, with a value of the support in place of those outside."""
+        valid = self.contains(x)
+        if self.total is None:
+            return tf.where(valid, x, tf.constant(self.inner, x.dtype))
+        valid = tf.reduce_all(valid, axis=-2, keepdims=True)
+        return tf.where(valid, x, self.inner_vector(x.shape[-2], x.dtype))
+
+    def rounded_inwards(self, x: Tensor) -> Tensor:
+        """Draws, which rounding may have moved out of the support."""
+        low, high = self.low, self.high
+        limits = np.finfo(x.dtype.as_numpy_dtype)
+        if not (self.includes_ends or self.is_integer):
+            low, high = low + limits.tiny, high - limits.epsneg
+        if math.isinf(low) and math.isinf(high):
+            return x
+        return tf.clip_by_value(
+            x, tf.constant(low, x.dtype), tf.constant(high, x.dtype)
+        )
+
+    def inner_vector(self, num_dims: int, dtype: tf.DType) -> Tensor:
+        """``[D, 1]``: a vector amid the support."""
+        if self.total is None:
+            return tf.fill([num_dims, 1], tf.constant(self.inner, dtype))
+        if self.is_integer:
+            return tf.eye(num_dims, 1, dtype=dtype)
+        return tf.fill([num_dims, 1], tf.constant(self.total / num_dims, dtype))
+
+
+SUPPORTS = {
+    support.name: support
+    for support in (
+        Support("real", "finite numbers"),
+        Support("positive", "numbers above 0", 1.0, low=0.0, includes_ends=False),
+        Support("nonnegative", "numbers from 0 on", 1.0, low=0.0),
+        Support(
+            "unit_interval",
+            "numbers between 0 and 1, both excluded",
+            0.5,
+            low=0.0,
+            high=1.0,
+            includes_ends=False,
+        ),
+        Support("circle", "angles from -pi to pi", low=-math.pi, high=math.pi),
+        Support("binary", "0 or 1", low=0.0, high=1.0, is_integer=True),
+        Support("nonnegative_integers", "integers from 0 on", low=0, is_integer=True),
+        Support("positive_integers", "integers from 1 on", 1.0, 1.0, is_integer=True),
+        Support("integers", "integers", is_integer=True),
+        Support(
+            "simplex",
+            "vectors of positive numbers that add up to 1",
+            low=0.0,
+            high=1.0,
+            includes_ends=False,
+            total=1.0,
+        ),
+        Support(
+            "one_hot",
+            "vectors of zeros and a single one",
+            low=0.0,
+            high=1.0,
+            is_integer=True,
+            total=1.0,
+        ),
+        Support(
+            "of_component",
+            "finite numbers that some component can take",
+            depends_on_parameters=True,
+        ),
+    )
+}
+
+_OF_FAMILY = {
+    "binary": ("Bernoulli", "ProbitBernoulli"),
+    "circle": ("VonMises",),
+    "integers": ("Skellam",),
+    "nonnegative": ("Exponential", "HalfNormal"),
+    "nonnegative_integers": (
+        "Geometric",
+        "NegativeBinomial",
+        "Poisson",
+        "ZeroInflatedNegativeBinomial",
+    ),
+    "one_hot": ("OneHotCategorical",),
+    "positive": (
+        "BetaQuotient",
+        "Chi",
+        "Chi2",
+        "Gamma",
+        "GammaGamma",
+        "InverseGamma",
+        "InverseGaussian",
+        "LogLogistic",
+        "LogNormal",
+        "NoncentralChi2",
+        "Weibull",
+    ),
+    "positive_integers": ("Zipf",),
+    "real": (
+        "Cauchy",
+        "DoublesidedMaxwell",
+        "ExpGamma",
+        "ExpInverseGamma",
+        "ExponentiallyModifiedGaussian",
+        "GeneralizedNormal",
+        "Gumbel",
+        "JohnsonSU",
+        "Laplace",
+        "LambertWNormal",
+        "Logistic",
+        "Moyal",
+        "MultivariateNormalDiag",
+        "MultivariateNormalDiagPlusLowRank",
+        "MultivariateNormalFullCovariance",
+        "MultivariateNormalTriL",
+        "Normal",
+        "NormalInverseGaussian",
+        "SinhArcsinh",
+        "StudentT",
+        "TwoPieceNormal",
+        "TwoPieceStudentT",
+    ),
+    "simplex": ("Dirichlet",),
+    "unit_interval": (
+        "Beta",
+        "ContinuousBernoulli",
+        "Kumaraswamy",
+        "LogitNormal",
+        "RelaxedBernoulli",
+    ),
+}
+SUPPORT_OF_FAMILY = {
+    family: SUPPORTS[name]
+    for name, families in _OF_FAMILY.items()
+    for family in families
+}
+
+
+def integers_up_to(highest: int) -> Support:
+    """The support of counts and categories."""
+    return Support(
+        f"integers up to {highest}",
+        f"integers from 0 to {highest}",
+        low=0.0,
+        high=float(highest),
+        is_integer=True,
+    )
