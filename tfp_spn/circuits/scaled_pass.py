@@ -85,10 +85,10 @@ class _Values:
     @property
     def log(self) -> Tensor:
         """Logarithms of the units, relative to `log_offset`."""
-        if self._log is None and self.raw_log is None:
+        if self._log is None and self.maximum is None:
             self._log = safe_log(self._units)
         elif self._log is None:
-            self._log = self.raw_log - self.maximum
+            self._log = tf.subtract(self.raw_log, self.maximum)
         return self._log
 
     @property

@@ -79,7 +79,8 @@ def sums_in_turn(
     @tf.custom_gradient
     def forward(*inputs: Tensor) -> tuple[tuple[Tensor, Tensor, Tensor], Callable]:
         *sources, weights = inputs
-        scaled, offsets, scales, least = [], [], [], []
+        scaled: list[Tensor] = []
+        offsets, scales, least = [], [], []
         for number, part in enumerate(parts):
             with _after(scaled[-1:]):
                 *factors, part_weights = inputs_of(number, sources, weights)
@@ -127,8 +128,8 @@ def _spread(flow: Tensor, index: np.ndarray, num_regions: int) -> Tensor:
     parts: list[Tensor] = []
     for start in range(0, num_regions, per_part):
         with _after(parts[-1:]):
-            used = uses[start : start + per_part].T
-            used = [u for u in used if np.any(u >= 0)] or [used[0]]
+            columns = uses[start : start + per_part].T
+            used = [c for c in columns if np.any(c >= 0)] or [columns[0]]
             parts.append(tf.add_n([gather_blank(flow, u, -3) for u in used]))
     return tf.concat(parts, 0)
 

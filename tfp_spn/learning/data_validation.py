@@ -204,20 +204,23 @@ def _check_support(
     observed: np.ndarray | None,
     row: int,
 ) -> None:
+    step = program.step if isinstance(program, DynamicProgram) else program
+    num_variables = step.num_variables
     for start in range(0, len(x), _ROWS_AT_A_TIME):
         rows = slice(start, start + _ROWS_AT_A_TIME)
         value = tf.cast(x[rows], program.dtype)
+        value = tf.reshape(value, [-1, num_variables, *x.shape[2:]])  # all steps
         evidence = to_evidence(value, None, x.ndim - 1, 0)
-        base = np.transpose(program.leaf.log_base(evidence.x))  # [N, V]
-        impossible = np.isneginf(base)
+        base = np.transpose(step.leaf.log_base(evidence.x))  # [N * T, V]
+        impossible = np.isneginf(base).reshape(x[rows].shape[:2])
         if observed is not None:
             impossible &= observed[rows]
         if impossible.any():
             first = tuple(np.argwhere(impossible)[0])
             leaf = next(
                 part.leaf
-                for part in program.leaf.parts(program.layout)
-                if first[1] in part.variables
+                for part in step.leaf.parts(step.layout)
+                if first[1] % num_variables in part.variables
             )
             raise ValueError(
                 "tfp_spn.learning: a value has probability zero under every component "
