@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_spn import circuits, layers, region_graphs, sum_ops
-from tfp_spn.distributions import SumProductNetwork
+from tfp_spn.distributions import DynamicSumProductNetwork, SumProductNetwork
 
 
 @dataclass(frozen=True)
@@ -173,6 +173,23 @@ def _accumulators(leaf: Any, batched: bool = False) -> Case:
     return Case(circuit, SumProductNetwork(circuit, params), _examples(circuit))
 
 
+def _dynamic(
+    leaf: str = "normal", batched: bool = False, stationary: bool = True, **arguments
+) -> Case:
+    """Three steps of two variables, two roots."""
+    graph = region_graphs.fully_factorized(2)
+    template = _circuit(leaf, graph=graph, num_sums=2, num_classes=2)
+    circuit = circuits.dynamic_from_circuit(
+        template, 3, is_stationary=stationary, **arguments
+    )
+    params = circuit.live_params()
+    if batched:
+        params = stacked_params(circuit, (2,))
+        chain = [[0.9, 0.1], [0.4, 0.6]], [[[0.9, 0.1], [0.2, 0.8]]] * 2
+        params.update(circuits.chain_params(chain[0], np.asarray(chain[1])[:, None]))
+    return Case(circuit, DynamicSumProductNetwork(circuit, params), _examples(circuit))
+
+
 HALF = [True, False, False, True]
 CASES: dict[str, Callable[[], Case]] = {
     **{leaf: lambda leaf=leaf: _plain(leaf) for leaf in LEAVES},
@@ -226,6 +243,17 @@ CASES: dict[str, Callable[[], Case]] = {
     "spatial": _spatial,
     "spatial discrete": lambda: _spatial("categorical", logits=True),
     "conditioned spatial": lambda: _conditioned(_spatial(), np.eye(3) > 0),
+    "dynamic": _dynamic,
+    "dynamic tucker": lambda: _dynamic(
+        "categorical", num_interfaces=3, sum_product="tucker"
+    ),
+    "dynamic cp": lambda: _dynamic(
+        num_interfaces=3, sum_product="cp", stationary=False
+    ),
+    "dynamic batched": lambda: _dynamic(batched=True),
+    "conditioned dynamic": lambda: _conditioned(
+        _dynamic(), [[True, False], [False, False], [False, True]]
+    ),
     "layers with linear weights": lambda: _layered(
         sum_op=sum_ops.SumOpGradBackprop(logspace_accumulators=False)
     ),

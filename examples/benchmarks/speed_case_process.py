@@ -65,6 +65,7 @@ def _arithmetic(workload: Any, seconds: float) -> dict[str, Any]:
     import speed_arithmetic as arithmetic
 
     program, count = workload.circuit.program, workload.num_examples
+    program = getattr(program, "step", program)  # of a dynamic circuit: the template
     num_parameters = workload.circuit.count_params()
     sizes = arithmetic.mebibytes(program, num_parameters, count)
     result: dict[str, Any] = {

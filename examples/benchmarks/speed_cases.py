@@ -49,6 +49,9 @@ _QUAD = (
     "a leaf region has one 64x64 product here, which both partitions above it share, "
     "where the definition has one for each of them: 2,342 products, not 3,108"
 )
+_CHAIN = (
+    "no peer has it: the variant is tfd.HiddenMarkovModel, same chain, same process"
+)
 _ONE_ROOT = "one root; spflow runs the Tucker circuit"
 
 CASES = {
@@ -171,6 +174,14 @@ CASES = {
         ),
         Case("w6_em", "W1-CP: EM step", "xla", ("cirkit", "spflow"), 25),
         Case("w6_em_w4", "W4: EM step", "xla", ("cirkit", "spflow"), 5),
+        Case(
+            "w7_lp",
+            "hidden Markov model, 1,000 steps, 64 states, batch of 32: log_prob",
+            "graph",
+            note=_CHAIN,
+        ),
+        Case("w7_grad", "the same: gradient", "graph", note=_CHAIN),
+        Case("w7_post", "the same: posterior marginals", "graph", note=_CHAIN),
     )
 }
 

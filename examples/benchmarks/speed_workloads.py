@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow_probability import distributions as tfd
 
 from tfp_spn import circuits, distributions, layers, learning, region_graphs
 
@@ -264,6 +265,81 @@ def w6_em(mode: str) -> Workload:
 
 def w6_em_w4(mode: str) -> Workload:
     return em_step(binary_rat(), integer_data(2, BATCH_SIZE, 16), mode)
+
+
+def gaussian_chain(
+    num_steps: int = 1_000, num_states: int = 64
+) -> tuple[distributions.DynamicSumProductNetwork, tfd.HiddenMarkovModel]:
+    """W7: a hidden Markov model with Gaussian observations, ours and that of TFP."""
+    keras.utils.set_random_seed(0)
+    rng = np.random.default_rng(0)
+    initial = rng.dirichlet(np.ones(num_states)).astype(np.float32)
+    transition = rng.dirichlet(np.ones(num_states), num_states).astype(np.float32)
+    location = np.linspace(-2.0, 2.0, num_states).astype(np.float32)
+    template = circuits.from_region_graph(
+        region_graphs.fully_factorized(1),
+        layers.NormalLeaf(num_states),
+        num_states,
+        num_classes=num_states,
+    )
+    circuit = circuits.dynamic_from_circuit(template, num_steps)
+    params = circuit.live_params()
+    params["leaf_location"].assign(location.reshape(params["leaf_location"].shape))
+    params["sums_0"].assign(tf.math.log(tf.eye(num_states))[tf.newaxis])
+    for name, value in circuits.chain_params(initial, transition).items():
+        params[name].assign(value)
+    theirs = tfd.HiddenMarkovModel(
+        tfd.Categorical(logits=tf.Variable(np.log(initial))),
+        tfd.Categorical(logits=tf.Variable(np.log(transition))),
+        tfd.Normal(tf.Variable(location), 1.0),
+        num_steps,
+    )
+    return distributions.DynamicSumProductNetwork(circuit), theirs
+
+
+def chain_query(query: Callable[[Any, tf.Tensor], Any], mode: str) -> Workload:
+    """A query of both models."""
+    ours, theirs = gaussian_chain()
+    x = np.random.default_rng(1).normal(size=[32, ours.num_steps]).astype(np.float32)
+
+    def timed(model: Any, x: np.ndarray) -> Callable[[], Any]:
+        value = tf.constant(x)
+
+        @tf.function(jit_compile=mode == "xla", autograph=False)
+        def compiled(value: tf.Tensor) -> Any:
+            return query(model, value)
+
+        return lambda: tf.nest.map_structure(lambda v: v.numpy(), compiled(value))
+
+    return Workload(
+        ours.circuit,
+        timed(ours, x[..., np.newaxis]),
+        num_examples=x.size,
+        passes=0,
+        variants={"tfd.HiddenMarkovModel": (timed(theirs, x), 1)},
+    )
+
+
+def w7_lp(mode: str) -> Workload:
+    return chain_query(lambda model, x: model.log_prob(x), mode)
+
+
+def w7_grad(mode: str) -> Workload:
+    def gradient(model: Any, x: tf.Tensor) -> Any:
+        variables = model.trainable_variables
+        with tf.GradientTape() as tape:
+            total = tf.reduce_sum(model.log_prob(x))
+        return tape.gradient(total, variables)
+
+    return chain_query(gradient, mode)
+
+
+def w7_post(mode: str) -> Workload:
+    def posterior(model: Any, x: tf.Tensor) -> tf.Tensor:
+        found = model.posterior_marginals(x)
+        return found.probs if found.logits is None else found.logits
+
+    return chain_query(posterior, mode)
 
 
 def build(name: str, mode: str) -> Workload:

@@ -61,8 +61,8 @@ class Circuit(keras.Model):
     """
 
     @property
-    def program(self) -> Program:
-        """The compiled circuit."""
+    def program(self) -> Any:
+        """The compiled circuit: a `Program`, or a `DynamicProgram` over sequences."""
         raise NotImplementedError
 
     def live_params(self) -> Params:

@@ -71,8 +71,9 @@ def dynamic_from_circuit(
         name: Name of the model.
 
     Returns:
-        A `keras.Model` that maps ``[batch, num_steps, num_variables]`` to ``log p(x)``,
-        ``[batch, 1]``. `tfp_spn.distributions.DynamicSumProductNetwork` is a view of it.
+        A `keras.Model` that maps ``[batch, num_steps, num_variables]`` to ``log
+        p(x)``, ``[batch, 1]``. `tfp_spn.distributions.DynamicSumProductNetwork` is a
+        view of it.
 
     Raises:
         TypeError: The template is no circuit, the rule no learning rule.
@@ -148,10 +149,11 @@ class DynamicCircuit(Circuit):
         num_interfaces = as_count(num_interfaces, "num_interfaces")
         if sum_product is None and num_interfaces != num_roots:
             raise ValueError(
-                "dynamic_from_circuit: without a sum_product the units of the interface "
-                "are the template's roots, so that their numbers must agree; received "
-                f"num_interfaces={num_interfaces} and a template with num_classes="
-                f"{num_roots}. Make them equal, or choose sum_product='tucker' or 'cp'."
+                "dynamic_from_circuit: without a sum_product the units of the "
+                "interface are the template's roots, so that their numbers must agree; "
+                f"received num_interfaces={num_interfaces} and a template with "
+                f"num_classes={num_roots}. Make them equal, or choose sum_product="
+                "'tucker' or 'cp'."
             )
         kwargs.setdefault("dtype", template.program.dtype.name)
         super().__init__(**kwargs)
@@ -236,13 +238,13 @@ def chain_params(
     interface: TensorLike | None = None,
     dtype: Any = "float32",
 ) -> Params:
-    """Parameters of a chain from stochastic matrices, as a hidden Markov model has them.
+    """Parameters of a chain from stochastic matrices: those of hidden Markov models.
 
     Args:
         initial: ``[..., Q]``: probabilities of the states of the first step.
-        transition: ``[..., S, Q]``: row ``s`` holds the probabilities of the next states
-            given unit ``s`` (the state, in a hidden Markov model); with an axis ``T -
-            1`` before them where transitions differ in time.
+        transition: ``[..., S, Q]``: row ``s`` holds the probabilities of the next
+            states given unit ``s`` (the state, in a hidden Markov model); with an axis
+            ``T - 1`` before them where transitions differ in time.
         interface: ``[..., Q, S]``: of the units given a state; for ``"cp"`` only.
         dtype: Of the parameters.
 
@@ -269,7 +271,9 @@ def chain_params(
     params = {"initial": initial[..., tf.newaxis, :, tf.newaxis]}
     for name, probs in zip(CHAIN[1:], (transition, interface), strict=True):
         if probs is not None:
-            params[name] = in_time(np.asarray(probs) if not tf.is_tensor(probs) else probs)
+            params[name] = in_time(
+                np.asarray(probs) if not tf.is_tensor(probs) else probs
+            )
     return params
 
 
@@ -304,7 +308,7 @@ def _check_arguments(template: Any, sum_product: Any, rule: Any) -> None:
         )
     if not rule.is_gradient:
         raise ValueError(
-            "dynamic_from_circuit: the sums of the interface are learned by soft counts, "
-            f"received sum_op={rule!r}, expected SumOpGradBackprop() or "
+            "dynamic_from_circuit: the sums of the interface are learned by soft "
+            f"counts, received sum_op={rule!r}, expected SumOpGradBackprop() or "
             "SumOpEMBackprop(). Use one of these; the template may have another rule."
         )

@@ -125,7 +125,9 @@ def emissions(
         return with_base(joint, log_base(step, block.x, block.observed))
 
     steps = step_evidence(program, evidence)
-    if steps.x.shape[-1] is None:  # gradients of a choice at run time fail in Keras' fit
+    if (
+        steps.x.shape[-1] is None
+    ):  # gradients of a choice at run time fail in Keras' fit
         joint = of_block(tables.step, steps, tf.constant(0))
     else:
         joint = in_blocks(of_block, step, tables.step, steps, program.dtype)
@@ -137,7 +139,7 @@ def emissions(
 
 
 def existing_steps(evidence: Evidence) -> Tensor | None:
-    """bool ``[T, ..., 1, N]``: False behind the last step of which anything is known.
+    """Bool ``[T, ..., 1, N]``: False behind the last step of which anything is known.
 
     Such steps say nothing; leaving them out spares their rounding, and EM the counts of
     transitions that nobody saw.

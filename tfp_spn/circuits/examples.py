@@ -77,6 +77,7 @@ def merge_axes(value: Tensor, place: int) -> Tensor:
 def examples_last(
     value: Tensor, event_ndims: int, batch_rank: int
 ) -> tuple[Tensor, Tensor, tf.TensorShape]:
+    """``S + P + event`` to ``P + event + [N]``, and ``S`` in both forms."""
     missing = batch_rank + event_ndims - value.shape.rank
     for _ in range(max(missing, 0)):
         value = value[tf.newaxis]

@@ -108,7 +108,7 @@ def check_params(params: Params, circuit: Any, program: Any = None) -> Params:
     return converted
 
 
-def batch_rank(params: Params, program: Program) -> int:
+def batch_rank(params: Params, program: Program | DynamicProgram) -> int:
     """Number of leading batch dimensions of the parameters."""
     ndims = program.param_event_ndims
     return max([0] + [params[n].shape.rank - ndims[n] for n in ndims])

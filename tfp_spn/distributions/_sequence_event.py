@@ -37,6 +37,7 @@ class SequenceEvent(Event):
         super().__init__(program, self.step.variables, owner)  # type: ignore[arg-type]
         every = tuple(range(program.num_steps))
         self.steps = every if steps is None else tuple(steps)
+        self.num_steps = program.num_steps
         self.has_all_steps = self.steps == every
         self.is_full = self.step.is_full and self.has_all_steps
 
@@ -83,7 +84,7 @@ class SequenceEvent(Event):
         if observed is None:
             flags = value if axis == -2 else value[..., 0]
             observed = tf.ones_like(flags, tf.bool)
-        place = np.full(self.program.num_steps, len(self.steps))
+        place = np.full(self.num_steps, len(self.steps))
         place[list(self.steps)] = np.arange(len(self.steps))
         blank = tf.zeros_like(tf.gather(value, [0], axis=axis))
         value = tf.gather(tf.concat([value, blank], axis), place, axis=axis)

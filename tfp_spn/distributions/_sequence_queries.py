@@ -62,7 +62,7 @@ def posterior_chain(distribution: Any, evidence: Evidence | None) -> Chain:
 
 
 def state_posteriors(chain: Chain) -> Tensor:
-    """``p(q_t | x)``, ``[T, ..., Q, N]``; the prior where the evidence is impossible."""
+    """``p(q_t | x)``, ``[T, ..., Q, N]``; the prior where evidence is impossible."""
     chain = Chain(tf.stop_gradient(chain.emission), *chain[1:])
 
     def gradient(emission: Tensor) -> tuple[Tensor, Tensor]:
@@ -149,9 +149,7 @@ def mean_and_variance(
     possible = log_chain(chain) > -float("inf")
     if known is not None:
         known &= possible[..., tf.newaxis, tf.newaxis, :]
-        steps = step_evidence(
-            program, Evidence(evidence.x, known, *_shapes(evidence))
-        )
+        steps = step_evidence(program, Evidence(evidence.x, known, *_shapes(evidence)))
     leaves = leaf_values(program.step, tables.step, steps.x, steps.observed)
     shape = tf.broadcast_dynamic_shape(tf.shape(flows)[:-2], tf.shape(leaves)[:-3])
     leaves = tf.broadcast_to(leaves, tf.concat([shape, tf.shape(leaves)[-3:]], 0))

@@ -14,6 +14,7 @@ from tensorflow_probability import distributions as tfd
 from tfp_spn._keras_bridge import frozen_variable_ids
 from tfp_spn._typing import Params, Seed, Tensor, TensorLike
 from tfp_spn.circuits.components import components_of
+from tfp_spn.circuits.dynamic_program import DynamicProgram
 from tfp_spn.circuits.program import Program, Tables
 from tfp_spn.distributions import _assertions, _eager, _queries
 from tfp_spn.distributions._event import (
@@ -366,6 +367,12 @@ def as_circuit(circuit: Any) -> Any:
             "tfp_spn.circuits.from_region_graph returns, or a keras.Sequential of "
             "tfp_spn layers; received "
             f"{type(circuit).__name__}."
+        )
+    if isinstance(circuit.program, DynamicProgram):
+        raise TypeError(
+            f"SumProductNetwork: received a {type(circuit).__name__}, a circuit over "
+            "sequences, expected one over vectors or images. Use "
+            "tfp_spn.distributions.DynamicSumProductNetwork."
         )
     return circuit
 

@@ -33,7 +33,9 @@ class Data(NamedTuple):
     sample_weight: Any = None
 
 
-def validated(program: Program, data: Data, first_row: int = 0) -> Data:
+def validated(
+    program: Program | DynamicProgram, data: Data, first_row: int = 0
+) -> Data:
     """The data as arrays, checked.
 
     Args:
@@ -62,7 +64,7 @@ def validated(program: Program, data: Data, first_row: int = 0) -> Data:
     return Data(x, observed, labels, weight)
 
 
-def flattened(program: Program, data: Data) -> Data:
+def flattened(program: Program | DynamicProgram, data: Data) -> Data:
     """The same with the pixels of images, or all steps, in one axis ``[N, V(, D)]``."""
     if isinstance(program, DynamicProgram):
         tail = [program.step.layout.num_dims] * (program.flat_event_ndims - 2)
@@ -78,7 +80,7 @@ def flattened(program: Program, data: Data) -> Data:
     return data._replace(x=x, observed=data.observed.reshape(x.shape[:2]))
 
 
-def _checked_x(program: Program, x: Any) -> np.ndarray:
+def _checked_x(program: Program | DynamicProgram, x: Any) -> np.ndarray:
     x = np.asarray(x)
     if x.dtype.kind not in "biuf":
         raise TypeError(
@@ -100,7 +102,9 @@ def _checked_x(program: Program, x: Any) -> np.ndarray:
     return x
 
 
-def _checked_mask(program: Program, x: np.ndarray, observed: Any) -> np.ndarray:
+def _checked_mask(
+    program: Program | DynamicProgram, x: np.ndarray, observed: Any
+) -> np.ndarray:
     observed = np.asarray(observed)
     if observed.dtype != np.bool_:
         raise TypeError(
@@ -123,7 +127,9 @@ def _checked_mask(program: Program, x: np.ndarray, observed: Any) -> np.ndarray:
     return np.broadcast_to(observed, shape)
 
 
-def _checked_labels(program: Program, x: np.ndarray, labels: Any) -> np.ndarray:
+def _checked_labels(
+    program: Program | DynamicProgram, x: np.ndarray, labels: Any
+) -> np.ndarray:
     labels = np.asarray(labels)
     if labels.dtype.kind not in "iu":
         raise TypeError(
@@ -193,7 +199,10 @@ def _check_missing(x: np.ndarray, observed: np.ndarray | None, row: int) -> None
 
 
 def _check_support(
-    program: Program, x: np.ndarray, observed: np.ndarray | None, row: int
+    program: Program | DynamicProgram,
+    x: np.ndarray,
+    observed: np.ndarray | None,
+    row: int,
 ) -> None:
     for start in range(0, len(x), _ROWS_AT_A_TIME):
         rows = slice(start, start + _ROWS_AT_A_TIME)

@@ -55,7 +55,7 @@ def initialize_leaves(spn: Any, x: Any, observed: Any = None, seed: int = 0) -> 
         True
     """
     circuit = as_circuit(spn)
-    program = circuit.program
+    program: Any = circuit.program
     data = validated(program, Data(x, observed))
     if isinstance(program, DynamicProgram):
         data, program = _steps_as_examples(program, data), program.step

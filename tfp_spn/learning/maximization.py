@@ -102,9 +102,7 @@ def _maximize_dynamic(
     return new
 
 
-def _frozen(
-    new: Params, params: Params, trainable: Collection[str] | None
-) -> Params:
+def _frozen(new: Params, params: Params, trainable: Collection[str] | None) -> Params:
     """`new`, but what may not be trained as it was."""
     if trainable is None:
         return new
@@ -146,11 +144,12 @@ def as_circuit(spn: Any) -> Circuit:
             f"{spn!r}, expected a view of its circuit's variables. Fit the circuit, or "
             "maximise log_prob over what the parameters are computed from."
         )
+    num_steps = getattr(circuit.program, "num_steps", 0)
     steps = getattr(spn, "steps_of_event", ())
-    if tuple(steps) != tuple(range(getattr(circuit.program, "num_steps", 0))):
+    if tuple(steps) != tuple(range(num_steps)):
         raise ValueError(
             f"tfp_spn.learning: the distribution is a marginal, received steps "
-            f"{tuple(steps)}, expected all {circuit.program.num_steps} of the "
+            f"{tuple(steps)}, expected all {num_steps} of the "
             "circuit. Fit the circuit, with observed=False at the other steps."
         )
     event = getattr(spn, "variables_of_event", range(circuit.program.num_variables))

@@ -126,9 +126,7 @@ def _template_counts(
     size = block_size(program)
     count = evidence.x.shape[-1]
     if count is not None and count <= size:
-        return _counts_of_block(
-            program, tables, evidence.x, evidence.observed, flows
-        )
+        return _counts_of_block(program, tables, evidence.x, evidence.observed, flows)
     num_blocks = -(-tf.shape(evidence.x)[-1] // size)
     x = split_examples(evidence.x, num_blocks, size)
     observed = evidence.observed

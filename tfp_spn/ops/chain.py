@@ -47,8 +47,8 @@ class Chain(NamedTuple):
         initial: ``[..., Q]``: log-weights of the states of the first step.
         transition: ``[T - 1, ..., Q, S]``, or ``[1, ..., Q, S]`` when all steps share
             it: each unit ``s`` behind a step is a sum over the states of the next.
-        interface: ``[T - 1, ..., S, Q]`` or ``[1, ..., S, Q]``: each state is a sum over
-            the units behind its step. `None`: they are the states, ``S = Q``.
+        interface: ``[T - 1, ..., S, Q]`` or ``[1, ..., S, Q]``: each state is a sum
+            over the units behind its step. `None`: units are states, ``S = Q``.
         exists: bool ``[T, ..., 1, N]``: False behind the end of a sequence, where the
             chain stands still. `None`: all have all steps.
     """
@@ -68,7 +68,8 @@ class Chain(NamedTuple):
     def replaced(self, sources: tuple[Tensor, ...]) -> Chain:
         """With other `sources`."""
         interface = sources[3] if len(sources) > 3 else None
-        return Chain(*sources[:3], interface, self.exists)
+        emission, initial, transition = sources[:3]
+        return Chain(emission, initial, transition, interface, self.exists)
 
 
 def log_chain(chain: Chain, parallel: bool | None = None) -> Tensor:
@@ -186,9 +187,7 @@ class _Messages:
             agree = upper - log_z <= self.tolerance
             return tf.reduce_any(~agree)
 
-        is_lossy = tf.cond(
-            smallest < self.floor, disagree, lambda: tf.constant(False)
-        )
+        is_lossy = tf.cond(smallest < self.floor, disagree, lambda: tf.constant(False))
         log_z += tf.reduce_sum(tf.cast(self.maximum, tf.float64), [0, -2])
         return tf.cast(log_z, self.dtype), is_lossy
 
@@ -300,7 +299,9 @@ class _Messages:
         shape = message.shape
         lead = [_UNROLLED, *shape[:-2]]
         arrays = [
-            tf.TensorArray(self.dtype, num_loops, element_shape=[*lead, units, shape[-1]])
+            tf.TensorArray(
+                self.dtype, num_loops, element_shape=[*lead, units, shape[-1]]
+            )
             for units in (shape[-2], 1)
         ]
 
@@ -352,7 +353,9 @@ def _transposed(weights: Tensor) -> Tensor:
     return tf.linalg.matrix_transpose(weights)
 
 
-def _pair_counts(entered: Tensor, weights: Tensor, left: Tensor, like: Tensor) -> Tensor:
+def _pair_counts(
+    entered: Tensor, weights: Tensor, left: Tensor, like: Tensor
+) -> Tensor:
     """Expected counts of transitions, of the shape of `like`."""
     equation = "t...in,t...jn->t...ij" if like.shape[0] > 1 else "t...in,t...jn->...ij"
     pairs = tf.einsum(equation, entered, left)

@@ -28,8 +28,7 @@ def exact_log_chain(
     messages, offset = forward_messages(
         emission, initial, transition, interface, exists, keep=False
     )
-    log_z = logsumexp(messages[-1], -2) + tf.cast(offset[-1, ..., 0, :], emission.dtype)
-    return log_z
+    return logsumexp(messages[-1], -2) + tf.cast(offset[-1, ..., 0, :], emission.dtype)
 
 
 def forward_messages(
@@ -134,9 +133,7 @@ def best_path(
     interface: Tensor | None = None,
 ) -> Tensor:
     """The states of the best path (Viterbi), int32 ``[T, ..., N]``."""
-    values, _ = forward_messages(
-        emission, initial, transition, interface, is_max=True
-    )
+    values, _ = forward_messages(emission, initial, transition, interface, is_max=True)
     if interface is not None:
         transition = log_matmul_max(transition, interface)
     rank = values.shape.rank
