@@ -190,7 +190,8 @@ class Series(NamedTuple):
         x: ``[num_steps, V]``, standardised by its first part.
         times: ``[num_steps]``, in years.
         variables: Their names.
-        num_train: How many steps are learned from.
+        num_train: Steps before those for testing; the last fifth of them tells when to
+            stop.
         num_states: Hidden states.
         hidden: Variables and years, from and to, of a gap to be filled.
         now: The year when the forecast is made.
@@ -244,19 +245,23 @@ def standardised(x: np.ndarray, num_train: int) -> np.ndarray:
 
 def study_series(series: Series, options: argparse.Namespace) -> None:
     x = series.x[np.newaxis]
-    train = Part(x, np.array([series.num_train]))
+    num_valid = series.num_train // 5
+    num_train = series.num_train - num_valid
+    train = Part(x, np.array([num_train]))
+    validation = Part(np.roll(x, -num_train, axis=1), np.array([num_valid]))
     every = Part(x, np.array([len(series.x)]))
     num_states = options.states or series.num_states
     epochs = options.epochs or 60
     if options.fast:
         num_states, epochs = min(num_states, 12), min(epochs, 15)
     print(
-        f"\n{series.name}: {series.num_train} steps to learn from, "
-        f"{len(series.x) - series.num_train} to test, {series.x.shape[1]} variables, "
+        f"\n{series.name}, {series.x.shape[1]} variables: {num_train} steps to learn "
+        f"from, {num_valid} to validate, {len(series.x) - series.num_train} to test; "
         f"{num_states} states",
         flush=True,
     )
-    spn = learn(train, num_states, options.seed, epochs=epochs, pseudocount=0.1)
+    settings = {"epochs": epochs, "patience": 10, "pseudocount": 0.3}
+    spn = learn(train, num_states, options.seed, validation, **settings)
     test = slice(series.num_train, None)
     steps = series.x[test]
     print_likelihood("test, independent steps and variables", independent(train, steps))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
@@ -104,6 +105,49 @@ def test_vae(tmp_path: Path) -> None:
         assert len(numbers(rf"{kind} +(-\S+) \+- ", printed)) == 2  # both tables
     figures = {"samples", "reconstructions", *(f"completions_{k}" for k in kinds)}
     assert {path.stem for path in tmp_path.iterdir()} == figures
+
+
+SEQUENCE_FIGURES = {
+    f"{series}_{figure}.png"
+    for series in ("sunspots", "economy")
+    for figure in ("forecast", "gap", "states")
+}
+
+
+@pytest.mark.examples
+def test_sequences(tmp_path: Path) -> None:
+    pytest.importorskip("statsmodels")
+    output = tmp_path / "figures"
+    printed = run_example("sequences.py", "--fast", "--output", str(output))
+    floor = numbers(r"test, independent steps and variables +(\S+) nats", printed)
+    circuits = numbers(r"test, dynamic circuit +(\S+) nats", printed)
+    assert len(floor) == len(circuits) == 2
+    assert all(have > low for have, low in zip(circuits, floor, strict=True))
+    assert {path.name for path in output.iterdir()} == SEQUENCE_FIGURES
+    for path in output.iterdir():
+        assert path.stat().st_size > 5_000
+
+
+@pytest.mark.examples
+def test_sequences_of_a_file(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for split, count in (("train", 12), ("test", 8)):
+        labels = np.arange(count) % 2
+        lengths = rng.integers(3, 9, count)
+        steps = [
+            np.cumsum(rng.normal((2 * label - 1) * 0.5, 1.0, (length, 2)), axis=0)
+            for label, length in zip(labels, lengths, strict=True)
+        ]
+        x = np.concatenate(steps).astype("float32")
+        arrays |= {f"{split}_x": x, f"{split}_len": lengths, f"{split}_y": labels}
+    np.savez(tmp_path / "walks.npz", **arrays)
+    output = tmp_path / "figures"
+    arguments = ["--data", str(tmp_path / "walks.npz"), "--output", str(output)]
+    printed = run_example("sequences.py", "--states", "2", "--epochs", "3", *arguments)
+    [accuracy] = numbers(r"test accuracy, dynamic circuits: +(\S+)%", printed)
+    assert 50 <= accuracy <= 100
+    assert {path.name for path in output.iterdir()} == {"walks_confusion.png"}
 
 
 def test_readme_names_every_example() -> None:
