@@ -6,7 +6,8 @@ By default the table is synthetic: 6000 days of invented weather of four hidden 
 in seven columns of as many types. A file has the arrays `train`, `valid` and `test`,
 floats with NaN where a value is missing, and `meta_types`, one number for each column:
 1 real, 2 binary, 3 integer. Integers of many values are modelled as counts, others as
-categories; real columns without zeros and with a long tail as log-normal.
+categories; real columns with a long tail as log-normal, or, where zeros occur, by
+``log(1 + x)``.
 
 The floor to beat is a circuit of the same leaves whose variables are independent: each
 column is a mixture of as many components by itself. Both see the same training cells,
@@ -30,11 +31,12 @@ from tfp_spn import layers
 HIDDEN = 0.1  # of the training cells
 TO_IMPUTE = 0.2  # of the test cells
 MOST_CATEGORIES = 16
+LONG_TAIL = 5.0  # so many times the median, or the mean, is far out
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column's type, and what its values are divided by after a shift."""
+    """A column's type; its values are shifted, then divided by the scale."""
 
     kind: str
     size: int = 0  # of categories and counts: the highest value
@@ -100,9 +102,13 @@ def read_table(path: Path) -> Table:
         elif number == 3:
             kind = "category" if high < MOST_CATEGORIES else "count"
             columns.append(Column(kind, size=high))
-        elif seen.min() > 0 and seen.max() > 5 * np.median(seen):
+        elif seen.min() > 0 and seen.max() > LONG_TAIL * np.median(seen):
             columns.append(Column("positive", scale=seen.mean()))
         else:
+            if seen.min() >= 0 and seen.max() > LONG_TAIL * np.mean(seen):
+                for x in parts.values():
+                    x[:, j] = np.log1p(x[:, j])
+                seen = np.log1p(seen)
             columns.append(Column("real", shift=seen.mean(), scale=seen.std()))
     shift = np.array([column.shift for column in columns])
     scale = np.array([column.scale for column in columns])

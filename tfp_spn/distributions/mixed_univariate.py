@@ -18,7 +18,7 @@ class MixedUnivariate(tfd.AutoCompositeTensorDistribution):
     """Univariate distributions whose last batch axis has several families.
 
     What `SumProductNetwork.univariate_posteriors` says of variables of mixed types.
-    Each query (`log_prob`, `cdf`, `mean`, `variance`, `mode`, `sample`) is asked of each
+    Each query (`log_prob`, `cdf`, `mean`, `variance`, `sample`, ...) is asked of each
     family, and raises where one does not have it. A single variable is a distribution
     of its own, ``posteriors.of_variable(2)``.
 
