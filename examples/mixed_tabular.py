@@ -190,12 +190,12 @@ def impute(spn: Any, x: np.ndarray, observed: np.ndarray) -> dict[str, np.ndarra
 
 
 def print_imputation(spn: Any, table: Table, seed: int) -> None:
-    """Errors on hidden test cells, beside those of the column's mean or mode."""
+    """Losses on hidden test cells, beside those of the column's mean or mode."""
     rng = np.random.default_rng([seed, 2])
     x, known = table.test, ~np.isnan(table.test)
     hidden = known & (rng.random(x.shape) < TO_IMPUTE)
     filled = impute(spn, np.nan_to_num(x), known & ~hidden)
-    errors: dict[str, list[tuple[float, float]]] = {}
+    losses: dict[str, list[np.ndarray]] = {}  # of the circuit and of the floor
     for j, column in enumerate(table.columns):
         rows, train = hidden[:, j], table.train[:, j]
         train, truth = train[~np.isnan(train)], x[rows, j]
@@ -203,23 +203,26 @@ def print_imputation(spn: Any, table: Table, seed: int) -> None:
             continue
         if column.kind in ("category", "binary"):
             values, counts = np.unique(train, return_counts=True)
-            own = np.mean(filled["best"][rows, j] == truth)
-            floor = np.mean(values[counts.argmax()] == truth)
-            errors.setdefault(f"{column.kind}: accuracy", []).append((own, floor))
+            guesses = [filled["best"][rows, j], values[counts.argmax()]]
+            wrong = np.stack([np.not_equal(guess, truth) for guess in guesses])
+            losses.setdefault(f"{column.kind}: wrong", []).append(wrong)
             continue
-        off, floor_off = filled["mean"][rows, j] - truth, train.mean() - truth
-        spread = train.std()
-        kind = f"{column.kind}: RMSE / standard deviation"
-        pair = [np.sqrt(np.mean(np.square(e))) / spread for e in (off, floor_off)]
-        errors.setdefault(kind, []).append((pair[0], pair[1]))
-        kind = f"{column.kind}: MAE / standard deviation"
-        pair = [np.mean(np.abs(e)) / spread for e in (off, floor_off)]
-        errors.setdefault(kind, []).append((pair[0], pair[1]))
-    print(f"\n{TO_IMPUTE:.0%} of the test cells imputed, mean over columns of a type")
-    print(f"  {'':<40} circuit  mean or mode  (columns)")
-    for kind, pairs in sorted(errors.items()):
-        own, floor = np.mean(pairs, axis=0)
-        print(f"  {kind:<40} {own:7.3f} {floor:13.3f}  ({len(pairs)})")
+        guesses = [filled["mean"][rows, j], train.mean()]
+        off = np.stack([guess - truth for guess in guesses]) / train.std()
+        losses.setdefault(f"{column.kind}: squared error", []).append(np.square(off))
+        losses.setdefault(f"{column.kind}: absolute error", []).append(np.abs(off))
+    print(
+        f"\n{TO_IMPUTE:.0%} of the test cells imputed by conditional means (modes of "
+        "categories), errors in standard deviations"
+    )
+    print(f"  {'':<30} circuit  mean or mode    gain   (columns)")
+    for kind, parts in sorted(losses.items()):
+        own, floor = np.concatenate(parts, axis=1).astype(float)
+        gain, error = floor - own, (floor - own).std() / len(own) ** 0.5
+        print(
+            f"  {kind:<30} {own.mean():7.3f} {floor.mean():13.3f} "
+            f"{gain.mean():7.4f} +- {error:.4f}  ({len(parts)})"
+        )
 
 
 def main() -> None:

@@ -122,8 +122,14 @@ def test_draws_have_the_moments(graph):
     assert np.all(error < 6 * (spn.stddev() / 2000**0.5).numpy()[numbers])
     log = np.log(x[:, 3])
     median = np.exp(np.median(log)).astype("float32")
-    below = spn.univariate_posteriors().cdf(np.full([6], median))[3]
+    posteriors = spn.univariate_posteriors()
+    below = posteriors.cdf(np.full([6], median))[3]
     assert abs(below - 0.5) < 6 * 0.5 / 2000**0.5
+    angles = np.array([-np.pi, -0.5, 1.0, np.pi], "float32")
+    below = posteriors.of_variable(5).cdf(angles)
+    want = [np.mean(x[:, 5] <= angle) for angle in angles]
+    np.testing.assert_allclose(below, want, atol=6 * 0.5 / 2000**0.5)
+    np.testing.assert_allclose(below[::3], [0, 1], atol=1e-5)
     # What does not depend on angles is defined.
     covariance = spn.covariance().numpy()
     assert np.all(np.isfinite(covariance[:5, :5]))

@@ -234,9 +234,9 @@ class ConditionedSumProductNetwork(tfd.AutoCompositeTensorDistribution):
         if self._distribution.program.leaf.is_discrete:
             return _event_space.tangent_space(self._event, x)
         raise NotImplementedError(
-            f"{type(self).__name__}: the density is that of the unobserved coordinates, "
-            "so that no bijector of the whole event has the right volume. Transform the "
-            "marginal of the unobserved variables, or the evidence before conditioning."
+            f"{type(self).__name__}: the density is that of the unobserved "
+            "coordinates, so that no bijector of the whole event has the right volume. "
+            "Transform the distribution of all variables, or a marginal."
         )
 
     def univariate_posteriors(self) -> tfd.Distribution:
