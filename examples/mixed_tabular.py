@@ -6,7 +6,8 @@ By default the table is synthetic: 6000 days of invented weather of four hidden 
 in seven columns of as many types. A file has the arrays `train`, `valid` and `test`,
 floats with NaN where a value is missing, and `meta_types`, one number for each column:
 1 real, 2 binary, 3 integer. Integers of many values are modelled as counts, others as
-categories; real columns without zeros and with a long tail as log-normal.
+categories; real columns with a long tail as log-normal, or, where zeros occur, by
+``log(1 + x)``.
 
 The floor to beat is a circuit of the same leaves whose variables are independent: each
 column is a mixture of as many components by itself. Both see the same training cells,
@@ -30,11 +31,12 @@ from tfp_spn import layers
 HIDDEN = 0.1  # of the training cells
 TO_IMPUTE = 0.2  # of the test cells
 MOST_CATEGORIES = 16
+LONG_TAIL = 5.0  # so many times the median, or the mean, is far out
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column's type, and what its values are divided by after a shift."""
+    """A column's type; its values are shifted, then divided by the scale."""
 
     kind: str
     size: int = 0  # of categories and counts: the highest value
@@ -100,9 +102,13 @@ def read_table(path: Path) -> Table:
         elif number == 3:
             kind = "category" if high < MOST_CATEGORIES else "count"
             columns.append(Column(kind, size=high))
-        elif seen.min() > 0 and seen.max() > 5 * np.median(seen):
+        elif seen.min() > 0 and seen.max() > LONG_TAIL * np.median(seen):
             columns.append(Column("positive", scale=seen.mean()))
         else:
+            if seen.min() >= 0 and seen.max() > LONG_TAIL * np.mean(seen):
+                for x in parts.values():
+                    x[:, j] = np.log1p(x[:, j])
+                seen = np.log1p(seen)
             columns.append(Column("real", shift=seen.mean(), scale=seen.std()))
     shift = np.array([column.shift for column in columns])
     scale = np.array([column.scale for column in columns])
@@ -184,12 +190,12 @@ def impute(spn: Any, x: np.ndarray, observed: np.ndarray) -> dict[str, np.ndarra
 
 
 def print_imputation(spn: Any, table: Table, seed: int) -> None:
-    """Errors on hidden test cells, beside those of the column's mean or mode."""
+    """Losses on hidden test cells, beside those of the column's mean or mode."""
     rng = np.random.default_rng([seed, 2])
     x, known = table.test, ~np.isnan(table.test)
     hidden = known & (rng.random(x.shape) < TO_IMPUTE)
     filled = impute(spn, np.nan_to_num(x), known & ~hidden)
-    errors: dict[str, list[tuple[float, float]]] = {}
+    losses: dict[str, list[np.ndarray]] = {}  # of the circuit and of the floor
     for j, column in enumerate(table.columns):
         rows, train = hidden[:, j], table.train[:, j]
         train, truth = train[~np.isnan(train)], x[rows, j]
@@ -197,23 +203,26 @@ def print_imputation(spn: Any, table: Table, seed: int) -> None:
             continue
         if column.kind in ("category", "binary"):
             values, counts = np.unique(train, return_counts=True)
-            own = np.mean(filled["best"][rows, j] == truth)
-            floor = np.mean(values[counts.argmax()] == truth)
-            errors.setdefault(f"{column.kind}: accuracy", []).append((own, floor))
+            guesses = [filled["best"][rows, j], values[counts.argmax()]]
+            wrong = np.stack([np.not_equal(guess, truth) for guess in guesses])
+            losses.setdefault(f"{column.kind}: wrong", []).append(wrong)
             continue
-        off, floor_off = filled["mean"][rows, j] - truth, train.mean() - truth
-        spread = train.std()
-        kind = f"{column.kind}: RMSE / standard deviation"
-        pair = [np.sqrt(np.mean(np.square(e))) / spread for e in (off, floor_off)]
-        errors.setdefault(kind, []).append((pair[0], pair[1]))
-        kind = f"{column.kind}: MAE / standard deviation"
-        pair = [np.mean(np.abs(e)) / spread for e in (off, floor_off)]
-        errors.setdefault(kind, []).append((pair[0], pair[1]))
-    print(f"\n{TO_IMPUTE:.0%} of the test cells imputed, mean over columns of a type")
-    print(f"  {'':<40} circuit  mean or mode  (columns)")
-    for kind, pairs in sorted(errors.items()):
-        own, floor = np.mean(pairs, axis=0)
-        print(f"  {kind:<40} {own:7.3f} {floor:13.3f}  ({len(pairs)})")
+        guesses = [filled["mean"][rows, j], train.mean()]
+        off = np.stack([guess - truth for guess in guesses]) / train.std()
+        losses.setdefault(f"{column.kind}: squared error", []).append(np.square(off))
+        losses.setdefault(f"{column.kind}: absolute error", []).append(np.abs(off))
+    print(
+        f"\n{TO_IMPUTE:.0%} of the test cells imputed by conditional means (modes of "
+        "categories), errors in standard deviations"
+    )
+    print(f"  {'':<30} circuit  mean or mode    gain   (columns)")
+    for kind, parts in sorted(losses.items()):
+        own, floor = np.concatenate(parts, axis=1).astype(float)
+        gain, error = floor - own, (floor - own).std() / len(own) ** 0.5
+        print(
+            f"  {kind:<30} {own.mean():7.3f} {floor.mean():13.3f} "
+            f"{gain.mean():7.4f} +- {error:.4f}  ({len(parts)})"
+        )
 
 
 def main() -> None:

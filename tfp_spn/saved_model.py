@@ -129,10 +129,9 @@ class _Queries(tf.Module):
     ) -> dict[str, Any]:
         """Samples and statistics given the evidence."""
         given = self._distribution.condition(value, observed)
-        results = {
-            "samples": given.sample(num_samples, seed=seed),
-            "mode": given.mode(),
-        }
+        results = {"samples": given.sample(num_samples, seed=seed)}
+        if self._distribution.program.leaf.has_mode:
+            results["mode"] = given.mode()
         if self._distribution.program.leaf.has_moments:
             results["mean"] = given.mean()
         return results

@@ -10,7 +10,7 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_spn._typing import Seed, Tensor, TensorLike
 from tfp_spn.circuits.examples import Evidence
-from tfp_spn.distributions import _assertions, _queries
+from tfp_spn.distributions import _assertions, _event_space, _queries
 from tfp_spn.distributions._event import as_tensor, check_vector_event, pick_matrix
 
 
@@ -230,6 +230,15 @@ class ConditionedSumProductNetwork(tfd.AutoCompositeTensorDistribution):
 
     def _default_event_space_bijector(self) -> None:
         return None  # observed coordinates are fixed: no bijection onto the support
+
+    def _experimental_tangent_space(self, x: Tensor) -> Any:
+        if self._distribution.program.leaf.is_discrete:
+            return _event_space.tangent_space(self._event, x)
+        raise NotImplementedError(
+            f"{type(self).__name__}: the density is that of the unobserved "
+            "coordinates, so that no bijector of the whole event has the right volume. "
+            "Transform the distribution of all variables, or a marginal."
+        )
 
     def univariate_posteriors(self) -> tfd.Distribution:
         """As `SumProductNetwork.univariate_posteriors`, under the evidence."""

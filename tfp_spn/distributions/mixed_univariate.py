@@ -18,9 +18,9 @@ class MixedUnivariate(tfd.AutoCompositeTensorDistribution):
     """Univariate distributions whose last batch axis has several families.
 
     What `SumProductNetwork.univariate_posteriors` says of variables of mixed types.
-    Each query (`log_prob`, `cdf`, `mean`, `variance`, `mode`, `sample`) is asked of
-    each family, and raises where one does not have it. A single variable is a
-    distribution of its own, ``posteriors.of_variable(2)``.
+    Each query (`log_prob`, `cdf`, `mean`, `variance`, `sample`, ...) is asked of each
+    family, and raises where one does not have it. A single variable is a distribution
+    of its own, ``posteriors.of_variable(2)``.
 
     Args:
         distributions: Distributions over numbers, of batch shapes ``[..., V']``.

@@ -161,7 +161,25 @@ def _mixture(known: _Known, params: Params, weights: Tensor) -> tfd.MixtureSameF
 
 
 class CircularMixture(tfd.MixtureSameFamily):
-    """A mixture of directions; TFP would average those of the components."""
+    """A mixture of angles from -pi to pi.
+
+    TFP would average the directions of the components, and count each one's cdf from
+    its own opposite direction.
+    """
+
+    def _cdf(self, x: Tensor) -> Tensor:
+        pi = tf.constant(math.pi, self.dtype)
+        x = tf.clip_by_value(x, -pi, pi)[..., tf.newaxis]
+        components = self.components_distribution
+        by_component = components.cdf(x) - components.cdf(-pi)
+        probs = self.mixture_distribution.probs_parameter()
+        return tf.clip_by_value(tf.reduce_sum(probs * by_component, -1), 0.0, 1.0)
+
+    def _log_cdf(self, x: Tensor) -> Tensor:
+        return tf.math.log(self._cdf(x))
+
+    def _survival_function(self, x: Tensor) -> Tensor:
+        return 1 - self._cdf(x)
 
     def _mean(self) -> Tensor:
         return tf.fill(self.batch_shape_tensor(), tf.constant(math.nan, self.dtype))

@@ -58,11 +58,13 @@ class BaseLeaf(keras.layers.Layer):
 
     Attributes:
         is_discrete: Whether values are integers.
+        has_mode: Whether components have a mode.
         has_moments: Whether components have a mean and a variance.
         has_linear_moments: Whether those are of numbers, not of directions.
     """
 
     is_discrete = False
+    has_mode = True
     has_moments = True
     has_linear_moments = True
 

@@ -146,6 +146,11 @@ class DistributionLeaf(ElementwiseLeaf):
         return self.family.is_discrete
 
     @property
+    def has_mode(self) -> bool:  # type: ignore[override]
+        """Whether the family has a mode."""
+        return self.family.has_mode
+
+    @property
     def has_moments(self) -> bool:  # type: ignore[override]
         """Whether the family has a mean and a variance."""
         return self.family.has_moments

@@ -49,6 +49,7 @@ class Family:
         name: The name of the class in `tfd`, or `None`.
         label: ``DistributionLeaf(Gamma)``.
         event_ndims: 0, or 1 for vectors.
+        has_mode: Whether there is a mode.
         has_moments: Whether there are a mean and a variance.
     """
 
@@ -86,7 +87,7 @@ class Family:
         self.chosen_support = support
         self.chosen_event_ndims = event_ndims
         self.event_ndims = event_ndims or 0
-        self.has_moments = True
+        self.has_mode = self.has_moments = True
         self.probe()
 
     @property
@@ -153,7 +154,11 @@ class Family:
                     "num_dims dimensions of a variable. Pass event_ndims=1 for "
                     "vectors, and the circuit's num_dims."
                 )
-            self.has_moments = not self.is_circular
+            self.has_mode, self.has_moments = True, not self.is_circular
+            try:
+                distribution.mode()
+            except NotImplementedError:
+                self.has_mode = False
             for query in ("mean", "variance"):
                 try:
                     value = getattr(distribution, query)()

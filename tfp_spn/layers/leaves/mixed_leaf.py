@@ -83,6 +83,11 @@ class MixedLeaf(BaseLeaf):
         return all(leaf.is_discrete for leaf in self.leaves)
 
     @property
+    def has_mode(self) -> bool:  # type: ignore[override]
+        """Whether all variables have."""
+        return all(leaf.has_mode for leaf in self.leaves)
+
+    @property
     def has_moments(self) -> bool:  # type: ignore[override]
         """Whether all variables have."""
         return all(leaf.has_moments for leaf in self.leaves)
