@@ -57,9 +57,9 @@ ASK = {
     "log_joint": lambda d, **kw: d.log_joint(OUTSIDE, **kw),
     "posterior_marginal": lambda d, **kw: d.posterior_marginal(OUTSIDE, **kw).logits,
     "posterior_mode": lambda d, **kw: d.posterior_mode(OUTSIDE, **kw),
-    "univariate_posteriors": lambda d, **kw: d.univariate_posteriors(
-        OUTSIDE, **kw
-    ).probs,
+    "univariate_posteriors": lambda d, **kw: (
+        d.univariate_posteriors(OUTSIDE, **kw).probs
+    ),
 }
 
 
