@@ -68,9 +68,23 @@ def in_blocks(
         return _blocked(function, tables, evidence, dtype, axis, size)
     return tf.cond(
         tf.shape(evidence.x)[-1] <= size,
-        lambda: function(tables, evidence, tf.constant(0)),
-        lambda: _blocked(function, tables, evidence, dtype, axis, size),
+        lambda: function(*_copied(tables, evidence), tf.constant(0)),
+        lambda: _blocked(function, *_copied(tables, evidence), dtype, axis, size),
     )
+
+
+def _copied(tables: Tables, evidence: Evidence) -> tuple[Tables, Evidence]:
+    """The same values as tensors of the branch of a conditional.
+
+    A gradient that saw a tensor both from outside and as the branch's own input would
+    leave one of them unfed: TensorFlow takes them for two and feeds one.
+    """
+    values = tf.nest.map_structure(tf.identity, _differentiable(tables))
+    observed = None if evidence.observed is None else tf.identity(evidence.observed)
+    copied = dataclasses.replace(
+        evidence, x=tf.identity(evidence.x), observed=observed
+    )
+    return _replaced(tables, values), copied
 
 
 def _blocked(
