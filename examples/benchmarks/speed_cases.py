@@ -49,9 +49,9 @@ _QUAD = (
     "a leaf region has one 64x64 product here, which both partitions above it share, "
     "where the definition has one for each of them: 2,342 products, not 3,108"
 )
-_LEAF_MOMENTS = (
-    "scales of leaves are fixed, as there; locations are moved by their expected "
-    "moments on both sides"
+_LIBSPN_EM = (
+    "libspn-keras' EM needs the optimizers of Keras before 2.11, or keras.optimizers."
+    "legacy.Optimizer put in their place"
 )
 _ONE_ROOT = "one root; spflow runs the Tucker circuit"
 
@@ -118,6 +118,7 @@ CASES = {
             ("libspn",),
             2.2,
             params=1_201_930,
+            note="the 12,544 fixed scales of leaves are counted, too",
         ),
         Case(
             "w3_fwd256",
@@ -149,7 +150,7 @@ CASES = {
             "graph",
             ("libspn",),
             40,
-            note=_LEAF_MOMENTS,
+            note=_LIBSPN_EM,
         ),
         Case(
             "w3_em256",
@@ -157,7 +158,7 @@ CASES = {
             "graph",
             ("libspn",),
             40,
-            note=_LEAF_MOMENTS,
+            note=_LIBSPN_EM,
         ),
         Case(
             "w4_lp1",
