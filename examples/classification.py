@@ -195,6 +195,7 @@ def draw_figures(
     for name, values in report.curves.items():
         ax.plot(range(1, len(values) + 1), values, "o-", markersize=3, label=name)
     ax.set(xlabel="epoch", ylabel="accuracy")
+    ax.xaxis.get_major_locator().set_params(integer=True)
     ax.grid(alpha=0.3, linewidth=0.5)
     ax.legend()
     yield "classification_curve", figure

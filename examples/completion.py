@@ -171,10 +171,13 @@ def draw_figures(
     figure, ax = plt.subplots(figsize=(6.5, 4), layout="constrained")
     for name, values in curves.items():
         if name != "epoch":
-            style = "--" if "estimated" in name else "-"
+            style = "o--" if "estimated" in name else "o-"
             color = "tab:blue" if "left" in name else "tab:orange"
-            ax.plot(curves["epoch"], values, style, color=color, label=name)
+            ax.plot(
+                curves["epoch"], values, style, color=color, label=name, markersize=3
+            )
     ax.set(xlabel="epoch", ylabel="mean squared error, pixels from 0 to 255")
+    ax.xaxis.get_major_locator().set_params(integer=True)
     ax.grid(alpha=0.3, linewidth=0.5)
     ax.legend(fontsize=8)
     yield "completion_errors", figure

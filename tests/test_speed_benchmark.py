@@ -213,6 +213,8 @@ def test_circuits_have_the_parameters_of_the_definitions(benchmark) -> None:
         circuit = workloads.gaussian_rat(sum_product)
         assert circuit.count_params() == cases[name].params - mixing + prior
     assert workloads.binary_rat().count_params() == cases["w4_lp1"].params - 5
+    trained = workloads.dgc_spn().trainable_variables
+    assert sum(int(np.prod(v.shape)) for v in trained) == cases["w3_fwd64"].params
 
 
 def test_bare_products_have_the_shapes_of_the_circuit(benchmark) -> None:

@@ -49,9 +49,9 @@ _QUAD = (
     "a leaf region has one 64x64 product here, which both partitions above it share, "
     "where the definition has one for each of them: 2,342 products, not 3,108"
 )
-_LEAF_MOMENTS = (
-    "scales of leaves are fixed, as there; locations are moved by their expected "
-    "moments on both sides"
+_LIBSPN_EM = (
+    "libspn-keras' EM needs the optimizers of Keras before 2.11, or keras.optimizers."
+    "legacy.Optimizer put in their place"
 )
 _CHAIN = (
     "no peer has it: the variant is tfd.HiddenMarkovModel, same chain, same process"
@@ -121,6 +121,7 @@ CASES = {
             ("libspn",),
             2.2,
             params=1_201_930,
+            note="the 12,544 fixed scales of leaves are counted, too",
         ),
         Case(
             "w3_fwd256",
@@ -152,7 +153,7 @@ CASES = {
             "graph",
             ("libspn",),
             40,
-            note=_LEAF_MOMENTS,
+            note=_LIBSPN_EM,
         ),
         Case(
             "w3_em256",
@@ -160,7 +161,7 @@ CASES = {
             "graph",
             ("libspn",),
             40,
-            note=_LEAF_MOMENTS,
+            note=_LIBSPN_EM,
         ),
         Case(
             "w4_lp1",
