@@ -109,6 +109,15 @@ def check_params(params: Params, circuit: Any, program: Any = None) -> Params:
     return converted
 
 
+def are_same(params: Any, live: Params) -> bool:
+    """Whether `params` are the very variables of `live`."""
+    return params is live or (
+        isinstance(params, dict)
+        and params.keys() == live.keys()
+        and all(params[name] is value for name, value in live.items())
+    )
+
+
 def batch_rank(params: Params, program: Program | DynamicProgram) -> int:
     """Number of leading batch dimensions of the parameters."""
     ndims = program.param_event_ndims

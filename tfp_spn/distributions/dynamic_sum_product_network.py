@@ -130,7 +130,7 @@ class DynamicSumProductNetwork(tfd.AutoCompositeTensorDistribution):
                 program = _in_time(program, parameters_in_time)
             live = circuit.live_params()
             params = live if params is None else params
-            self._is_view = params is live or _is_same(params, live)
+            self._is_view = _queries.are_same(params, live)
             params = _queries.check_params(params, circuit, program)
             if variables_of_event is not None:
                 variables_of_event = tuple(
@@ -492,12 +492,3 @@ def _in_time(program: DynamicProgram, names: tuple[str, ...]) -> DynamicProgram:
             "is_stationary=False."
         )
     return dataclasses.replace(program, parameters_in_time=frozenset(names))
-
-
-def _is_same(params: Any, live: Params) -> bool:
-    """Whether `params` are the very variables of `live`."""
-    return (
-        isinstance(params, dict)
-        and params.keys() == live.keys()
-        and all(params[name] is value for name, value in live.items())
-    )

@@ -105,7 +105,9 @@ class SumProductNetwork(tfd.AutoCompositeTensorDistribution):
             live = circuit.live_params()
             params = live if params is None else params
             # Of a circuit's own variables, not of their values or of other parameters.
-            self._is_view = isinstance(circuit, keras.Model) and _is_same(params, live)
+            self._is_view = isinstance(circuit, keras.Model) and _queries.are_same(
+                params, live
+            )
             params = _queries.check_params(params, circuit)
             if variables_of_event is not None:
                 variables_of_event = tuple(
@@ -423,12 +425,3 @@ def as_circuit(circuit: Any) -> Any:
             "tfp_spn.distributions.DynamicSumProductNetwork."
         )
     return circuit
-
-
-def _is_same(params: Any, live: Params) -> bool:
-    """Whether `params` are the very variables of `live`."""
-    return params is live or (
-        isinstance(params, dict)
-        and params.keys() == live.keys()
-        and all(params[name] is value for name, value in live.items())
-    )
