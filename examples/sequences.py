@@ -66,28 +66,21 @@ def build_template(num_variables: int, is_binary: bool, num_states: int) -> Any:
     )
 
 
-def learn(
-    part: Part,
-    num_states: int,
-    seed: int,
-    validation: Part | None = None,
-    window: int | None = None,
-    **settings: Any,
-) -> Distribution:
-    """A chain of hidden states whose observations are the template's.
-
-    Learning begins at random or, of one long sequence, where `begin_with_windows` says.
-    """
+def build_chain(part: Part, num_states: int, seed: int) -> Any:
+    """A chain of hidden states whose observations are the template's."""
     keras.utils.set_random_seed(seed)  # of initial weights
     is_binary = np.issubdtype(part.x.dtype, np.integer)
     template = build_template(part.x.shape[-1], is_binary, num_states)
-    circuit = tfp_spn.circuits.dynamic_from_circuit(template, num_steps=part.x.shape[1])
+    return tfp_spn.circuits.dynamic_from_circuit(template, num_steps=part.x.shape[1])
+
+
+def learn(
+    circuit: Any, part: Part, validation: Part | None = None, **settings: Any
+) -> Distribution:
+    """Learns by EM from the real steps."""
     if validation is not None:
         settings["validation_data"] = evidence(validation)
-    if window is not None:
-        begin_with_windows(circuit, part.steps, num_states, window, seed)
-    settings["initialize"] = window is None
-    tfp_spn.learning.fit(circuit, seed=seed, **evidence(part), **settings)
+    tfp_spn.learning.fit(circuit, **evidence(part), **settings)
     return Distribution(circuit)
 
 
@@ -170,8 +163,10 @@ def study_series(series: Series, options: argparse.Namespace) -> None:
         f"{num_states} states",
         flush=True,
     )
+    circuit = build_chain(train, num_states, options.seed)
+    begin_with_windows(circuit, train.steps, num_states, series.window, options.seed)
     settings = {"epochs": epochs, "patience": 10, "pseudocount": 0.3}
-    spn = learn(train, num_states, options.seed, validation, series.window, **settings)
+    spn = learn(circuit, train, validation, **settings)
     test = slice(series.num_train, None)
     steps = series.x[test]
     print_likelihood("test, independent steps and variables", independent(train, steps))
@@ -208,6 +203,7 @@ def study_sequences(path: Path, options: argparse.Namespace) -> None:
     )
     save = figures.saver(options.output, path.stem)
     settings: dict[str, Any] = {"batch_size": 80, "pseudocount": 0.1}
+    settings["initialize"] = True
     if train.labels is not None:
         settings |= {"epochs": options.epochs or 15, "verbose": False}
         study_classes(train, test, options, settings, save)
@@ -228,7 +224,8 @@ def study_sequences(path: Path, options: argparse.Namespace) -> None:
         one_step_at_a_time(train, test.steps, num_states, options.seed, 30),
     )
     start = time.perf_counter()
-    spn = learn(train, num_states, options.seed, parts.get("valid"), **settings)
+    circuit = build_chain(train, num_states, options.seed)
+    spn = learn(circuit, train, parts.get("valid"), **settings)
     print(f"  {num_states} states, learned in {time.perf_counter() - start:.0f} s")
     for split, part in parts.items():
         values = log_probs(spn, part)[part.is_step]
@@ -241,20 +238,28 @@ def study_sequences(path: Path, options: argparse.Namespace) -> None:
 def study_classes(
     train: Part, test: Part, options: argparse.Namespace, settings: dict, save: Any
 ) -> None:
-    """A circuit for each class, learned from its sequences alone."""
+    """Parameters for each class, learned from its sequences alone."""
     num_states = options.states or 6
     classes = np.unique(train.labels)
     start = time.perf_counter()
-    scores = []
+    circuit = build_chain(train, num_states, options.seed)
+    live = circuit.live_params()
+    begin = {name: variable.numpy() for name, variable in live.items()}
+    params: dict[str, list] = {name: [] for name in live}
     for label in classes:
-        part = train.of(train.labels == label)
-        spn = learn(part, num_states, options.seed, **settings)
-        scores.append(log_probs(spn, test, 400).sum(-1))
+        for name, variable in live.items():
+            variable.assign(begin[name])
+        learn(circuit, train.of(train.labels == label), **settings)
+        for name, variable in live.items():
+            params[name].append(variable.numpy())
     print(
         f"  {len(classes)} circuits of {num_states} states, learned in "
         f"{time.perf_counter() - start:.0f} s"
     )
-    log_prob = np.stack(scores, axis=1)  # [N, classes]
+    # One distribution whose batch are the classes.
+    spn = Distribution(circuit, {name: np.stack(p) for name, p in params.items()})
+    observed = test.is_step[:, np.newaxis, :, np.newaxis]
+    log_prob = np.asarray(spn.log_prob(test.x[:, np.newaxis], observed=observed))
     own = np.searchsorted(classes, test.labels)
     rows = np.arange(len(own))
     total = test.lengths.sum()
