@@ -106,7 +106,7 @@ def draw_states(spn: Any, series: Any) -> Any:
         interpolation="nearest", vmin=0, vmax=1,
     )  # fmt: skip
     axes[1].set_ylabel("state")
-    axes[1].set_xlabel("year; learned up to the dotted line")
+    axes[1].set_xlabel("year; all behind the dotted line was kept for testing")
     figure.colorbar(image, ax=axes[1], label="probability")
     axes[0].set_title("Hidden states given the whole series", fontsize=11)
     return figure
