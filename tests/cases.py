@@ -173,20 +173,16 @@ def _accumulators(leaf: Any, batched: bool = False) -> Case:
     return Case(circuit, SumProductNetwork(circuit, params), _examples(circuit))
 
 
-def _dynamic(
-    leaf: str = "normal", batched: bool = False, stationary: bool = True, **arguments
-) -> Case:
+def _dynamic(leaf: str = "normal", batched: bool = False, **arguments: Any) -> Case:
     """Three steps of two variables, two roots."""
     graph = region_graphs.fully_factorized(2)
     template = _circuit(leaf, graph=graph, num_sums=2, num_classes=2)
-    circuit = circuits.dynamic_from_circuit(
-        template, 3, is_stationary=stationary, **arguments
-    )
+    circuit = circuits.dynamic_from_circuit(template, 3, **arguments)
     params = circuit.live_params()
     if batched:
         params = stacked_params(circuit, (2,))
-        chain = [[0.9, 0.1], [0.4, 0.6]], [[[0.9, 0.1], [0.2, 0.8]]] * 2
-        params.update(circuits.chain_params(chain[0], np.asarray(chain[1])[:, None]))
+        initial, transition = [[0.9, 0.1], [0.4, 0.6]], [[[0.9, 0.1], [0.2, 0.8]]]
+        params.update(circuits.chain_params(initial, np.stack([transition] * 2)))
     return Case(circuit, DynamicSumProductNetwork(circuit, params), _examples(circuit))
 
 
@@ -244,15 +240,10 @@ CASES: dict[str, Callable[[], Case]] = {
     "spatial discrete": lambda: _spatial("categorical", logits=True),
     "conditioned spatial": lambda: _conditioned(_spatial(), np.eye(3) > 0),
     "dynamic": _dynamic,
-    "dynamic tucker": lambda: _dynamic(
-        "categorical", num_interfaces=3, sum_product="tucker"
-    ),
-    "dynamic cp": lambda: _dynamic(
-        num_interfaces=3, sum_product="cp", stationary=False
-    ),
     "dynamic batched": lambda: _dynamic(batched=True),
     "conditioned dynamic": lambda: _conditioned(
-        _dynamic(), [[True, False], [False, False], [False, True]]
+        _dynamic("categorical", num_interfaces=3, sum_product="tucker"),
+        [[True, False], [False, False], [False, True]],
     ),
     "layers with linear weights": lambda: _layered(
         sum_op=sum_ops.SumOpGradBackprop(logspace_accumulators=False)

@@ -343,7 +343,7 @@ def test_images_as_steps():
             keras.Input((2, 2, 1)),
             layers.NormalLeaf(2),
             layers.Local2DSum(2),
-            layers.Conv2DProduct([1, 1], [2, 2], [2, 2], 4, padding="valid"),
+            layers.Conv2DProduct([2, 2], [1, 1], [2, 2], 4, padding="valid"),
             layers.SpatialToRegions(),
             layers.DenseSum(3),
             layers.RootSum(return_weighted_child_logits=True),

@@ -75,7 +75,7 @@ def queries(dtype):
             spn.mean()[..., 0],
             spn.variance()[..., 0],
         ]
-        return ours, theirs, spn.posterior_mode(junk, **mask), path, hmm.log_prob(x)
+        return ours, theirs, spn.posterior_mode(junk, **mask), path
 
     return tf.function(both, autograph=False)
 
@@ -92,11 +92,21 @@ def test_equals_tfp(dtype, seed):
         tf.constant(rng.random([N, T]) < 0.3),
         tf.constant(rng.integers(1, T + 1, size=N), tf.int32),
     ]
-    ours, theirs, path, their_path, _ = queries(dtype)(*arguments)
+    ours, theirs, path, their_path = queries(dtype)(*arguments)
     for a, b in zip(ours, theirs, strict=True):
         scale = TOLERANCE[dtype]
         np.testing.assert_allclose(a, b, rtol=scale, atol=scale)
-    assert np.array_equal(path, their_path)
+    # Several paths may be best: where nothing is observed they differ by a rotation.
+    scores = [path_scores(*arguments, p.numpy()) for p in (path, their_path)]
+    np.testing.assert_allclose(*scores, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+
+
+def path_scores(initial, transition, location, x, missing, lengths, path):
+    initial, transition = (tf.nn.log_softmax(v).numpy() for v in (initial, transition))
+    seen = ~missing.numpy() & (np.arange(T) < lengths.numpy()[:, np.newaxis])
+    density = -0.5 * (x.numpy() - location.numpy()[path]) ** 2
+    moves = transition[path[:, :-1], path[:, 1:]]
+    return initial[path[:, 0]] + moves.sum(1) + np.where(seen, density, 0.0).sum(1)
 
 
 def test_samples_are_like_those_of_tfp():

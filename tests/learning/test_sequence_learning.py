@@ -22,9 +22,7 @@ from tfp_spn.distributions import DynamicSumProductNetwork
 
 def expectations_of(c, x, observed, weights=None):
     program = c.circuit.program
-    evidence = evidence_for(
-        program, tf.cast(x, tf.float64), None if observed is None else observed
-    )
+    evidence = evidence_for(program, tf.cast(x, tf.float64), tf.constant(observed))
     return learning.expected_statistics(
         program, c.circuit.live_params(), evidence, weights
     )

@@ -132,10 +132,17 @@ def emissions(
     else:
         joint = in_blocks(of_block, step, tables.step, steps, program.dtype)
     values = by_step(program, joint)
-    if is_max or evidence.observed is None:
+    known = known_steps(evidence)
+    if is_max or known is None:
         return values
-    known = _time_first(tf.reduce_any(evidence.observed, -2))[..., tf.newaxis, :]
     return tf.where(known, values, tf.zeros_like(values))
+
+
+def known_steps(evidence: Evidence) -> Tensor | None:
+    """Of which steps anything is known, bool ``[T, ..., 1, N]``; `None`: of all."""
+    if evidence.observed is None:
+        return None
+    return _time_first(tf.reduce_any(evidence.observed, -2))[..., tf.newaxis, :]
 
 
 def existing_steps(evidence: Evidence) -> Tensor | None:
@@ -144,9 +151,9 @@ def existing_steps(evidence: Evidence) -> Tensor | None:
     Such steps say nothing; leaving them out spares their rounding, and EM the counts of
     transitions that nobody saw.
     """
-    if evidence.observed is None:
+    known = known_steps(evidence)
+    if known is None:
         return None
-    known = _time_first(tf.reduce_any(evidence.observed, -2))[..., tf.newaxis, :]
     later = tf.cumsum(tf.cast(known, tf.int32), axis=0, reverse=True)
     return later > 0
 

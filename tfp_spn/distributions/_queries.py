@@ -82,7 +82,8 @@ def check_params(params: Params, circuit: Any, program: Any = None) -> Params:
                 f"SumProductNetwork: received parameter {name!r} of unknown rank, "
                 "which leaves the batch shape open. Use tf.ensure_shape first."
             )
-        shape, have = live[name].shape[-ndims:], value.shape[-ndims:]
+        own_ndims = ndims - (name in in_time)
+        shape, have = live[name].shape[-own_ndims:], value.shape[-ndims:]
         if name in in_time:
             shape = tf.TensorShape([program.num_steps, *shape])
         if value.shape.rank < ndims or not have.is_compatible_with(shape):

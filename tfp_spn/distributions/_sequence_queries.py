@@ -85,7 +85,7 @@ def unit_posteriors(program: DynamicProgram, chain: Chain) -> Tensor:
     """``p(z_t | x)`` of the interface's units behind each step, ``[T, ..., S, N]``."""
     if program.sum_product == "cp":
         forward = log_filtered_units(program, chain)
-        backward, _ = backward_messages(*chain)
+        backward, _ = backward_messages(*chain[:4])
         weights = tf.linalg.matrix_transpose(chain.transition)
         later = log_matmul(weights, backward[1:])
         later = tf.concat([later, tf.zeros_like(forward[:1])], 0)
@@ -275,7 +275,7 @@ def _draw_path(chain: Chain, n: Tensor, seed: Tensor, has_evidence: bool) -> Ten
         return tf.tile(values, tf.concat([tf.ones_like(batch), [n, 1]], 0))
 
     if has_evidence:
-        later = backward_messages(*chain)[0]
+        later = backward_messages(*chain[:4])[0]
     else:
         later = tf.zeros_like(chain.emission)
 

@@ -14,7 +14,7 @@ from tensorflow_probability import distributions as tfd
 from tfp_spn._keras_bridge import frozen_variable_ids
 from tfp_spn._typing import Params, Seed, Tensor, TensorLike
 from tfp_spn.circuits.dynamic_circuit import DynamicCircuit
-from tfp_spn.circuits.dynamic_evaluation import chain_of
+from tfp_spn.circuits.dynamic_evaluation import chain_of, known_steps
 from tfp_spn.circuits.dynamic_program import DynamicProgram, DynamicTables
 from tfp_spn.circuits.examples import Evidence
 from tfp_spn.distributions import (
@@ -274,6 +274,9 @@ class DynamicSumProductNetwork(tfd.AutoCompositeTensorDistribution):
         possible = before > -float("inf")
         before = tf.where(possible, before, tf.zeros_like(before))
         steps = tf.where(possible, prefix - before, -float("inf"))
+        known = known_steps(evidence)
+        if known is not None:  # the others but for rounding
+            steps = tf.where(known[..., 0, :], steps, tf.zeros_like(steps))
         steps = tf.cast(steps, self.program.dtype)[..., tf.newaxis, :]
         result = _sequence_queries.in_user_shape(evidence, steps)[..., 0]
         return self._of_steps(result, lengths, padding, 1)

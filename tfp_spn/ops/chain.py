@@ -76,7 +76,8 @@ def log_chain(chain: Chain, parallel: bool | None = None) -> Tensor:
     """``log Z``, ``[..., N]``.
 
     Gradients with respect to the logarithms are posterior probabilities of states and
-    expected counts of transitions. First derivatives only.
+    expected counts of transitions. Second derivatives, which go through log space, need
+    a `tf.function` around all of it, or ``parallel=True``.
 
     Args:
         chain: The factors.
@@ -97,24 +98,25 @@ def log_chain(chain: Chain, parallel: bool | None = None) -> Tensor:
     if parallel:
         return parallel_log_chain(*chain)
     if tf.executing_eagerly():  # operation by operation it takes ten times as long
-        specs = [None if p is None else (p.shape, p.dtype) for p in chain]
-        return _compiled(*specs)(*chain)
+        specs = [None if p is None else tf.TensorSpec(p.shape, p.dtype) for p in chain]
+        return _compiled(*specs)(*(part for part in chain if part is not None))
     return _scaled_log_chain(chain)
 
 
 @functools.lru_cache(maxsize=64)
-def _compiled(*specs: tuple[tf.TensorShape, tf.DType] | None) -> Callable[..., Tensor]:
-    """A function per shape: one for all would warn that it is traced again."""
-    del specs
+def _compiled(*specs: tf.TensorSpec | None) -> Callable[..., Tensor]:
+    """A function of the parts that are there, for one shape of them."""
 
     @tf.function(autograph=False)
-    def log_chain(*parts: Tensor | None) -> Tensor:
-        return _scaled_log_chain(Chain(*parts))
+    def log_chain(*parts: Tensor) -> Tensor:
+        given = iter(parts)
+        chain = Chain(*(None if spec is None else next(given) for spec in specs))
+        return _scaled_log_chain(chain, is_twice_differentiable=False)
 
-    return log_chain
+    return log_chain.get_concrete_function(*(s for s in specs if s is not None))
 
 
-def _scaled_log_chain(chain: Chain) -> Tensor:
+def _scaled_log_chain(chain: Chain, is_twice_differentiable: bool = True) -> Tensor:
     @tf.custom_gradient
     def run(*sources: Tensor) -> tuple[Tensor, Callable]:
         fixed = chain.replaced(tuple(tf.stop_gradient(s) for s in sources))
@@ -124,6 +126,12 @@ def _scaled_log_chain(chain: Chain) -> Tensor:
         result = tf.ensure_shape(result, log_z.shape)
 
         def backward(flow: Tensor) -> list[Tensor]:
+            return first_derivatives(flow, *sources)
+
+        @tf.custom_gradient
+        def first_derivatives(
+            flow: Tensor, *sources: Tensor
+        ) -> tuple[list[Tensor], Callable]:
             fixed_flow = tf.stop_gradient(flow)
             counts, is_consistent = messages.counts(fixed_flow)
 
@@ -133,11 +141,39 @@ def _scaled_log_chain(chain: Chain) -> Tensor:
 
                 return pullback(function, fixed.sources, fixed_flow)
 
-            return replaced_if(is_lossy | ~is_consistent, exact_counts, counts)
+            values = replaced_if(is_lossy | ~is_consistent, exact_counts, counts)
+
+            def second(*flows: Tensor) -> list[Tensor]:
+                if is_twice_differentiable:
+                    return _second_derivatives(chain, flow, sources, *flows)
+                raise NotImplementedError(
+                    "log_chain: second derivatives are not there in eager mode. Put "
+                    "the whole computation into a tf.function."
+                )
+
+            return values, second
 
         return result, backward
 
     return run(*chain.sources)
+
+
+def _second_derivatives(
+    chain: Chain, flow: Tensor, sources: tuple[Tensor, ...], *flows: Tensor
+) -> list[Tensor]:
+    """Of the flow and the sources, by differentiating in log space twice."""
+    zero = tf.UnconnectedGradients.ZERO
+    with tf.GradientTape(watch_accessed_variables=False) as outer:
+        outer.watch([flow, *sources])
+        with tf.GradientTape(watch_accessed_variables=False) as inner:
+            inner.watch(sources)
+            log_z = exact_log_chain(*chain.replaced(sources))
+        first = inner.gradient(
+            log_z, sources, output_gradients=flow, unconnected_gradients=zero
+        )
+    return outer.gradient(
+        first, [flow, *sources], output_gradients=flows, unconnected_gradients=zero
+    )
 
 
 class _Messages:
@@ -150,6 +186,8 @@ class _Messages:
     def __init__(self, chain: Chain) -> None:
         self.chain = chain
         emission = chain.emission
+        if chain.exists is not None:
+            emission = tf.where(chain.exists, emission, tf.zeros_like(emission))
         self.num_steps = emission.shape[0]
         self.dtype = emission.dtype
         info = np.finfo(self.dtype.as_numpy_dtype)

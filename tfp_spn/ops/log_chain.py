@@ -67,9 +67,11 @@ def backward_messages(
     initial: Tensor,
     transition: Tensor,
     interface: Tensor | None = None,
-    exists: Tensor | None = None,
 ) -> Messages:
-    """``log p(x_t ... x_T | q_t)`` of each step: its own emission is included."""
+    """``log p(x_t ... x_T | q_t)`` of each step: its own emission is included.
+
+    All steps exist.
+    """
     del initial
     last = transition.shape[0] - 1
 
@@ -81,13 +83,8 @@ def backward_messages(
         weights = _of_step(interface, last - number)
         return log_matmul(tf.linalg.matrix_transpose(weights), message)
 
-    tail = _tail(exists)
     messages, offset = _recursion(
-        tf.reverse(emission[:-1], [0]),
-        emission[-1],
-        enter,
-        None if tail is None else tf.reverse(tail, [0]),
-        keep=True,
+        tf.reverse(emission[:-1], [0]), emission[-1], enter, None, keep=True
     )
     return tf.reverse(messages, [0]), tf.reverse(offset, [0])
 
@@ -229,10 +226,10 @@ def _recursion(
         messages: tf.TensorArray,
         offsets: tf.TensorArray,
     ) -> tuple:
-        entering = enter(number, message)
+        entered = enter(number, message) + emissions[number]
         if exists is not None:
-            entering = tf.where(exists[number], entering, message)
-        message, shift = _relative(entering + emissions[number], [-2])
+            entered = tf.where(exists[number], entered, message)
+        message, shift = _relative(entered, [-2])
         offset = tf.ensure_shape(offset + tf.cast(shift, tf.float64), offset_shape)
         message = tf.ensure_shape(message, shape)
         number += 1
