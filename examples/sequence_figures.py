@@ -150,6 +150,7 @@ def draw_piano_roll(spn: Any, x: np.ndarray, seed: int, num_steps: int = 64) -> 
             ax.imshow(np.where(dots, 1.0, np.nan), cmap="Greys", **style)
             ax.set_title(f"{kind}, {name} (known: grey)", fontsize=10)
     axes[-1].set_xlabel("step")
+    figure.supylabel("note", fontsize=10)
     return figure
 
 

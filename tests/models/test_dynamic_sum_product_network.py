@@ -307,13 +307,10 @@ def test_online_em_of_full_batches_never_loses_likelihood():
     assert history[-1] < history[0] - 0.3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "rule",
-    [
-        SumOpHardEMBackprop(),
-        pytest.param(SumOpUnweightedHardEMBackprop(), marks=pytest.mark.slow),
-        pytest.param(SumOpSampleBackprop(), marks=pytest.mark.slow),
-    ],
+    [SumOpHardEMBackprop(), SumOpUnweightedHardEMBackprop(), SumOpSampleBackprop()],
     ids=lambda rule: type(rule).__name__,
 )
 def test_hard_rules_learn(rule):
@@ -337,7 +334,7 @@ def test_labels_are_labels_and_weights_are_weights():
     plain = {"verbose": 0, "batch_size": 5}
     model = DynamicSumProductNetwork.from_config(MODEL.get_config())
     model.set_weights(MODEL.get_weights())
-    model.compile(keras.optimizers.Adam(0.05), losses.NegativeLogLikelihood())
+    model.compile("sgd", losses.NegativeLogLikelihood())
     found = model.evaluate((x, LENGTHS), labels, sample_weight=weight, **plain)
     np.testing.assert_allclose(found, -(weight * log_prob).mean(), rtol=1e-5)
     model.unsupervised = False
@@ -345,11 +342,12 @@ def test_labels_are_labels_and_weights_are_weights():
         keras.optimizers.Adam(0.05),
         losses.NegativeLogJoint(),
         metrics=["sparse_categorical_accuracy", metrics.LogJoint()],
+        run_eagerly=True,
     )
     want = log_joint[np.arange(5), labels]
     found = model.evaluate((x, LENGTHS), labels, return_dict=True, **plain)
     np.testing.assert_allclose(found["loss"], -want.mean(), rtol=1e-5)
-    dataset = tf.data.Dataset.from_tensor_slices(((x, LENGTHS), labels)).batch(2)
+    dataset = tf.data.Dataset.from_tensor_slices(((x, LENGTHS), labels)).batch(5)
     loss = model.fit(dataset, epochs=4, verbose=0).history["loss"]
     assert loss[-1] < loss[0]
     with pytest.raises(ValueError, match="data without labels"):
@@ -405,8 +403,9 @@ def test_compiled_by_xla():
 # --- numbers -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("num_steps", [50, pytest.param(1000, marks=pytest.mark.slow)])
-def test_long_sequences_in_float32(num_steps):
+@pytest.mark.slow
+def test_a_thousand_steps_in_float32():
+    num_steps = 1000
     x = RNG.integers(0, 2, (2, num_steps, NUM_VARIABLES)).astype("float32")
     single, double = model_of(classes=1), model_of(classes=1, dtype="float64")
     double.set_weights([w.astype("float64") for w in single.get_weights()])
@@ -435,7 +434,7 @@ def test_impossible_sequences_are_minus_infinity_and_nothing_is_nan():
     value = model((x, np.array([4, 4, 1])))
     assert value[0] == -np.inf
     assert np.all(np.isfinite(value[1:]))
-    for gradient in gradients_of(model, x, np.full(3, 4), True):
+    for gradient in gradients_of(model, x, np.full(3, 4), False):
         assert np.all(np.isfinite(gradient))
 
 
