@@ -438,6 +438,21 @@ def test_impossible_sequences_are_minus_infinity_and_nothing_is_nan():
         assert np.all(np.isfinite(gradient))
 
 
+def test_mixed_precision_around_it_changes_nothing():
+    want = MODEL((X, LENGTHS))
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        copy = DynamicSumProductNetwork.from_config(MODEL.get_config())
+        copy.set_weights(MODEL.get_weights())
+        found = copy((X, LENGTHS))
+        made = model_of()((X, LENGTHS))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert found.dtype == made.dtype == "float32"
+    np.testing.assert_array_equal(found, want)
+    np.testing.assert_array_equal(made, model_of()((X, LENGTHS)))
+
+
 # --- files -------------------------------------------------------------------------
 
 
