@@ -91,26 +91,20 @@ def halves(shape: tuple[int, ...]) -> dict[str, np.ndarray]:
 
 
 class Completion:
-    """Conditional means of images, through the z-scores that the circuit is about."""
+    """Conditional means (or modes), through the z-scores that the circuit is about."""
 
-    def __init__(self, spn: Any) -> None:
-        self.spn = spn
-        self._mean = tf.function(lambda z, observed: spn.condition(z, observed).mean())
+    def __init__(self, spn: Any, statistic: str = "mean") -> None:
+        def completed(z: tf.Tensor, observed: tf.Tensor) -> tf.Tensor:
+            return getattr(spn.condition(z, observed), statistic)()
+
+        self._completed = tf.function(completed, autograph=False)
 
     def __call__(self, x: np.ndarray, visible: np.ndarray, is_known: bool) -> Any:
-        """Means, the mean and the deviation of each image being known or not."""
+        """The mean and the deviation of each whole image being known or not."""
         observed = np.broadcast_to(visible, x.shape[:3])
         counts = None if is_known else observed[..., np.newaxis]
-        filled = self._mean(NORMALIZE(x, counts), tf.constant(observed))
+        filled = self._completed(NORMALIZE(x, counts), tf.constant(observed))
         return NORMALIZE.inverse(filled, x, counts).numpy()
-
-    def samples(self, x: np.ndarray, visible: np.ndarray, count: int, seed: int) -> Any:
-        """Draws, ``[count, *x.shape]``, from the visible half alone."""
-        observed = np.broadcast_to(visible, x.shape[:3])
-        counts = observed[..., np.newaxis]
-        z = NORMALIZE(x, counts)
-        drawn = self.spn.condition(z, observed).sample(count, seed=seed)
-        return np.stack([NORMALIZE.inverse(one, x, counts) for one in drawn])
 
 
 def error(filled: np.ndarray, x: np.ndarray, visible: np.ndarray) -> float:
@@ -165,7 +159,7 @@ def learn(
 
 
 def draw_figures(
-    spn: Any, test: np.ndarray, curves: dict[str, list[float]], seed: int
+    spn: Any, test: np.ndarray, curves: dict[str, list[float]]
 ) -> Iterator[tuple[str, Any]]:
     """Figures with their names."""
     figure, ax = plt.subplots(figsize=(6.5, 4), layout="constrained")
@@ -182,11 +176,12 @@ def draw_figures(
     ax.legend(fontsize=8)
     yield "completion_errors", figure
 
-    completion, chosen = Completion(spn), test[:: max(1, len(test) // 8)][:8]
+    chosen = test[:: max(1, len(test) // 8)][:8]
+    completions = {name: Completion(spn, name) for name in ("mode", "mean")}
     for name, visible in halves(test.shape[1:3]).items():
         columns = {
-            "mean": completion(chosen, visible, False)[..., 0],
-            "samples": completion.samples(chosen, visible, 2, seed)[..., 0],
+            statistic: completion(chosen, visible, False)[..., 0]
+            for statistic, completion in completions.items()
         }
         yield (
             f"completions_{name}_half",
@@ -231,7 +226,7 @@ def main() -> None:
     print("EM", flush=True)
     curves = learn(spn, z, test, options)
     options.output.mkdir(parents=True, exist_ok=True)
-    for name, figure in draw_figures(spn, test, curves, options.seed):
+    for name, figure in draw_figures(spn, test, curves):
         figure.savefig(options.output / f"{name}.png", dpi=150)
         plt.close(figure)
         print(f"  {options.output / name}.png", flush=True)

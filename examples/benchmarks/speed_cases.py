@@ -150,7 +150,7 @@ CASES = {
         Case(
             "w3_em64",
             "the same with one root: hard-EM step, batch 64",
-            "graph",
+            "xla",
             ("libspn",),
             40,
             note=_LIBSPN_EM,
@@ -158,7 +158,7 @@ CASES = {
         Case(
             "w3_em256",
             "the same, batch 256",
-            "graph",
+            "xla",
             ("libspn",),
             40,
             note=_LIBSPN_EM,
