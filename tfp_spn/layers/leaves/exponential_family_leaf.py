@@ -50,6 +50,8 @@ class ExponentialFamilyLeaf(BaseLeaf):
                 hidden = hidden[..., tf.newaxis, :]
                 offset = _sum_over_regions(hidden, layout)
                 constant -= hidden
+                if constant.shape.rank > coefficients.shape.rank:  # other leaves' batch
+                    coefficients += tf.zeros_like(constant)
             coefficients = tf.concat([coefficients, constant], axis=-2)
         return offset + tf.matmul(
             layout.group_by_region(coefficients),
