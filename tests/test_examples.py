@@ -10,6 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+MARGIN = (
+    r"margin over independent leaves (\S+) ",
+    r"margin over independent leaves \S+ \+- (\S+)",
+)
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 DIGITS_FIGURES = {
@@ -148,6 +152,29 @@ def test_sequences_of_a_file(tmp_path: Path) -> None:
     [accuracy] = numbers(r"test accuracy, dynamic circuits: +(\S+)%", printed)
     assert 50 <= accuracy <= 100
     assert {path.name for path in output.iterdir()} == {"walks_confusion.png"}
+
+
+@pytest.mark.examples
+@pytest.mark.slow
+def test_mixed_tabular(tmp_path: Path) -> None:
+    printed = run_example("mixed_tabular.py", "--fast")
+    margin, error = (numbers(pattern, printed)[0] for pattern in MARGIN)
+    assert margin > 1 + 5 * error
+    gains = numbers(r" (\S+) \+- \S+  \(1\)", printed)
+    assert len(gains) == 10
+    assert min(gains) > 0
+
+    rng = np.random.default_rng(0)
+    kind = rng.integers(0, 2, [400, 1])
+    x = np.where(rng.random([400, 3]) < 0.9, kind, 1 - kind).astype("float32")
+    x[:, 0] = rng.gamma(1 + 8 * kind[:, 0])
+    x[5, 1] = np.nan
+    parts = dict(zip(("train", "valid", "test"), np.split(x, [200, 300]), strict=True))
+    np.savez(tmp_path / "table.npz", meta_types=[1, 2, 3], **parts)
+    path = str(tmp_path / "table.npz")
+    printed = run_example("mixed_tabular.py", "--fast", "--data", path)
+    assert "200 rows of 3 columns: real, binary, category" in printed
+    assert numbers(MARGIN[0], printed)[0] > 0
 
 
 def test_readme_names_every_example() -> None:

@@ -51,6 +51,10 @@ class ExponentialFamilyLeaf(BaseLeaf):
                 hidden = hidden[..., tf.newaxis, :]
                 offset = _sum_over_regions(hidden, layout)
                 constant -= hidden
+                lead, own = constant.shape[:-2], coefficients.shape[:-2]
+                if lead.as_list() != own.as_list():  # the batch of other leaves
+                    constant += tf.zeros_like(coefficients[..., :1, :])
+                    coefficients += tf.zeros_like(constant)
             coefficients = tf.concat([coefficients, constant], axis=-2)
         return offset + weighted_units(
             layout.group_by_region(coefficients), layout.group_by_region(statistics)
