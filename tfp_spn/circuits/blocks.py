@@ -81,9 +81,7 @@ def _copied(tables: Tables, evidence: Evidence) -> tuple[Tables, Evidence]:
     """
     values = tf.nest.map_structure(tf.identity, _differentiable(tables))
     observed = None if evidence.observed is None else tf.identity(evidence.observed)
-    copied = dataclasses.replace(
-        evidence, x=tf.identity(evidence.x), observed=observed
-    )
+    copied = dataclasses.replace(evidence, x=tf.identity(evidence.x), observed=observed)
     return _replaced(tables, values), copied
 
 
