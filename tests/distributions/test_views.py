@@ -16,7 +16,7 @@ NORMAL, CLASSES = CASES["normal"](), CASES["classes"]()
 
 
 def other_circuit(num_variables=4):
-    graph = region_graphs.random_binary_trees(num_variables, 1, seed=3)
+    graph = region_graphs.random_binary_trees(num_variables, 1, 1, seed=3)
     return circuits.from_region_graph(graph, layers.NormalLeaf(3), 2)
 
 

@@ -155,6 +155,7 @@ def _covariance(program: Program, tables: Tables, leaves: Tensor) -> Tensor:
     by_example += tf.zeros_like(cov[..., 0])
     cov += tf.zeros_like(by_example)[..., tf.newaxis]
     cov = tf.linalg.set_diag(cov, by_example)  # [..., N, E, E]
+    rank = cov.shape.rank
     return tf.transpose(cov, [*range(rank - 3), rank - 2, rank - 1, rank - 3])
 
 
