@@ -219,7 +219,7 @@ ERRORS = {
     "covariance": (
         lambda: spn().condition(X, np.ones([3, 1], bool)).covariance(),
         NotImplementedError,
-        r"covariance is defined for events of rank 1, this one has shape \(3, 2\)",
+        r"covariance is defined for events of rank 1, this one has shape \[3, 2\]",
     ),
     "univariate posteriors": (
         lambda: spn().condition(X, np.ones([3, 1], bool)).univariate_posteriors(),

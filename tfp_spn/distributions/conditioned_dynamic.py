@@ -87,12 +87,6 @@ class ConditionedDynamicSumProductNetwork(ConditionedSumProductNetwork):
         zero = tf.zeros([], variance.dtype)
         return tf.where(self._is_observed(), zero, variance)
 
-    def _covariance(self) -> Tensor:
-        raise NotImplementedError(
-            "ConditionedDynamicSumProductNetwork: covariance is defined for events of "
-            f"rank 1, this one has shape {self._event.shape}. Use variance."
-        )
-
     def posterior_marginals(self) -> Any:
         """`DynamicSumProductNetwork.posterior_marginals` given the evidence."""
         return self._distribution.posterior_marginals(self._value, self._observed)

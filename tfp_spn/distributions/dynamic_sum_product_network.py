@@ -21,7 +21,11 @@ from tfp_spn.distributions import (
     _queries,
     _sequence_queries,
 )
-from tfp_spn.distributions._event import as_tensor, check_variables
+from tfp_spn.distributions._event import (
+    as_tensor,
+    check_variables,
+    check_vector_event,
+)
 from tfp_spn.distributions._hidden_states import HiddenStates
 from tfp_spn.distributions._sequence_event import Padding, SequenceEvent
 from tfp_spn.distributions.conditioned_dynamic import (
@@ -279,6 +283,9 @@ class DynamicSumProductNetwork(HiddenStates, tfd.AutoCompositeTensorDistribution
 
     def _stddev(self) -> Tensor:
         return tf.sqrt(self._variance())
+
+    def _covariance(self) -> None:
+        check_vector_event(self._event, "covariance")  # it never is: this raises
 
     def _default_event_space_bijector(self) -> tfb.Bijector | None:
         if self.program.leaf.is_discrete:
