@@ -108,7 +108,7 @@ def test_density(kind):
 
 
 @each
-@settings(max_examples=8)
+@settings(max_examples=4)
 @given(seed=st.integers(0, 2**20))
 def test_evidence(kind, seed):
     """Marginals, conditional moments, and all posteriors of hidden states."""

@@ -15,7 +15,7 @@ from tfp_spn import circuits, layers, region_graphs
 from tfp_spn.distributions import DynamicSumProductNetwork
 
 tfd = tfp.distributions
-S, T, N = 3, 7, 4
+S, T, N = 3, 9, 4
 TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
 each_dtype = pytest.mark.parametrize("dtype", TOLERANCE)
 

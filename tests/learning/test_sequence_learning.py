@@ -68,7 +68,7 @@ def test_steps_behind_the_end_do_not_count():
     np.testing.assert_allclose(leaf, 2.0 * V)
 
 
-def sequences(seed=0, num=24, num_steps=8):
+def sequences(seed=0, num=24, num_steps=9):
     """Random walks of two variables; values are missing, lengths differ."""
     rng = np.random.default_rng(seed)
     x = np.cumsum(rng.normal(size=(num, num_steps, V)), 1).astype("float32")
@@ -79,7 +79,7 @@ def sequences(seed=0, num=24, num_steps=8):
     return np.where(observed, x, np.nan), observed
 
 
-def dynamic_circuit(num_units=None, sum_product=None, num_steps=8, **arguments):
+def dynamic_circuit(num_units=None, sum_product=None, num_steps=9, **arguments):
     keras.utils.set_random_seed(0)
     leaf = layers.NormalLeaf(3, scale_trainable=True)
     template = template_of(3, leaf)

@@ -65,18 +65,15 @@ def state_posteriors(chain: Chain) -> Tensor:
     """``p(q_t | x)``, ``[T, ..., Q, N]``; the prior where evidence is impossible."""
     chain = Chain(tf.stop_gradient(chain.emission), *chain[1:])
 
-    def gradient(emission: Tensor) -> tuple[Tensor, Tensor]:
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(emission)
-            log_z = log_chain(chain._replace(emission=emission))
-        return log_z, tape.gradient(log_z, emission)
-
-    log_z, probs = gradient(chain.emission)
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(chain.emission)
+        log_z = log_chain(chain)
+    probs = tape.gradient(log_z, chain.emission)
     impossible = ~(log_z > -float("inf"))[..., tf.newaxis, :]
 
     def prior() -> Tensor:
-        blank = tf.zeros_like(chain.emission)
-        return tf.where(impossible, gradient(blank)[1], probs)
+        blank = chain._replace(emission=tf.zeros_like(chain.emission))
+        return tf.where(impossible, softmax(forward_messages(*blank)[0], -2), probs)
 
     return tf.cond(tf.reduce_any(impossible), prior, lambda: probs)
 

@@ -14,9 +14,7 @@ from tensorflow_probability import distributions as tfd
 from tfp_spn._keras_bridge import frozen_variable_ids
 from tfp_spn._typing import Params, Seed, Tensor, TensorLike
 from tfp_spn.circuits.dynamic_circuit import DynamicCircuit
-from tfp_spn.circuits.dynamic_evaluation import chain_of, known_steps
 from tfp_spn.circuits.dynamic_program import DynamicProgram, DynamicTables
-from tfp_spn.circuits.examples import Evidence
 from tfp_spn.distributions import (
     _assertions,
     _eager,
@@ -24,17 +22,16 @@ from tfp_spn.distributions import (
     _sequence_queries,
 )
 from tfp_spn.distributions._event import as_tensor, check_variables
-from tfp_spn.distributions._sequence_event import Padding, SequenceEvent, shifted
+from tfp_spn.distributions._hidden_states import HiddenStates
+from tfp_spn.distributions._sequence_event import Padding, SequenceEvent
 from tfp_spn.distributions.conditioned_dynamic import (
     ConditionedDynamicSumProductNetwork,
 )
-from tfp_spn.ops.chain import Chain
-from tfp_spn.ops.log_chain import best_path
 
 _OWNER = "DynamicSumProductNetwork"
 
 
-class DynamicSumProductNetwork(tfd.AutoCompositeTensorDistribution):
+class DynamicSumProductNetwork(HiddenStates, tfd.AutoCompositeTensorDistribution):
     """The distribution over sequences that a dynamic circuit defines.
 
         p(x) = sum_{q_1 ... q_T} p(q_1) c[q_1](x_1) prod_t p(q_t | q_{t-1}) c[q_t](x_t)
@@ -251,36 +248,6 @@ class DynamicSumProductNetwork(tfd.AutoCompositeTensorDistribution):
             return _eager.log_prob(self, value, observed)
         return _queries.log_prob(self, value, observed)
 
-    def predictive_log_probs(
-        self,
-        value: TensorLike,
-        observed: TensorLike | None = None,
-        lengths: TensorLike | None = None,
-        padding: Padding = "right",
-    ) -> Tensor:
-        """``log p(x_t | x_1 ... x_{t-1})`` of each step, ``[..., num_steps]``.
-
-        Args:
-            value: Sequences, ``[..., *event_shape]``.
-            observed: bool mask, as in `log_prob`; a step of which nothing is observed
-                has 0.
-            lengths: Steps of each sequence; 0 is returned for padding.
-            padding: Where the padding is, ``"right"`` or ``"left"`` of a sequence.
-        """
-        evidence = self._evidence(value, observed, lengths, padding)
-        chain = self._chain(evidence)
-        prefix = _sequence_queries.log_prefixes(chain)
-        before = tf.concat([tf.zeros_like(prefix[:1]), prefix[:-1]], 0)
-        possible = before > -float("inf")
-        before = tf.where(possible, before, tf.zeros_like(before))
-        steps = tf.where(possible, prefix - before, -float("inf"))
-        known = known_steps(evidence)
-        if known is not None:  # the others but for rounding
-            steps = tf.where(known[..., 0, :], steps, tf.zeros_like(steps))
-        steps = tf.cast(steps, self.program.dtype)[..., tf.newaxis, :]
-        result = _sequence_queries.in_user_shape(evidence, steps)[..., 0]
-        return self._of_steps(result, lengths, padding, 1)
-
     def _sample_control_dependencies(
         self,
         value: Tensor,
@@ -375,113 +342,6 @@ class DynamicSumProductNetwork(tfd.AutoCompositeTensorDistribution):
             allow_nan_stats=self.allow_nan_stats,
             name=name or f"{self.name}_conditioned",
         )
-
-    # --- hidden states ----------------------------------------------------------------
-
-    def posterior_marginals(
-        self,
-        value: TensorLike,
-        observed: TensorLike | None = None,
-        lengths: TensorLike | None = None,
-        padding: Padding = "right",
-    ) -> tfd.Categorical:
-        """``p(z_t | x)`` of the interface behind each step: smoothing.
-
-        In a hidden Markov model ``z_t`` is the state of the step.
-
-        Args:
-            value: Sequences, ``[..., *event_shape]``.
-            observed: bool mask, as in `log_prob`.
-            lengths: Steps of each sequence. Behind the end (or, padded on the left, at
-                the padding) the states are foretold.
-            padding: Where the padding is, ``"right"`` or ``"left"`` of a sequence.
-
-        Returns:
-            A distribution with batch shape ``[..., num_steps]``; the prior of evidence
-            that is impossible.
-        """
-        evidence = self._evidence(value, observed, lengths, padding)
-        chain = self._chain(evidence)
-        probs = _sequence_queries.unit_posteriors(self.program, chain)
-        return self._categorical(evidence, probs, lengths, padding)
-
-    def filtered_marginals(
-        self,
-        value: TensorLike,
-        observed: TensorLike | None = None,
-        lengths: TensorLike | None = None,
-        padding: Padding = "right",
-    ) -> tfd.Categorical:
-        """``p(z_t | x_1 ... x_t)``: what is known of the interface at that time.
-
-        Arguments and result are those of `posterior_marginals`.
-        """
-        evidence = self._evidence(value, observed, lengths, padding)
-        probs = _sequence_queries.filtered_units(self.program, self._chain(evidence))
-        return self._categorical(evidence, probs, lengths, padding)
-
-    def prior_marginals(self) -> tfd.Categorical:
-        """``p(z_t)``, with batch shape ``[..., num_steps]``."""
-        evidence = _sequence_queries.evidence_or_nothing(self, None)
-        chain = self._chain(evidence)
-        probs = _sequence_queries.unit_posteriors(self.program, chain)
-        return self._categorical(evidence, probs, None, "right")
-
-    def posterior_mode(
-        self,
-        value: TensorLike,
-        observed: TensorLike | None = None,
-        lengths: TensorLike | None = None,
-        padding: Padding = "right",
-    ) -> Tensor:
-        """The most probable sequence of states given the observations (Viterbi).
-
-        Arguments are those of `posterior_marginals`.
-
-        Returns:
-            int32 ``[..., num_steps]``: states ``z_t`` of a hidden Markov model. With
-            ``sum_product="tucker"`` the products ``root * num_interfaces + unit`` of a
-            root and a unit, with ``"cp"`` the roots.
-        """
-        evidence = self._evidence(value, observed, lengths, padding)
-        path = best_path(*self._chain(evidence)[:4])
-        path = _sequence_queries.in_user_shape(evidence, path[..., tf.newaxis, :])
-        return self._of_steps(path[..., 0], lengths, padding, 1)
-
-    def _evidence(
-        self,
-        value: TensorLike,
-        observed: TensorLike | None,
-        lengths: TensorLike | None,
-        padding: Padding,
-    ) -> Evidence:
-        value = as_tensor(value)
-        value, observed = self._event.with_lengths(value, observed, lengths, padding)
-        value, observed = self._event.spread(value, observed)
-        return _queries.evidence_of(self, value, observed)
-
-    def _chain(self, evidence: Evidence) -> Chain:
-        return chain_of(self.program, self.tables(), evidence, to_end=True)
-
-    def _categorical(
-        self,
-        evidence: Evidence,
-        probs: Tensor,
-        lengths: TensorLike | None,
-        padding: Padding,
-    ) -> tfd.Categorical:
-        probs = _sequence_queries.in_user_shape(evidence, probs)
-        return tfd.Categorical(probs=self._of_steps(probs, lengths, padding, 2))
-
-    def _of_steps(
-        self, values: Tensor, lengths: TensorLike | None, padding: Padding, ndims: int
-    ) -> Tensor:
-        """The event's steps, where the user has them."""
-        if not self._event.has_all_steps:
-            values = tf.gather(values, self._event.steps, axis=-ndims)
-        if lengths is None or padding == "right":
-            return values
-        return shifted(values, tf.convert_to_tensor(lengths), ndims, 1)
 
 
 def _in_time(program: DynamicProgram, names: tuple[str, ...]) -> DynamicProgram:

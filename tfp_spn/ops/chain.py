@@ -26,7 +26,11 @@ import tensorflow as tf
 
 from tfp_spn._typing import Tensor
 from tfp_spn.ops.conditional import pullback, replaced_if
-from tfp_spn.ops.log_chain import exact_log_chain, parallel_log_chain
+from tfp_spn.ops.log_chain import (
+    MAX_UNROLLED,
+    exact_log_chain,
+    parallel_log_chain,
+)
 from tfp_spn.ops.log_space import finite_max, safe_log, sum_to_shape_of
 
 _UNROLLED = 4
@@ -83,9 +87,11 @@ def log_chain(chain: Chain, parallel: bool | None = None) -> Tensor:
         chain: The factors.
         parallel: Whether to multiply transition matrices in a tree, in ``log2 T``
             dependent steps and log space, instead of one step after another. Default:
-            if there are few states and examples.
+            if there are few states and examples. Chains of a few steps are by default
+            evaluated in log space, which compiles faster.
     """
     num_steps, num_states = chain.emission.shape[0], chain.emission.shape[-2]
+    is_chosen = parallel is not None
     if parallel is None:
         count = chain.emission.shape[-1]
         parallel = (
@@ -93,7 +99,7 @@ def log_chain(chain: Chain, parallel: bool | None = None) -> Tensor:
             and num_steps >= 32
             and num_states**3 * count <= _PARALLEL_WORK
         )
-    if num_steps == 1:
+    if num_steps == 1 or (num_steps <= MAX_UNROLLED and not is_chosen):
         return exact_log_chain(*chain)
     if parallel:
         return parallel_log_chain(*chain)

@@ -13,6 +13,9 @@ import tensorflow as tf
 from tfp_spn._typing import Tensor
 from tfp_spn.ops.log_space import finite_max, logsumexp, minus_infinity
 
+MAX_UNROLLED = 8
+"""Chains of so few steps are no loop, whose gradient would take long to compile."""
+
 Messages = tuple[Tensor, Tensor]
 """Logarithms ``[T, ..., Q, N]`` and what they are relative to, ``[T, ..., 1, N]``."""
 
@@ -212,6 +215,8 @@ def _recursion(
     num_steps = emissions.shape[0]
     if not num_steps:
         return message[tf.newaxis], offset[tf.newaxis]
+    if num_steps < MAX_UNROLLED:
+        return _unrolled(emissions, message, offset, enter, exists, keep)
     shape, offset_shape = message.shape, offset.shape
     count = num_steps + 1 if keep else 0
     messages = tf.TensorArray(message.dtype, count, element_shape=shape)
@@ -246,6 +251,29 @@ def _recursion(
     )
     if keep:
         return messages.stack(), offsets.stack()
+    return message[tf.newaxis], offset[tf.newaxis]
+
+
+def _unrolled(
+    emissions: Tensor,
+    message: Tensor,
+    offset: Tensor,
+    enter: Callable[[Tensor, Tensor], Tensor],
+    exists: Tensor | None,
+    keep: bool,
+) -> Messages:
+    """The same without a loop."""
+    messages, offsets = [message], [offset]
+    for number in range(emissions.shape[0]):
+        entered = enter(number, message) + emissions[number]
+        if exists is not None:
+            entered = tf.where(exists[number], entered, message)
+        message, shift = _relative(entered, [-2])
+        offset = offset + tf.cast(shift, tf.float64)
+        messages.append(message)
+        offsets.append(offset)
+    if keep:
+        return tf.stack(messages), tf.stack(offsets)
     return message[tf.newaxis], offset[tf.newaxis]
 
 
