@@ -56,8 +56,6 @@ LEAVES = {
     "categorical": lambda **kw: layers.CategoricalLeaf(2, num_categories=3, **kw),
     "indicator": lambda **kw: layers.IndicatorLeaf(3, **kw),
     "many trials": lambda **kw: layers.BinomialLeaf(2, total_count=50, **kw),
-    "weibull": lambda **kw: layers.DistributionLeaf("Weibull", 2, **kw),
-    "mvn": lambda **kw: layers.DistributionLeaf("MultivariateNormalTriL", 2, **kw),
     "mixed": lambda **kw: layers.MixedLeaf(
         [
             (layers.NormalLeaf(2, scale_trainable=True, **kw), [2]),
@@ -84,7 +82,7 @@ def _circuit(leaf: str = "normal", graph: Any = GRAPH, **arguments: Any) -> Any:
 def _examples(circuit: Any) -> np.ndarray:
     program, rng = circuit.program, np.random.default_rng(3)
     shape = (4, *program.event_shape)
-    if isinstance(program.leaf, layers.MixedLeaf | layers.DistributionLeaf):
+    if isinstance(program.leaf, layers.MixedLeaf):
         return np.asarray(SumProductNetwork(circuit).sample(4, seed=(3, 4)))
     if program.leaf.is_discrete:
         top = 2 if isinstance(program.leaf, layers.BernoulliLeaf) else 3
@@ -222,7 +220,6 @@ CASES: dict[str, Callable[[], Case]] = {
     "float64": lambda: _plain("normal", dtype="float64"),
     "float64 discrete": lambda: _plain("binomial", dtype="float64", num_classes=2),
     "vectors": lambda: _plain("normal", num_dims=2),
-    "mvn": lambda: _plain("mvn", num_dims=2),
     "one variable": lambda: _plain("normal", graph=region_graphs.fully_factorized(1)),
     "uneven partitions": lambda: _plain("normal", graph=UNEVEN),
     "accumulators": lambda: _accumulators(layers.NormalLeaf),

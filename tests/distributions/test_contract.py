@@ -119,15 +119,7 @@ def test_log_prob_broadcasts(name):
 
 PARAMS = [
     (name, parameter)
-    for name in (
-        "normal",
-        "laplace",
-        "categorical",
-        "binomial",
-        "classes",
-        "vectors",
-        "weibull",
-    )
+    for name in ("normal", "laplace", "categorical", "binomial", "classes", "vectors")
     for parameter in shared(name).circuit.live_params()
 ]
 

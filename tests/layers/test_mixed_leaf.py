@@ -139,6 +139,32 @@ def test_draws_have_the_moments(graph):
     )
 
 
+def test_some_leaves_are_batched():
+    circuit, _, x = shared()
+    rng = np.random.default_rng(0)
+    live = circuit.live_params()
+    params = dict(live)
+    for name, batch in {"leaf_0_location": (2, 1), "leaf_1_logits": (3,)}.items():
+        noise = rng.normal(size=(*batch, *live[name].shape)).astype("float32")
+        params[name] = live[name] + noise
+    spn = SumProductNetwork(circuit, params)
+    observed = np.array([True, False, True, False, True, False])
+    given = spn.condition(x[0], observed)
+    answers = [spn.log_prob(x[0]), given.mean()[..., :5], given.mode(), spn.mode()]
+    assert given.sample(4, seed=(1, 2)).shape == [4, 2, 3, 6]
+    for i, j in [(0, 0), (1, 2)]:
+        one = {
+            **params,
+            "leaf_0_location": params["leaf_0_location"][i, 0],
+            "leaf_1_logits": params["leaf_1_logits"][j],
+        }
+        member = SumProductNetwork(circuit, one)
+        alone = member.condition(x[0], observed)
+        wanted = [member.log_prob(x[0]), alone.mean()[:5], alone.mode(), member.mode()]
+        for answer, want in zip(answers, wanted, strict=True):
+            np.testing.assert_allclose(answer[i, j], want, rtol=1e-4, atol=1e-5)
+
+
 def test_univariate_posteriors_of_each_type():
     _, spn, x = shared()
     observed = masks_of(x[:8])
