@@ -123,6 +123,23 @@ def test_masks_of_unknown_shape():
         unknown_rank(observed)
 
 
+def test_gradients_over_an_unknown_number_of_examples():
+    """Of the input and of parameters, which a conditional of the graph takes in."""
+    spn = NORMAL.distribution
+
+    def gradients(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            total = tf.reduce_sum(spn.log_prob(x))
+        return tape.gradient(total, [x, *spn.trainable_variables])
+
+    signature = [tf.TensorSpec([None, 4])]
+    dynamic = tf.function(gradients, input_signature=signature, autograph=False)
+    x = tf.constant(NORMAL.x)
+    for got, want in zip(dynamic(x), gradients(x), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
+
+
 # --- cost ---------------------------------------------------------------------------
 
 
