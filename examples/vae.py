@@ -339,17 +339,25 @@ def complete(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """``log p(hidden | visible)`` of each image, and completions: mean and samples."""
     posterior = infer(vae, x, observed)
-    log_probs, means, samples = [], [], []
-    for number in range(num_samples):
-        likelihood = vae.decoder(posterior.sample(seed=(number, 0)))
+
+    @tf.function
+    def draw(seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        likelihood = vae.decoder(posterior.sample(seed=seed))
         visible = log_prob_of_visible(likelihood, x, observed)
-        log_probs.append(likelihood.log_prob(x) - visible)
+        log_prob = likelihood.log_prob(x) - visible
         if isinstance(likelihood, SumProductNetwork):
             likelihood = likelihood.condition(x, observed)
-        means.append(np.where(observed, x, likelihood.mean()))
-        samples.append(np.where(observed, x, likelihood.sample(seed=(number, 1))))
+        sample = likelihood.sample(seed=seed + 1)
+        return log_prob, likelihood.mean(), tf.cast(sample, x.dtype)
+
+    draws = [draw(tf.constant([number, 0])) for number in range(num_samples)]
+    log_probs, means, samples = (
+        np.stack([part.numpy() for part in parts]) for parts in zip(*draws, strict=True)
+    )
+    mean = np.where(observed, x, means.mean(axis=0))
+    samples = np.where(observed, x, samples[:4])
     log_prob = np.logaddexp.reduce(log_probs, axis=0) - np.log(num_samples)
-    return log_prob, np.mean(means, axis=0), np.array(samples[:4])
+    return log_prob, mean, samples
 
 
 def draw_figures(models: dict[str, VAE], s: Settings) -> Iterator[tuple[str, Any]]:
