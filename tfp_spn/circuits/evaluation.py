@@ -135,7 +135,13 @@ def _fast_roots(
         result = scaled_pass(program, tables, leaves)
         return *result.roots, result.is_lossy
     batch = tables.batch_shape(leaves)
+    static = leaves.shape[:-3]
+    for accumulators in tables.accumulators:
+        if accumulators is not None:
+            static = tf.broadcast_static_shape(static, accumulators.shape[:-3])
+    static = static.concatenate(leaves.shape[-3:])
     leaves = tf.broadcast_to(leaves, tf.concat([batch, tf.shape(leaves)[-3:]], 0))
+    leaves = tf.ensure_shape(leaves, static)
     result = scaled_pass(program, tables, fold_batch(leaves), folded=leaves)
     relative, offset = (
         unfold_batch(value[tf.newaxis], leaves)[..., 0, :, :] for value in result.roots

@@ -100,8 +100,12 @@ class CategoricalLeaf(ElementwiseLeaf):
         else:
             table = self.log_probs(params)
             batch = tf.broadcast_dynamic_shape(tf.shape(table)[:-4], tf.shape(x)[:-3])
+            static = tf.broadcast_static_shape(table.shape[:-4], x.shape[:-3])
+            tails = table.shape[-4:], x.shape[-3:]
             table = tf.broadcast_to(table, tf.concat([batch, tf.shape(table)[-4:]], 0))
+            table = tf.ensure_shape(table, static.concatenate(tails[0]))
             x = tf.broadcast_to(x, tf.concat([batch, tf.shape(x)[-3:]], 0))
+            x = tf.ensure_shape(x, static.concatenate(tails[1]))
             rows = tf.gather(table, x, axis=-2, batch_dims=x.shape.rank - 1)
         return tf.linalg.matrix_transpose(tf.reduce_sum(rows, axis=-3))
 
