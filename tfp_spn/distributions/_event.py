@@ -106,7 +106,11 @@ class Event:
                 "for each variable. A mask for all examples has shape "
                 f"{list(shape)}."
             )
-        return tf.ensure_shape(observed, [*observed.shape[: -len(shape)], *shape])
+        static = observed.shape[: -len(shape)].concatenate(shape)
+        # The very tensor if it can be: `tf.function` takes another one for a mutation.
+        if observed.shape.as_list() == static.as_list():
+            return observed
+        return tf.ensure_shape(observed, static)
 
     def spread(
         self, value: Tensor, observed: TensorLike | None
