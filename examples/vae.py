@@ -329,6 +329,7 @@ def infer(vae: VAE, x: np.ndarray, observed: np.ndarray) -> tfd.Distribution:
         posterior,
         optimizer=keras.optimizers.Adam(0.05),
         num_steps=200,
+        trainable_variables=[loc, raw_scale],  # not the decoder's
         seed=1,
     )
     return posterior
