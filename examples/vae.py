@@ -1,6 +1,6 @@
 """Variational autoencoders with circuits as prior and as likelihood.
 
-    python examples/vae.py [--data IMAGES.npz] [--seeds 3] [--output vae_figures]
+    python examples/vae.py [--data IMAGES.npz] [--seeds 2] [--output vae_figures]
 
 A convolutional encoder and decoder, in TFP and Keras 3, for images of zeros and ones:
 
@@ -68,7 +68,7 @@ def load_settings(path: Path | None, *, fast: bool) -> Settings:
         digits = load_digits().images / 16
         order = np.random.default_rng(0).permutation(len(digits))
         train, test = digits[order[:1297]], digits[order[1297:]]
-        sizes = {"latent_dims": 8, "channels": 16, "epochs": 50, "num_weighted": 50}
+        sizes = {"latent_dims": 8, "channels": 16, "epochs": 25, "num_weighted": 50}
     else:
         with np.load(path) as data:
             train, test = data["train_x"][:10_000] / 255, data["test_x"][:2_000] / 255
@@ -410,7 +410,7 @@ def draw_figures(models: dict[str, VAE], s: Settings) -> Iterator[tuple[str, Any
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="npz file with train_x and test_x")
-    parser.add_argument("--seeds", type=int, default=3, help="how many")
+    parser.add_argument("--seeds", type=int, default=2, help="how many")
     parser.add_argument("--kinds", nargs="+", default=KINDS, choices=KINDS)
     parser.add_argument("--epochs", type=int, help="passes over the training images")
     parser.add_argument("--output", type=Path, default=Path("vae_figures"))
