@@ -178,3 +178,15 @@ def test_equal_conditional_views_share_a_trace():
     for _ in range(3):
         log_prob(SumProductNetwork(c.circuit, dict(params)))
     assert len(traces) == 1
+
+
+def test_an_event_of_unknown_size_is_never_broadcast():
+    graph = region_graphs.random_binary_trees(4, 1, num_repetitions=2, seed=0)
+    circuit = circuits.from_region_graph(graph, layers.NormalLeaf(2), 2)
+    spn = SumProductNetwork(circuit)
+    signature = [tf.TensorSpec([None, None], tf.float32)]
+    compiled = tf.function(spn.log_prob, input_signature=signature)
+    x = tf.zeros([3, 4])
+    np.testing.assert_allclose(compiled(x), spn.log_prob(x), rtol=1e-6)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        compiled(x[:, :1])

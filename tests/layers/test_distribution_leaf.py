@@ -10,7 +10,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tests.cases import GRAPH
-from tfp_spn import circuits, layers
+from tfp_spn import circuits, layers, region_graphs
 from tfp_spn.circuits.examples import to_evidence
 from tfp_spn.distributions import SumProductNetwork
 from tfp_spn.layers.leaves.layout import LeafLayout
@@ -657,3 +657,25 @@ def test_bad_arguments(name):
     family, arguments, error, regex = WRONG[name]
     with pytest.raises(error, match=regex):
         layers.DistributionLeaf(family, 2, **arguments)
+
+
+def test_only_integers_have_probability_under_families_of_counts():
+    leaf = layers.DistributionLeaf("BetaBinomial", 2, constants={"total_count": 4.0})
+    circuit = circuits.from_region_graph(region_graphs.fully_factorized(1), leaf, 2)
+    spn = SumProductNetwork(circuit)
+    halves = np.arange(0, 5, 0.5, dtype=np.float32)[:, np.newaxis]
+    probs = np.exp(spn.log_prob(halves))
+    np.testing.assert_allclose(probs[::2].sum(), 1, rtol=1e-4)
+    assert np.all(probs[1::2] == 0)
+
+
+def test_counts_of_a_multinomial_add_up():
+    leaf = layers.DistributionLeaf("Multinomial", 2, constants={"total_count": 4.0})
+    circuit = circuits.from_region_graph(
+        region_graphs.fully_factorized(1), leaf, 2, num_dims=3
+    )
+    spn = SumProductNetwork(circuit)
+    counts = np.stack(np.meshgrid(*[np.arange(5.0)] * 3), -1).reshape(-1, 1, 3)
+    probs = np.exp(spn.log_prob(counts.astype(np.float32)))
+    np.testing.assert_allclose(probs.sum(), 1, rtol=1e-4)
+    assert np.all(probs[counts.sum((1, 2)) != 4] == 0)

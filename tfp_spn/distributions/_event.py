@@ -72,7 +72,12 @@ class Event:
                 f"expected [..., {', '.join(map(str, self.shape))}]: the last axes "
                 "are the event. Reshape or transpose the value."
             )
-        return tf.cast(value, self.program.dtype)
+        value = tf.cast(value, self.program.dtype)
+        if value.shape.rank is not None and not event.is_fully_defined():
+            # Else an event of size 1 would be broadcast to all variables.
+            lead = value.shape[: value.shape.rank - self.ndims]
+            value = tf.ensure_shape(value, lead.concatenate(self.shape))
+        return value
 
     def mask(self, observed: TensorLike, lead: tf.TensorShape) -> Tensor:
         """A checked mask ``[..., *mask_shape]``; `lead` is the value's own."""

@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfp_spn._typing import Params, Tensor
+from tfp_spn.circuits.dynamic_program import DynamicProgram
 from tfp_spn.circuits.program import Program
 from tfp_spn.layers.leaves.accumulators import NAMES as ACCUMULATORS
 
@@ -50,7 +51,10 @@ def predicted_names(circuit: Any, predicted: str | Sequence[str]) -> list[str]:
 
 def _groups(circuit: Any) -> dict[str, list[str]]:
     """The words for several parameters; constants of leaves are left out."""
-    program: Program = circuit.program
+    program, chain = circuit.program, []
+    if isinstance(program, DynamicProgram):
+        chain = [spec.parameter for spec in program.chain_specs]
+        program = program.step
     leaves = [
         f"leaf_{name}"
         for name, variable in program.leaf.parameters.items()
@@ -62,7 +66,10 @@ def _groups(circuit: Any) -> dict[str, list[str]]:
         for number, step in enumerate(program.steps)
         if step.sums is not None and number + 1 in program.root.sources
     ]
-    prior = [program.prior.parameter] if program.prior is not None else []
+    if chain:
+        sums, top = [*sums, *chain], chain
+    has_prior = program.prior is not None and not chain
+    prior = [program.prior.parameter] if has_prior else []
     prior = [name for name in prior if name not in sums]
     every = dict.fromkeys([*leaves, *sums, *prior])
     return {
@@ -117,7 +124,9 @@ def _describe(shapes: dict[str, tf.TensorShape]) -> str:
     )
 
 
-def moved(program: Program, name: str, parameter: Tensor, change: Tensor) -> Tensor:
+def moved(
+    program: Program | DynamicProgram, name: str, parameter: Tensor, change: Tensor
+) -> Tensor:
     """A parameter moved by what a network predicts: for any numbers a legal one."""
     parameter = tf.convert_to_tensor(parameter)
     change = tf.cast(change, parameter.dtype)

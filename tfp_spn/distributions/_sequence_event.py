@@ -163,15 +163,23 @@ class SequenceEvent(Event):
             )
         values = tf.get_static_value(lengths)
         num_steps = self.shape[0]
-        if values is not None and values.size:
-            wrong = values[(values < 1) | (values > num_steps)]
-            if wrong.size:
-                raise ValueError(
-                    f"{self.owner}: received lengths {np.unique(wrong).tolist()}, "
-                    f"expected numbers from 1 to {num_steps}, the steps of the event. "
-                    "Leave out empty sequences; cut longer ones, or build the circuit "
-                    f"with num_steps={max(int(values.max()), num_steps)}."
-                )
+        if values is None:
+            valid = (lengths >= 1) & (lengths <= num_steps)
+            message = f"{self.owner}: expected lengths from 1 to {num_steps}, received"
+            check = tf.debugging.Assert(tf.reduce_all(valid), [message, lengths])
+            with tf.control_dependencies([check]):
+                return tf.identity(lengths)
+        is_wrong = (values < 1) | (values > num_steps)
+        if is_wrong.any():
+            places = np.argwhere(is_wrong)[:5]
+            which = ", ".join(str(tuple(place.tolist())) for place in places)
+            received = np.unique(values[is_wrong]).tolist()
+            raise ValueError(
+                f"{self.owner}: received lengths {received} (of the sequences at "
+                f"{which}), expected numbers from 1 to {num_steps}, the steps of the "
+                "event. Leave out empty sequences; cut longer ones, or build the "
+                "circuit with more num_steps."
+            )
         return lengths
 
 

@@ -5,6 +5,8 @@ Like `tfp_spn.distributions._queries`, whose functions do for sequences what the
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -62,20 +64,50 @@ def posterior_chain(distribution: Any, evidence: Evidence | None) -> Chain:
 
 
 def state_posteriors(chain: Chain) -> Tensor:
-    """``p(q_t | x)``, ``[T, ..., Q, N]``; the prior where evidence is impossible."""
-    chain = Chain(tf.stop_gradient(chain.emission), *chain[1:])
+    """``p(q_t | x)``, ``[T, ..., Q, N]``; the prior where evidence is impossible.
 
+    The gradient of a log-likelihood; it is taken in a graph, since eagerly chains have
+    no second derivatives.
+    """
+    if not tf.executing_eagerly():
+        return _state_posteriors(chain)
+    parts = [part for part in chain if part is not None]
+    specs = [None if p is None else tf.TensorSpec.from_tensor(p) for p in chain]
+    return _compiled_posteriors(*specs)(*parts)
+
+
+@functools.lru_cache(maxsize=64)
+def _compiled_posteriors(*specs: tf.TensorSpec | None) -> Callable[..., Tensor]:
+    """A function of the parts that are there, for one shape of them."""
+
+    @tf.function(autograph=False)
+    def posteriors(*parts: Tensor) -> Tensor:
+        given = iter(parts)
+        return _state_posteriors(
+            Chain(*(None if spec is None else next(given) for spec in specs))
+        )
+
+    return posteriors
+
+
+def _state_posteriors(chain: Chain) -> Tensor:
     with tf.GradientTape(watch_accessed_variables=False) as tape:
+        chain = chain._replace(emission=tf.identity(chain.emission))
         tape.watch(chain.emission)
         log_z = log_chain(chain)
     probs = tape.gradient(log_z, chain.emission)
     impossible = ~(log_z > -float("inf"))[..., tf.newaxis, :]
 
     def prior() -> Tensor:
-        blank = chain._replace(emission=tf.zeros_like(chain.emission))
-        return tf.where(impossible, softmax(forward_messages(*blank)[0], -2), probs)
+        messages, _ = forward_messages(*_blank(chain))
+        return tf.where(impossible, softmax(messages, -2), probs)
 
     return tf.cond(tf.reduce_any(impossible), prior, lambda: probs)
+
+
+def _blank(chain: Chain) -> Chain:
+    """The chain without evidence."""
+    return chain._replace(emission=tf.zeros_like(chain.emission))
 
 
 def unit_posteriors(program: DynamicProgram, chain: Chain) -> Tensor:
@@ -86,13 +118,24 @@ def unit_posteriors(program: DynamicProgram, chain: Chain) -> Tensor:
         weights = tf.linalg.matrix_transpose(chain.transition)
         later = log_matmul(weights, backward[1:])
         later = tf.concat([later, tf.zeros_like(forward[:1])], 0)
-        return softmax(forward + later, -2)
+        return _or_prior(program, chain, softmax(forward + later, -2))
     return _units(program, state_posteriors(chain))
 
 
 def filtered_units(program: DynamicProgram, chain: Chain) -> Tensor:
     """``p(z_t | x_1 ... x_t)``, ``[T, ..., S, N]``."""
-    return softmax(log_filtered_units(program, chain), -2)
+    return _or_prior(program, chain, softmax(log_filtered_units(program, chain), -2))
+
+
+def _or_prior(program: DynamicProgram, chain: Chain, probs: Tensor) -> Tensor:
+    """`probs`, or the prior where evidence is impossible and they are all zero."""
+    impossible = ~(tf.reduce_sum(probs, -2, keepdims=True) > 0)
+
+    def prior() -> Tensor:
+        blank = log_filtered_units(program, _blank(chain))
+        return tf.where(impossible, softmax(blank, -2), probs)
+
+    return tf.cond(tf.reduce_any(impossible), prior, lambda: probs)
 
 
 def log_filtered_units(program: DynamicProgram, chain: Chain) -> Tensor:

@@ -10,12 +10,16 @@ import tensorflow as tf
 
 from tfp_spn._serialization import deserialize, register, serialize
 from tfp_spn._typing import Params, Tensor
+from tfp_spn.circuits.dynamic_circuit import DynamicCircuit
 from tfp_spn.distributions._predicted_parameters import (
     check_predictions,
     moved,
     predicted_names,
 )
 from tfp_spn.distributions.distribution_layer import DistributionOutput
+from tfp_spn.distributions.dynamic_sum_product_network import (
+    DynamicSumProductNetwork,
+)
 from tfp_spn.distributions.sum_product_network import SumProductNetwork, as_circuit
 
 
@@ -38,10 +42,12 @@ class ConditionalSumProductNetwork(DistributionOutput, keras.layers.Layer):
     subclassed one, see `DistributionLayer`.
 
     Args:
-        circuit: What `tfp_spn.circuits.from_region_graph` returns, or a
-            `keras.Sequential` of region or spatial layers.
+        circuit: What `tfp_spn.circuits.from_region_graph` returns, a
+            `keras.Sequential` of region or spatial layers, or a dynamic circuit, whose
+            distribution is a `DynamicSumProductNetwork`.
         predicted: Which parameters depend on the features: ``"leaves"``, ``"sums"``,
-            ``"root"`` (the weights of the topmost sums, and of the classes), ``"all"``,
+            ``"root"`` (the weights of the topmost sums, and of the classes; those of a
+            dynamic circuit's interface), ``"all"``,
             or a list of such words and of names in ``circuit.live_params()``.
         network: Maps features to a dict of tensors ``[*batch, *shape]`` by the names of
             the predicted parameters, or to the tensor if there is one, where ``shape``
@@ -95,7 +101,8 @@ class ConditionalSumProductNetwork(DistributionOutput, keras.layers.Layer):
         validate_args: bool = False,
         **kwargs: Any,
     ) -> None:
-        circuit = as_circuit(circuit)
+        if not isinstance(circuit, DynamicCircuit):
+            circuit = as_circuit(circuit)
         if not (network is None or callable(network)):
             raise TypeError(
                 "ConditionalSumProductNetwork: network must map features to "
@@ -123,9 +130,11 @@ class ConditionalSumProductNetwork(DistributionOutput, keras.layers.Layer):
             network.build(input_shape)
         self.built = True
 
-    def call(self, features: Any) -> SumProductNetwork:
+    def call(self, features: Any) -> SumProductNetwork | DynamicSumProductNetwork:
         """The distribution ``p(y | features)``."""
-        return SumProductNetwork(
+        is_dynamic = isinstance(self.circuit, DynamicCircuit)
+        kind = DynamicSumProductNetwork if is_dynamic else SumProductNetwork
+        return kind(
             self.circuit,
             self.params(features),
             validate_args=self.validate_args,

@@ -95,5 +95,5 @@ class ConditionedDynamicSumProductNetwork(ConditionedSumProductNetwork):
         """Not defined for sequences: there are mean, variance and samples."""
         raise NotImplementedError(
             "ConditionedDynamicSumProductNetwork: univariate_posteriors is not there "
-            "for sequences. Use mean, variance, or marginal(steps=[t]) of a condition."
+            "for sequences. Use mean and variance, or samples."
         )

@@ -56,6 +56,8 @@ class InputDropout(RegionLayer):
         True
     """
 
+    keeps_scopes = True
+
     def __init__(
         self,
         rate: float,

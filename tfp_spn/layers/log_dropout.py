@@ -56,6 +56,8 @@ class LogDropout(RegionLayer):
         (True, True)
     """
 
+    keeps_scopes = True
+
     def __init__(
         self,
         rate: float,

@@ -41,6 +41,8 @@ class NegativeLogLikelihood(keras.losses.Loss):
         name: str = "negative_log_likelihood",
         dtype: Any = None,
     ) -> None:
+        if reduction == "auto":  # Keras 2
+            reduction = "sum_over_batch_size"
         super().__init__(name=name, reduction=reduction, dtype=dtype)
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Tensor:
@@ -83,6 +85,8 @@ class NegativeLogJoint(keras.losses.Loss):
         name: str = "negative_log_joint",
         dtype: Any = None,
     ) -> None:
+        if reduction == "auto":  # Keras 2
+            reduction = "sum_over_batch_size"
         super().__init__(name=name, reduction=reduction, dtype=dtype)
 
     def call(self, y_true: Any, y_pred: Any) -> Tensor:

@@ -27,6 +27,7 @@ from tfp_spn.layers.leaves.support import (
     SUPPORT_OF_FAMILY,
     SUPPORTS,
     Support,
+    counts_adding_up_to,
     integers_up_to,
 )
 
@@ -97,6 +98,11 @@ class Family:
             return SUPPORTS[self.chosen_support]
         if self.name == "Binomial" and "total_count" in self.constants:
             return integers_up_to(int(self.constants["total_count"]))
+        if (
+            self.name in ("Multinomial", "DirichletMultinomial")
+            and "total_count" in self.constants
+        ):
+            return counts_adding_up_to(float(self.constants["total_count"]))
         if self.name == "Categorical":
             shape = next(iter(self.parameters(2).values())).shape
             return integers_up_to(shape[-1] - 1)
@@ -210,6 +216,9 @@ class Family:
         # Infinite densities count as impossible, too. Where a value is impossible, the
         # density is evaluated at a draw instead, lest its gradient be NaN.
         valid = tf.math.is_finite(distribution.log_prob(tf.stop_gradient(x)))
+        if self.is_discrete:
+            is_whole = tf.math.floor(x) == x
+            valid &= tf.reduce_all(is_whole, -1) if self.event_ndims else is_whole
         draw = distribution.sample(seed=tf.zeros([2], tf.int32))
         draw = tf.stop_gradient(tf.cast(draw, x.dtype))
         is_inside = valid[..., tf.newaxis] if self.event_ndims else valid

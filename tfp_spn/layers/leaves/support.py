@@ -77,7 +77,7 @@ class Support:
         if self.total is None:
             return tf.fill([num_dims, 1], tf.constant(self.inner, dtype))
         if self.is_integer:
-            return tf.eye(num_dims, 1, dtype=dtype)
+            return tf.cast(self.total, dtype) * tf.eye(num_dims, 1, dtype=dtype)
         return tf.fill([num_dims, 1], tf.constant(self.total / num_dims, dtype))
 
 
@@ -188,6 +188,18 @@ SUPPORT_OF_FAMILY = {
     for name, families in _OF_FAMILY.items()
     for family in families
 }
+
+
+def counts_adding_up_to(total: float) -> Support:
+    """Of vectors of counts, such as those of `tfd.Multinomial`."""
+    return Support(
+        f"counts that add up to {total:g}",
+        f"vectors of integers from 0 on that add up to {total:g}",
+        low=0.0,
+        high=total,
+        is_integer=True,
+        total=total,
+    )
 
 
 def integers_up_to(highest: int) -> Support:
