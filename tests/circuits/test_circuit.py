@@ -207,6 +207,7 @@ def test_options_survive_the_config():
     assert max(spread) <= 0.5
 
 
+@pytest.mark.slow
 def test_saved_model_runs_without_the_package(tmp_path):
     """Signatures of log_prob, sample and condition, loaded by TensorFlow alone."""
     c = CASES["classes"]()

@@ -49,7 +49,9 @@ def _value_and_gradient(circuit, x, observed, jit_compile):
 
 
 @pytest.mark.parametrize("name", CIRCUITS)
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize(
+    "jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)]
+)
 def test_parts_change_nothing(name, jit_compile, monkeypatch):
     circuit = CIRCUITS[name]()
     num_variables = circuit.program.num_variables

@@ -87,7 +87,9 @@ def test_gradients_accumulate() -> None:
 
 
 @pytest.mark.parametrize("family", ["bernoulli", "normal"])
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize(
+    "jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)]
+)
 def test_circuits_are_trained_by_online_em(family, jit_compile) -> None:
     x = data_of(family, 96)
     circuit, twin = circuit_of(family), circuit_of(family)
