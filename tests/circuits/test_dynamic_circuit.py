@@ -183,12 +183,14 @@ ERRORS = {
     "empty sequence": (
         lambda: spn().log_prob(X, lengths=[3, 0]),
         ValueError,
-        r"received lengths \[0\], expected numbers from 1 to 3",
+        r"received lengths \[0\] \(of the sequences at \(1,\)\), expected numbers from "
+        r"1 to 3",
     ),
     "too long": (
         lambda: spn().posterior_marginals(X, lengths=[7, 2]),
         ValueError,
-        r"received lengths \[7\], expected numbers from 1 to 3.*num_steps=7",
+        r"received lengths \[7\] \(of the sequences at \(0,\)\), expected numbers from "
+        r"1 to 3.*more num_steps",
     ),
     "number of lengths": (
         lambda: spn().log_prob(X, lengths=[1, 2, 3]),
@@ -224,7 +226,7 @@ ERRORS = {
     "univariate posteriors": (
         lambda: spn().condition(X, np.ones([3, 1], bool)).univariate_posteriors(),
         NotImplementedError,
-        r"Use mean, variance",
+        r"univariate_posteriors is not there for sequences. Use mean and variance",
     ),
 }
 

@@ -22,7 +22,7 @@ from tfp_spn.circuits.evaluation import (
     mode_leaf_values,
     with_base,
 )
-from tfp_spn.circuits.examples import Evidence, examples_last, merge_axes
+from tfp_spn.circuits.examples import Evidence, to_evidence
 from tfp_spn.circuits.program import Tables
 from tfp_spn.ops.chain import Chain, log_chain
 
@@ -45,15 +45,7 @@ def to_sequence_evidence(
             less by one where pixels have been merged.
     """
     event_ndims = event_ndims or len(program.step.event_shape)
-    if event_ndims == 1:
-        value = value[..., tf.newaxis]
-    if event_ndims == 3:
-        value = merge_axes(value, 3)
-        observed = None if observed is None else merge_axes(observed, 2)
-    x, sample_shape, static = examples_last(value, 3, batch_rank)
-    if observed is not None:
-        observed, _, _ = examples_last(observed, 2, batch_rank)
-    return Evidence(x, observed, sample_shape, static)
+    return to_evidence(value, observed, event_ndims, batch_rank, num_time_axes=1)
 
 
 def nothing_observed(program: DynamicProgram, batch_rank: int) -> Evidence:

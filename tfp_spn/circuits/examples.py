@@ -42,7 +42,11 @@ class Evidence:
 
 
 def to_evidence(
-    value: Tensor, observed: Tensor | None, event_ndims: int, batch_rank: int
+    value: Tensor,
+    observed: Tensor | None,
+    event_ndims: int,
+    batch_rank: int,
+    num_time_axes: int = 0,
 ) -> Evidence:
     """Brings a value (already of the parameters' dtype) into the kernel's layout.
 
@@ -52,15 +56,16 @@ def to_evidence(
             leading shape of `value`, or `None`.
         event_ndims: 1, 2 or 3.
         batch_rank: Number of batch dimensions ``P``.
+        num_time_axes: 1 if values and masks have an axis of steps before the event's.
     """
     if event_ndims == 1:
         value = value[..., tf.newaxis]
     if event_ndims == 3:
         value = merge_axes(value, 3)
         observed = None if observed is None else merge_axes(observed, 2)
-    x, sample_shape, static = examples_last(value, 2, batch_rank)
+    x, sample_shape, static = _examples_last(value, 2 + num_time_axes, batch_rank)
     if observed is not None:
-        observed, _, _ = examples_last(observed, 1, batch_rank)
+        observed, _, _ = _examples_last(observed, 1 + num_time_axes, batch_rank)
     return Evidence(x, observed, sample_shape, static)
 
 
@@ -74,7 +79,7 @@ def merge_axes(value: Tensor, place: int) -> Tensor:
     return tf.ensure_shape(tf.reshape(value, merged), known)
 
 
-def examples_last(
+def _examples_last(
     value: Tensor, event_ndims: int, batch_rank: int
 ) -> tuple[Tensor, Tensor, tf.TensorShape]:
     """``S + P + event`` to ``P + event + [N]``, and ``S`` in both forms."""

@@ -131,11 +131,12 @@ def scaled_pass(
     inputs, smallest = [], []
     for number, step in enumerate(program.steps):
         weights = tables.weights(number)
+        parts = [] if with_inputs else _parts(program, step, values, weights)
         if weights is None:
             value = _products(step, values)
             inputs.append(tf.zeros([]))
-        elif not with_inputs and _is_in_turn(program, step, values, weights):
-            value, least = _sums_in_turn(step, values, weights)
+        elif parts:
+            value, least = _sums_in_turn(step, parts, values, weights)
             smallest.append(least)
         else:
             value = _products(step, values)
@@ -188,18 +189,22 @@ def _by_region(
     return _Values(offset, units=result)
 
 
-def _is_in_turn(
-    program: Program, step: Step, values: list[_Values], weights: Tensor
-) -> bool:
-    """Whether products are not kept: of wide steps; not for batches of circuits."""
+def _parts(
+    program: Program, step: Step, values: list[_Values], weights: Tensor | None
+) -> list[Step]:
+    """A wide step's parts; none where products are kept, as for batches of circuits."""
+    if weights is None:
+        return []
     sources = {source for gather in step.factors for source in gather.sources}
     ranks = {values[source].log_offset.shape.rank for source in sources}
-    is_chosen = program.recompute or len(parts_of(step)) > 1
-    return is_chosen and ranks | {weights.shape.rank} == {3}
+    if ranks | {weights.shape.rank} != {3}:
+        return []
+    parts = parts_of(step)
+    return parts if program.recompute or len(parts) > 1 else []
 
 
 def _sums_in_turn(
-    step: Step, values: list[_Values], weights: Tensor
+    step: Step, parts: list[Step], values: list[_Values], weights: Tensor
 ) -> tuple[_Values, Tensor]:
     is_log = _is_log(step, values)
     read_sources = [values[s] for gather in step.factors for s in gather.sources]
@@ -224,7 +229,7 @@ def _sums_in_turn(
 
     units, offset, least = sums_in_turn(
         step,
-        parts_of(step),
+        parts,
         lambda group: read_together(group, read),
         0.0 if is_log else 1.0,
         multiply,

@@ -20,7 +20,7 @@ import tensorflow as tf
 from tfp_spn._typing import Tensor
 from tfp_spn.circuits.program import Gather, Step
 from tfp_spn.ops.conditional import pullback
-from tfp_spn.ops.regions import gather_blank, places_of
+from tfp_spn.ops.regions import gather_blank, places_of, sum_over_uses
 from tfp_spn.ops.scaling import power_of_two_scale
 
 UNITS_PER_PART = 16_384
@@ -128,9 +128,10 @@ def _spread(flow: Tensor, index: np.ndarray, num_regions: int) -> Tensor:
     parts: list[Tensor] = []
     for start in range(0, num_regions, per_part):
         with _after(parts[-1:]):
-            columns = uses[start : start + per_part].T
-            used = [c for c in columns if np.any(c >= 0)] or [columns[0]]
-            parts.append(tf.add_n([gather_blank(flow, u, -3) for u in used]))
+            used = uses[start : start + per_part]
+            # Filled from the left: columns that are empty here are the last.
+            width = max(1, int((used >= 0).sum(axis=1).max()))
+            parts.append(sum_over_uses(flow, used[:, :width]))
     return tf.concat(parts, 0)
 
 

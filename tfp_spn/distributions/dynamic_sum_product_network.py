@@ -7,22 +7,20 @@ from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
-import tensorflow_probability as tfp
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-from tfp_spn._keras_bridge import frozen_variable_ids
 from tfp_spn._typing import Params, Seed, Tensor, TensorLike
 from tfp_spn.circuits.dynamic_circuit import DynamicCircuit
-from tfp_spn.circuits.dynamic_program import DynamicProgram, DynamicTables
+from tfp_spn.circuits.dynamic_program import DynamicProgram
 from tfp_spn.distributions import (
     _assertions,
     _eager,
     _queries,
     _sequence_queries,
 )
+from tfp_spn.distributions._circuit_view import CircuitView, properties_of_params
 from tfp_spn.distributions._event import (
-    as_tensor,
     check_variables,
     check_vector_event,
 )
@@ -35,7 +33,9 @@ from tfp_spn.distributions.conditioned_dynamic import (
 _OWNER = "DynamicSumProductNetwork"
 
 
-class DynamicSumProductNetwork(HiddenStates, tfd.AutoCompositeTensorDistribution):
+class DynamicSumProductNetwork(
+    HiddenStates, CircuitView, tfd.AutoCompositeTensorDistribution
+):
     """The distribution over sequences that a dynamic circuit defines.
 
         p(x) = sum_{q_1 ... q_T} p(q_1) c[q_1](x_1) prod_t p(q_t | q_{t-1}) c[q_t](x_t)
@@ -166,28 +166,7 @@ class DynamicSumProductNetwork(HiddenStates, tfd.AutoCompositeTensorDistribution
     @classmethod
     def _parameter_properties(cls, dtype: Any, num_classes: Any = None) -> dict:
         del dtype, num_classes
-        return {
-            "params": tfp.util.ParameterProperties(
-                event_ndims=lambda self: dict(self.program.param_event_ndims),
-                shape_fn=_queries.no_shape,
-                default_constraining_bijector_fn=_queries.no_bijector,
-            )
-        }
-
-    @property
-    def circuit(self) -> DynamicCircuit:
-        """The circuit."""
-        return self._circuit
-
-    @property
-    def params(self) -> Params:
-        """Parameters by name, un-read."""
-        return self._params
-
-    @property
-    def variables_of_event(self) -> tuple[int, ...]:
-        """The template's variables that the event ranges over."""
-        return self._event.variables
+        return properties_of_params()
 
     @property
     def steps_of_event(self) -> tuple[int, ...]:
@@ -214,30 +193,7 @@ class DynamicSumProductNetwork(HiddenStates, tfd.AutoCompositeTensorDistribution
         """Units of the interface: what the posteriors range over."""
         return self._program.num_interfaces
 
-    @property
-    def trainable_variables(self) -> tuple[tf.Variable, ...]:
-        """Trainable variables; those of frozen Keras layers are left out."""
-        frozen = frozen_variable_ids(self._circuit)
-        return tuple(v for v in super().trainable_variables if id(v) not in frozen)
-
-    def tables(self) -> DynamicTables:
-        """Reads the parameters, once each."""
-        params = {k: tf.convert_to_tensor(v) for k, v in self._params.items()}
-        return self.program.tables(params)
-
     # --- density -----------------------------------------------------------------
-
-    def _event_shape(self) -> tf.TensorShape:
-        return tf.TensorShape(self._event.shape)
-
-    def _event_shape_tensor(self) -> Tensor:
-        return tf.constant(self._event.shape, tf.int32)
-
-    def _call_log_prob(self, value: TensorLike, name: str, **kwargs: Any) -> Tensor:
-        return super()._call_log_prob(as_tensor(value), name, **kwargs)
-
-    def _call_prob(self, value: TensorLike, name: str, **kwargs: Any) -> Tensor:
-        return super()._call_prob(as_tensor(value), name, **kwargs)
 
     def _log_prob(
         self,
@@ -280,9 +236,6 @@ class DynamicSumProductNetwork(HiddenStates, tfd.AutoCompositeTensorDistribution
 
     def _variance(self) -> Tensor:
         return self._event.from_kernel(_sequence_queries.mean_and_variance(self)[1])
-
-    def _stddev(self) -> Tensor:
-        return tf.sqrt(self._variance())
 
     def _covariance(self) -> None:
         check_vector_event(self._event, "covariance")  # it never is: this raises

@@ -7,15 +7,13 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-import tensorflow_probability as tfp
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-from tfp_spn._keras_bridge import frozen_variable_ids
 from tfp_spn._typing import Params, Seed, Tensor, TensorLike
 from tfp_spn.circuits.components import components_of
 from tfp_spn.circuits.dynamic_program import DynamicProgram
-from tfp_spn.circuits.program import Program, Tables
+from tfp_spn.circuits.program import Program
 from tfp_spn.distributions import (
     _assertions,
     _eager,
@@ -23,6 +21,7 @@ from tfp_spn.distributions import (
     _factors,
     _queries,
 )
+from tfp_spn.distributions._circuit_view import CircuitView, properties_of_params
 from tfp_spn.distributions._event import (
     Event,
     as_tensor,
@@ -34,7 +33,7 @@ from tfp_spn.distributions.conditioned import ConditionedSumProductNetwork
 from tfp_spn.distributions.univariate import univariate_posteriors
 
 
-class SumProductNetwork(tfd.AutoCompositeTensorDistribution):
+class SumProductNetwork(CircuitView, tfd.AutoCompositeTensorDistribution):
     """The distribution that a circuit defines.
 
         p(x) = sum_c p(c) p(x | c)
@@ -133,73 +132,14 @@ class SumProductNetwork(tfd.AutoCompositeTensorDistribution):
     @classmethod
     def _parameter_properties(cls, dtype: Any, num_classes: Any = None) -> dict:
         del dtype, num_classes
-        return {
-            "params": tfp.util.ParameterProperties(
-                event_ndims=lambda self: dict(self.program.param_event_ndims),
-                shape_fn=_queries.no_shape,
-                default_constraining_bijector_fn=_queries.no_bijector,
-            )
-        }
-
-    @property
-    def circuit(self) -> Any:
-        """The circuit."""
-        return self._circuit
-
-    @property
-    def params(self) -> Params:
-        """Parameters by name, un-read."""
-        return self._params
-
-    @property
-    def variables_of_event(self) -> tuple[int, ...]:
-        """The circuit's variables that the event ranges over."""
-        return self._event.variables
-
-    @property
-    def program(self) -> Program:
-        """The compiled circuit."""
-        return self._circuit.program
+        return properties_of_params()
 
     @property
     def num_classes(self) -> int:
         """Number of class roots."""
         return self.program.num_classes
 
-    @property
-    def trainable_variables(self) -> tuple[tf.Variable, ...]:
-        """Trainable variables; those of frozen Keras layers are left out."""
-        frozen = frozen_variable_ids(self._circuit)
-        return tuple(v for v in super().trainable_variables if id(v) not in frozen)
-
-    def copy(self, **override_parameters_kwargs: Any) -> SumProductNetwork:
-        """As in TFP; with another circuit, a view of that circuit's own parameters.
-
-        Parameters that are not those of the present circuit stay, unless replaced too.
-        """
-        changes = override_parameters_kwargs
-        if "circuit" in changes and "params" not in changes and self._is_view:
-            changes["params"] = None
-        return super().copy(**changes)
-
-    def tables(self) -> Tables:
-        """Reads the parameters, once each."""
-        params = {k: tf.convert_to_tensor(v) for k, v in self._params.items()}
-        return self.program.tables(params)
-
     # --- density ----------------------------------------------------------------
-
-    def _event_shape(self) -> tf.TensorShape:
-        return tf.TensorShape(self._event.shape)
-
-    def _event_shape_tensor(self) -> Tensor:
-        return tf.constant(self._event.shape, tf.int32)
-
-    def _call_log_prob(self, value: TensorLike, name: str, **kwargs: Any) -> Tensor:
-        return super()._call_log_prob(as_tensor(value), name, **kwargs)
-
-    def _call_prob(self, value: TensorLike, name: str, **kwargs: Any) -> Tensor:
-        return super()._call_prob(as_tensor(value), name, **kwargs)
 
     def _log_prob(self, value: Tensor, observed: TensorLike | None = None) -> Tensor:
         value, observed = self._event.spread(value, observed)
@@ -256,9 +196,6 @@ class SumProductNetwork(tfd.AutoCompositeTensorDistribution):
 
     def _variance(self) -> Tensor:
         return self._event.from_kernel(_queries.mean_and_variance(self)[1])
-
-    def _stddev(self) -> Tensor:
-        return tf.sqrt(self._variance())
 
     def _covariance(self) -> Tensor:
         check_vector_event(self._event, "covariance")

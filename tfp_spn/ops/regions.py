@@ -70,7 +70,7 @@ def multiply_regions(value: Tensor, indices: Sequence[np.ndarray]) -> Tensor:
         def backward(flow: Tensor) -> Tensor:
             # Multiplied again, so that second derivatives see it; a graph does it once.
             flow = flow * product(value) / _opaque_one(value)
-            return tf.math.divide_no_nan(_sum_over_uses(flow, uses), value)
+            return tf.math.divide_no_nan(sum_over_uses(flow, uses), value)
 
         return product(value), backward
 
@@ -94,7 +94,7 @@ def add_regions(value: Tensor, indices: Sequence[np.ndarray]) -> Tensor:
         result = gather_blank(value, indices[0], -3)
         for index in indices[1:]:
             result += gather_blank(value, index, -3)
-        return result, lambda flow: _sum_over_uses(flow, uses)
+        return result, lambda flow: sum_over_uses(flow, uses)
 
     return forward(value)
 
@@ -110,8 +110,9 @@ def _opaque_one(value: Tensor) -> Tensor:
     return 1 + tf.maximum(tf.cast(tf.stop_gradient(first) >= 0, value.dtype) - 1, 0)
 
 
-def _sum_over_uses(flow: Tensor, uses: np.ndarray) -> Tensor:
-    parts = [gather_blank(flow, column, -3) for column in uses.T]
+def sum_over_uses(flow: Tensor, uses: np.ndarray, axis: int = -3) -> Tensor:
+    """Sums what went to each region; `uses` is the table of `places_of`."""
+    parts = [gather_blank(flow, column, axis) for column in uses.T]
     return tf.add_n(parts) if len(parts) > 1 else parts[0]
 
 
@@ -129,11 +130,8 @@ def _take(value: Tensor, index: np.ndarray, axis: int, blank: float = 0.0) -> Te
 
     @tf.custom_gradient
     def forward(value: Tensor) -> tuple[Tensor, Callable]:
-        def backward(flow: Tensor) -> Tensor:
-            parts = [gather_blank(flow, column, axis) for column in uses.T]
-            return tf.add_n(parts) if len(parts) > 1 else parts[0]
-
-        return gather_blank(value, index, axis, blank), backward
+        result = gather_blank(value, index, axis, blank)
+        return result, lambda flow: sum_over_uses(flow, uses, axis)
 
     return forward(value)
 
