@@ -14,7 +14,7 @@ from tfp_spn.distributions._event import as_tensor
 
 
 def properties_of_params() -> dict[str, Any]:
-    """For `_parameter_properties`, which TFP wants in every class with an `__init__`."""
+    """For `_parameter_properties`, wanted by TFP in each class with `__init__`."""
     return {
         "params": tfp.util.ParameterProperties(
             event_ndims=lambda self: dict(self.program.param_event_ndims),
