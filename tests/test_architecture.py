@@ -42,6 +42,7 @@ ALLOWED_UNITS: dict[str, set[str]] = {
     "optimizers": {"learning"},
     "saved_model": {"distributions"},
     "visualization": _MODELS | {"distributions", "learning"},
+    "visualize": {"visualization"},
 }
 
 _NUMERIC = {"numpy", "scipy", "networkx"}
@@ -63,6 +64,7 @@ ALLOWED_HOSTS: dict[str, set[str]] = {
     "optimizers": _KERAS,
     "saved_model": _KERAS,
     "visualization": _KERAS | {"matplotlib", "mpl_toolkits", "plotly"},
+    "visualize": set(),
 }
 BRIDGE = "_keras_bridge"
 

@@ -70,6 +70,7 @@ from tfp_spn.sum_ops import (  # noqa: E402
 
 if TYPE_CHECKING:  # loaded by `__getattr__`
     from tfp_spn import visualization as visualization
+    from tfp_spn import visualize as visualize
 
 try:
     __version__ = metadata.version("tfp_spn")
@@ -108,10 +109,11 @@ __all__ = [
     "set_default_logspace_accumulators_constraint",
     "set_default_sum_op",
     "visualization",
+    "visualize",
 ]
 
 
 def __getattr__(name: str) -> ModuleType:
-    if name == "visualization":  # optional: on first use, not on import
-        return importlib.import_module("tfp_spn.visualization")
+    if name in ("visualization", "visualize"):  # on first use: optional packages
+        return importlib.import_module(f"tfp_spn.{name}")
     raise AttributeError(f"module 'tfp_spn' has no attribute {name!r}")

@@ -215,7 +215,7 @@ ERRORS = {
     "steps": (
         lambda: spn().marginal(steps=[3]),
         ValueError,
-        r"marginal\(steps=\.\.\.\): received variables \[3\], expected indices between "
+        r"marginal\(steps=\.\.\.\): received steps \[3\], expected indices between "
         r"0 and 2",
     ),
     "covariance": (
@@ -242,5 +242,8 @@ def test_values_are_checked_at_run_time():
     checked = spn().copy(validate_args=True)
     with pytest.raises(tf.errors.InvalidArgumentError, match="outside the support"):
         checked.log_prob(X + 5)
+    for query in ("posterior_marginals", "filtered_marginals", "posterior_mode"):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="outside the support"):
+            getattr(checked, query)(X + 5)
     mask = np.zeros([3, 1], bool)
     assert checked.log_prob(X + 5, observed=mask).shape == (2,)

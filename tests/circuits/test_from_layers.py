@@ -71,6 +71,22 @@ PRODUCTS = {
         layers.PermuteAndPadScopes([[1, -1, 0], [-1, 1, 0]]),
         layers.DenseProduct(3),
     ],
+    "merged decompositions": [
+        layers.DenseProduct(2),
+        layers.DenseSum(3),
+        layers.Undecompose(),
+        layers.DenseSum(2),
+        layers.ReduceProduct(2),
+    ],
+    "merged products, without a sum": [
+        layers.ReduceProduct(4),
+        layers.Undecompose(1),
+    ],
+    "merged, then multiplied": [
+        layers.ReduceProduct(2),
+        layers.Undecompose(1),
+        layers.DenseProduct(2),
+    ],
     "factors of one": [layers.DenseProduct(1), layers.DenseProduct(4)],
 }
 
@@ -218,6 +234,17 @@ WRONG = {
         ValueError,
         r'not smooth. The children of RootSum "root" cover different variables, '
         r"missing are decomposition 0: \[3\]; expected all 4",
+    ),
+    "merged": (
+        lambda: sequential(
+            layers.PermuteAndPadScopes([[0, 1, 2, 3], [0, 2, 1, 3]]),
+            layers.DenseProduct(2),
+            layers.Undecompose(name="u"),
+            layers.DenseProduct(2),
+        ),
+        ValueError,
+        r'not smooth. Undecompose "u" merges the decompositions 0 and 1 of scope 0, '
+        r"which cover the variables \[0, 1\] and \[0, 2\]; expected the same. Mult",
     ),
     "missing": (
         lambda: sequential(

@@ -252,6 +252,11 @@ WRONG = {
         ValueError,
         "received centroid_initialization='first', expected",
     ),
+    "groups": (
+        lambda: initializers.KMeans(X, use_groups=True),
+        ValueError,
+        "received use_groups=True, which is not defined, expected False. Use group_",
+    ),
     "downsampled vectors": (
         lambda: initializers.KMeans(X, downsample=2)((4, 2, 1)),
         ValueError,

@@ -116,21 +116,24 @@ def test_a_full_step_is_an_m_step(kind):
         np.testing.assert_allclose(got, want, rtol=1e-4)
 
 
-def test_a_step_is_an_exponential_moving_average():
+@pytest.mark.parametrize("gliding_average", [True, False])
+def test_a_step_is_an_average_that_fades_or_a_sum(gliding_average):
     leaf, _ = pair("normal")
     old = {name: v.numpy() for name, v in leaf.parameters.items()}
     flow = np.random.default_rng(4).uniform(size=(40, 3, 2, 4))
     with tf.GradientTape() as tape:
         loss = -tf.reduce_mean(tf.reduce_sum(flow * leaf(X), [1, 2, 3]))
     gradients = tape.gradient(loss, leaf.trainable_variables)
-    OnlineExpectationMaximization(0.2).apply(gradients, leaf.trainable_variables)
+    optimizer = OnlineExpectationMaximization(0.2, gliding_average)
+    optimizer.apply(gradients, leaf.trainable_variables)
+    kept = 0.8 if gliding_average else 1.0
     weight = flow[..., np.newaxis] / 40
     x = X[..., np.newaxis, :]
     count = weight + 0 * x
     moments = [count, weight * x, count, weight * x**2]
     sums = dict(zip(NAMES, moments, strict=True))
     for name, variable in leaf.parameters.items():
-        want = 0.8 * old[name] + 0.2 * sums[name].sum(0)
+        want = kept * old[name] + 0.2 * sums[name].sum(0)
         np.testing.assert_allclose(variable, want, rtol=1e-6, atol=1e-7)
 
 

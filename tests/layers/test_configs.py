@@ -93,6 +93,7 @@ LAYERS = {
         {"return_weighted_child_logits": False, "trainable": False, **SUMS},
         (1, 2, 3),
     ),
+    "Undecompose": ({"num_decomps": 2}, (3, 4, 2)),
 }
 NO_STACK_LAYERS = {
     "FoldedSum",  # of circuits, whose tests save it

@@ -492,6 +492,28 @@ def test_support_that_depends_on_parameters():
         assert gradient is None or np.all(np.isfinite(gradient))
 
 
+@pytest.mark.parametrize("batch", [(), (3,)])
+@pytest.mark.parametrize("mixed", [False, True])
+def test_a_value_that_no_component_can_take_is_reported(batch, mixed):
+    leaf = layers.DistributionLeaf(
+        uniform, 2, parameters={"low": (), "width": ()}, initializers={"low": "zeros"}
+    )
+    if mixed:
+        leaf = layers.MixedLeaf([[leaf, [0, 2]], [layers.NormalLeaf(2), [1]]])
+    graph = region_graphs.random_binary_trees(3, 1, num_repetitions=2, seed=1)
+    circuit = circuits.from_region_graph(graph, leaf, 2)
+    params = {k: tf.convert_to_tensor(v) for k, v in circuit.live_params().items()}
+    params = {k: tf.broadcast_to(v, [*batch, *v.shape]) for k, v in params.items()}
+    spn = SumProductNetwork(circuit, params, validate_args=True)
+    assert np.all(np.isfinite(spn.log_prob([0.1, 0.1, 0.1])))
+    where = r" in variables \[0, 2\]" if mixed else ""
+    regex = f"outside the support of .*{where}, expected finite numbers that some compo"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=regex):
+        spn.log_prob([0.1, 0.1, 90.0])
+    hidden = [True, True, False]
+    assert np.all(np.isfinite(spn.log_prob([0.1, 0.1, 90.0], observed=hidden)))
+
+
 def test_functions_are_saved_if_they_are_registered(tmp_path):
     circuit = circuit_of(
         layers.DistributionLeaf(

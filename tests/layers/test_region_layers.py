@@ -44,6 +44,7 @@ CASES = {
         (5, 6, 2, 3),
         (5, 6, 2, 4),
     ),
+    "undecompose": (lambda: layers.Undecompose(2), (5, 6, 4, 3), (5, 6, 2, 6)),
     "root logits": (lambda: layers.RootSum(), (5, 1, 2, 3), (5, 6)),
     "root": (
         lambda: layers.RootSum(False, sum_op=sum_ops.SumOpEMBackprop()),

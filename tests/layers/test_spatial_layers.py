@@ -318,6 +318,12 @@ WRONG = {
         r'Conv2DProduct "q": not decomposable. In the output cell \(1, 0\) the kernel '
         r"positions \(0, 1\) and \(1, 1\) share the pixels \[\(0, 0\)\]; expected fac",
     ),
+    "overlap beyond a dense sum": (
+        lambda: stack(
+            product(name="p", strides=[1, 2]), layers.DenseSum(2), product(name="q")
+        ),
+        r'Conv2DProduct "q": not decomposable. In the output cell \(1, 0\) the kernel ',
+    ),
     "overlap of columns": (
         lambda: stack(
             product(name="p", kernel_size=[1, 2]), product(name="q", kernel_size=[1, 2])

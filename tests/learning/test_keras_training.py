@@ -168,7 +168,7 @@ def test_frozen_variables_stay() -> None:
 
 def test_configurations_are_complete() -> None:
     schedule = keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9)
-    optimizer = OnlineExpectationMaximization(schedule, 3, 0.5, name="em")
+    optimizer = OnlineExpectationMaximization(schedule, False, 3, 0.5, name="em")
     copy = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
     assert type(copy) is OnlineExpectationMaximization
     assert copy.get_config() == optimizer.get_config()
@@ -188,6 +188,13 @@ def test_configurations_are_complete() -> None:
 def test_errors(kwargs, message) -> None:
     with pytest.raises(ValueError, match=message):
         OnlineExpectationMaximization(**kwargs)
+
+
+def test_counts_of_a_circuit_do_not_add_up() -> None:
+    circuit = circuit_of("bernoulli")
+    circuit.compile(OnlineExpectationMaximization(0.1, gliding_average=False))
+    with pytest.raises(ValueError, match="gliding_average=False for the circuit"):
+        circuit.fit(X, verbose=0)
 
 
 def test_losses() -> None:

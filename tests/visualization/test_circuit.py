@@ -116,6 +116,13 @@ def test_plot_circuit(tmp_path):
     plt.close("all")
 
 
+def test_the_module_of_libspn_keras_has_the_same_function():
+    assert (
+        tfp_spn.visualize.visualize_dense_spn
+        is tfp_spn.visualization.visualize_dense_spn
+    )
+
+
 def test_visualize_dense_spn(tmp_path):
     pytest.importorskip("plotly")
     model = stack(PADDED)

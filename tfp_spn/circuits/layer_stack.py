@@ -19,6 +19,7 @@ from tfp_spn.circuits.program import MARGINALIZED, Gather, Program, Step, SumSpe
 from tfp_spn.circuits.stack_validation import (
     check_covers_all,
     check_root_scopes,
+    check_same_scope,
     label_of,
     leaf_of,
 )
@@ -29,6 +30,7 @@ from tfp_spn.layers.regions.base_product import BaseProduct
 from tfp_spn.layers.regions.base_sum import BaseSum
 from tfp_spn.layers.regions.dense_sum import DenseSum
 from tfp_spn.layers.regions.root_sum import RootSum
+from tfp_spn.layers.regions.undecompose import Undecompose
 from tfp_spn.layers.spatial.conv2d_product import Conv2DProduct
 from tfp_spn.layers.spatial.conv2d_sum import Conv2DSum
 from tfp_spn.layers.spatial.grid_scopes import GridScopes
@@ -120,7 +122,7 @@ class _Stack:
         num_sums: Sum layers so far.
         grid_scopes: The same of cells, while the regions are a grid.
         factor_units: See `Step`, of the product that no step computes yet.
-        merges: Whether the next sum ranges over all regions: they were cells.
+        merged: How many neighbouring regions the next sum ranges over.
         num_decomps: Leaf slots of each variable.
     """
 
@@ -134,12 +136,12 @@ class _Stack:
     num_sums: int = 0
     grid_scopes: GridScopes | None = None
     factor_units: np.ndarray | None = None
-    merges: bool = False
+    merged: int = 1
     num_decomps: int = 1
 
     def add(self, layer: Any) -> None:
         """Adds any layer but the first and the last ones."""
-        if self.merges and not isinstance(layer, DenseSum):
+        if self.merged > 1 and not isinstance(layer, DenseSum):
             self.emit(None)
         if isinstance(layer, Conv2DProduct):
             self.convolve(layer)
@@ -149,6 +151,8 @@ class _Stack:
             self.permute(layer.table)
         elif isinstance(layer, BaseProduct):
             self.multiply(layer)
+        elif isinstance(layer, Undecompose):
+            self.merge(layer)
         else:
             self.add_sums(layer)
 
@@ -176,7 +180,15 @@ class _Stack:
             self.grid_scopes = None
         self.index = self.index.reshape(1, -1)
         self.factors = [table.reshape(1, -1) for table in self.factors]
-        self.merges = True
+        self.merged = self.shape[1]
+
+    def merge(self, layer: Undecompose) -> None:
+        num_scopes, num_decomps = self.shape
+        merged = num_decomps // layer.num_decomps
+        for s in range(num_scopes):
+            for d in range(0, num_decomps, merged):
+                check_same_scope(layer, s, d, self.scopes[s][d : d + merged])
+        self.merged = merged
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -228,10 +240,10 @@ class _Stack:
     def close(self, root: RootSum) -> SumSpec | None:
         """Adds the root; returns the prior if the root keeps its children apart."""
         if root.return_weighted_child_logits:
-            self.merges = False  # each node is a class, in whatever region
+            self.merged = 1  # each node is a class, in whatever region
             self.finish_product()
             return _spec("prior", self.index.size * self.width, root)
-        self.merges = True
+        self.merged = self.shape[0] * self.shape[1]
         self.emit(self.sum_spec(root, 1))
         return None
 
@@ -241,24 +253,23 @@ class _Stack:
 
     def emit(self, sums: SumSpec | None) -> None:
         tables = self.factors or [self.index]
-        num_partitions = tables[0].size if self.merges else 1
+        num_scopes, num_decomps = tables[0].shape
         step = Step(
             factors=tuple(self.gather(table) for table in tables),
             widths=(self.width,) * len(tables),
-            num_regions=tables[0].size // num_partitions,
-            num_partitions=num_partitions,
+            num_regions=tables[0].size // self.merged,
+            num_partitions=self.merged,
             product=self.product if self.factors else "hadamard",
             sums=sums,
             factor_units=self.factor_units,
         )
         self.steps.append(step)
         self.size, self.width = step.num_regions, step.num_outputs
-        shape = (1, 1) if self.merges else tables[0].shape
-        if self.merges and self.scopes:
-            self.scopes = [self.scopes[0][:1]]
+        shape = (num_scopes, num_decomps // self.merged)
         self.index = np.arange(self.size).reshape(shape)
+        self.scopes = [row[:: self.merged] for row in self.scopes]
         self.factors, self.factor_units = [], None
-        self.merges = False
+        self.merged = 1
 
 
 def _spec(parameter: str, num_outputs: int, layer: BaseSum) -> SumSpec:

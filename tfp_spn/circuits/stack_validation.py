@@ -24,6 +24,7 @@ from tfp_spn.layers.regions.permute_and_pad_scopes_random import (
 )
 from tfp_spn.layers.regions.reduce_product import ReduceProduct
 from tfp_spn.layers.regions.root_sum import RootSum
+from tfp_spn.layers.regions.undecompose import Undecompose
 from tfp_spn.layers.spatial.conv2d_product import Conv2DProduct
 from tfp_spn.layers.spatial.conv2d_sum import Conv2DSum
 from tfp_spn.layers.spatial.local2d_sum import Local2DSum
@@ -35,6 +36,7 @@ REGION_LAYERS = (
     DenseSum,
     DenseProduct,
     ReduceProduct,
+    Undecompose,
 )
 GRID_LAYERS = (Conv2DProduct, Local2DSum, Conv2DSum)
 KNOWN_LAYERS = (
@@ -154,6 +156,27 @@ def check_root_scopes(
             f"from_layers: the children of {label_of(root)} miss the variables "
             f"{missing[0]}; expected all {num_variables} variables. {remedy}"
         )
+
+
+def check_same_scope(
+    layer: Undecompose, scope: int, first: int, scopes: Sequence[frozenset[int]]
+) -> None:
+    """Raises a `ValueError` unless decompositions to be merged have the same variables.
+
+    Args:
+        layer: The layer that merges them.
+        scope: Which scope of the layer's input they belong to.
+        first: Which decomposition is the first of them.
+        scopes: Their variables.
+    """
+    for decomp, variables in enumerate(scopes, first):
+        if variables != scopes[0]:
+            raise ValueError(
+                f"from_layers: not smooth. {label_of(layer)} merges the decompositions "
+                f"{first} and {decomp} of scope {scope}, which cover the variables "
+                f"{sorted(scopes[0])} and {sorted(variables)}; expected the same. "
+                "Multiply until they do, or let the permutations agree."
+            )
 
 
 def check_covers_all(

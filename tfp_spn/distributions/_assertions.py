@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
-from tfp_spn.circuits.program import Program
+from tfp_spn.circuits.dynamic_program import DynamicProgram, DynamicTables
+from tfp_spn.layers.leaves.parts import LeafPart
 
 
-def in_support(program: Program, value: Tensor, observed: Tensor | None) -> list:
+def in_support(spn: Any, value: Tensor, observed: Tensor | None) -> list:
     """Assertions that observed values are numbers in the support.
 
     Args:
-        program: The circuit.
+        spn: The view of a circuit, or of a dynamic circuit, whose steps count as
+            examples. Its parameters are read only if components differ in what they
+            can take.
         value: ``[..., V(, D)]``.
         observed: bool ``[..., V]`` or `None`.
     """
+    program = spn.program
+    if isinstance(program, DynamicProgram):
+        program = program.step
     if len(program.event_shape) == 1:
         value = value[..., tf.newaxis]
     rank = value.shape.rank
     by_variable = tf.reshape(value, [-1, *value.shape[rank - 2 :]])
     by_variable = tf.transpose(by_variable, [1, 2, 0])  # [V, D, N]
-    possible = program.leaf.log_base(by_variable) > -float("inf")
+    hidden = None
     is_nan = tf.reduce_any(tf.math.is_nan(by_variable), axis=-2)
     if observed is not None:
         hidden = ~tf.transpose(tf.reshape(observed, [-1, observed.shape[-1]]))
-        possible, is_nan = possible | hidden, is_nan & ~hidden
+        is_nan &= ~hidden
     assertions = [
         tf.debugging.assert_none_equal(
             is_nan,
@@ -37,10 +45,13 @@ def in_support(program: Program, value: Tensor, observed: Tensor | None) -> list
         )
     ]
     for part in program.leaf.parts(program.layout):
+        possible = _is_possible(spn, part, part.of_variable(by_variable, 0))
+        if hidden is not None:
+            possible |= part.of_variable(hidden, 0)
         where = "" if part.is_whole else f" in variables {part.variables.tolist()}"
         assertions.append(
             tf.debugging.assert_equal(
-                part.of_variable(possible, 0),
+                possible,
                 True,
                 message=(
                     "SumProductNetwork: received a value outside the support of "
@@ -50,3 +61,20 @@ def in_support(program: Program, value: Tensor, observed: Tensor | None) -> list
             )
         )
     return assertions
+
+
+def _is_possible(spn: Any, part: LeafPart, x: Tensor) -> Tensor:
+    """``[V', D, N]`` to ``[V', N]``: whether some component can take the value."""
+    impossible = -float("inf")
+    possible = part.leaf.log_base(x) > impossible
+    if not part.leaf.value_support.depends_on_parameters:
+        return possible
+    tables = spn.tables()
+    if isinstance(tables, DynamicTables):
+        tables = tables.step
+    x = part.layout.gather_variables(part.leaf.safe_value(x), axis=-3)
+    log_prob = part.leaf.component_log_prob(part.params(tables.leaf), x)
+    rank = log_prob.shape.rank  # [..., L', K, N]
+    of_slot = tf.reduce_any(log_prob > impossible, axis=[*range(rank - 3), rank - 2])
+    ways = part.layout.sum_over_slots(tf.cast(of_slot, tf.int32)[:, tf.newaxis])
+    return possible & (ways[:, 0] > 0)

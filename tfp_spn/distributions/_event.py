@@ -201,29 +201,31 @@ def as_tensor(value: TensorLike) -> Tensor:
     return tf.convert_to_tensor(array)
 
 
-def check_variables(variables: Any, num_variables: int, owner: str) -> list[int]:
-    """A list of distinct variable indices, or an error that says what is wrong."""
+def check_variables(
+    variables: Any, num_variables: int, owner: str, what: str = "variables"
+) -> list[int]:
+    """A list of distinct indices (of `what`), or an error that says what is wrong."""
     array = np.asarray(variables)
     if array.ndim != 1 or array.size == 0:
         raise ValueError(
-            f"{owner}: received variables={variables!r}, expected a non-empty list of "
+            f"{owner}: received {what}={variables!r}, expected a non-empty list of "
             f"indices between 0 and {num_variables - 1}, such as [0, 2]."
         )
     if not np.issubdtype(array.dtype, np.integer):
         raise TypeError(
-            f"{owner}: received variables of type {array.dtype}, expected integers. "
+            f"{owner}: received {what} of type {array.dtype}, expected integers. "
             "Convert them, a boolean mask by np.flatnonzero(mask)."
         )
     wrong = [int(v) for v in array if not 0 <= v < num_variables]
     if wrong:
         raise ValueError(
-            f"{owner}: received variables {wrong}, expected indices between 0 and "
+            f"{owner}: received {what} {wrong}, expected indices between 0 and "
             f"{num_variables - 1}."
         )
     values, counts = np.unique(array, return_counts=True)
     if np.any(counts > 1):
         raise ValueError(
-            f"{owner}: received variables {values[counts > 1].tolist()} more than "
+            f"{owner}: received {what} {values[counts > 1].tolist()} more than "
             "once, expected distinct indices. Drop the repetitions."
         )
     return [int(v) for v in array]

@@ -63,32 +63,37 @@ def default_bijector(event: Event) -> tfb.Bijector | None:
     )
 
 
-def tangent_space(event: Event, x: Tensor) -> Any:
-    """The tangent space of an event's support at ``x [..., *event_shape]``."""
+def tangent_space(event: Event, x: Tensor, num_steps: int | None = None) -> Any:
+    """The tangent space of an event's support at ``x [..., *event_shape]``.
+
+    Of sequences, if there are steps: `event` is then that of a single one.
+    """
     discrete = np.array([is_discrete for _, is_discrete in supports(event)])
+    shape = tuple(event.shape)
+    if num_steps is not None:
+        discrete, shape = np.tile(discrete, num_steps), (num_steps, *shape)
     if discrete.all():
         return spaces.ZeroSpace()
     if not discrete.any():
         return spaces.FullSpace()
-    return MixedSpace(event, x, discrete)
+    return MixedSpace(x, shape, discrete)
 
 
 class MixedSpace(spaces.GeneralSpace):
     """Spanned by the continuous coordinates; a bijector must keep them to themselves.
 
     Args:
-        event: The event.
         x: A value.
-        discrete: bool ``[V]``.
+        shape: Shape of the event.
+        discrete: bool ``[V]``, of all steps if there are any.
     """
 
-    def __init__(self, event: Event, x: Tensor, discrete: np.ndarray) -> None:
-        shape = event.shape
+    def __init__(self, x: Tensor, shape: tuple[int, ...], discrete: np.ndarray) -> None:
         size = int(np.prod(shape)) // len(discrete)
         continuous = np.flatnonzero(np.repeat(~discrete, size))
         rows = np.eye(int(np.prod(shape)))[continuous]
         ones = [1] * (x.shape.rank - len(shape))
-        rows = tf.constant(rows.reshape(len(rows), *ones, *shape), event.program.dtype)
+        rows = tf.constant(rows.reshape(len(rows), *ones, *shape), x.dtype)
         whole = tf.concat([[len(continuous)], tf.shape(x)], 0)
         super().__init__(
             spaces.DenseBasis(tf.broadcast_to(rows, whole)), computed_log_volume=0.0

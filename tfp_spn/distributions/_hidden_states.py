@@ -26,6 +26,7 @@ class HiddenStates:
     program: Any
     tables: Any
     _event: Any
+    _sample_control_dependencies: Any
 
     def posterior_marginals(
         self,
@@ -105,6 +106,9 @@ class HiddenStates:
         padding: Padding,
     ) -> Evidence:
         value = as_tensor(value)
+        checks = self._sample_control_dependencies(value, observed, lengths, padding)
+        with tf.control_dependencies(checks):
+            value = tf.identity(value)
         value, observed = self._event.with_lengths(value, observed, lengths, padding)
         value, observed = self._event.spread(value, observed)
         return _queries.evidence_of(self, value, observed)

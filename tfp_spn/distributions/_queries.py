@@ -51,9 +51,11 @@ def check_params(params: Params, circuit: Any, program: Any = None) -> Params:
     """
     program = program or circuit.program
     in_time = getattr(program, "parameters_in_time", ())
+    is_dynamic = isinstance(program, DynamicProgram)
+    owner = "DynamicSumProductNetwork" if is_dynamic else "SumProductNetwork"
     if not isinstance(params, Mapping):
         raise TypeError(
-            f"SumProductNetwork: received params of type {type(params).__name__}, "
+            f"{owner}: received params of type {type(params).__name__}, "
             "expected a dict of parameters by name. Start from circuit.live_params() "
             "and replace some of its entries."
         )
@@ -61,7 +63,7 @@ def check_params(params: Params, circuit: Any, program: Any = None) -> Params:
     if set(params) != set(expected):
         missing, surplus = set(expected) - set(params), set(params) - set(expected)
         raise ValueError(
-            f"SumProductNetwork: received params {sorted(params)}, expected "
+            f"{owner}: received params {sorted(params)}, expected "
             f"{sorted(expected)}: missing {sorted(missing)}, unknown "
             f"{sorted(surplus)}. Start from circuit.live_params() and replace some of "
             "its entries."
@@ -73,13 +75,13 @@ def check_params(params: Params, circuit: Any, program: Any = None) -> Params:
             value = tf.convert_to_tensor(value, dtype=program.dtype, name=name)
         if value.dtype != program.dtype:
             raise TypeError(
-                f"SumProductNetwork: received parameter {name!r} of dtype "
+                f"{owner}: received parameter {name!r} of dtype "
                 f"{value.dtype.name}, expected {program.dtype.name}, that of the "
                 "circuit. Cast it first."
             )
         if value.shape.rank is None:
             raise ValueError(
-                f"SumProductNetwork: received parameter {name!r} of unknown rank, "
+                f"{owner}: received parameter {name!r} of unknown rank, "
                 "which leaves the batch shape open. Use tf.ensure_shape first."
             )
         own_ndims = ndims - (name in in_time)
@@ -88,7 +90,7 @@ def check_params(params: Params, circuit: Any, program: Any = None) -> Params:
             shape = tf.TensorShape([program.num_steps, *shape])
         if value.shape.rank < ndims or not have.is_compatible_with(shape):
             raise ValueError(
-                f"SumProductNetwork: received parameter {name!r} of shape "
+                f"{owner}: received parameter {name!r} of shape "
                 f"{tuple(value.shape)}, expected [..., {', '.join(map(str, shape))}], "
                 "where leading axes are the batch shape. Start from "
                 "circuit.live_params(), whose shapes are right."
@@ -102,7 +104,7 @@ def check_params(params: Params, circuit: Any, program: Any = None) -> Params:
     except ValueError:
         received = {name: batch.as_list() for name, batch in batches.items()}
         raise ValueError(
-            f"SumProductNetwork: received params of batch shapes {received}, expected "
+            f"{owner}: received params of batch shapes {received}, expected "
             "shapes that broadcast with each other. Insert axes of size 1, or give all "
             "parameters equal leading axes."
         ) from None
@@ -157,7 +159,7 @@ def log_joint(distribution: Any, value: Tensor, observed: Tensor | None) -> Tens
 
 def log_prob(distribution: Any, value: Tensor, observed: Tensor | None) -> Tensor:
     """``log p(x)``, ``S + P``."""
-    return _sum_over_classes(log_joint(distribution, value, observed))
+    return sum_over_classes(log_joint(distribution, value, observed))
 
 
 def log_prob_of(
@@ -165,7 +167,7 @@ def log_prob_of(
 ) -> Tensor:
     """`log_prob` of parameters without batch dimensions, unchecked."""
     evidence = _flat_evidence(program, value, observed, 0)
-    return _sum_over_classes(_log_joint(program, program.tables(params), evidence))
+    return sum_over_classes(_log_joint(program, program.tables(params), evidence))
 
 
 def _flat_evidence(
@@ -194,7 +196,8 @@ def _log_joint(program: Any, tables: Any, evidence: Evidence) -> Tensor:
     )
 
 
-def _sum_over_classes(joint: Tensor) -> Tensor:
+def sum_over_classes(joint: Tensor) -> Tensor:
+    """``log p(x)`` of ``log p(x, c) [..., C]``."""
     return joint[..., 0] if joint.shape[-1] == 1 else logsumexp(joint, axis=-1)
 
 

@@ -98,7 +98,7 @@ class SequenceEvent(Event):
 
     def subset_of_steps(self, steps: Sequence[int]) -> tuple[int, ...]:
         """The circuit's steps behind those of this event."""
-        chosen = check_variables(steps, len(self.steps), "marginal(steps=...)")
+        chosen = check_variables(steps, len(self.steps), "marginal(steps=...)", "steps")
         return tuple(self.steps[t] for t in chosen)
 
     def from_kernel(self, value: Tensor) -> Tensor:

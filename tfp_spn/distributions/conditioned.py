@@ -121,7 +121,7 @@ class ConditionedSumProductNetwork(tfd.AutoCompositeTensorDistribution):
         if not (self.validate_args and is_init):
             return []
         value, observed = self._event.spread(self._value, self._observed)
-        return _assertions.in_support(self._distribution.program, value, observed)
+        return _assertions.in_support(self._distribution, value, observed)
 
     def _sample_control_dependencies(
         self, value: Tensor, observed: TensorLike | None = None
@@ -129,7 +129,7 @@ class ConditionedSumProductNetwork(tfd.AutoCompositeTensorDistribution):
         if not self.validate_args:
             return []
         value, observed = self._event.spread(value, observed)
-        return _assertions.in_support(self._distribution.program, value, observed)
+        return _assertions.in_support(self._distribution, value, observed)
 
     @property
     def trainable_variables(self) -> tuple[tf.Variable, ...]:

@@ -6,8 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfp_spn._typing import Seed, Tensor, TensorLike
-from tfp_spn.distributions import _assertions, _sequence_queries
+from tfp_spn._typing import Seed, Tensor
+from tfp_spn.distributions import _sequence_queries
 from tfp_spn.distributions.conditioned import ConditionedSumProductNetwork
 
 
@@ -48,20 +48,6 @@ class ConditionedDynamicSumProductNetwork(ConditionedSumProductNetwork):
         >>> forecast.sample(5, seed=1).shape
         TensorShape([5, 4, 2])
     """
-
-    def _parameter_control_dependencies(self, is_init: bool) -> list:
-        if not (self.validate_args and is_init):
-            return []
-        value, observed = self._event.spread(self._value, self._observed)
-        return _assertions.in_support(self._distribution.program.step, value, observed)
-
-    def _sample_control_dependencies(
-        self, value: Tensor, observed: TensorLike | None = None
-    ) -> list:
-        if not self.validate_args:
-            return []
-        value, observed = self._event.spread(value, observed)
-        return _assertions.in_support(self._distribution.program.step, value, observed)
 
     def _sample_n(self, n: Tensor, seed: Seed = None) -> Tensor:
         evidence = self._evidence()

@@ -16,6 +16,7 @@ from tfp_spn.circuits.dynamic_program import DynamicProgram
 from tfp_spn.distributions import (
     _assertions,
     _eager,
+    _event_space,
     _queries,
     _sequence_queries,
 )
@@ -139,7 +140,7 @@ class DynamicSumProductNetwork(
                 )
             if steps_of_event is not None:
                 steps_of_event = tuple(
-                    check_variables(steps_of_event, program.num_steps, _OWNER)
+                    check_variables(steps_of_event, program.num_steps, _OWNER, "steps")
                 )
             self._circuit = circuit
             self._program = program
@@ -219,7 +220,7 @@ class DynamicSumProductNetwork(
             return []
         value, observed = self._event.with_lengths(value, observed, lengths, padding)
         value, observed = self._event.spread(value, observed)
-        return _assertions.in_support(self.program.step, value, observed)
+        return _assertions.in_support(self, value, observed)
 
     # --- samples and statistics ----------------------------------------------------
 
@@ -241,9 +242,11 @@ class DynamicSumProductNetwork(
         check_vector_event(self._event, "covariance")  # it never is: this raises
 
     def _default_event_space_bijector(self) -> tfb.Bijector | None:
-        if self.program.leaf.is_discrete:
-            return None
-        return tfb.Identity(validate_args=self.validate_args)
+        return _event_space.default_bijector(self._event.step)
+
+    def _experimental_tangent_space(self, x: Tensor) -> Any:
+        event = self._event
+        return _event_space.tangent_space(event.step, x, len(event.steps))
 
     # --- queries that give distributions --------------------------------------------
 

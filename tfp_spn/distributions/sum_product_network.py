@@ -16,6 +16,7 @@ from tfp_spn.circuits.dynamic_program import DynamicProgram
 from tfp_spn.circuits.program import Program
 from tfp_spn.distributions import (
     _assertions,
+    _cumulative,
     _eager,
     _event_space,
     _factors,
@@ -44,6 +45,8 @@ class SumProductNetwork(CircuitView, tfd.AutoCompositeTensorDistribution):
     * ``log_prob(x, observed=mask)`` integrates out the variables where the mask is
       False, a different mask for each example;
     * ``sample``, ``mean``, ``variance``, ``stddev``, ``covariance``, ``mode``;
+    * ``cdf(x)``: the probability that no variable is above its value (of those where a
+      mask ``observed`` is True);
     * ``marginal(variables)`` and ``condition(x, observed)`` are distributions again;
     * ``univariate_posteriors(x, observed)``: all single-variable posteriors at once;
     * of a circuit with classes: ``posterior_marginal``, ``posterior_mode``,
@@ -147,6 +150,10 @@ class SumProductNetwork(CircuitView, tfd.AutoCompositeTensorDistribution):
             return _eager.log_prob(self, value, observed)
         return _queries.log_prob(self, value, observed)
 
+    def _log_cdf(self, value: Tensor, observed: TensorLike | None = None) -> Tensor:
+        value, observed = self._event.spread(value, observed)
+        return _cumulative.log_cdf(self, value, observed)
+
     def log_joint(
         self, value: TensorLike, observed: TensorLike | None = None
     ) -> Tensor:
@@ -169,7 +176,7 @@ class SumProductNetwork(CircuitView, tfd.AutoCompositeTensorDistribution):
         if not self.validate_args:
             return []
         value, observed = self._event.spread(value, observed)
-        return _assertions.in_support(self.program, value, observed)
+        return _assertions.in_support(self, value, observed)
 
     # --- samples and statistics -------------------------------------------------
 

@@ -112,7 +112,8 @@ class _Known:
 def _of_part(known: _Known, params: Params, weights: Tensor) -> tfd.Distribution:
     leaf = known.part.leaf
     if isinstance(leaf, CategoricalLeaf | IndicatorLeaf):
-        table = _probability_table(leaf, params, known.part.layout)
+        table = probability_table(leaf, params, known.part.layout)
+        table = table[..., 0, :]  # type: ignore[index]
         num_values = table.shape[-1]
         return tfd.Categorical(
             probs=known.settled(
@@ -127,12 +128,29 @@ def _of_part(known: _Known, params: Params, weights: Tensor) -> tfd.Distribution
     return _mixture(known, params, weights)
 
 
-def _probability_table(leaf: BaseLeaf, params: Params, layout: LeafLayout) -> Tensor:
-    """``[..., L, K, C]``: probability of each value under each component."""
+def probability_table(
+    leaf: BaseLeaf, params: Params, layout: LeafLayout
+) -> Tensor | None:
+    """``[..., L, K, D, C]``: probability of each value under each component.
+
+    `None` for families of infinitely many values.
+    """
     if isinstance(leaf, CategoricalLeaf):
-        return tf.exp(leaf.component_tables(params)["log_probs"][..., 0, :])
-    eye = tf.eye(leaf.num_components, dtype=tf.as_dtype(leaf.compute_dtype))
-    return tf.tile(eye[tf.newaxis], [layout.num_slots, 1, 1])
+        return tf.exp(leaf.component_tables(params)["log_probs"])
+    if isinstance(leaf, BernoulliLeaf):
+        probs = leaf.component_mean(params)
+        return tf.stack([1 - probs, probs], axis=-1)
+    if isinstance(leaf, IndicatorLeaf):
+        eye = tf.eye(leaf.num_components, dtype=tf.as_dtype(leaf.compute_dtype))
+        return tf.tile(eye[:, tf.newaxis], [1, layout.num_dims, 1])[tf.newaxis] * (
+            tf.ones([layout.num_slots, 1, 1, 1], eye.dtype)
+        )
+    return None
+
+
+def component_distributions(leaf: BaseLeaf, params: Params) -> tfd.Distribution:
+    """The components as a batch ``[..., L, K, D]`` of a TFP family."""
+    return _FAMILIES[type(leaf)](leaf, leaf.component_tables(params))
 
 
 def _mixture(known: _Known, params: Params, weights: Tensor) -> tfd.MixtureSameFamily:
@@ -156,11 +174,23 @@ def _mixture(known: _Known, params: Params, weights: Tensor) -> tfd.MixtureSameF
 
     rows = {k: components(v) for k, v in leaf.component_tables(params).items()}
     family = _FAMILIES[type(leaf)](leaf, rows)
-    kind = tfd.MixtureSameFamily if leaf.has_linear_moments else CircularMixture
+    kind = LeafMixture if leaf.has_linear_moments else CircularMixture
     return kind(tfd.Categorical(probs=probs), family)
 
 
-class CircularMixture(tfd.MixtureSameFamily):
+class LeafMixture(tfd.MixtureSameFamily):
+    """A mixture of leaf components, of which a mode has no closed form."""
+
+    def _mode(self) -> None:
+        family = type(self.components_distribution).__name__
+        raise NotImplementedError(
+            f"univariate_posteriors: a mixture of {family} components has no mode in "
+            "closed form. Ask for its mean or quantiles of its cdf, or for the most "
+            "probable completion, spn.condition(value, observed).mode()."
+        )
+
+
+class CircularMixture(LeafMixture):
     """A mixture of angles from -pi to pi.
 
     TFP would average the directions of the components, and count each one's cdf from

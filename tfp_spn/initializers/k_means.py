@@ -45,6 +45,8 @@ class KMeans(keras.initializers.Initializer):
         centroid_initialization: ``"kmeans++"`` or ``"random"``.
         downsample: Factor by which images are made smaller before they are clustered
             (bilinearly); their centroids are enlarged again.
+        use_groups: `False`, the only choice: LibSPN-Keras names the argument without
+            saying what it does.
         seed: Seed of the draws.
 
     Raises:
@@ -75,8 +77,14 @@ class KMeans(keras.initializers.Initializer):
         jitter_factor: float = 0.05,
         centroid_initialization: str = "kmeans++",
         downsample: int | None = None,
+        use_groups: bool = False,
         seed: int = 0,
     ) -> None:
+        if use_groups:
+            raise ValueError(
+                "KMeans: received use_groups=True, which is not defined, expected "
+                "False. Use group_centroids=True to number clusters alike."
+            )
         _check("data_fraction", data_fraction, 0 < data_fraction <= 1, "in (0, 1]")
         _check("num_iters", num_iters, num_iters >= 1, "of at least 1")
         _check(

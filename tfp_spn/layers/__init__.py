@@ -30,6 +30,7 @@ from tfp_spn.layers.regions.root_sum import RootSum as RootSum
 from tfp_spn.layers.regions.temporal_dense_product import (
     TemporalDenseProduct as TemporalDenseProduct,
 )
+from tfp_spn.layers.regions.undecompose import Undecompose as Undecompose
 from tfp_spn.layers.spatial.conv2d_product import Conv2DProduct as Conv2DProduct
 from tfp_spn.layers.spatial.conv2d_sum import Conv2DSum as Conv2DSum
 from tfp_spn.layers.spatial.local2d_sum import Local2DSum as Local2DSum
@@ -64,4 +65,5 @@ __all__ = [
     "RootSum",
     "SpatialToRegions",
     "TemporalDenseProduct",
+    "Undecompose",
 ]

@@ -45,6 +45,9 @@ class OnlineExpectationMaximization(keras.optimizers.Optimizer):
 
     Args:
         learning_rate: Size of the steps, from 0 to 1: a number or a schedule.
+        gliding_average: Whether old counts fade, as above. If not, new ones are added
+            to them, ``v <- v - learning_rate gradient``, and weigh ever less; for
+            stacks of layers only.
         accumulate_batches: How many batches make one step. A circuit adds up their
             expectations (an unfinished group is not saved).
         pseudocount: See `tfp_spn.learning.maximize`; for circuits only.
@@ -68,6 +71,7 @@ class OnlineExpectationMaximization(keras.optimizers.Optimizer):
     def __init__(
         self,
         learning_rate: Any = 0.05,
+        gliding_average: bool = True,
         accumulate_batches: int = 1,
         pseudocount: float = 0.01,
         name: str = "online_expectation_maximization",
@@ -86,6 +90,7 @@ class OnlineExpectationMaximization(keras.optimizers.Optimizer):
             )
         steps = int(accumulate_batches) if accumulate_batches > 1 else None
         super().__init__(learning_rate, name=name, gradient_accumulation_steps=steps)
+        self.gliding_average = bool(gliding_average)
         self.accumulate_batches = int(accumulate_batches)
         self.pseudocount = float(pseudocount)
         # By circuit: an optimizer may serve several, each with groups of its own.
@@ -118,7 +123,7 @@ class OnlineExpectationMaximization(keras.optimizers.Optimizer):
         step = tf.cast(learning_rate, variable.dtype)
         flow = tf.reduce_sum(tf.abs(gradient), axis=axis, keepdims=True)
         old = tf.convert_to_tensor(variable)
-        moved = old - step * (gradient + old)
+        moved = old - step * (gradient + old if self.gliding_average else gradient)
         if self._var_key(variable) in self._moments:
             self.assign(variable, moved)
             return
@@ -126,6 +131,13 @@ class OnlineExpectationMaximization(keras.optimizers.Optimizer):
 
     def train_circuit(self, circuit: Circuit, data: Any) -> dict[str, Tensor]:
         """The training step of a circuit that is compiled with this optimizer."""
+        if not self.gliding_average:
+            raise ValueError(
+                "OnlineExpectationMaximization: received gliding_average=False for "
+                f'the circuit "{circuit.name}", expected True: circuits store weights '
+                "and parameters, not counts that could add up. Leave the argument out, "
+                "or train a stack of layers."
+            )
         x, observed, labels, sample_weight = unpack(data)
         return online_step(circuit, self, x, observed, labels, sample_weight)
 
@@ -151,6 +163,7 @@ class OnlineExpectationMaximization(keras.optimizers.Optimizer):
         """Returns the constructor's arguments."""
         return {
             "learning_rate": super().get_config()["learning_rate"],
+            "gliding_average": self.gliding_average,
             "accumulate_batches": self.accumulate_batches,
             "pseudocount": self.pseudocount,
             "name": self.name,

@@ -54,6 +54,8 @@ class DenseSum(BaseSum):
         (None, 8, 1, 4)
     """
 
+    keeps_scopes = True  # of cells, where it stands among spatial layers
+
     def __init__(
         self,
         num_sums: int,
