@@ -151,6 +151,7 @@ def _layered(**arguments: Any) -> Case:
         layers.DenseProduct(2),
         layers.DenseSum(3, **arguments),
         layers.ReduceProduct(2),
+        layers.Undecompose(),
         layers.RootSum(return_weighted_child_logits=False),
     ]
     model = keras.Sequential([keras.Input((4,)), *stack])

@@ -82,20 +82,17 @@ def test_a_product_is_tfps(family):
 
 
 def test_one_sum_is_tfps_mixture():
-    spn = spn_over(
-        layers.NormalLeaf(3, dtype="float64"), region_graphs.fully_factorized(3), 1
-    )
-    weights = tf.nn.softmax(spn.params["sums_0"], axis=-2)[0, :, 0]
+    graph = region_graphs.fully_factorized(3)
+    leaf = layers.NormalLeaf(3, dtype="float64")
+    spn = spn_over(leaf, graph, 3, leaf_sums=False)
+    weights = tf.nn.softmax(spn.params["sums_0"][0, :, 0])
     tables = spn.tables().leaf
-    components = tfd.MultivariateNormalDiag(
-        tf.transpose(tables["location"][..., 0]), tf.transpose(tables["scale"][..., 0])
-    )
-    marginals = tfd.Normal(components.loc, components.scale.diag_part())
+    location, scale = (tf.transpose(tables[k][..., 0]) for k in ("location", "scale"))
+    components = tfd.Independent(tfd.Normal(location, scale), 1)
+    mixture = tfd.MixtureSameFamily(tfd.Categorical(probs=weights), components)
     x = np.random.default_rng(2).normal(size=[5, 3])
-    by_component = tf.reduce_prod(marginals.cdf(x[:, np.newaxis]), axis=-1)
-    np.testing.assert_allclose(
-        spn.cdf(x), tf.linalg.matvec(by_component, weights), rtol=1e-10
-    )
+    np.testing.assert_allclose(spn.log_prob(x), mixture.log_prob(x), rtol=1e-10)
+    np.testing.assert_allclose(spn.log_cdf(x), mixture.log_cdf(x), rtol=1e-10)
     with tf.GradientTape() as tape:
         point = tf.constant(x)
         tape.watch(point)

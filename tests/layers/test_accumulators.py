@@ -124,7 +124,7 @@ def test_a_step_is_an_average_that_fades_or_a_sum(gliding_average):
     with tf.GradientTape() as tape:
         loss = -tf.reduce_mean(tf.reduce_sum(flow * leaf(X), [1, 2, 3]))
     gradients = tape.gradient(loss, leaf.trainable_variables)
-    optimizer = OnlineExpectationMaximization(0.2, gliding_average)
+    optimizer = OnlineExpectationMaximization(0.2, gliding_average=gliding_average)
     optimizer.apply(gradients, leaf.trainable_variables)
     kept = 0.8 if gliding_average else 1.0
     weight = flow[..., np.newaxis] / 40

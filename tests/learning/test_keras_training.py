@@ -168,7 +168,7 @@ def test_frozen_variables_stay() -> None:
 
 def test_configurations_are_complete() -> None:
     schedule = keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9)
-    optimizer = OnlineExpectationMaximization(schedule, False, 3, 0.5, name="em")
+    optimizer = OnlineExpectationMaximization(schedule, 3, 0.5, False, "em")
     copy = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
     assert type(copy) is OnlineExpectationMaximization
     assert copy.get_config() == optimizer.get_config()

@@ -97,5 +97,15 @@ class CircuitView:
             as_tensor(value), name, **kwargs
         )
 
+    def _call_log_cdf(self, value: TensorLike, name: str, **kwargs: Any) -> Tensor:
+        return super()._call_log_cdf(  # type: ignore[misc]
+            as_tensor(value), name, **kwargs
+        )
+
+    def _call_cdf(self, value: TensorLike, name: str, **kwargs: Any) -> Tensor:
+        return super()._call_cdf(  # type: ignore[misc]
+            as_tensor(value), name, **kwargs
+        )
+
     def _stddev(self) -> Tensor:
         return tf.sqrt(self._variance())  # type: ignore[attr-defined]

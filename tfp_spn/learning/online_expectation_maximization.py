@@ -45,12 +45,12 @@ class OnlineExpectationMaximization(keras.optimizers.Optimizer):
 
     Args:
         learning_rate: Size of the steps, from 0 to 1: a number or a schedule.
-        gliding_average: Whether old counts fade, as above. If not, new ones are added
-            to them, ``v <- v - learning_rate gradient``, and weigh ever less; for
-            stacks of layers only.
         accumulate_batches: How many batches make one step. A circuit adds up their
             expectations (an unfinished group is not saved).
         pseudocount: See `tfp_spn.learning.maximize`; for circuits only.
+        gliding_average: Whether old counts fade, as above. If not, new ones are added
+            to them, ``v <- v - learning_rate gradient``, and weigh ever less; for
+            stacks of layers only.
         name: Name of the optimizer.
 
     Example:
@@ -71,9 +71,9 @@ class OnlineExpectationMaximization(keras.optimizers.Optimizer):
     def __init__(
         self,
         learning_rate: Any = 0.05,
-        gliding_average: bool = True,
         accumulate_batches: int = 1,
         pseudocount: float = 0.01,
+        gliding_average: bool = True,
         name: str = "online_expectation_maximization",
     ) -> None:
         if int(accumulate_batches) != accumulate_batches or accumulate_batches < 1:
