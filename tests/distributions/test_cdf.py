@@ -86,9 +86,9 @@ def test_one_sum_is_tfps_mixture():
     leaf = layers.NormalLeaf(3, dtype="float64")
     spn = spn_over(leaf, graph, 3, leaf_sums=False)
     weights = tf.nn.softmax(spn.params["sums_0"][0, :, 0])
-    tables = spn.tables().leaf
-    location, scale = (tf.transpose(tables[k][..., 0]) for k in ("location", "scale"))
-    components = tfd.Independent(tfd.Normal(location, scale), 1)
+    leaves = spn.univariate_posteriors().components_distribution  # [V, K]
+    normal = tfd.Normal(tf.transpose(leaves.loc), tf.transpose(leaves.scale))
+    components = tfd.Independent(normal, 1)
     mixture = tfd.MixtureSameFamily(tfd.Categorical(probs=weights), components)
     x = np.random.default_rng(2).normal(size=[5, 3])
     np.testing.assert_allclose(spn.log_prob(x), mixture.log_prob(x), rtol=1e-10)
