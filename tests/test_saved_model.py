@@ -87,7 +87,7 @@ def make(leaf):
     return circuit, distributions.SumProductNetwork(circuit)
 
 
-# Tracing conditional samples, modes and means takes most of a minute.
+# Tracing conditional samples, modes and means takes long.
 @pytest.mark.parametrize(
     ("kind", "conditional"),
     [
@@ -128,6 +128,24 @@ def test_saved_model_runs_where_tfp_spn_is_not_installed(kind, conditional, tmp_
         np.testing.assert_allclose(
             found[name], want, rtol=1e-5, atol=1e-5, err_msg=name
         )
+
+
+@pytest.mark.slow
+def test_loaded_densities_have_gradients_if_asked_for(tmp_path):
+    _, spn = make(layers.NormalLeaf(2, scale_trainable=True))
+    tfp_spn.export_saved_model(spn, tmp_path / "model", ["log_prob"], gradients=True)
+    log_prob = tf.saved_model.load(tmp_path / "model").signatures["log_prob"]
+    x, observed = tf.random.stateless_normal([3, 4], (0, 1)), tf.ones([3, 4], tf.bool)
+    found = []
+    for function in (
+        lambda x: log_prob(value=x, observed=observed)["log_prob"],
+        lambda x: spn.log_prob(x),
+    ):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            value = function(x)
+        found.append(tape.gradient(value, x))
+    np.testing.assert_allclose(*found, rtol=1e-5, atol=1e-6)
 
 
 def test_keras_files_in_a_new_process(tmp_path):
