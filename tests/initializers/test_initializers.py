@@ -58,6 +58,14 @@ def test_equidistant_runs_over_components():
     np.testing.assert_allclose(last, [[0, 1, 2]] * 2)
 
 
+def test_rows_of_numbers_are_data():
+    x = [[0.0], [0.5], [9.5], [10.0]]
+    options = {"samplewise_normalization": False, "data_fraction": 1.0}
+    made = initializers.KMeans(x, **options)(shape=(1, 2, 1))
+    want = initializers.KMeans(np.array(x), **options)(shape=(1, 2, 1))
+    np.testing.assert_array_equal(made, want)
+
+
 def test_equidistant_names_a_wrong_axis():
     with pytest.raises(ValueError, match=r"shape \(3,\), which has no axis -2"):
         initializers.Equidistant()(shape=(3,))

@@ -60,6 +60,14 @@ def test_noise_shape_shares_draws():
     assert not np.array_equal(kept[:, :, :1], kept[:, :, 1:])
 
 
+def test_shared_draws_drop_too():
+    layer = layers.LogDropout(0.9, noise_shape=[None, None, 1], seed=3)
+    kept = np.isfinite(dropped(layer))
+    np.testing.assert_array_equal(kept, np.repeat(kept[..., :1], 6, axis=-1))
+    assert np.all(kept.any(axis=2))  # the last axis with draws of its own
+    assert kept.mean() < 0.7
+
+
 @pytest.mark.parametrize("wrap", WRAPS.values(), ids=WRAPS)
 def test_input_dropout_integrates_whole_variables_out(wrap):
     y = dropped(layers.InputDropout(0.3, seed=1), wrap=wrap)
@@ -160,6 +168,10 @@ WRONG = {
     "axis": (
         lambda: layers.LogDropout(0.5, axis_at_least_one=0)(X),
         "axis_at_least_one=0 for an input .*other than the batch. Use -1",
+    ),
+    "all or nothing": (
+        lambda: layers.LogDropout(0.5, [None, None, 1], axis_at_least_one=-1)(X),
+        r"noise_shape=\[None, None, 1\] and axis_at_least_one=-1 for .*keep all",
     ),
     "variables": (
         lambda: layers.InputDropout(0.5, variable_axes=[3]),

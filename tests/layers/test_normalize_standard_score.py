@@ -89,6 +89,8 @@ def test_hidden_values_do_not_leak():
     np.testing.assert_allclose(z[:, :2], want, rtol=1e-4)
     none = layer(x, np.zeros([1, 3], bool))
     assert np.all(np.isfinite(none))
+    z = np.array([[1.0, -2.0, 3.0]], "float32")
+    np.testing.assert_array_equal(layer.inverse(z, x, np.zeros([1, 3], bool)), z)
 
 
 @pytest.mark.parametrize("epsilon", [0.0, 1e-8])
@@ -99,6 +101,11 @@ def test_constant_data_give_no_nan(epsilon):
         tape.watch(x)
         z = layer(x)
     np.testing.assert_array_equal(z, 0)
+    for value in (0.1, 0.7, 123.4):
+        image = np.full([1, 28, 28, 1], value, "float32")
+        np.testing.assert_array_equal(layer(image), 0)
+        seen = np.arange(28)[:, np.newaxis] < 14
+        np.testing.assert_array_equal(layer(image, seen)[:, :14], 0)
     assert not np.any(np.isnan(tape.gradient(z, x)))
     layer = NormalizeStandardScore(epsilon, "variable_wise")
     layer.adapt(np.full([1, 4], 7.0))

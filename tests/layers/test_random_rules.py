@@ -153,7 +153,7 @@ def test_rules_survive_saving():
         assert copy.sum_op == rule
 
 
-@pytest.mark.parametrize("sample_prob", [-0.1, 1.5, float("nan")])
+@pytest.mark.parametrize("sample_prob", [-0.1, 1.5, float("nan"), "0.1"])
 def test_sample_prob_must_be_a_probability(sample_prob):
     with pytest.raises(ValueError, match="expected a probability from 0 to 1. Use N"):
         SumOpHardEMBackprop(sample_prob)

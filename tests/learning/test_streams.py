@@ -95,6 +95,27 @@ def test_ragged_batches_count_all_examples() -> None:
         np.testing.assert_allclose(values_of(many)[name], value, atol=1e-5)
 
 
+def test_batches_of_weight_zero_and_of_no_rows() -> None:
+    one, many = circuit_of(), circuit_of()
+    weight = np.where((np.arange(100) >= 30) & (np.arange(100) < 60), 0.0, 1.0)
+    fit(one, X, epochs=1, sample_weight=weight, batch_size=100, verbose=False)
+
+    def batches():
+        for start, stop in ((0, 30), (30, 30), (30, 60), (60, 100)):
+            part = slice(start, stop)
+            yield {"x": X[part], "sample_weight": weight[part]}
+
+    kinds = {"x": X.dtype, "sample_weight": weight.dtype}
+    signature = {
+        name: tf.TensorSpec([None, *shape], kinds[name])
+        for name, shape in (("x", X.shape[1:]), ("sample_weight", ()))
+    }
+    dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
+    fit(many, dataset, epochs=1, verbose=False)
+    for name, value in values_of(one).items():
+        np.testing.assert_allclose(values_of(many)[name], value, atol=1e-5)
+
+
 def test_evaluation_needs_a_batch() -> None:
     circuit = circuit_of()
     before = values_of(circuit)

@@ -237,6 +237,12 @@ def test_one_mask_for_all_or_nothing_observed():
     assert len(np.unique(np.asarray(sampled), axis=0)) == 5
 
 
+def test_nothing_observed_of_an_example_is_completed_by_z_scores():
+    model = sequential(normalize="sample_wise")
+    want = model.distribution().mean()
+    np.testing.assert_allclose(model.zero_evidence_inference(1)[0], want, rtol=1e-5)
+
+
 def test_online_em_of_a_model_with_accumulators():
     leaf = layers.NormalLeaf(3, scale_trainable=True, use_accumulators=True)
     model = sequential(leaf=leaf, normalize="variable_wise", rule=SumOpEMBackprop())
@@ -255,6 +261,23 @@ WRONG = {
         lambda: sequential().complete(X, MASK.astype(float)),
         ValueError,
         r"mask of dtype float64 and shape \(48, 4\) .*expected bool",
+    ),
+    "no distribution": (
+        lambda: SequentialSumProductNetwork(
+            [
+                keras.Input((4,)),
+                layers.FlatToRegions(2),
+                layers.NormalLeaf(2),
+                layers.PermuteAndPadScopes([[0, 1, 2, 3], [2, 0, 3, 1]]),
+                layers.DenseProduct(2),
+                layers.Undecompose(),
+                layers.DenseSum(2),
+                layers.DenseProduct(2),
+                layers.RootSum(False),
+            ]
+        ),
+        ValueError,
+        r"not smooth. Undecompose .* merges the decompositions 0 and 1 of scope 0",
     ),
     "mask of too many axes": (
         lambda: sequential().log_prob(X, MASK[:, np.newaxis]),

@@ -22,7 +22,10 @@ BLOCK_BYTES = 32 * 2**20
 """Intermediate values of a block, about: what allocators hand out again and again."""
 
 MIN_BLOCK = 256
-"""Matrix products over fewer examples are slow."""
+"""Matrix products over fewer examples are slow: then blocks may need more memory."""
+
+MAX_BLOCK_BYTES = 512 * 2**20
+"""But not larger than this."""
 
 _MAX_UNROLLED = 4
 """So few blocks are no loop: XLA runs bodies of loops several times slower."""
@@ -37,8 +40,10 @@ def block_size(program: Program) -> int:
     units += sum(step.num_regions * step.num_outputs for step in program.steps)
     units += program.layout.num_regions * program.leaf.num_components
     units += 3 * program.layout.num_slots * program.layout.num_dims  # statistics
-    size = BLOCK_BYTES // (program.dtype.size * units)
-    return max(MIN_BLOCK, 2 ** int(math.log2(max(size, 1))))
+    of_example = program.dtype.size * units
+    size = max(BLOCK_BYTES // of_example, MIN_BLOCK)
+    size = max(min(size, MAX_BLOCK_BYTES // of_example), 1)
+    return 2 ** int(math.log2(size))
 
 
 def in_blocks(

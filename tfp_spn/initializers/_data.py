@@ -24,6 +24,8 @@ def collected(owner: str, data: Any) -> np.ndarray | None:
     """
     if data is None:
         return None
+    if isinstance(data, list | tuple) and data and np.ndim(data[0]) == 1:
+        data = np.asarray(data)  # rows of numbers
     if not hasattr(data, "__array__") and isinstance(data, Iterable):
         batches = [_first(batch) for batch in data]
         data = np.concatenate(batches) if batches else np.zeros([0, 1])

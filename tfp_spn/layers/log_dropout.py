@@ -36,7 +36,7 @@ class LogDropout(RegionLayer):
             the input's length. Default: each child by itself.
         seed: Seed of the draws.
         axis_at_least_one: The axis along which one child is always kept; the batch has
-            axis 0. Default: the last axis.
+            axis 0. Default: the last axis that does not share its draws.
         **kwargs: Passed on to `keras.layers.Layer`.
 
     Input shape:
@@ -134,12 +134,28 @@ class LogDropout(RegionLayer):
         ]
 
     def _kept_axis(self, input_shape: Shape) -> int:
-        axis = -1 if self.axis_at_least_one is None else self.axis_at_least_one
+        axis = self.axis_at_least_one
+        lengths = self._lengths(input_shape)
+        shared = [
+            drawn == 1 and have != 1
+            for drawn, have in zip(lengths, input_shape[1:], strict=True)
+        ]
+        if axis is None:  # the last one along which not all share a draw
+            free = [n for n, is_shared in enumerate(shared, 1) if not is_shared]
+            axis = free[-1] if free else -1
         if not -3 <= axis <= 3 or axis == 0:
             raise ValueError(
                 f"{self.label}: received axis_at_least_one={axis} for an input of "
                 f"shape {tuple(input_shape)}, expected an axis other than the batch. "
                 "Use -1, the children of sums."
+            )
+        if shared[axis - 1 if axis > 0 else axis]:
+            raise ValueError(
+                f"{self.label}: received noise_shape={self.noise_shape} and "
+                f"axis_at_least_one={self.axis_at_least_one} for an input of shape "
+                f"{tuple(input_shape)}, expected draws of its own along that axis: "
+                "shared ones keep all or nothing. Choose another axis, or None in the "
+                "noise shape."
             )
         return axis
 

@@ -157,6 +157,8 @@ class NormalizeStandardScore(keras.layers.Layer):
             )
         moments = RunningMoments(f'NormalizeStandardScore "{self.name}"')
         batches = [data] if hasattr(data, "__array__") else data
+        if isinstance(batches, list | tuple) and np.ndim(batches[0]) == 1:
+            batches = [np.asarray(batches)]  # rows of numbers
         for batch in batches:
             moments.add(batch[0] if isinstance(batch, tuple | list) else batch)
         mean, variance = moments.result(self.axes is NormalizeAxes.GLOBAL)
@@ -245,16 +247,23 @@ class NormalizeStandardScore(keras.layers.Layer):
         axes = list(range(1, x.shape.rank))
         if observed is None:
             mean = tf.reduce_mean(x, axes, keepdims=True)
+            mean += tf.reduce_mean(x - mean, axes, keepdims=True)  # exact of constants
             variance = tf.reduce_mean(tf.square(x - mean), axes, keepdims=True)
         else:
             observed = tf.broadcast_to(tf.cast(observed, tf.bool), tf.shape(x))
             x = tf.where(observed, x, tf.zeros_like(x))
             count = tf.reduce_sum(tf.cast(observed, x.dtype), axes, keepdims=True)
-            mean = tf.math.divide_no_nan(tf.reduce_sum(x, axes, keepdims=True), count)
-            square = tf.where(observed, tf.square(x - mean), tf.zeros_like(x))
-            variance = tf.math.divide_no_nan(
-                tf.reduce_sum(square, axes, keepdims=True), count
-            )
+
+            def average(values: Tensor) -> Tensor:
+                values = tf.where(observed, values, tf.zeros_like(values))
+                total = tf.reduce_sum(values, axes, keepdims=True)
+                return tf.math.divide_no_nan(total, count)
+
+            mean = average(x)
+            mean += average(x - mean)  # exact of constants
+            variance = average(tf.square(x - mean))
+            # Nothing observed: a scale of 1 makes z-scores of its completion.
+            variance = tf.where(count > 0, variance, tf.ones_like(variance))
         # The root of zero has no gradient.
         positive = variance > 0
         root = tf.sqrt(tf.where(positive, variance, tf.ones_like(variance)))

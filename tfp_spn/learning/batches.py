@@ -96,7 +96,10 @@ class Batches:
     def _dataset_chunks(self, _: list[int] | None) -> Iterator[Data]:
         row = 0
         for element in self.data.as_numpy_iterator():
-            chunk = validated(self.program, unpack(element), first_row=row)
+            data = unpack(element)
+            if len(data.x) == 0:
+                continue
+            chunk = validated(self.program, data, first_row=row, is_part=True)
             num_examples = len(chunk.x)
             # One size for all epochs: another would be compiled anew.
             self.batch_size = size = self.batch_size or num_examples

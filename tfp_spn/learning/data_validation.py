@@ -34,7 +34,10 @@ class Data(NamedTuple):
 
 
 def validated(
-    program: Program | DynamicProgram, data: Data, first_row: int = 0
+    program: Program | DynamicProgram,
+    data: Data,
+    first_row: int = 0,
+    is_part: bool = False,
 ) -> Data:
     """The data as arrays, checked.
 
@@ -42,6 +45,7 @@ def validated(
         program: The circuit that the data are for.
         data: Anything that NumPy takes.
         first_row: Number of the first row, for messages.
+        is_part: Whether more data follow, so that all weights may be zero.
 
     Returns:
         Arrays; `observed` is one mask per example if there is any.
@@ -57,7 +61,7 @@ def validated(
     )
     labels = None if data.labels is None else _checked_labels(program, x, data.labels)
     weight = data.sample_weight
-    weight = None if weight is None else _checked_weight(x, weight)
+    weight = None if weight is None else _checked_weight(x, weight, is_part)
     flat = flattened(program, Data(x, observed))
     _check_missing(flat.x, flat.observed, first_row)
     _check_support(program, flat.x, flat.observed, first_row)
@@ -153,7 +157,7 @@ def _checked_labels(
     return labels
 
 
-def _checked_weight(x: np.ndarray, weight: Any) -> np.ndarray:
+def _checked_weight(x: np.ndarray, weight: Any, is_part: bool) -> np.ndarray:
     weight = np.asarray(weight)
     if weight.shape == (len(x), 1):
         weight = weight[:, 0]
@@ -165,7 +169,8 @@ def _checked_weight(x: np.ndarray, weight: Any) -> np.ndarray:
             f"[{len(x)}]. Pass one weight per example."
         )
     weight = weight.astype(np.float64)
-    if not np.all(np.isfinite(weight)) or weight.min() < 0 or not weight.any():
+    is_some = is_part or weight.any()
+    if not np.all(np.isfinite(weight)) or weight.min() < 0 or not is_some:
         raise ValueError(
             "tfp_spn.learning: sample_weight must be finite, not negative and not all "
             f"zero, received values from {weight.min()} to {weight.max()}. Weights say "

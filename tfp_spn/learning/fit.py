@@ -77,7 +77,8 @@ def fit(
             `SumProductNetwork`; its trainable variables are updated.
         x: ``[N, V]`` (``[N, V, D]``), or a `tf.data.Dataset` of batches ``x``, ``(x,
             labels)``, ``(x, labels, sample_weight)`` or dicts with the keys ``x,
-            observed, labels, sample_weight``.
+            observed, labels, sample_weight``. The first batch sets the size: larger
+            ones are cut to it, smaller ones filled up, lest all be compiled anew.
         method: ``"em"``: an M-step per epoch, on the expectations of all data;
             ``"online_em"``: one per batch; ``"gradient"``: an optimizer step per
             batch.

@@ -11,6 +11,8 @@ import tensorflow as tf
 from tfp_spn._serialization import deserialize, register
 from tfp_spn._typing import Seed, Tensor, TensorLike
 from tfp_spn.circuits.from_layers import from_layers
+from tfp_spn.circuits.outer_layers import circuit_layers
+from tfp_spn.circuits.stack_validation import check_stack
 from tfp_spn.distributions.sum_product_network import SumProductNetwork
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.layers.normalize_standard_score import NormalizeStandardScore
@@ -189,6 +191,7 @@ class SequentialSumProductNetwork(UnsupervisedTraining, keras.Sequential):
         ):
             input_shape = input_shape[0]
         super().build(input_shape)
+        self._check_structure()
 
     def call(self, inputs: Any, training: bool | None = None, **kwargs: Any) -> Tensor:
         """Log joint probabilities, or completions."""
@@ -258,6 +261,17 @@ class SequentialSumProductNetwork(UnsupervisedTraining, keras.Sequential):
             known = keras.Sequential(layers, name=f"{self.name}_of_z_scores")
             self.__dict__["_stack_of_z_scores"] = known  # Keras must not track it
         return from_layers(known)
+
+    def _check_structure(self) -> None:
+        """Compiles complete stacks, which refuses those that are no distributions."""
+        layers = self.layers if self.normalizer is None else self.layers[1:]
+        if not (self.built and layers and all(layer.built for layer in layers)):
+            return
+        try:
+            check_stack(circuit_layers(layers))
+        except (TypeError, ValueError):
+            return  # unfinished, or a Keras model only
+        self._circuit()
 
     def _log_joint(self, x: Tensor, observed: Tensor | None, training: bool) -> Tensor:
         """Through the layers, so that those that act in training do."""

@@ -14,6 +14,7 @@ log-likelihood. Every rule does so without a tensor of size ``I x O x N``.
 
 from __future__ import annotations
 
+import numbers
 from typing import Any
 
 import tensorflow as tf
@@ -153,7 +154,8 @@ class SumOpHardEMBackprop(SumRule):
     """
 
     def __init__(self, sample_prob: float | None = None, seed: int = 0) -> None:
-        if sample_prob is not None and not 0 <= sample_prob <= 1:
+        is_number = isinstance(sample_prob, numbers.Real)
+        if sample_prob is not None and not (is_number and 0 <= sample_prob <= 1):
             raise ValueError(
                 f"{type(self).__name__}: received sample_prob={sample_prob!r}, "
                 "expected a probability from 0 to 1. Use None to always take the best."

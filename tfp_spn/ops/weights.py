@@ -43,8 +43,7 @@ def normalized_log_weights(
         def backward(counts: Tensor) -> Tensor:
             if not rule.normalizes_counts:
                 return counts
-            total = tf.abs(tf.reduce_sum(counts, axis, keepdims=True))
-            return tf.math.divide_no_nan(counts, total)
+            return _shares(counts, axis)
 
         return _log_normalized(accumulators, axis), backward
 
@@ -67,8 +66,7 @@ def normalized_weights(
             weights = _linear_normalized(accumulators, logspace, axis)
             counts = weights * flow
             if not logspace and rule.normalizes_counts:
-                total = tf.abs(tf.reduce_sum(counts, axis, keepdims=True))
-                return tf.math.divide_no_nan(counts, total)
+                return _shares(counts, axis)
             if not logspace and not rule.is_gradient:
                 return counts
             total = tf.reduce_sum(counts, axis, keepdims=True)
@@ -101,6 +99,15 @@ def counted(weights: Tensor, tap: Tensor, logspace: bool) -> Tensor:
         return tf.identity(weights), backward
 
     return forward(weights, tap)
+
+
+def _shares(counts: Tensor, axis: int) -> Tensor:
+    """Counts over their total along `axis`, which is that of all replicas."""
+    total = tf.reduce_sum(counts, axis, keepdims=True)
+    context = tf.distribute.get_replica_context()
+    if context is not None and context.num_replicas_in_sync > 1:
+        total = context.all_reduce(tf.distribute.ReduceOp.SUM, total)
+    return tf.math.divide_no_nan(counts, tf.abs(total))
 
 
 def _linear_normalized(accumulators: Tensor, logspace: bool, axis: int) -> Tensor:
