@@ -301,6 +301,47 @@ def test_flows():
     assert len(scaled.trainable_variables) == len(spn.trainable_variables) + 1
 
 
+def test_entropy_and_divergence_of_mixed_variables():
+    graph = region_graphs.random_binary_trees(3, 1, num_repetitions=1, seed=1)
+
+    def make():
+        leaves = [(layers.NormalLeaf(1), [0, 2]), (layers.BernoulliLeaf(1), [1])]
+        leaf = layers.MixedLeaf(leaves)
+        return SumProductNetwork(circuits.from_region_graph(graph, leaf, 1))
+
+    one, other = make(), make()
+    x = one.sample(50_000, seed=(1, 2))
+    log_prob, ratio = one.log_prob(x), one.log_prob(x) - other.log_prob(x)
+    for exact, values in (
+        (one.entropy(), -log_prob),
+        (tfd.kl_divergence(one, other), ratio),
+    ):
+        # Off by 5 standard errors once in 10^6 runs.
+        error = np.std(values) / 50_000**0.5
+        np.testing.assert_allclose(exact, np.mean(values), atol=5 * error)
+
+
+@pytest.mark.parametrize("jit_compile", [None, False, True])
+def test_mixed_events_are_transformed(jit_compile):
+    """Eagerly, in a function and under XLA: only real coordinates change densities."""
+    leaf = layers.MixedLeaf(
+        [(layers.NormalLeaf(2), [0]), (layers.BernoulliLeaf(2), [1])]
+    )
+    graph = region_graphs.random_binary_trees(2, 1, num_repetitions=2, seed=1)
+    spn = SumProductNetwork(circuits.from_region_graph(graph, leaf, 2))
+    x = spn.sample(5, seed=(1, 1))
+    for bijector, log_det in (
+        (tfb.Scale(2.0), np.log(2.0)),
+        (tfb.Shift(3.0), 0.0),
+        (tfb.Blockwise([tfb.Exp(), tfb.Identity()], [1, 1]), x[:, 0]),
+    ):
+        log_prob = tfd.TransformedDistribution(spn, bijector).log_prob
+        if jit_compile is not None:
+            log_prob = tf.function(log_prob, jit_compile=jit_compile)
+        y = bijector.forward(x)
+        close(log_prob(tf.constant(y.numpy())), spn.log_prob(x) - log_det, 1e-4, 1e-4)
+
+
 # --- joint distributions ------------------------------------------------------------
 
 

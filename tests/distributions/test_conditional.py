@@ -465,6 +465,11 @@ WRONG = {
         TypeError,
         r"returned EagerTensor, expected a dict of tensors by parameter: 'leaf_loc",
     ),
+    "nothing predicted": (
+        lambda: predicts(None),
+        TypeError,
+        r"predicted NoneType for parameter 'leaf_location', expected a tensor",
+    ),
     "other batches": (
         lambda: predicts(
             {

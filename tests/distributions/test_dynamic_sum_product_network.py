@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_probability as tfp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ from tests.reference.sequences import marginals, paths_of
 from tfp_spn import circuits, layers, region_graphs
 from tfp_spn.distributions import DynamicSumProductNetwork, SumProductNetwork
 
+tfb, tfd = tfp.bijectors, tfp.distributions
 T, V = 3, 2
 KINDS = {
     "hidden Markov model": (3, None, None, True),
@@ -359,6 +361,26 @@ def test_images_as_steps():
     assert filled.shape == x.shape
     close(filled[:, 0], x[:, 0])
     close(circuit(x)[:, 0], spn.log_prob(x), 1e-5)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_sequences_of_mixed_types_are_transformed(compiled):
+    leaf = layers.MixedLeaf(
+        [(layers.NormalLeaf(2), [0]), (layers.BernoulliLeaf(2), [1])]
+    )
+    template = template_of(2, leaf)
+    spn = DynamicSumProductNetwork(circuits.dynamic_from_circuit(template, T))
+    x = spn.sample(4, seed=(1, 2))
+    log_prob = tfd.TransformedDistribution(spn, tfb.Scale(2.0)).log_prob
+    log_prob = tf.function(log_prob) if compiled else log_prob
+    want = spn.log_prob(x) - T * np.log(2.0)
+    np.testing.assert_allclose(log_prob(2 * x), want, rtol=1e-4)
+    bijector = spn.experimental_default_event_space_bijector()
+    np.testing.assert_array_equal(bijector.forward(x), x)
+    positive = template_of(2, layers.DistributionLeaf("Gamma", 2))
+    spn = DynamicSumProductNetwork(circuits.dynamic_from_circuit(positive, T))
+    bijector = spn.experimental_default_event_space_bijector()
+    assert np.all(bijector.forward(tf.fill([T, V], -3.0)) > 0)
 
 
 def test_impossible_evidence():

@@ -492,6 +492,43 @@ def test_support_that_depends_on_parameters():
         assert gradient is None or np.all(np.isfinite(gradient))
 
 
+def test_each_circuit_of_a_batch_judges_its_values():
+    leaf = layers.DistributionLeaf(uniform, 2, parameters={"low": (), "width": ()})
+    graph = region_graphs.random_binary_trees(2, 1, num_repetitions=1, seed=1)
+    circuit = circuits.from_region_graph(graph, leaf, 2)
+    params = {k: tf.stack([v, v]) for k, v in circuit.live_params().items()}
+    params["leaf_low"] *= [[[[0.0]]], [[[0.0]]]]
+    params["leaf_low"] += [[[[0.0]]], [[[100.0]]]]
+    spn = SumProductNetwork(circuit, params, validate_args=True)
+    assert np.all(np.isfinite(spn.log_prob([[0.1, 0.1], [100.1, 100.1]])))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="first of them") as caught:
+        spn.log_prob([[100.1, 100.1], [0.1, 0.1]])
+    assert "100.1" in str(caught.value)
+
+
+def test_single_variables_have_the_support_of_their_family():
+    for leaf, outside, low in (
+        (layers.DistributionLeaf("Poisson", 2), 0.5, 0.0),
+        (layers.BinomialLeaf(2, total_count=3), 0.5, 0.0),
+        (layers.DistributionLeaf("Gamma", 2), -1.0, -2.0),
+    ):
+        graph = region_graphs.random_binary_trees(2, 1, num_repetitions=2, seed=1)
+        spn = SumProductNetwork(circuits.from_region_graph(graph, leaf, 2))
+        single, marginal = spn.univariate_posteriors(), spn.marginal([0])
+        assert np.all(np.isneginf(single.log_prob([outside, outside])))
+        assert np.isneginf(marginal.log_prob([outside]))
+        for at in (outside, low, 2.0, 2.5):
+            got = single.cdf([at, at])[0]
+            np.testing.assert_allclose(got, marginal.cdf([at]), rtol=1e-5, atol=1e-7)
+
+
+def test_the_mode_is_in_the_support():
+    graph = region_graphs.fully_factorized(2)
+    leaf = layers.DistributionLeaf("LogLogistic", 3)
+    spn = SumProductNetwork(circuits.from_region_graph(graph, leaf, 2))
+    assert np.isfinite(spn.log_prob(spn.mode()))
+
+
 @pytest.mark.parametrize("batch", [(), (3,)])
 @pytest.mark.parametrize("mixed", [False, True])
 def test_a_value_that_no_component_can_take_is_reported(batch, mixed):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
 from tfp_spn.circuits.dynamic_program import DynamicProgram, DynamicTables
+from tfp_spn.distributions import _queries
 from tfp_spn.layers.leaves.parts import LeafPart
 
 
@@ -21,60 +23,82 @@ def in_support(spn: Any, value: Tensor, observed: Tensor | None) -> list:
         value: ``[..., V(, D)]``.
         observed: bool ``[..., V]`` or `None`.
     """
-    program = spn.program
+    program, owner = spn.program, type(spn).__name__
     if isinstance(program, DynamicProgram):
         program = program.step
-    if len(program.event_shape) == 1:
-        value = value[..., tf.newaxis]
-    rank = value.shape.rank
-    by_variable = tf.reshape(value, [-1, *value.shape[rank - 2 :]])
-    by_variable = tf.transpose(by_variable, [1, 2, 0])  # [V, D, N]
-    hidden = None
-    is_nan = tf.reduce_any(tf.math.is_nan(by_variable), axis=-2)
+    flat = value[..., tf.newaxis] if len(program.event_shape) == 1 else value
+    is_nan = tf.reduce_any(tf.math.is_nan(flat), axis=-1)
     if observed is not None:
-        hidden = ~tf.transpose(tf.reshape(observed, [-1, observed.shape[-1]]))
-        is_nan &= ~hidden
-    assertions = [
-        tf.debugging.assert_none_equal(
-            is_nan,
-            True,
-            message=(
-                "SumProductNetwork: received NaN in an observed variable, expected "
-                "numbers. Mark missing values with observed=~np.isnan(x)."
-            ),
-        )
-    ]
+        is_nan &= observed
+    everywhere = np.arange(program.num_variables)
+    message = (
+        f"{owner}: received NaN in an observed variable, expected numbers. Mark "
+        "missing values with observed=~np.isnan(x)."
+    )
+    assertions = [_no_value(is_nan, flat, everywhere, message)]
     for part in program.leaf.parts(program.layout):
-        possible = _is_possible(spn, part, part.of_variable(by_variable, 0))
-        if hidden is not None:
-            possible |= part.of_variable(hidden, 0)
+        own = part.of_variable(flat, -2)
+        wrong = _is_outside(part, own)
+        if part.leaf.value_support.depends_on_parameters:
+            wrong |= ~_is_possible(spn, part, value, observed)
+        if observed is not None:
+            wrong &= part.of_variable(observed, -1)
         where = "" if part.is_whole else f" in variables {part.variables.tolist()}"
-        assertions.append(
-            tf.debugging.assert_equal(
-                possible,
-                True,
-                message=(
-                    "SumProductNetwork: received a value outside the support of "
-                    f"{part.leaf.label}{where}, expected {part.leaf.support}. Check "
-                    "the data, or mark such values with observed=False."
-                ),
-            )
+        message = (
+            f"{owner}: received a value outside the support of {part.leaf.label}"
+            f"{where}, expected {part.leaf.support}. Check the data, or mark such "
+            "values with observed=False."
         )
+        assertions.append(_no_value(wrong, own, part.variables, message))
     return assertions
 
 
-def _is_possible(spn: Any, part: LeafPart, x: Tensor) -> Tensor:
-    """``[V', D, N]`` to ``[V', N]``: whether some component can take the value."""
-    impossible = -float("inf")
-    possible = part.leaf.log_base(x) > impossible
-    if not part.leaf.value_support.depends_on_parameters:
-        return possible
+def _is_outside(part: LeafPart, x: Tensor) -> Tensor:
+    """``[..., V', D]`` to ``[..., V']``: whether no family can take the value."""
+    outside = tf.math.is_inf(part.leaf.log_base(_kernel_layout(x)))  # [V', N]
+    return tf.reshape(tf.transpose(outside), tf.shape(x)[:-1])
+
+
+def _is_possible(
+    spn: Any, part: LeafPart, value: Tensor, observed: Tensor | None
+) -> Tensor:
+    """``[..., V']``: whether some component of each circuit can take the value.
+
+    Of sequences: some component of any circuit and step.
+    """
     tables = spn.tables()
     if isinstance(tables, DynamicTables):
-        tables = tables.step
+        flat = value[..., tf.newaxis] if part.layout.num_dims == 1 else value
+        x, params = _kernel_layout(part.of_variable(flat, -2)), tables.step.leaf
+    else:
+        evidence = _queries.evidence_of(spn, value, observed)
+        x, params = part.of_variable(evidence.x, -3), tables.leaf
     x = part.layout.gather_variables(part.leaf.safe_value(x), axis=-3)
-    log_prob = part.leaf.component_log_prob(part.params(tables.leaf), x)
-    rank = log_prob.shape.rank  # [..., L', K, N]
-    of_slot = tf.reduce_any(log_prob > impossible, axis=[*range(rank - 3), rank - 2])
-    ways = part.layout.sum_over_slots(tf.cast(of_slot, tf.int32)[:, tf.newaxis])
-    return possible & (ways[:, 0] > 0)
+    log_prob = part.leaf.component_log_prob(part.params(params), x)  # [..., L', K, N]
+    of_slot = tf.reduce_any(log_prob > -float("inf"), axis=-2, keepdims=True)
+    if not isinstance(tables, DynamicTables):
+        ways = part.layout.sum_over_slots(tf.cast(of_slot, tf.int32))
+        return evidence.restore(ways[..., 0, :] > 0)
+    of_slot = tf.reduce_any(of_slot, axis=[*range(of_slot.shape.rank - 3)])
+    ways = part.layout.sum_over_slots(tf.cast(of_slot, tf.int32))
+    lead = tf.concat([tf.shape(flat)[:-2], [len(part.variables)]], 0)
+    return tf.reshape(tf.transpose(ways[:, 0] > 0), lead)
+
+
+def _kernel_layout(x: Tensor) -> Tensor:
+    """``[..., V, D]`` to ``[V, D, N]``."""
+    return tf.transpose(tf.reshape(x, [-1, *x.shape[-2:]]), [1, 2, 0])
+
+
+def _no_value(wrong: Tensor, x: Tensor, variables: np.ndarray, message: str) -> Any:
+    """Asserts that no value is ``wrong [..., V]``, and tells the first of ``x``."""
+    size = x.shape[-1]
+    shape = tf.concat([tf.shape(wrong), [size]], 0)
+    rows = tf.reshape(tf.broadcast_to(x, shape), [-1, size])
+    flat = tf.reshape(wrong, [-1])
+    blank = tf.zeros([1, size], x.dtype)  # there may be no rows at all
+    first = tf.argmax(tf.concat([flat, [True]], 0), output_type=tf.int32)
+    variable = tf.gather(variables, first % len(variables))
+    value = tf.gather(tf.concat([rows, blank], 0), first)
+    received = [message, "The first of them:", value, "variable:", variable]
+    return tf.debugging.Assert(~tf.reduce_any(wrong), received)

@@ -107,5 +107,19 @@ class CircuitView:
             as_tensor(value), name, **kwargs
         )
 
+    def _call_survival_function(
+        self, value: TensorLike, name: str, **kwargs: Any
+    ) -> Tensor:
+        return super()._call_survival_function(  # type: ignore[misc]
+            as_tensor(value), name, **kwargs
+        )
+
+    def _call_log_survival_function(
+        self, value: TensorLike, name: str, **kwargs: Any
+    ) -> Tensor:
+        return super()._call_log_survival_function(  # type: ignore[misc]
+            as_tensor(value), name, **kwargs
+        )
+
     def _stddev(self) -> Tensor:
         return tf.sqrt(self._variance())  # type: ignore[attr-defined]

@@ -42,31 +42,38 @@ def _leaf_values(program: Program, tables: Tables, block: Evidence) -> Tensor:
     parts, values = program.leaf.parts(program.layout), []
     for part in parts:
         x = part.layout.gather_variables(part.of_variable(block.x, -3), axis=-3)
-        value = _component_log_cdf(part, part.params(tables.leaf), x)
+        is_free = tf.zeros([], tf.bool)
         if block.observed is not None:
             mask = part.of_variable(block.observed, -2)
-            mask = part.layout.gather_variables(mask, axis=-2)[..., tf.newaxis, :]
-            value = tf.where(mask, value, tf.zeros([], value.dtype))
+            mask = part.layout.gather_variables(mask, axis=-2)
+            is_free = ~mask[..., tf.newaxis, :]
+        value = _component_log_cdf(part, part.params(tables.leaf), x, is_free)
         values.append(part.layout.sum_over_width(value))
     return values[0] if len(parts) == 1 else summed_regions(parts, values, -3)
 
 
-def _component_log_cdf(part: LeafPart, params: Params, x: Tensor) -> Tensor:
-    """``[..., L, D, N]`` to ``[..., L, K, N]``, the dimensions multiplied."""
+def _component_log_cdf(
+    part: LeafPart, params: Params, x: Tensor, is_free: Tensor
+) -> Tensor:
+    """``[..., L, D, N]`` to ``[..., L, K, N]``, the dimensions multiplied.
+
+    Where a value `is_free` (``[..., L, 1, N]``) its cdf is 1.
+    """
     leaf, support = part.leaf, part.leaf.value_support
     table = probability_table(leaf, params, part.layout)
     if table is not None:
-        return _of_table(table, x)
+        return _of_table(table, tf.where(is_free, float("inf"), x))
     if getattr(leaf, "event_ndims", 0):
         raise NotImplementedError(
             f"SumProductNetwork: cdf is not defined for {leaf.label}, a family of "
             "vectors. Take the cdf of a marginal over other variables."
         )
     x = tf.math.floor(x) if leaf.is_discrete else x
-    # Below and above the support the family might say anything.
+    # Below and above the support the family might say anything, NaN is below.
     low, high = (tf.constant(v, x.dtype) for v in (support.low, support.high))
-    is_below = x < low if support.includes_ends else x <= low
-    is_above = x >= high
+    is_above = (x >= high) | is_free
+    is_below = ~(x >= low) if leaf.is_discrete else ~(x > low)
+    is_below &= ~is_above
     inside = tf.where(is_below | is_above, support.inner, x)
     inside = inside[..., tf.newaxis, :, :]  # [..., L, 1, D, N]
     rank = inside.shape.rank
@@ -82,7 +89,9 @@ def _component_log_cdf(part: LeafPart, params: Params, x: Tensor) -> Tensor:
 def _asked(leaf: Any, components: tfd.Distribution, x: Tensor) -> Tensor:
     try:
         if leaf.has_linear_moments:
-            return tf.cast(components.log_cdf(x), x.dtype)
+            if not leaf.value_support.depends_on_parameters:
+                return tf.cast(components.log_cdf(x), x.dtype)
+            return _by_component(leaf, components, x)
         # TFP counts an angle's cdf from the opposite of its mean, we from -pi.
         start = tf.constant(-math.pi, x.dtype)
         return _log(components.cdf(x) - components.cdf(start))
@@ -91,6 +100,22 @@ def _asked(leaf: Any, components: tfd.Distribution, x: Tensor) -> Tensor:
             f"SumProductNetwork: cdf is not defined, since {leaf.label} has none. "
             "Choose a family that has one, or estimate the probability from samples."
         ) from None
+
+
+def _by_component(leaf: Any, components: tfd.Distribution, x: Tensor) -> Tensor:
+    """Log-cdfs of families that may say anything outside a component's own support.
+
+    Any draw tells on which side.
+    """
+    draw = components.sample(seed=tf.zeros([2], tf.int32))
+    draw = tf.stop_gradient(tf.cast(draw, x.dtype))
+    at = tf.stop_gradient(x)
+    is_outside = tf.math.is_inf(leaf.family.log_prob(components, at))
+    is_outside |= tf.math.is_nan(components.cdf(at))
+    inside = tf.where(is_outside, draw, x)
+    value = tf.cast(components.log_cdf(inside), x.dtype)
+    side = tf.where(x < draw, tf.constant(-math.inf, x.dtype), 0.0)
+    return tf.where(is_outside, side, value)
 
 
 def _of_table(table: Tensor, x: Tensor) -> Tensor:

@@ -100,6 +100,14 @@ class MixedSpace(spaces.GeneralSpace):
         )
         self.num_continuous = len(continuous)
 
+    # A bijector's cache would give back `y` itself for an `x` that it was inverted to,
+    # and the derivative of that is zero.
+    def _transform_general(self, x: Tensor, f: Any, **kwargs: Any) -> Any:
+        return super()._transform_general(tf.identity(x), f, **kwargs)
+
+    def _transform_coordinatewise(self, x: Tensor, f: Any, **kwargs: Any) -> Any:
+        return super()._transform_coordinatewise(tf.identity(x), f, **kwargs)
+
     def _transform_from_basis(self, new_basis: Any, event_ndims: int) -> Any:
         matrix = new_basis.to_dense_matrix(event_ndims)  # [..., continuous, F]
         touched = tf.reduce_any(matrix != 0, axis=-2)

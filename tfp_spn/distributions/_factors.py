@@ -8,6 +8,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfp_spn._typing import Tensor
+from tfp_spn.distributions.mixed_univariate import MixedUnivariate
 
 
 def factors(distribution: Any, query: str) -> tfd.Distribution:
@@ -22,7 +23,14 @@ def factors(distribution: Any, query: str) -> tfd.Distribution:
             "than one child. Estimate it from samples and their log_prob."
         )
     variables = distribution.univariate_posteriors()
-    if isinstance(variables, tfd.MixtureSameFamily):  # of one component
+    if isinstance(variables, MixedUnivariate):
+        parts = [_only_component(part) for part in variables.distributions]
+        return MixedUnivariate(parts, variables.places)
+    return _only_component(variables)
+
+
+def _only_component(variables: tfd.Distribution) -> tfd.Distribution:
+    if isinstance(variables, tfd.MixtureSameFamily):
         return variables.components_distribution[..., 0]
     return variables
 
@@ -40,5 +48,15 @@ def kl_divergence(one: Any, other: Any) -> Tensor:
             f"{tuple(one.event_shape)} and {tuple(other.event_shape)}, expected equal "
             "ones. Use marginals over the same variables."
         )
-    pairs = (factors(d, "kl_divergence") for d in (one, other))
-    return tf.reduce_sum(tfd.kl_divergence(*pairs), axis=-1)
+    p, q = (factors(d, "kl_divergence") for d in (one, other))
+    if isinstance(p, MixedUnivariate) and isinstance(q, MixedUnivariate):
+        if p.places != q.places:
+            raise NotImplementedError(
+                "kl_divergence: received SumProductNetworks whose MixedLeaf has "
+                f"families at {p.places} and {q.places}, expected them at the same "
+                "variables. Estimate it from samples and their log_prob."
+            )
+        pairs = zip(p.distributions, q.distributions, strict=True)
+        parts = [tf.reduce_sum(tfd.kl_divergence(*pair), axis=-1) for pair in pairs]
+        return tf.add_n(parts)
+    return tf.reduce_sum(tfd.kl_divergence(p, q), axis=-1)

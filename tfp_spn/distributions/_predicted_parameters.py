@@ -100,7 +100,13 @@ def check_predictions(output: Any, shapes: dict[str, tf.TensorShape]) -> Params:
 
 
 def _checked(name: str, value: Any, shape: tf.TensorShape) -> Tensor:
-    value = tf.convert_to_tensor(value)
+    try:
+        value = tf.convert_to_tensor(value)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"{_OWNER}: the network predicted {type(value).__name__} for parameter "
+            f"{name!r}, expected a tensor [*batch, {', '.join(map(str, shape))}]."
+        ) from None
     rank = value.shape.rank
     if rank is None or rank < shape.rank or not _ends_in(value.shape, shape):
         received = "unknown rank" if rank is None else f"shape {tuple(value.shape)}"

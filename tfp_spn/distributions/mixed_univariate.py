@@ -165,6 +165,9 @@ class MixedUnivariate(tfd.AutoCompositeTensorDistribution):
     def _mode(self) -> Tensor:
         return self._asked("mode")
 
+    def _entropy(self) -> Tensor:
+        return self._asked("entropy")
+
     def _default_event_space_bijector(self) -> None:
         return None
 

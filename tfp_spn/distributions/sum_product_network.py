@@ -46,7 +46,7 @@ class SumProductNetwork(CircuitView, tfd.AutoCompositeTensorDistribution):
       False, a different mask for each example;
     * ``sample``, ``mean``, ``variance``, ``stddev``, ``covariance``, ``mode``;
     * ``cdf(x)``: the probability that no variable is above its value (of those where a
-      mask ``observed`` is True);
+      mask ``observed`` is True), and ``survival_function``, that some variable is;
     * ``marginal(variables)`` and ``condition(x, observed)`` are distributions again;
     * ``univariate_posteriors(x, observed)``: all single-variable posteriors at once;
     * of a circuit with classes: ``posterior_marginal``, ``posterior_mode``,

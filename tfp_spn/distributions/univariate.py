@@ -25,6 +25,7 @@ from tfp_spn.layers.leaves.laplace_leaf import LaplaceLeaf
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.layers.leaves.normal_leaf import NormalLeaf
 from tfp_spn.layers.leaves.parts import LeafPart
+from tfp_spn.layers.leaves.support import SUPPORT_OF_FAMILY, SUPPORTS, Support
 
 # Families without finite support: the posterior is a mixture over leaf components.
 _FAMILIES: dict[type[BaseLeaf], Callable[[Any, Params], tfd.Distribution]] = {
@@ -179,7 +180,37 @@ def _mixture(known: _Known, params: Params, weights: Tensor) -> tfd.MixtureSameF
 
 
 class LeafMixture(tfd.MixtureSameFamily):
-    """A mixture of leaf components, of which a mode has no closed form."""
+    """A mixture of leaf components, of which a mode has no closed form.
+
+    In contrast to TFP's, values outside of the support, such as fractions of counts,
+    have no density, and cdfs are those of the whole number below.
+    """
+
+    def _in_support(self, x: Tensor) -> Tensor:
+        support = support_of(self.components_distribution)
+        return tf.ones_like(x, tf.bool) if support is None else support.contains(x)
+
+    def _log_prob(self, x: Tensor) -> Tensor:
+        possible = self._in_support(x)
+        support = support_of(self.components_distribution)
+        inner = x if support is None else tf.where(possible, x, support.inner)
+        log_prob = super()._log_prob(inner)
+        impossible = tf.constant(-math.inf, log_prob.dtype)
+        return tf.where(possible, log_prob, impossible)
+
+    def _log_cdf(self, x: Tensor) -> Tensor:
+        support = support_of(self.components_distribution)
+        if support is None:
+            return super()._log_cdf(x)
+        x = tf.math.floor(x) if support.is_integer else x
+        is_below = ~(x >= support.low) if support.is_integer else ~(x > support.low)
+        is_above = x >= support.high
+        inner = tf.where(is_below | is_above, support.inner, x)
+        log_cdf = tf.where(is_above, 0.0, super()._log_cdf(inner))
+        return tf.where(is_below, tf.constant(-math.inf, log_cdf.dtype), log_cdf)
+
+    def _survival_function(self, x: Tensor) -> Tensor:
+        return 1 - tf.exp(self._log_cdf(x))
 
     def _mode(self) -> None:
         family = type(self.components_distribution).__name__
@@ -188,6 +219,14 @@ class LeafMixture(tfd.MixtureSameFamily):
             "closed form. Ask for its mean or quantiles of its cdf, or for the most "
             "probable completion, spn.condition(value, observed).mode()."
         )
+
+
+def support_of(components: tfd.Distribution) -> Support | None:
+    """That of a family of numbers, if all its components have the same."""
+    family = type(components).__name__
+    if isinstance(components, tfd.Binomial):
+        return SUPPORTS["nonnegative_integers"]  # beyond its total the mass is zero
+    return SUPPORT_OF_FAMILY.get(family)
 
 
 class CircularMixture(LeafMixture):

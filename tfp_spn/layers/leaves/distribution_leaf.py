@@ -39,8 +39,9 @@ class DistributionLeaf(ElementwiseLeaf):
     of 1e-3. Others learn by gradient.
 
     Where a component has no mode (a density that is unbounded at an end of the
-    support) its mean stands in for it. Undefined moments are what the family says: NaN.
-    So are those of angles: the mean of a mixture of directions is no mean of means.
+    support) its mean stands in for it, or its median. Undefined moments are what the
+    family says: NaN. So are those of angles: the mean of a mixture of directions is no
+    mean of means.
 
     Args:
         make_distribution: A class of `tfd` (or its name), or a function from named

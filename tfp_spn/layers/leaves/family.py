@@ -216,6 +216,9 @@ class Family:
         # Infinite densities count as impossible, too. Where a value is impossible, the
         # density is evaluated at a draw instead, lest its gradient be NaN.
         valid = tf.math.is_finite(distribution.log_prob(tf.stop_gradient(x)))
+        if self.name == "GeneralizedPareto":  # TFP's density knows no ends
+            z = (x - distribution.loc) / distribution.scale
+            valid &= (z >= 0) & (1 + distribution.concentration * z > 0)
         if self.is_discrete:
             is_whole = tf.math.floor(x) == x
             valid &= tf.reduce_all(is_whole, -1) if self.event_ndims else is_whole
@@ -227,7 +230,7 @@ class Family:
         return tf.cast(tf.where(valid, log_prob, impossible), self.dtype)
 
     def mode(self, distribution: Any) -> Tensor:
-        """The mode; the mean where there is none."""
+        """The mode; the mean or the median where there is none."""
         mode = self.ask(distribution, "mode")
         if self.name == "Exponential":  # TFP says NaN
             return tf.zeros_like(mode)
@@ -236,13 +239,22 @@ class Family:
             return self.support.rounded_inwards(
                 mode - turn * tf.math.round(mode / turn)
             )
-        if not self.has_moments or self.is_discrete:
+        if self.is_discrete:
             return mode
         log_prob = distribution.log_prob(mode)
         if self.event_ndims:
             log_prob = log_prob[..., tf.newaxis]
         is_mode = tf.math.is_finite(mode) & tf.math.is_finite(log_prob)
-        return tf.where(is_mode, mode, self.ask(distribution, "mean"))
+        is_mode &= self.support.contains(mode) | bool(self.event_ndims)
+        if self.has_moments:
+            return tf.where(is_mode, mode, self.ask(distribution, "mean"))
+        try:
+            other = tf.cast(
+                distribution.quantile(tf.constant(0.5, self.dtype)), self.dtype
+            )
+        except NotImplementedError:
+            other = mode
+        return tf.where(is_mode, mode, other)
 
     def m_step(self, num_dims: int) -> MaximumLikelihood:
         """The M-step.
