@@ -24,7 +24,7 @@ if _IS_XDIST_WORKER:  # one core per worker: threads of several would only compe
 # Derandomized: a failure on one machine is a failure on every machine. Search for new
 # examples with `--hypothesis-profile=search`.
 hypothesis.settings.register_profile(
-    "fixed", deadline=None, derandomize=True, max_examples=25, print_blob=True
+    "fixed", deadline=None, derandomize=True, max_examples=12, print_blob=True
 )
 hypothesis.settings.register_profile(
     "search", deadline=None, max_examples=500, print_blob=True

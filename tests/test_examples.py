@@ -132,6 +132,7 @@ def test_sequences(tmp_path: Path) -> None:
         assert path.stat().st_size > 5_000
 
 
+@pytest.mark.slow
 @pytest.mark.examples
 def test_sequences_of_a_file(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)

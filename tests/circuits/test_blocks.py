@@ -89,7 +89,9 @@ def test_unknown_number_of_examples(small_blocks):
         np.testing.assert_allclose(log_prob(x[:count]), expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize(
+    "jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)]
+)
 def test_gradients(jit_compile, small_blocks, monkeypatch):
     spn, (x, _) = normal_spn(), examples()
     variables = list(spn.trainable_variables)

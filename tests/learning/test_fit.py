@@ -27,6 +27,9 @@ from tfp_spn.learning import (
 from tfp_spn.ops.sum_rules import SumOpHardEMBackprop
 
 METHODS = ("em", "online_em", "gradient")
+SLOWER_METHODS = pytest.mark.parametrize(
+    "method", ["em", pytest.param("online_em", marks=pytest.mark.slow), "gradient"]
+)
 X = data_of("bernoulli", 100)
 X_VALID = data_of("bernoulli", 30, seed=1)
 NORMAL = data_of("normal", 50)
@@ -148,7 +151,7 @@ def test_zero_epochs_change_nothing() -> None:
     assert_same(before, values_of(circuit))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@SLOWER_METHODS
 def test_a_resumed_fit_equals_an_uninterrupted_one(method, tmp_path) -> None:
     settings = {"method": method, "validation_data": X_VALID, "seed": 3}
     whole, parts = circuit_of(), circuit_of()
@@ -182,7 +185,7 @@ def test_a_foreign_checkpoint_is_refused(tmp_path) -> None:
     assert_same(before, values_of(other))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@SLOWER_METHODS
 def test_an_interruption_leaves_the_last_complete_epoch(method, monkeypatch) -> None:
     want = circuit_of()
     run(want, method=method, epochs=2)
@@ -202,7 +205,7 @@ def test_an_interruption_leaves_the_last_complete_epoch(method, monkeypatch) -> 
     assert_same(values_of(want), values_of(circuit))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@SLOWER_METHODS
 def test_a_bad_batch_of_a_dataset_leaves_everything_unchanged(method) -> None:
     circuit = circuit_of()
     x = X.copy()
