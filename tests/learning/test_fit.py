@@ -23,6 +23,7 @@ from tfp_spn.learning import (
     LogLikelihood,
     MinibatchExpectationMaximization,
     fit,
+    memory,
 )
 from tfp_spn.ops.sum_rules import SumOpHardEMBackprop
 
@@ -299,6 +300,17 @@ def test_errors_leave_everything_unchanged(name) -> None:
         run(circuit, **kwargs)
     assert re.search(message, str(error.value)), str(error.value)
     assert_same(before, values_of(circuit))
+
+
+def test_a_batch_that_does_not_fit_says_what_it_needs(monkeypatch) -> None:
+    monkeypatch.setattr(memory, "_memory_of_machine", lambda: 8_000)
+    circuit = circuit_of()
+    message = r"100 examples, whose units need \S+ MiB each and \S+ GiB in all; ex"
+    with pytest.raises(ValueError, match=message) as error:
+        fit(circuit, X, batch_size=100, verbose=False)
+    size = int(re.search(r"at most (\d+)", str(error.value)).group(1))
+    assert 1 <= size < 100
+    fit(circuit, X, batch_size=size, epochs=1, verbose=False)
 
 
 def test_what_cannot_be_fitted() -> None:

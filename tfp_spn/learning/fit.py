@@ -19,6 +19,7 @@ from tfp_spn.learning.history import History
 from tfp_spn.learning.initialization import initialize_leaves
 from tfp_spn.learning.log_likelihood import LogLikelihood
 from tfp_spn.learning.maximization import as_circuit
+from tfp_spn.learning.memory import check_memory
 from tfp_spn.learning.minibatch_expectation_maximization import (
     MinibatchExpectationMaximization,
     StepSize,
@@ -135,6 +136,7 @@ def fit(
     program = circuit.program
     check_arguments(locals())
     train = _batches(program, x, Data(x, observed, labels, sample_weight), batch_size)
+    check_memory(program, train.batch_size)
     validation = None
     if validation_data is not None:
         data = validation_data

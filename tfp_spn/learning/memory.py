@@ -1,0 +1,48 @@
+"""Whether a batch can be learned from in the memory of this machine."""
+
+from __future__ import annotations
+
+import os
+
+from tfp_spn.circuits.dynamic_program import DynamicProgram
+from tfp_spn.circuits.program import Program
+
+_GIB = 2**30
+
+
+def check_memory(program: Program | DynamicProgram, batch_size: int) -> None:
+    """Refuses batches whose units alone need more memory than there is.
+
+    A gradient keeps the units of all regions for every example of a batch. (Evaluation
+    does not: it takes large batches in blocks.)
+
+    Raises:
+        ValueError: The batch does not fit.
+    """
+    available = _memory_of_machine()
+    of_example = _bytes_of_example(program)
+    needed = of_example * batch_size
+    if available is not None and needed > available:
+        raise ValueError(
+            f"fit: a batch does not fit into memory, received {batch_size} examples, "
+            f"whose units need {of_example / 2**20:.3g} MiB each and "
+            f"{needed / _GIB:.3g} GiB in all; expected less than the "
+            f"{available / _GIB:.3g} GiB of this machine. Pass a batch_size of at most "
+            f"{max(1, available // (2 * of_example))}."
+        )
+
+
+def _bytes_of_example(program: Program | DynamicProgram) -> int:
+    """Of the units of all regions; products may be evaluated again."""
+    if isinstance(program, DynamicProgram):
+        return program.num_steps * _bytes_of_example(program.step)
+    units = sum(step.num_regions * step.num_outputs for step in program.steps)
+    units += program.layout.num_regions * program.leaf.num_components
+    return program.dtype.size * units
+
+
+def _memory_of_machine() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # not POSIX
+        return None
