@@ -157,7 +157,7 @@ class NormalizeStandardScore(keras.layers.Layer):
             )
         moments = RunningMoments(f'NormalizeStandardScore "{self.name}"')
         batches = [data] if hasattr(data, "__array__") else data
-        if isinstance(batches, list | tuple) and np.ndim(batches[0]) == 1:
+        if isinstance(batches, list | tuple) and batches and np.ndim(batches[0]) == 1:
             batches = [np.asarray(batches)]  # rows of numbers
         for batch in batches:
             moments.add(batch[0] if isinstance(batch, tuple | list) else batch)
@@ -247,7 +247,8 @@ class NormalizeStandardScore(keras.layers.Layer):
         axes = list(range(1, x.shape.rank))
         if observed is None:
             mean = tf.reduce_mean(x, axes, keepdims=True)
-            mean += tf.reduce_mean(x - mean, axes, keepdims=True)  # exact of constants
+            rounding = tf.reduce_mean(x - mean, axes, keepdims=True)
+            mean += tf.stop_gradient(rounding)  # exact of constants
             variance = tf.reduce_mean(tf.square(x - mean), axes, keepdims=True)
         else:
             observed = tf.broadcast_to(tf.cast(observed, tf.bool), tf.shape(x))
@@ -260,7 +261,7 @@ class NormalizeStandardScore(keras.layers.Layer):
                 return tf.math.divide_no_nan(total, count)
 
             mean = average(x)
-            mean += average(x - mean)  # exact of constants
+            mean += tf.stop_gradient(average(x - mean))  # exact of constants
             variance = average(tf.square(x - mean))
             # Nothing observed: a scale of 1 makes z-scores of its completion.
             variance = tf.where(count > 0, variance, tf.ones_like(variance))
