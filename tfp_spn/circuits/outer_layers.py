@@ -26,5 +26,10 @@ def circuit_layers(layers: Sequence[Any]) -> list[Any]:
                 "layer.forward_log_det_jacobian lead back to the data. (A "
                 "tfp_spn.models.SequentialSumProductNetwork does both.)"
             )
+    return without_training_layers(layers)
+
+
+def without_training_layers(layers: Sequence[Any]) -> list[Any]:
+    """All layers but those that act in training only."""
     dropout = (InputDropout, LogDropout)
     return [layer for layer in layers if not isinstance(layer, dropout)]

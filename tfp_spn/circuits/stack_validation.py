@@ -65,7 +65,7 @@ def check_stack(layers: Sequence[Any]) -> None:
                 f"FlatToRegions, a leaf layer, {regions} and RootSum, or {spatial} and "
                 "SpatialToRegions. Remove it, or use the model as a keras.Model only."
             )
-    if not (_is_over_regions(layers) or is_spatial(layers)):
+    if not is_stack(layers):
         received = ", ".join(type(layer).__name__ for layer in layers) or "no layers"
         raise ValueError(
             f"from_layers: received the stack [{received}], expected [FlatToRegions, a "
@@ -82,6 +82,11 @@ def check_stack(layers: Sequence[Any]) -> None:
                 f"{leaf.compute_dtype}; expected one dtype. Pass the same dtype to the "
                 "leaf layer and to all sums."
             )
+
+
+def is_stack(layers: Sequence[Any]) -> bool:
+    """Whether the layers are a complete stack, over regions or images."""
+    return _is_over_regions(layers) or is_spatial(layers)
 
 
 def is_spatial(layers: Sequence[Any]) -> bool:

@@ -11,8 +11,8 @@ import tensorflow as tf
 from tfp_spn._serialization import deserialize, register
 from tfp_spn._typing import Seed, Tensor, TensorLike
 from tfp_spn.circuits.from_layers import from_layers
-from tfp_spn.circuits.outer_layers import circuit_layers
-from tfp_spn.circuits.stack_validation import check_stack
+from tfp_spn.circuits.outer_layers import without_training_layers
+from tfp_spn.circuits.stack_validation import is_stack
 from tfp_spn.distributions.sum_product_network import SumProductNetwork
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.layers.normalize_standard_score import NormalizeStandardScore
@@ -265,13 +265,9 @@ class SequentialSumProductNetwork(UnsupervisedTraining, keras.Sequential):
     def _check_structure(self) -> None:
         """Compiles complete stacks, which refuses those that are no distributions."""
         layers = self.layers if self.normalizer is None else self.layers[1:]
-        if not (self.built and layers and all(layer.built for layer in layers)):
-            return
-        try:
-            check_stack(circuit_layers(layers))
-        except (TypeError, ValueError):
-            return  # unfinished, or a Keras model only
-        self._circuit()
+        layers = without_training_layers(layers)
+        if is_stack(layers) and all(layer.built for layer in layers):
+            self._circuit()
 
     def _log_joint(self, x: Tensor, observed: Tensor | None, training: bool) -> Tensor:
         """Through the layers, so that those that act in training do."""
