@@ -198,9 +198,9 @@ def test_counts_of_the_rules(c):
     }
     roots, _, steps = expand_all(c.circuit)
     spread = c.distribution._event.spread(tf.constant(c.x), c.observed)
-    from tfp_spn.distributions import _queries
+    from tfp_spn.distributions import _evidence
 
-    evidence = _queries.evidence_of(c.distribution, *spread)
+    evidence = _evidence.evidence_of(c.distribution, *spread)
     leaves = evaluation.leaf_values(program, tables, evidence.x, evidence.observed)
     with tf.GradientTape() as tape:
         tape.watch(tables.taps)

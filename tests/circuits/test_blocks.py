@@ -68,15 +68,13 @@ def test_batches_of_circuits(small_blocks, monkeypatch):
 
 def test_blocks_of_wide_circuits_are_small():
     sizes = {}
-    for num_sums in (2, 200):
-        leaf = layers.BernoulliLeaf(num_sums)
-        graph = region_graphs.quad_graph((8, 8))
-        circuit = from_region_graph(
-            graph, leaf, num_sums, sum_product="tucker" if num_sums == 200 else "cp"
-        )
-        sizes[num_sums] = blocks.block_size(circuit.program)
-    assert sizes[2] >= blocks.MIN_BLOCK
-    assert 1 <= sizes[200] < blocks.MIN_BLOCK
+    for num_variables in (20, 2000):
+        graph = region_graphs.fully_factorized(num_variables)
+        leaf = layers.BernoulliLeaf(400)
+        circuit = from_region_graph(graph, leaf, 400, leaf_sums=False)
+        sizes[num_variables] = blocks.block_size(circuit.program)
+    assert sizes[20] >= blocks.MIN_BLOCK
+    assert 1 <= sizes[2000] < blocks.MIN_BLOCK
 
 
 def test_unknown_number_of_examples(small_blocks):

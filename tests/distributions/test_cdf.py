@@ -11,7 +11,7 @@ import tensorflow_probability as tfp
 
 from tests.cases import CASES, stacked_params
 from tfp_spn import circuits, layers, region_graphs
-from tfp_spn.distributions import SumProductNetwork
+from tfp_spn.distributions import DynamicSumProductNetwork, SumProductNetwork
 
 tfd = tfp.distributions
 GRAPH = region_graphs.random_binary_trees(3, 1, num_repetitions=2, seed=1)
@@ -57,6 +57,74 @@ def test_sums_of_probabilities(kind, num_classes):
     got = tf.function(spn.cdf)(at, observed=mask)
     np.testing.assert_allclose(got, below @ prob, atol=2e-6)
     np.testing.assert_allclose(spn.marginal([0, 2]).cdf(at[:, mask]), got, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", DISCRETE)
+def test_cdf_given_evidence(kind):
+    make, num_values = DISCRETE[kind]
+    spn = spn_over(make(), num_classes=2)
+    states = np.array(list(itertools.product(range(num_values), repeat=3)), "float32")
+    given = spn.condition(states[-1] - states[-1] * [1, 0, 0], [True, False, False])
+    prob = given.prob(states).numpy()
+    below = np.all(states[np.newaxis] <= states[:, np.newaxis], axis=-1)
+    np.testing.assert_allclose(given.cdf(states), below @ prob, atol=2e-6)
+    mask = np.array([True, False, True])
+    at = np.where(mask, states - 0.5, np.nan).astype("float32")
+    below = np.all((states[np.newaxis] <= at[:, np.newaxis]) | ~mask, axis=-1)
+    got = tf.function(given.cdf)(at, observed=mask)
+    np.testing.assert_allclose(got, below @ prob, atol=2e-6)
+    nothing = spn.condition(np.full([3], 99.0), [True, False, False])
+    assert nothing.cdf(states[-1]) == 0.0
+
+
+def test_cdf_given_evidence_that_differs_and_in_marginals():
+    spn = spn_over(layers.BernoulliLeaf(2))
+    states = np.array(list(itertools.product(range(2), repeat=3)), "float32")
+    known = states[::-1] > 0
+    got = spn.condition(states, known).cdf(states + 0.5)
+    for row in range(8):
+        given = spn.condition(states[row], known[row])
+        below = np.all(states <= states[row] + 0.5, axis=-1)
+        want = below @ given.prob(states).numpy()
+        np.testing.assert_allclose(got[row], want, atol=2e-6)
+    given = spn.marginal([2, 0]).condition([1, 0], [False, True])
+    pairs = np.array([[0, 0], [1, 0], [0, 1], [1, 1]])
+    prob = given.prob(pairs).numpy()
+    for at in ([0.0, 0.0], [1.0, 0.0], [0.0, -1.0]):
+        want = np.all(pairs <= at, axis=-1) @ prob
+        np.testing.assert_allclose(given.cdf(at), want, atol=2e-6)
+
+
+@pytest.mark.parametrize("product", [None, "tucker", "cp"])
+def test_cdf_of_sequences(product):
+    graph = region_graphs.fully_factorized(2)
+    template = circuits.from_region_graph(
+        graph, layers.CategoricalLeaf(2, num_categories=2), 2, num_classes=2
+    )
+    width = 3 if product else None
+    circuit = circuits.dynamic_from_circuit(template, 2, width, product)
+    spn = DynamicSumProductNetwork(circuit)
+    states = np.array(list(itertools.product(range(2), repeat=4)), "float32")
+    states = states.reshape([-1, 2, 2])
+    prob = spn.prob(states).numpy()
+
+    def below(at, known=np.True_):
+        reached = (states[np.newaxis] <= at[:, np.newaxis]) | ~known
+        return np.all(reached, axis=(2, 3)).astype("float32")
+
+    np.testing.assert_allclose(spn.cdf(states), below(states) @ prob, atol=2e-6)
+    mask = np.array([[True, False], [False, True]])
+    got = spn.cdf(states, observed=mask)
+    np.testing.assert_allclose(got, below(states, mask) @ prob, atol=2e-6)
+    first = np.array([[True], [False]])
+    got = spn.cdf(states, lengths=np.ones([16], int))
+    np.testing.assert_allclose(got, below(states, first) @ prob, atol=2e-6)
+    given = spn.condition(states[5], first)
+    want = below(states) @ given.prob(states).numpy()
+    np.testing.assert_allclose(given.cdf(states), want, atol=2e-6)
+    last = spn.marginal(steps=[1])
+    want = below(states, ~first) @ prob
+    np.testing.assert_allclose(last.cdf(states[:, 1:]), want, atol=2e-6)
 
 
 FAMILIES = {
@@ -131,7 +199,7 @@ def test_angles_begin_at_minus_pi():
     [
         (
             lambda: layers.DistributionLeaf("Skellam", 2),
-            "cdf is not defined, since",
+            "cdf: not defined, since",
         ),
         (
             lambda: layers.DistributionLeaf("Dirichlet", 2),
@@ -145,6 +213,85 @@ def test_families_without_a_cdf_are_named(leaf, message):
     spn = SumProductNetwork(circuit)
     with pytest.raises(NotImplementedError, match=message):
         spn.cdf(np.ones(spn.event_shape))
+
+
+GAPS = {
+    "of one value": lambda logits: tfd.FiniteDiscrete([0.0, 2.0, 5.0], logits=logits),
+    "of numbers": lambda logits: tfd.MixtureSameFamily(
+        tfd.Categorical(logits=logits),
+        tfd.Uniform([0.0, 2.0, 4.0], [1.0, 3.0, 4.5]),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", GAPS)
+def test_supports_with_gaps(kind):
+    make = GAPS[kind]
+    leaf = layers.DistributionLeaf(make, 2, parameters={"logits": (3,)})
+    spn = spn_over(leaf, region_graphs.fully_factorized(1))
+    at = np.linspace(-1.0, 6.0, 29, dtype="float32")[:, np.newaxis]
+    probs = spn.univariate_posteriors().mixture_distribution.probs_parameter()[0]
+    components = make(np.asarray(spn.params["leaf_logits"])[0, :, 0])
+    want = np.sum(probs * components.cdf(at), axis=-1)
+    assert np.all(np.diff(spn.cdf(at)) >= 0)
+    np.testing.assert_allclose(spn.cdf(at), want, atol=2e-6)
+
+
+def test_leaves_without_a_cdf_may_stand_beside():
+    beside = {
+        "numbers": (layers.DistributionLeaf("Skellam", 2), 1),
+        "vectors": (layers.DistributionLeaf("MultivariateNormalTriL", 2), 2),
+    }
+    for leaf, dims in beside.values():
+        mixed = [[layers.NormalLeaf(2), [0]], [leaf, [1]]]
+        graph = region_graphs.fully_factorized(2)
+        spn = SumProductNetwork(
+            circuits.from_region_graph(graph, mixed, 2, num_dims=dims)
+        )
+        x = spn.sample(3, seed=1)
+        want = spn.marginal([0]).cdf(x[:, :1])
+        np.testing.assert_allclose(spn.cdf(x, observed=[True, False]), want, rtol=1e-6)
+        given = spn.condition(x, observed=[False, True])
+        assert np.all((given.cdf(x) >= 0) & (given.cdf(x) <= 1))
+        with pytest.raises(NotImplementedError, match="cdf: not defined"):
+            spn.cdf(x)
+
+
+def test_nothing_is_more_than_certain():
+    for seed in range(6):
+        spn = spn_over(layers.NormalLeaf(3), num_sums=3, seed=seed)
+        assert spn.cdf([50.0] * 3) <= 1
+        assert spn.survival_function([50.0] * 3) >= 0
+        given = spn.condition([0.1, 0.0, 0.0], [True, False, False])
+        assert given.cdf([50.0] * 3) <= 1
+        single = spn.univariate_posteriors()
+        assert np.all(single.cdf(np.float32([50.0] * 3)) <= 1)
+
+
+@pytest.mark.parametrize("kind", DISCRETE)
+def test_single_variables_at_values_that_are_none(kind):
+    make, num_values = DISCRETE[kind]
+    single = spn_over(make()).univariate_posteriors()
+    prob = [single.prob(np.full([3], v, "float32")) for v in range(num_values)]
+    np.testing.assert_allclose(np.sum(prob, axis=0), 1.0, rtol=1e-5)
+    for value in (-1.0, 0.5, 99.0, np.nan, np.inf, -np.inf):
+        assert np.all(single.prob(np.full([3], value, "float32")) == 0)
+    for value, below in ((-1.0, 0), (-np.inf, 0), (0.5, 1), (1e12, None)):
+        got = single.cdf(np.full([3], value, "float32"))
+        np.testing.assert_allclose(got, np.sum(prob[:below], axis=0), rtol=1e-5)
+        assert np.all(got <= 1)
+
+
+def test_evidence_that_is_not_asked_for_says_nothing():
+    spn = spn_over(layers.BernoulliLeaf(2))
+    given = spn.condition([1, 0, 0], [True, False, False])
+    mask = [False, True, True]
+    for query in (given.log_prob, given.log_cdf):
+        want = query([1.0, 1.0, 0.0], observed=mask)
+        got = query([np.nan, 1.0, 0.0], observed=mask)
+        np.testing.assert_allclose(got, want, rtol=1e-6)
+        assert np.isfinite(got)
+        assert query([-1.0, 1.0, 0.0]) == -np.inf
 
 
 EDGES = {

@@ -633,9 +633,6 @@ def test_what_is_not_exact_is_not_implemented(name):
     d = c.distribution
     with pytest.raises(NotImplementedError):
         d.entropy()
-    if type(d) is not SumProductNetwork:
-        with pytest.raises(NotImplementedError):
-            d.cdf(c.batched_x)
     with pytest.raises(NotImplementedError):
         d.quantile(0.5)
     with pytest.raises(NotImplementedError):

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfp_spn import layers, region_graphs
 from tfp_spn.circuits import from_region_graph
-from tfp_spn.distributions import SumProductNetwork, _queries
+from tfp_spn.distributions import SumProductNetwork, _density
 
 
 @pytest.fixture
@@ -22,13 +22,13 @@ def circuit():
 
 def test_traced_at_most_twice(circuit, monkeypatch):
     calls = []
-    original = _queries.log_prob_of
+    original = _density.log_prob_of
 
     def counting(*arguments):
         calls.append(1)
         return original(*arguments)
 
-    monkeypatch.setattr(_queries, "log_prob_of", counting)
+    monkeypatch.setattr(_density, "log_prob_of", counting)
     for count in (3, 3, 5, 7, 1, 9):  # the first call is eager
         x = np.zeros([count, 4], np.float32)
         assert SumProductNetwork(circuit).log_prob(x).shape == [count]

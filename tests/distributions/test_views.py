@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tests.cases import CASES, stacked_params
 from tfp_spn import circuits, layers, region_graphs
-from tfp_spn.distributions import SumProductNetwork, _queries
+from tfp_spn.distributions import SumProductNetwork, _density
 
 NORMAL, CLASSES = CASES["normal"](), CASES["classes"]()
 
@@ -150,7 +150,7 @@ def test_eager_overhead():
 
     @tf.function(autograph=False)
     def pure(x):
-        return _queries.log_prob_of(program, params, x, None)
+        return _density.log_prob_of(program, params, x, None)
 
     spn, x = SumProductNetwork(circuit), tf.constant(NORMAL.x)
     functions = {"pure": pure, "distribution": spn.log_prob}

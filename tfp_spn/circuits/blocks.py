@@ -36,9 +36,8 @@ Function = Callable[[Tables, Evidence, Tensor], Tensor]
 
 def block_size(program: Program) -> int:
     """Examples that are evaluated together."""
-    units = sum(step.num_regions * step.num_inputs for step in program.steps)
-    units += sum(step.num_regions * step.num_outputs for step in program.steps)
-    units += program.layout.num_regions * program.leaf.num_components
+    units = program.num_units
+    units += sum(step.num_regions * step.num_inputs for step in program.steps)
     units += 3 * program.layout.num_slots * program.layout.num_dims  # statistics
     of_example = program.dtype.size * units
     size = max(BLOCK_BYTES // of_example, MIN_BLOCK)

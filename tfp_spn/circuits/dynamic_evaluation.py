@@ -12,14 +12,12 @@ import dataclasses
 import tensorflow as tf
 
 from tfp_spn._typing import Params, Tensor
-from tfp_spn.circuits.blocks import in_blocks
+from tfp_spn.circuits.blocks import Function, in_blocks
 from tfp_spn.circuits.dynamic_program import DynamicProgram, DynamicTables
 from tfp_spn.circuits.evaluation import (
     evaluate,
-    evaluate_max,
     leaf_values,
     log_base,
-    mode_leaf_values,
     with_base,
 )
 from tfp_spn.circuits.examples import Evidence, to_evidence
@@ -98,34 +96,33 @@ def emissions(
     program: DynamicProgram,
     tables: DynamicTables,
     evidence: Evidence,
-    is_max: bool = False,
+    of_block: Function | None = None,
 ) -> Tensor:
     """Log-values of the template's roots, ``[T, ..., K, N]``.
 
-    Zero at steps of which nothing is observed; with `is_max` those of the best
-    sub-circuits and of the best values of hidden variables.
+    Args:
+        program: The dynamic circuit.
+        tables: Its parameters.
+        evidence: Sequences.
+        of_block: What is asked of the template, of its tables and of steps as examples.
+            Default: their log-densities, zero where nothing is observed.
     """
     step = program.step
 
-    def of_block(tables: Tables, block: Evidence, _: Tensor) -> Tensor:
-        if is_max:
-            leaves = mode_leaf_values(step, tables, block.x, block.observed)
-            joint = evaluate_max(step, tables, leaves).log_joint
-        else:
-            leaves = leaf_values(step, tables, block.x, block.observed)
-            joint = evaluate(step, tables, leaves).log_joint
+    def log_joint(tables: Tables, block: Evidence, _: Tensor) -> Tensor:
+        leaves = leaf_values(step, tables, block.x, block.observed)
+        joint = evaluate(step, tables, leaves).log_joint
         return with_base(joint, log_base(step, block.x, block.observed))
 
-    steps = step_evidence(program, evidence)
-    if (
-        steps.x.shape[-1] is None
-    ):  # gradients of a choice at run time fail in Keras' fit
-        joint = of_block(tables.step, steps, tf.constant(0))
+    steps, function = step_evidence(program, evidence), of_block or log_joint
+    if steps.x.shape[-1] is None:
+        # Gradients of a choice at run time fail in Keras' fit.
+        joint = function(tables.step, steps, tf.constant(0))
     else:
-        joint = in_blocks(of_block, step, tables.step, steps, program.dtype)
+        joint = in_blocks(function, step, tables.step, steps, program.dtype)
     values = by_step(program, joint)
     known = known_steps(evidence)
-    if is_max or known is None:
+    if of_block is not None or known is None:
         return values
     return tf.where(known, values, tf.zeros_like(values))
 

@@ -224,6 +224,12 @@ class Program:
         return self.layout.num_variables
 
     @property
+    def num_units(self) -> int:
+        """Units of all regions, of leaves and sums."""
+        units = sum(step.num_regions * step.num_outputs for step in self.steps)
+        return units + self.layout.num_regions * self.leaf.num_components
+
+    @property
     def event_shape(self) -> tuple[int, ...]:
         """``[V]``, ``[V, D]`` for variables of several dimensions, ``[*grid, D]``."""
         dims = self.layout.num_dims

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfp_spn._typing import Tensor
 from tfp_spn.circuits.dynamic_program import DynamicProgram, DynamicTables
-from tfp_spn.distributions import _queries
+from tfp_spn.distributions import _evidence
 from tfp_spn.layers.leaves.parts import LeafPart
 
 
@@ -71,7 +71,7 @@ def _is_possible(
         flat = value[..., tf.newaxis] if part.layout.num_dims == 1 else value
         x, params = _kernel_layout(part.of_variable(flat, -2)), tables.step.leaf
     else:
-        evidence = _queries.evidence_of(spn, value, observed)
+        evidence = _evidence.evidence_of(spn, value, observed)
         x, params = part.of_variable(evidence.x, -3), tables.leaf
     x = part.layout.gather_variables(part.leaf.safe_value(x), axis=-3)
     log_prob = part.leaf.component_log_prob(part.params(params), x)  # [..., L', K, N]

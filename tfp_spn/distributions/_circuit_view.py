@@ -8,9 +8,9 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfp_spn._keras_bridge import frozen_variable_ids
-from tfp_spn._typing import Params, Tensor, TensorLike
-from tfp_spn.distributions import _queries
-from tfp_spn.distributions._event import as_tensor
+from tfp_spn._typing import Params, Tensor
+from tfp_spn.distributions import _parameters
+from tfp_spn.distributions._tensor_values import TensorValues
 
 
 def properties_of_params() -> dict[str, Any]:
@@ -18,13 +18,13 @@ def properties_of_params() -> dict[str, Any]:
     return {
         "params": tfp.util.ParameterProperties(
             event_ndims=lambda self: dict(self.program.param_event_ndims),
-            shape_fn=_queries.no_shape,
-            default_constraining_bijector_fn=_queries.no_bijector,
+            shape_fn=_parameters.no_shape,
+            default_constraining_bijector_fn=_parameters.no_bijector,
         )
     }
 
 
-class CircuitView:
+class CircuitView(TensorValues):
     """Mixin of distributions over a circuit, before `tfd.Distribution` in the bases.
 
     Attributes:
@@ -86,40 +86,6 @@ class CircuitView:
 
     def _event_shape_tensor(self) -> Tensor:
         return tf.constant(self._event.shape, tf.int32)
-
-    def _call_log_prob(self, value: TensorLike, name: str, **kwargs: Any) -> Tensor:
-        return super()._call_log_prob(  # type: ignore[misc]
-            as_tensor(value), name, **kwargs
-        )
-
-    def _call_prob(self, value: TensorLike, name: str, **kwargs: Any) -> Tensor:
-        return super()._call_prob(  # type: ignore[misc]
-            as_tensor(value), name, **kwargs
-        )
-
-    def _call_log_cdf(self, value: TensorLike, name: str, **kwargs: Any) -> Tensor:
-        return super()._call_log_cdf(  # type: ignore[misc]
-            as_tensor(value), name, **kwargs
-        )
-
-    def _call_cdf(self, value: TensorLike, name: str, **kwargs: Any) -> Tensor:
-        return super()._call_cdf(  # type: ignore[misc]
-            as_tensor(value), name, **kwargs
-        )
-
-    def _call_survival_function(
-        self, value: TensorLike, name: str, **kwargs: Any
-    ) -> Tensor:
-        return super()._call_survival_function(  # type: ignore[misc]
-            as_tensor(value), name, **kwargs
-        )
-
-    def _call_log_survival_function(
-        self, value: TensorLike, name: str, **kwargs: Any
-    ) -> Tensor:
-        return super()._call_log_survival_function(  # type: ignore[misc]
-            as_tensor(value), name, **kwargs
-        )
 
     def _stddev(self) -> Tensor:
         return tf.sqrt(self._variance())  # type: ignore[attr-defined]

@@ -3,7 +3,7 @@
     P(X <= x) = sum over sub-circuits of  weight * prod_v P(leaf component <= x_v)
 
 since all other variables of a component are integrated out up to their values, one by
-one.
+one. Variables that are given have their density in place of the cdf.
 """
 
 from __future__ import annotations
@@ -11,111 +11,173 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfp_spn._typing import Params, Tensor
-from tfp_spn.circuits.blocks import in_blocks
-from tfp_spn.circuits.evaluation import evaluate
+from tfp_spn.circuits.blocks import Function, in_blocks
+from tfp_spn.circuits.dynamic_evaluation import emissions
+from tfp_spn.circuits.dynamic_program import DynamicProgram
+from tfp_spn.circuits.evaluation import (
+    evaluate,
+    leaf_values,
+    log_base,
+    with_base,
+)
 from tfp_spn.circuits.examples import Evidence
 from tfp_spn.circuits.program import Program, Tables
-from tfp_spn.distributions import _queries
-from tfp_spn.distributions.univariate import component_distributions, probability_table
+from tfp_spn.distributions import _density, _evidence
+from tfp_spn.distributions.leaf_families import component_distribution
+from tfp_spn.distributions.leaf_posteriors import cdf_of_angles
 from tfp_spn.layers.leaves.parts import LeafPart, summed_regions
+from tfp_spn.layers.leaves.support import at_most_zero
+from tfp_spn.ops.chain import log_chain
+from tfp_spn.ops.log_space import safe_log
 
 
-def log_cdf(distribution: Any, value: Tensor, observed: Tensor | None) -> Tensor:
-    """``log P(X <= x)``, ``S + P``, of the observed variables; the others are free."""
+def log_cdf(
+    distribution: Any,
+    value: Tensor,
+    observed: Tensor | None,
+    given: Tensor | None = None,
+) -> Tensor:
+    """``log P(X <= x)``, or ``log P(X <= x, E = e)``, of shape ``S + P``.
+
+    Args:
+        distribution: Over a circuit, or a dynamic one.
+        value: Of `Event.spread`: ``x``, and ``e`` in the variables that are `given`.
+        observed: bool ``[..., (T,) V]``: ``X`` is these variables. Default: all.
+        given: bool ``[..., (T,) V]``: ``E`` is these; of them it is the density.
+    """
+    program, tables = distribution.program, distribution.tables()
+    asked = _asked_variables(distribution, observed, given)
+    if observed is not None:
+        counts = observed if given is None else observed | given
+        for _ in range(value.shape.rank - observed.shape.rank):
+            counts = counts[..., tf.newaxis]
+        value = tf.where(counts, value, tf.constant(math.inf, value.dtype))
+    evidence = _evidence.evidence_of(distribution, value, given)
+    if isinstance(program, DynamicProgram):
+        of_block = _of_block(program.step, asked)
+        values = emissions(program, tables, evidence, of_block)
+        log_joint = evidence.restore(log_chain(program.chain(tables, values)))
+    else:
+        of_block = _of_block(program, asked)
+        joint = in_blocks(of_block, program, tables, evidence, program.dtype)
+        log_joint = _density.sum_over_classes(evidence.restore(joint))
+    return log_joint if given is not None else at_most_zero(log_joint)
+
+
+def _asked_variables(
+    distribution: Any, observed: Tensor | None, given: Tensor | None
+) -> np.ndarray:
+    """Bool ``[V]``: whose cdf may be asked for, by all that is known before running.
+
+    The families of the others may have none.
+    """
     program = distribution.program
-    evidence = _queries.evidence_of(distribution, value, observed)
+    step = program.step if isinstance(program, DynamicProgram) else program
+    asked = np.zeros([step.num_variables], bool)
+    asked[list(distribution.variables_of_event)] = True
+    for mask, hides in ((observed, False), (given, True)):
+        known = None if mask is None else tf.get_static_value(mask)
+        if known is not None:
+            flags = known.reshape([-1, len(asked)])
+            asked &= np.any(flags != hides, axis=0)
+    return asked
+
+
+def _of_block(program: Program, asked: np.ndarray) -> Function:
+    """``[..., C, N]`` of each class."""
 
     def of_block(tables: Tables, block: Evidence, _: Tensor) -> Tensor:
-        leaves = _leaf_values(program, tables, block)
-        return evaluate(program, tables, leaves).log_joint
+        leaves = _leaf_log_cdfs(program, tables, block, asked)
+        if block.observed is None:
+            return evaluate(program, tables, leaves).log_joint
+        leaves += leaf_values(program, tables, block.x, block.observed)
+        joint = evaluate(program, tables, leaves).log_joint
+        return with_base(joint, log_base(program, block.x, block.observed))
 
-    joint = in_blocks(of_block, program, distribution.tables(), evidence, program.dtype)
-    return _queries.sum_over_classes(evidence.restore(joint))
-
-
-def _leaf_values(program: Program, tables: Tables, block: Evidence) -> Tensor:
-    """``[..., R, K, N]``: log-cdfs of the components of leaf regions."""
-    parts, values = program.leaf.parts(program.layout), []
-    for part in parts:
-        x = part.layout.gather_variables(part.of_variable(block.x, -3), axis=-3)
-        is_free = tf.zeros([], tf.bool)
-        if block.observed is not None:
-            mask = part.of_variable(block.observed, -2)
-            mask = part.layout.gather_variables(mask, axis=-2)
-            is_free = ~mask[..., tf.newaxis, :]
-        value = _component_log_cdf(part, part.params(tables.leaf), x, is_free)
-        values.append(part.layout.sum_over_width(value))
-    return values[0] if len(parts) == 1 else summed_regions(parts, values, -3)
+    return of_block
 
 
-def _component_log_cdf(
-    part: LeafPart, params: Params, x: Tensor, is_free: Tensor
+def _leaf_log_cdfs(
+    program: Program, tables: Tables, block: Evidence, asked: np.ndarray
 ) -> Tensor:
-    """``[..., L, D, N]`` to ``[..., L, K, N]``, the dimensions multiplied.
+    """``[..., R, K, N]``: those of leaf regions, without what is given."""
+    x = block.x
+    if block.observed is not None:
+        is_given = block.observed[..., tf.newaxis, :]
+        x = tf.where(is_given, tf.constant(math.inf, x.dtype), x)
+    parts = [
+        part
+        for part in program.leaf.parts(program.layout)
+        if np.any(asked[part.variables])
+    ]
+    if not parts:
+        return leaf_values(program, tables, x, tf.zeros_like(x[..., 0, :], tf.bool))
+    values = []
+    for part in parts:
+        own = part.layout.gather_variables(part.of_variable(x, -3), axis=-3)
+        value = _component_log_cdf(part, part.params(tables.leaf), own)
+        values.append(part.layout.sum_over_width(value))
+    return values[0] if parts[0].is_whole else summed_regions(parts, values, -3)
 
-    Where a value `is_free` (``[..., L, 1, N]``) its cdf is 1.
-    """
-    leaf, support = part.leaf, part.leaf.value_support
-    table = probability_table(leaf, params, part.layout)
+
+def _component_log_cdf(part: LeafPart, params: Params, x: Tensor) -> Tensor:
+    """``[..., L, D, N]`` to ``[..., L, K, N]``, the dimensions multiplied."""
+    leaf = part.leaf
+    table = leaf.value_probs(params)
     if table is not None:
-        return _of_table(table, tf.where(is_free, float("inf"), x))
+        return _of_table(table, x)
     if getattr(leaf, "event_ndims", 0):
         raise NotImplementedError(
-            f"SumProductNetwork: cdf is not defined for {leaf.label}, a family of "
-            "vectors. Take the cdf of a marginal over other variables."
+            f"cdf: not defined for {leaf.label}, a family of vectors. Take the cdf of "
+            "a marginal over other variables."
         )
     x = tf.math.floor(x) if leaf.is_discrete else x
-    # Below and above the support the family might say anything, NaN is below.
-    low, high = (tf.constant(v, x.dtype) for v in (support.low, support.high))
-    is_above = (x >= high) | is_free
-    is_below = ~(x >= low) if leaf.is_discrete else ~(x > low)
-    is_below &= ~is_above
-    inside = tf.where(is_below | is_above, support.inner, x)
-    inside = inside[..., tf.newaxis, :, :]  # [..., L, 1, D, N]
-    rank = inside.shape.rank
-    inside = tf.transpose(inside, [rank - 1, *range(rank - 1)])
-    value = _asked(leaf, component_distributions(leaf, params), inside)
-    value = tf.transpose(value, [*range(1, rank), 0])  # [..., L, K, D, N]
-    is_below, is_above = (m[..., tf.newaxis, :, :] for m in (is_below, is_above))
-    value = tf.where(is_above, tf.zeros([], value.dtype), value)
-    value = tf.where(is_below, tf.constant(-math.inf, value.dtype), value)
-    return tf.reduce_sum(value, axis=-2)
+    rows = leaf.component_tables(params)
+
+    def of_inner(x: Tensor) -> Tensor:  # TFP wants examples first
+        rank = x.shape.rank
+        x = tf.transpose(x, [rank - 1, *range(rank - 1)])
+        value = _of_family(leaf, component_distribution(leaf, rows), x)
+        return tf.transpose(value, [*range(1, rank), 0])
+
+    x = x[..., tf.newaxis, :, :]  # [..., L, 1, D, N]
+    return tf.reduce_sum(leaf.value_support.log_cdf(x, of_inner), axis=-2)
 
 
-def _asked(leaf: Any, components: tfd.Distribution, x: Tensor) -> Tensor:
+def _of_family(leaf: Any, components: tfd.Distribution, x: Tensor) -> Tensor:
     try:
-        if leaf.has_linear_moments:
-            if not leaf.value_support.depends_on_parameters:
-                return tf.cast(components.log_cdf(x), x.dtype)
-            return _by_component(leaf, components, x)
-        # TFP counts an angle's cdf from the opposite of its mean, we from -pi.
-        start = tf.constant(-math.pi, x.dtype)
-        return _log(components.cdf(x) - components.cdf(start))
+        if not leaf.has_linear_moments:
+            return safe_log(cdf_of_angles(components, x))
+        if leaf.value_support.depends_on_parameters:
+            return _by_component(components, x)
+        return tf.cast(components.log_cdf(x), x.dtype)
     except NotImplementedError:
         raise NotImplementedError(
-            f"SumProductNetwork: cdf is not defined, since {leaf.label} has none. "
-            "Choose a family that has one, or estimate the probability from samples."
+            f"cdf: not defined, since {leaf.label} has none. Choose a family that has "
+            "one, take the cdf of a marginal over other variables, or estimate the "
+            "probability from samples."
         ) from None
 
 
-def _by_component(leaf: Any, components: tfd.Distribution, x: Tensor) -> Tensor:
+def _by_component(components: tfd.Distribution, x: Tensor) -> Tensor:
     """Log-cdfs of families that may say anything outside a component's own support.
 
-    Any draw tells on which side.
+    Where what they say cannot be, any draw tells on which side of the support `x` is.
     """
     draw = components.sample(seed=tf.zeros([2], tf.int32))
     draw = tf.stop_gradient(tf.cast(draw, x.dtype))
     at = tf.stop_gradient(x)
-    is_outside = tf.math.is_inf(leaf.family.log_prob(components, at))
-    is_outside |= tf.math.is_nan(components.cdf(at))
-    inside = tf.where(is_outside, draw, x)
-    value = tf.cast(components.log_cdf(inside), x.dtype)
-    side = tf.where(x < draw, tf.constant(-math.inf, x.dtype), 0.0)
-    return tf.where(is_outside, side, value)
+    cdf, of_draw = components.cdf(at), components.cdf(draw)
+    in_order = tf.where(at < draw, cdf <= of_draw, cdf >= of_draw)
+    is_possible = (cdf >= 0) & (cdf <= 1) & in_order  # false of NaN
+    value = tf.cast(components.log_cdf(tf.where(is_possible, x, draw)), x.dtype)
+    side = tf.where(at < draw, tf.constant(-math.inf, x.dtype), 0.0)
+    return tf.where(is_possible, value, side)
 
 
 def _of_table(table: Tensor, x: Tensor) -> Tensor:
@@ -127,11 +189,6 @@ def _of_table(table: Tensor, x: Tensor) -> Tensor:
     table = tf.transpose(table, [*range(rank - 3), rank - 2, rank - 3, rank - 1])
     cdf = tf.matmul(table, counts)  # [..., L, D, K, N]
     certain = x[..., tf.newaxis, :] >= num_values - 1  # not but for rounding
-    return tf.reduce_sum(_log(tf.where(certain, tf.ones([], cdf.dtype), cdf)), axis=-3)
-
-
-def _log(probability: Tensor) -> Tensor:
-    """Without NaN in gradients at zero."""
-    is_possible = probability > 0
-    log = tf.math.log(tf.where(is_possible, probability, 1.0))
-    return tf.where(is_possible, log, tf.constant(-math.inf, log.dtype))
+    return tf.reduce_sum(
+        safe_log(tf.where(certain, tf.ones([], cdf.dtype), cdf)), axis=-3
+    )

@@ -14,7 +14,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
-from tfp_spn.distributions import _queries
+from tfp_spn.distributions import _density
 
 _Key = tuple[Any, ...]
 
@@ -24,7 +24,7 @@ _seen: weakref.WeakKeyDictionary[Any, dict[_Key, Callable | None]] = (
 
 
 def log_prob(distribution: Any, value: Tensor, observed: Tensor | None) -> Tensor:
-    """`_queries.log_prob`; a first call runs as it is, for it may be the only one.
+    """`_density.log_prob`; a first call runs as it is, for it may be the only one.
 
     Args:
         distribution: A view of a circuit's own variables.
@@ -36,7 +36,7 @@ def log_prob(distribution: Any, value: Tensor, observed: Tensor | None) -> Tenso
     key = (distribution.program, value.shape.rank, observed is None)
     if key not in functions:
         functions[key] = None
-        return _queries.log_prob(distribution, value, observed)
+        return _density.log_prob(distribution, value, observed)
     function = functions[key]
     if function is None:
         function = functions[key] = _compiled(circuit)
@@ -49,6 +49,6 @@ def _compiled(circuit: Any) -> Callable[..., Tensor]:
 
     @tf.function(autograph=False, reduce_retracing=True)
     def log_prob(value: Tensor, observed: Tensor | None = None) -> Tensor:
-        return _queries.log_prob_of(program, params, value, observed)
+        return _density.log_prob_of(program, params, value, observed)
 
     return log_prob

@@ -10,7 +10,7 @@ from tensorflow_probability import distributions as tfd
 from tfp_spn._typing import Tensor, TensorLike
 from tfp_spn.circuits.dynamic_evaluation import chain_of, known_steps
 from tfp_spn.circuits.examples import Evidence
-from tfp_spn.distributions import _queries, _sequence_queries
+from tfp_spn.distributions import _evidence, _sequence_states
 from tfp_spn.distributions._event import as_tensor
 from tfp_spn.distributions._sequence_event import Padding, shifted
 from tfp_spn.ops.chain import Chain
@@ -52,7 +52,7 @@ class HiddenStates:
         """
         evidence = self._evidence(value, observed, lengths, padding)
         chain = self._chain(evidence)
-        probs = _sequence_queries.unit_posteriors(self.program, chain)
+        probs = _sequence_states.unit_posteriors(self.program, chain)
         return self._categorical(evidence, probs, lengths, padding)
 
     def filtered_marginals(
@@ -67,14 +67,14 @@ class HiddenStates:
         Arguments and result are those of `posterior_marginals`.
         """
         evidence = self._evidence(value, observed, lengths, padding)
-        probs = _sequence_queries.filtered_units(self.program, self._chain(evidence))
+        probs = _sequence_states.filtered_units(self.program, self._chain(evidence))
         return self._categorical(evidence, probs, lengths, padding)
 
     def prior_marginals(self) -> tfd.Categorical:
         """``p(z_t)``, with batch shape ``[..., num_steps]``."""
-        evidence = _sequence_queries.evidence_or_nothing(self, None)
+        evidence = _sequence_states.evidence_or_nothing(self, None)
         chain = self._chain(evidence)
-        probs = _sequence_queries.unit_posteriors(self.program, chain)
+        probs = _sequence_states.unit_posteriors(self.program, chain)
         return self._categorical(evidence, probs, None, "right")
 
     def posterior_mode(
@@ -95,7 +95,7 @@ class HiddenStates:
         """
         evidence = self._evidence(value, observed, lengths, padding)
         path = best_path(*self._chain(evidence)[:4])
-        path = _sequence_queries.in_user_shape(evidence, path[..., tf.newaxis, :])
+        path = _sequence_states.in_user_shape(evidence, path[..., tf.newaxis, :])
         return self._of_steps(path[..., 0], lengths, padding, 1)
 
     def _evidence(
@@ -110,8 +110,7 @@ class HiddenStates:
         with tf.control_dependencies(checks):
             value = tf.identity(value)
         value, observed = self._event.with_lengths(value, observed, lengths, padding)
-        value, observed = self._event.spread(value, observed)
-        return _queries.evidence_of(self, value, observed)
+        return _evidence.evidence_of(self, value, observed)
 
     def _chain(self, evidence: Evidence) -> Chain:
         return chain_of(self.program, self.tables(), evidence, to_end=True)
@@ -123,7 +122,7 @@ class HiddenStates:
         lengths: TensorLike | None,
         padding: Padding,
     ) -> tfd.Categorical:
-        probs = _sequence_queries.in_user_shape(evidence, probs)
+        probs = _sequence_states.in_user_shape(evidence, probs)
         return tfd.Categorical(probs=self._of_steps(probs, lengths, padding, 2))
 
     def _of_steps(
@@ -154,7 +153,7 @@ class HiddenStates:
         """
         evidence = self._evidence(value, observed, lengths, padding)
         chain = self._chain(evidence)
-        prefix = _sequence_queries.log_prefixes(chain)
+        prefix = _sequence_states.log_prefixes(chain)
         before = tf.concat([tf.zeros_like(prefix[:1]), prefix[:-1]], 0)
         possible = before > -float("inf")
         before = tf.where(possible, before, tf.zeros_like(before))
@@ -163,5 +162,5 @@ class HiddenStates:
         if known is not None:  # the others but for rounding
             steps = tf.where(known[..., 0, :], steps, tf.zeros_like(steps))
         steps = tf.cast(steps, self.program.dtype)[..., tf.newaxis, :]
-        result = _sequence_queries.in_user_shape(evidence, steps)[..., 0]
+        result = _sequence_states.in_user_shape(evidence, steps)[..., 0]
         return self._of_steps(result, lengths, padding, 1)

@@ -114,7 +114,7 @@ class SequenceEvent(Event):
         lengths: TensorLike | None,
         padding: Padding,
     ) -> tuple[Tensor, Tensor | None]:
-        """Value and mask, sequences at the front, nothing known behind their ends."""
+        """`spread`, sequences at the front, nothing known behind their ends."""
         value = self.value(value)
         lead = value.shape[: value.shape.rank - self.ndims]
         if padding not in ("right", "left"):
@@ -125,7 +125,7 @@ class SequenceEvent(Event):
         if observed is not None:
             observed = self.mask(observed, lead)
         if lengths is None:
-            return value, observed
+            return self.spread(value, observed)
         lengths = self._checked_lengths(lengths, lead)
         if padding == "left":
             value = shifted(value, lengths, self.ndims, -1)
@@ -137,7 +137,7 @@ class SequenceEvent(Event):
             exists = exists[..., tf.newaxis]
         if observed is None:
             observed = tf.ones(self.mask_shape, tf.bool)
-        return value, observed & exists
+        return self.spread(value, observed & exists)
 
     def _checked_lengths(self, lengths: TensorLike, lead: tf.TensorShape) -> Tensor:
         lengths = tf.convert_to_tensor(lengths)

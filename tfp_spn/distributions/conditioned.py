@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -10,11 +11,21 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_spn._typing import Seed, Tensor, TensorLike
 from tfp_spn.circuits.examples import Evidence
-from tfp_spn.distributions import _assertions, _event_space, _queries
+from tfp_spn.distributions import (
+    _assertions,
+    _cumulative,
+    _draws,
+    _event_space,
+    _evidence,
+    _moments,
+    _parameters,
+)
 from tfp_spn.distributions._event import as_tensor, check_vector_event, pick_matrix
+from tfp_spn.distributions._tensor_values import TensorValues
+from tfp_spn.layers.leaves.support import at_most_zero
 
 
-class ConditionedSumProductNetwork(tfd.AutoCompositeTensorDistribution):
+class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribution):
     """A circuit's distribution given some of the values.
 
         p(x | evidence) = p(x) / p(evidence)   if x agrees with the evidence, else 0
@@ -83,7 +94,7 @@ class ConditionedSumProductNetwork(tfd.AutoCompositeTensorDistribution):
     def _parameter_properties(cls, dtype: Any, num_classes: Any = None) -> dict:
         del dtype, num_classes
         return {
-            "distribution": _queries.BatchedComponentProperties(),
+            "distribution": _parameters.BatchedComponentProperties(),
             "value": tfp.util.ParameterProperties(
                 event_ndims=lambda self: self._event.ndims  # noqa: SLF001
             ),
@@ -115,7 +126,7 @@ class ConditionedSumProductNetwork(tfd.AutoCompositeTensorDistribution):
 
     def _evidence(self) -> Evidence:
         value, observed = self._event.spread(self._value, self._observed)
-        return _queries.possible_evidence(self._distribution, value, observed)
+        return _evidence.possible_evidence(self._distribution, value, observed)
 
     def _parameter_control_dependencies(self, is_init: bool) -> list:
         if not (self.validate_args and is_init):
@@ -170,37 +181,65 @@ class ConditionedSumProductNetwork(tfd.AutoCompositeTensorDistribution):
         return self._distribution.log_prob(self._value, observed=self._observed)
 
     def _is_observed(self) -> Tensor:
-        """The mask with the rank of the value."""
+        return self._with_rank_of_value(self._observed)
+
+    def _with_rank_of_value(self, mask: Tensor) -> Tensor:
         has_value_rank = len(self._event.mask_shape) == self._event.ndims
-        return self._observed if has_value_rank else self._observed[..., None]
-
-    def _call_log_prob(self, value: TensorLike, name: str, **kwargs: Any) -> Tensor:
-        return super()._call_log_prob(as_tensor(value), name, **kwargs)
-
-    def _call_prob(self, value: TensorLike, name: str, **kwargs: Any) -> Tensor:
-        return super()._call_prob(as_tensor(value), name, **kwargs)
+        return mask if has_value_rank else mask[..., tf.newaxis]
 
     def _log_prob(self, value: Tensor, observed: TensorLike | None = None) -> Tensor:
+        value, asked, holds = self._asked(
+            value, observed, lambda value: value == self._value
+        )
+        if asked is not None:
+            asked |= self._observed
+        merged = tf.where(self._is_observed(), self._value, value)
+        log_prob = self._distribution.log_prob(merged, observed=asked)
+        return self._relative_to_evidence(log_prob, holds)
+
+    def _log_cdf(self, value: Tensor, observed: TensorLike | None = None) -> Tensor:
+        value, asked, holds = self._asked(
+            value, observed, lambda value: self._value <= value
+        )
+        given = self._observed
+        if asked is not None:
+            given &= tf.ones_like(asked)  # of all leading axes
+        merged = tf.where(self._is_observed(), self._value, value)
+        _, given = self._event.spread(merged, given)
+        merged, asked = self._event.spread(merged, asked)
+        log_cdf = _cumulative.log_cdf(self._distribution, merged, asked, given)
+        return at_most_zero(self._relative_to_evidence(log_cdf, holds))
+
+    def _asked(
+        self,
+        value: Tensor,
+        observed: TensorLike | None,
+        agrees: Callable[[Tensor], Tensor],
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Value, mask, and whether the value agrees with the evidence asked for."""
         value = self._event.value(value)
         lead = value.shape[: value.shape.rank - self._event.ndims]
-        _queries.check_broadcasts(lead, self)
-        agrees = (value == self._value) | ~self._is_observed()
-        merged = tf.where(self._is_observed(), self._value, value)
-        agrees = tf.reduce_all(agrees, axis=list(range(-self._event.ndims, 0)))
+        _evidence.check_broadcasts(lead, self)
+        holds = agrees(value) | ~self._is_observed()
         if observed is not None:
-            observed = self._event.mask(observed, lead) | self._observed
+            observed = self._event.mask(observed, lead)
+            holds |= ~self._with_rank_of_value(observed)
+        holds = tf.reduce_all(holds, axis=list(range(-self._event.ndims, 0)))
+        return value, observed, holds
+
+    def _relative_to_evidence(self, log_joint: Tensor, holds: Tensor) -> Tensor:
+        """``log_joint - log p(evidence)``, ``-inf`` where one or the other fails."""
         log_evidence = self.log_evidence()
-        possible = agrees & (log_evidence > -float("inf"))
-        log_prob = self._distribution.log_prob(merged, observed=observed)
+        possible = holds & (log_evidence > -float("inf"))
         safe_evidence = tf.where(possible, log_evidence, tf.zeros_like(log_evidence))
-        return tf.where(possible, log_prob - safe_evidence, -float("inf"))
+        return tf.where(possible, log_joint - safe_evidence, -float("inf"))
 
     def _sample_n(self, n: Tensor, seed: Seed = None) -> Tensor:
-        drawn = _queries.sample(self._distribution, n, seed, self._evidence())
+        drawn = _draws.sample(self._distribution, n, seed, self._evidence())
         return self._with_evidence(self._event.from_kernel(drawn))
 
     def _mode(self) -> Tensor:
-        mode = _queries.mode(self._distribution, self._evidence())
+        mode = _draws.mode(self._distribution, self._evidence())
         return self._with_evidence(self._event.from_kernel(mode))
 
     def _with_evidence(self, value: Tensor) -> Tensor:
@@ -208,12 +247,12 @@ class ConditionedSumProductNetwork(tfd.AutoCompositeTensorDistribution):
         return tf.cast(merged, self.dtype)
 
     def _mean(self) -> Tensor:
-        mean, _ = _queries.mean_and_variance(self._distribution, self._evidence())
+        mean, _ = _moments.mean_and_variance(self._distribution, self._evidence())
         mean = self._event.from_kernel(mean)
         return tf.where(self._is_observed(), self._value, mean)
 
     def _variance(self) -> Tensor:
-        _, variance = _queries.mean_and_variance(self._distribution, self._evidence())
+        _, variance = _moments.mean_and_variance(self._distribution, self._evidence())
         variance = self._event.from_kernel(variance)
         return tf.where(self._is_observed(), tf.zeros([], variance.dtype), variance)
 
@@ -222,7 +261,7 @@ class ConditionedSumProductNetwork(tfd.AutoCompositeTensorDistribution):
 
     def _covariance(self) -> Tensor:
         check_vector_event(self._event, "covariance")
-        covariance = _queries.covariance(self._distribution, self._evidence())
+        covariance = _moments.covariance(self._distribution, self._evidence())
         covariance = pick_matrix(self._event, covariance)
         hidden = ~self._observed
         both = hidden[..., :, tf.newaxis] & hidden[..., tf.newaxis, :]

@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfp_spn._typing import Seed, Tensor
-from tfp_spn.distributions import _sequence_queries
+from tfp_spn.distributions import _sequence_draws, _sequence_moments
 from tfp_spn.distributions.conditioned import ConditionedSumProductNetwork
 
 
@@ -51,15 +51,15 @@ class ConditionedDynamicSumProductNetwork(ConditionedSumProductNetwork):
 
     def _sample_n(self, n: Tensor, seed: Seed = None) -> Tensor:
         evidence = self._evidence()
-        drawn = _sequence_queries.sample(self._distribution, n, seed, evidence)
+        drawn = _sequence_draws.sample(self._distribution, n, seed, evidence)
         return self._with_evidence(self._event.from_kernel(drawn))
 
     def _mode(self) -> Tensor:
-        mode = _sequence_queries.mode(self._distribution, self._evidence())
+        mode = _sequence_draws.mode(self._distribution, self._evidence())
         return self._with_evidence(self._event.from_kernel(mode))
 
     def _moments(self) -> tuple[Tensor, Tensor]:
-        moments = _sequence_queries.mean_and_variance(
+        moments = _sequence_moments.mean_and_variance(
             self._distribution, self._evidence()
         )
         mean, variance = (self._event.from_kernel(moment) for moment in moments)

@@ -15,10 +15,13 @@ from tfp_spn.circuits.dynamic_circuit import DynamicCircuit
 from tfp_spn.circuits.dynamic_program import DynamicProgram
 from tfp_spn.distributions import (
     _assertions,
+    _cumulative,
+    _density,
     _eager,
     _event_space,
-    _queries,
-    _sequence_queries,
+    _parameters,
+    _sequence_draws,
+    _sequence_moments,
 )
 from tfp_spn.distributions._circuit_view import CircuitView, properties_of_params
 from tfp_spn.distributions._event import (
@@ -49,6 +52,7 @@ class DynamicSumProductNetwork(
     * ``log_prob(x, observed=mask)`` integrates out any variables of any steps;
       ``log_prob(x, lengths=lengths)`` takes sequences of unequal length, whose padding
       may hold anything;
+    * ``cdf(x)``: the probability that no variable of any step is above its value;
     * ``sample``, ``mean``, ``variance``, ``stddev``, ``mode`` (max-product decoding);
     * ``marginal(variables, steps)`` and ``condition(x, observed)`` are distributions
       again: imputation, and forecasts where the past is observed;
@@ -132,8 +136,8 @@ class DynamicSumProductNetwork(
                 program = _in_time(program, parameters_in_time)
             live = circuit.live_params()
             params = live if params is None else params
-            self._is_view = _queries.are_same(params, live)
-            params = _queries.check_params(params, circuit, program)
+            self._is_view = _parameters.are_same(params, live)
+            params = _parameters.check_params(params, circuit, program)
             if variables_of_event is not None:
                 variables_of_event = tuple(
                     check_variables(variables_of_event, program.num_variables, _OWNER)
@@ -204,10 +208,19 @@ class DynamicSumProductNetwork(
         padding: Padding = "right",
     ) -> Tensor:
         value, observed = self._event.with_lengths(value, observed, lengths, padding)
-        value, observed = self._event.spread(value, observed)
         if self._is_view and tf.executing_eagerly():
             return _eager.log_prob(self, value, observed)
-        return _queries.log_prob(self, value, observed)
+        return _density.log_prob(self, value, observed)
+
+    def _log_cdf(
+        self,
+        value: Tensor,
+        observed: TensorLike | None = None,
+        lengths: TensorLike | None = None,
+        padding: Padding = "right",
+    ) -> Tensor:
+        value, observed = self._event.with_lengths(value, observed, lengths, padding)
+        return _cumulative.log_cdf(self, value, observed)
 
     def _sample_control_dependencies(
         self,
@@ -219,24 +232,23 @@ class DynamicSumProductNetwork(
         if not self.validate_args:
             return []
         value, observed = self._event.with_lengths(value, observed, lengths, padding)
-        value, observed = self._event.spread(value, observed)
         return _assertions.in_support(self, value, observed)
 
     # --- samples and statistics ----------------------------------------------------
 
     def _sample_n(self, n: Tensor, seed: Seed = None) -> Tensor:
-        drawn = _sequence_queries.sample(self, n, seed)
+        drawn = _sequence_draws.sample(self, n, seed)
         return tf.cast(self._event.from_kernel(drawn), self.dtype)
 
     def _mode(self) -> Tensor:
-        mode = _sequence_queries.mode(self)
+        mode = _sequence_draws.mode(self)
         return tf.cast(self._event.from_kernel(mode), self.dtype)
 
     def _mean(self) -> Tensor:
-        return self._event.from_kernel(_sequence_queries.mean_and_variance(self)[0])
+        return self._event.from_kernel(_sequence_moments.mean_and_variance(self)[0])
 
     def _variance(self) -> Tensor:
-        return self._event.from_kernel(_sequence_queries.mean_and_variance(self)[1])
+        return self._event.from_kernel(_sequence_moments.mean_and_variance(self)[1])
 
     def _covariance(self) -> None:
         check_vector_event(self._event, "covariance")  # it never is: this raises

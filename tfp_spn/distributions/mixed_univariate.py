@@ -11,7 +11,7 @@ import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
 from tfp_spn._typing import Seed, Tensor
-from tfp_spn.distributions import _queries
+from tfp_spn.distributions import _parameters
 
 
 class MixedUnivariate(tfd.AutoCompositeTensorDistribution):
@@ -66,7 +66,9 @@ class MixedUnivariate(tfd.AutoCompositeTensorDistribution):
     @classmethod
     def _parameter_properties(cls, dtype: Any, num_classes: Any = None) -> dict:
         del dtype, num_classes
-        return {"distributions": _queries.BatchedComponentProperties(event_ndims=None)}
+        return {
+            "distributions": _parameters.BatchedComponentProperties(event_ndims=None)
+        }
 
     @property
     def distributions(self) -> list[tfd.Distribution]:
@@ -120,23 +122,13 @@ class MixedUnivariate(tfd.AutoCompositeTensorDistribution):
             value,
             tf.broadcast_dynamic_shape(tf.shape(value), self.batch_shape_tensor()),
         )
-        answers = []
-        for d, place in zip(self._distributions, self._places, strict=True):
-            own = tf.gather(value, place, axis=-1)
-            is_possible = tf.ones([], tf.bool)
-            if d.dtype.is_integer:
-                whole = tf.math.floor(own)
-                is_possible, own = own == whole, tf.cast(whole, d.dtype)
-            answer = query(d, own)
-            answers.append((answer, is_possible))
+        pairs = zip(self._distributions, self._places, strict=True)
         return self._merged(
-            [tf.where(ok, a, -float("inf")) for a, ok in answers]
-            if query is _log_prob
-            else [a for a, _ in answers]
+            [query(d, tf.gather(value, place, axis=-1)) for d, place in pairs]
         )
 
     def _log_prob(self, value: Tensor) -> Tensor:
-        return self._of_value(value, _log_prob)
+        return self._of_value(value, lambda d, x: d.log_prob(x))
 
     def _cdf(self, value: Tensor) -> Tensor:
         return self._of_value(value, lambda d, x: d.cdf(x))
@@ -170,7 +162,3 @@ class MixedUnivariate(tfd.AutoCompositeTensorDistribution):
 
     def _default_event_space_bijector(self) -> None:
         return None
-
-
-def _log_prob(distribution: tfd.Distribution, x: Tensor) -> Tensor:
-    return distribution.log_prob(x)

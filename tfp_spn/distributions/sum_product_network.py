@@ -17,10 +17,13 @@ from tfp_spn.circuits.program import Program
 from tfp_spn.distributions import (
     _assertions,
     _cumulative,
+    _density,
+    _draws,
     _eager,
     _event_space,
     _factors,
-    _queries,
+    _moments,
+    _parameters,
 )
 from tfp_spn.distributions._circuit_view import CircuitView, properties_of_params
 from tfp_spn.distributions._event import (
@@ -107,10 +110,10 @@ class SumProductNetwork(CircuitView, tfd.AutoCompositeTensorDistribution):
             live = circuit.live_params()
             params = live if params is None else params
             # Of a circuit's own variables, not of their values or of other parameters.
-            self._is_view = isinstance(circuit, keras.Model) and _queries.are_same(
+            self._is_view = isinstance(circuit, keras.Model) and _parameters.are_same(
                 params, live
             )
-            params = _queries.check_params(params, circuit)
+            params = _parameters.check_params(params, circuit)
             if variables_of_event is not None:
                 variables_of_event = tuple(
                     check_variables(
@@ -148,7 +151,7 @@ class SumProductNetwork(CircuitView, tfd.AutoCompositeTensorDistribution):
         value, observed = self._event.spread(value, observed)
         if self._is_view and tf.executing_eagerly():
             return _eager.log_prob(self, value, observed)
-        return _queries.log_prob(self, value, observed)
+        return _density.log_prob(self, value, observed)
 
     def _log_cdf(self, value: Tensor, observed: TensorLike | None = None) -> Tensor:
         value, observed = self._event.spread(value, observed)
@@ -159,7 +162,7 @@ class SumProductNetwork(CircuitView, tfd.AutoCompositeTensorDistribution):
     ) -> Tensor:
         """``log p(x, c)`` for each class, ``[..., num_classes]``."""
         value, observed = self._event.spread(self._checked(value, observed), observed)
-        return _queries.log_joint(self, value, observed)
+        return _density.log_joint(self, value, observed)
 
     def _checked(self, value: TensorLike, observed: TensorLike | None) -> Tensor:
         """The value as a tensor, checked at run time if `validate_args`."""
@@ -182,11 +185,11 @@ class SumProductNetwork(CircuitView, tfd.AutoCompositeTensorDistribution):
 
     def _sample_n(self, n: Tensor, seed: Seed = None) -> Tensor:
         return tf.cast(
-            self._event.from_kernel(_queries.sample(self, n, seed)), self.dtype
+            self._event.from_kernel(_draws.sample(self, n, seed)), self.dtype
         )
 
     def _mode(self) -> Tensor:
-        return tf.cast(self._event.from_kernel(_queries.mode(self)), self.dtype)
+        return tf.cast(self._event.from_kernel(_draws.mode(self)), self.dtype)
 
     def is_mode_exact(self) -> bool:
         """Whether `mode` is the mode of the density, not only of its best sub-circuit.
@@ -199,14 +202,14 @@ class SumProductNetwork(CircuitView, tfd.AutoCompositeTensorDistribution):
         return all(width == 1 for width in widths) and self.num_classes == 1
 
     def _mean(self) -> Tensor:
-        return self._event.from_kernel(_queries.mean_and_variance(self)[0])
+        return self._event.from_kernel(_moments.mean_and_variance(self)[0])
 
     def _variance(self) -> Tensor:
-        return self._event.from_kernel(_queries.mean_and_variance(self)[1])
+        return self._event.from_kernel(_moments.mean_and_variance(self)[1])
 
     def _covariance(self) -> Tensor:
         check_vector_event(self._event, "covariance")
-        return pick_matrix(self._event, _queries.covariance(self))
+        return pick_matrix(self._event, _moments.covariance(self))
 
     def _entropy(self) -> Tensor:
         return _factors.entropy(self)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
+from tfp_spn.initializers.array_batches import array_batches
 from tfp_spn.initializers.equidistant import Equidistant
 
 
@@ -24,12 +24,10 @@ def collected(owner: str, data: Any) -> np.ndarray | None:
     """
     if data is None:
         return None
-    if isinstance(data, list | tuple) and data and np.ndim(data[0]) == 1:
-        data = np.asarray(data)  # rows of numbers
-    if not hasattr(data, "__array__") and isinstance(data, Iterable):
-        batches = [_first(batch) for batch in data]
-        data = np.concatenate(batches) if batches else np.zeros([0, 1])
-    x = np.asarray(data)
+    batches = list(array_batches(data))
+    if len(batches) != 1:
+        batches = [np.concatenate(batches or [np.zeros([0, 1])])]
+    x = batches[0]
     if x.dtype.kind not in "biuf":
         raise TypeError(
             f"{owner}: received data of dtype {x.dtype}, expected numbers. Pass an "
@@ -47,10 +45,6 @@ def collected(owner: str, data: Any) -> np.ndarray | None:
             "numbers. Leave out or fill in the examples with missing values."
         )
     return x
-
-
-def _first(batch: Any) -> np.ndarray:
-    return np.asarray(batch[0] if isinstance(batch, tuple | list) else batch)
 
 
 def standardized(x: np.ndarray, epsilon: float) -> np.ndarray:

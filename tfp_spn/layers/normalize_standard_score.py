@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tfp_spn._serialization import register
 from tfp_spn._typing import Tensor
+from tfp_spn.initializers.array_batches import array_batches
 from tfp_spn.layers.running_moments import RunningMoments
 
 Shape = tuple[int | None, ...]
@@ -156,11 +157,8 @@ class NormalizeStandardScore(keras.layers.Layer):
                 'axes="variable_wise" or "global".'
             )
         moments = RunningMoments(f'NormalizeStandardScore "{self.name}"')
-        batches = [data] if hasattr(data, "__array__") else data
-        if isinstance(batches, list | tuple) and batches and np.ndim(batches[0]) == 1:
-            batches = [np.asarray(batches)]  # rows of numbers
-        for batch in batches:
-            moments.add(batch[0] if isinstance(batch, tuple | list) else batch)
+        for batch in array_batches(data):
+            moments.add(batch)
         mean, variance = moments.result(self.axes is NormalizeAxes.GLOBAL)
         if not self.built:
             self.build((None, *moments.shape))

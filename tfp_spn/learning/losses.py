@@ -41,9 +41,7 @@ class NegativeLogLikelihood(keras.losses.Loss):
         name: str = "negative_log_likelihood",
         dtype: Any = None,
     ) -> None:
-        if reduction == "auto":  # Keras 2
-            reduction = "sum_over_batch_size"
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        super().__init__(name=name, reduction=_of_keras_3(reduction), dtype=dtype)
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Tensor:
         """The loss of a batch."""
@@ -85,9 +83,7 @@ class NegativeLogJoint(keras.losses.Loss):
         name: str = "negative_log_joint",
         dtype: Any = None,
     ) -> None:
-        if reduction == "auto":  # Keras 2
-            reduction = "sum_over_batch_size"
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        super().__init__(name=name, reduction=_of_keras_3(reduction), dtype=dtype)
 
     def call(self, y_true: Any, y_pred: Any) -> Tensor:
         """The loss of each example."""
@@ -96,3 +92,8 @@ class NegativeLogJoint(keras.losses.Loss):
         joint = tf.transpose(tf.reshape(y_pred, [-1, shape[-1]]))
         labels = tf.reshape(tf.cast(y_true, tf.int32), tf.shape(joint)[1:])
         return -tf.reshape(log_joint_of_labels(joint, labels), shape[:-1])
+
+
+def _of_keras_3(reduction: str) -> str:
+    """The name of a reduction; Keras 2 has another for the default."""
+    return "sum_over_batch_size" if reduction == "auto" else reduction

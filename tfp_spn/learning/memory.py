@@ -36,9 +36,7 @@ def _bytes_of_example(program: Program | DynamicProgram) -> int:
     """Of the units of all regions; products may be evaluated again."""
     if isinstance(program, DynamicProgram):
         return program.num_steps * _bytes_of_example(program.step)
-    units = sum(step.num_regions * step.num_outputs for step in program.steps)
-    units += program.layout.num_regions * program.leaf.num_components
-    return program.dtype.size * units
+    return program.dtype.size * program.num_units
 
 
 def _memory_of_machine() -> int | None:

@@ -230,6 +230,13 @@ class BaseLeaf(keras.layers.Layer):
         """``[..., L, K, D]``."""
         raise NotImplementedError
 
+    def value_probs(self, params: Params) -> Tensor | None:
+        """``[..., L, K, D, C]``: the probabilities of the values 0, 1, ...
+
+        `None` of families of infinitely many values.
+        """
+        return None
+
     def expected_statistics(
         self,
         params: Params,

@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfp_spn._serialization import register
-from tfp_spn._typing import Tensor
+from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.count_leaf import CountLeaf
 
 
@@ -42,6 +42,11 @@ class BernoulliLeaf(CountLeaf):
     def log_binomial(self, x: Tensor) -> Tensor:
         """Zero."""
         return tf.zeros_like(x[..., 0, :])
+
+    def value_probs(self, params: Params) -> Tensor:
+        """Of 0 and 1."""
+        probs = self.component_mean(params)
+        return tf.stack([1 - probs, probs], axis=-1)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""

@@ -145,8 +145,12 @@ class CategoricalLeaf(ElementwiseLeaf):
         """``sum_c c^2 p(c) - mean^2``."""
         return self._raw_moment(params, 2) - tf.square(self._raw_moment(params, 1))
 
+    def value_probs(self, params: Params) -> Tensor:
+        """``[..., L, K, D, C]``."""
+        return tf.exp(self.component_tables(params)["log_probs"])
+
     def _raw_moment(self, params: Params, order: int) -> Tensor:
-        probs = tf.exp(self.component_tables(params)["log_probs"])
+        probs = self.value_probs(params)
         values = tf.range(self.num_categories, dtype=probs.dtype) ** order
         return tf.linalg.matvec(probs, values)
 

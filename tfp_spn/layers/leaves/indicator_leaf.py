@@ -103,6 +103,11 @@ class IndicatorLeaf(ElementwiseLeaf):
         """Zero."""
         return tf.zeros_like(self._values(params))
 
+    def value_probs(self, params: Params) -> Tensor:
+        """All of the component's own value."""
+        values = tf.cast(self._values(params), tf.int32)
+        return tf.one_hot(values, self.num_components, dtype=self.compute_dtype)
+
     def expected_statistics(
         self,
         params: Params,

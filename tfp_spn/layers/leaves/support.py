@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,6 +72,22 @@ class Support:
         return tf.clip_by_value(
             x, tf.constant(low, x.dtype), tf.constant(high, x.dtype)
         )
+
+    def log_cdf(self, x: Tensor, of_inner: Callable[[Tensor], Tensor]) -> Tensor:
+        """A family's log-cdf, which might say anything outside of the support.
+
+        Args:
+            x: Any values; NaN has nothing below it.
+            of_inner: The family's, asked inside only, and at the whole number below.
+        """
+        low, high = tf.constant(self.low, x.dtype), tf.constant(self.high, x.dtype)
+        x = tf.math.floor(x) if self.is_integer else x
+        is_above = x >= high
+        is_below = ~(x >= low) if self.is_integer else ~(x > low)
+        inner = tf.where(is_below | is_above, tf.constant(self.inner, x.dtype), x)
+        value = at_most_zero(of_inner(inner))
+        value = tf.where(is_above, tf.zeros([], value.dtype), value)
+        return tf.where(is_below, tf.constant(-math.inf, value.dtype), value)
 
     def inner_vector(self, num_dims: int, dtype: tf.DType) -> Tensor:
         """``[D, 1]``: a vector amid the support."""
@@ -188,6 +205,11 @@ SUPPORT_OF_FAMILY = {
     for name, families in _OF_FAMILY.items()
     for family in families
 }
+
+
+def at_most_zero(log_prob: Tensor) -> Tensor:
+    """Log-probabilities that rounding has made positive become 0, not so gradients."""
+    return log_prob - tf.stop_gradient(tf.maximum(log_prob, 0.0))
 
 
 def counts_adding_up_to(total: float) -> Support:

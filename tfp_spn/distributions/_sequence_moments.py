@@ -1,0 +1,66 @@
+"""Means and variances of sequences."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import tensorflow as tf
+
+from tfp_spn._typing import Tensor
+from tfp_spn.circuits import posterior
+from tfp_spn.circuits.dynamic_evaluation import chain_of, step_evidence, to_steps
+from tfp_spn.circuits.dynamic_program import DynamicProgram, DynamicTables
+from tfp_spn.circuits.evaluation import evaluate, leaf_values
+from tfp_spn.circuits.examples import Evidence
+from tfp_spn.distributions._moments import check_moments
+from tfp_spn.distributions._sequence_states import evidence_or_nothing, state_posteriors
+from tfp_spn.ops.chain import log_chain
+from tfp_spn.ops.sum_rules import SumOpGradBackprop
+
+_GRADIENT = SumOpGradBackprop()
+
+
+def mean_and_variance(
+    distribution: Any, evidence: Evidence | None = None
+) -> tuple[Tensor, Tensor]:
+    """Exact moments of each coordinate, ``S + P + [T, V, D]``."""
+    check_moments(distribution)
+    program: DynamicProgram = distribution.program
+    tables: DynamicTables = distribution.tables()
+    evidence = evidence_or_nothing(distribution, evidence)
+    chain = chain_of(program, tables, evidence, to_end=True)
+    roots = program.sum_over_units(state_posteriors(chain))
+    flows = to_steps(program, roots)  # [..., K, T N]
+    steps = step_evidence(program, evidence)
+    known = evidence.observed  # a mask: evidence that is impossible says nothing
+    possible = log_chain(chain) > -float("inf")
+    if known is not None:
+        known &= possible[..., tf.newaxis, tf.newaxis, :]
+        steps = step_evidence(program, dataclasses.replace(evidence, observed=known))
+    leaves = leaf_values(program.step, tables.step, steps.x, steps.observed)
+    shape = tf.broadcast_dynamic_shape(tf.shape(flows)[:-2], tf.shape(leaves)[:-3])
+    leaves = tf.broadcast_to(leaves, tf.concat([shape, tf.shape(leaves)[-3:]], 0))
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(leaves)
+        joint = evaluate(program.step, tables.step, leaves, _GRADIENT).log_joint
+    weights = tape.gradient(joint, leaves, output_gradients=flows)
+    moments = posterior.mean_and_variance(program.step, tables.step, weights)
+    mean, variance = (_examples_of_steps(program, value) for value in moments)
+    return evidence.restore(mean), evidence.restore(variance)
+
+
+def _examples_of_steps(program: DynamicProgram, values: Tensor) -> Tensor:
+    """``[..., V, D, T N]`` to ``[..., T, V, D, N]``."""
+    if program.parameters_in_time:
+        return values
+    num_steps = program.num_steps
+    count = values.shape[-1]
+    count = None if count is None else count // num_steps
+    examples = tf.shape(values)[-1] // num_steps
+    shape = tf.concat([tf.shape(values)[:-1], [num_steps, examples]], 0)
+    values = tf.reshape(values, shape)
+    values = tf.ensure_shape(values, [*values.shape[:-2], num_steps, count])
+    rank = values.shape.rank
+    order = [*range(rank - 4), rank - 2, rank - 4, rank - 3, rank - 1]
+    return tf.transpose(values, order)

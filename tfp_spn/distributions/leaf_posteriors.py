@@ -1,0 +1,147 @@
+"""Posteriors of single variables: mixtures of leaf components, or few probabilities."""
+
+from __future__ import annotations
+
+import math
+
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from tfp_spn._typing import Tensor
+from tfp_spn.distributions._tensor_values import TensorValues
+from tfp_spn.layers.leaves.support import (
+    SUPPORT_OF_FAMILY,
+    SUPPORTS,
+    Support,
+    integers_up_to,
+)
+from tfp_spn.ops.log_space import safe_log
+
+
+class _FiniteValues(TensorValues):
+    """Mixin of families of the values 0, 1, ..., of which TFP asks integers only.
+
+    Other values have no mass, and cdfs are those of the whole number below.
+    """
+
+    def _value_probs(self) -> Tensor:
+        """``[..., C]``."""
+        raise NotImplementedError
+
+    def _log_prob(self, x: Tensor) -> Tensor:
+        probs = self._value_probs()
+        support, x = _integers_of(probs), tf.cast(x, probs.dtype)
+        prob = self._looked_up(probs, tf.where(support.contains(x), x, 0.0))
+        return safe_log(tf.where(support.contains(x), prob, 0.0))
+
+    def _log_cdf(self, x: Tensor) -> Tensor:
+        probs = self._value_probs()
+        support, x = _integers_of(probs), tf.cast(x, probs.dtype)
+        below = tf.cumsum(probs, axis=-1)
+        return support.log_cdf(x, lambda x: safe_log(self._looked_up(below, x)))
+
+    def _cdf(self, x: Tensor) -> Tensor:
+        return tf.exp(self._log_cdf(x))
+
+    def _survival_function(self, x: Tensor) -> Tensor:
+        return 1 - self._cdf(x)
+
+    def _looked_up(self, table: Tensor, x: Tensor) -> Tensor:
+        is_value = tf.one_hot(tf.cast(x, tf.int32), table.shape[-1], dtype=table.dtype)
+        return tf.reduce_sum(table * is_value, axis=-1)
+
+
+class LeafCategorical(_FiniteValues, tfd.Categorical):
+    """One of a few integers; any other value has probability zero."""
+
+    def _value_probs(self) -> Tensor:
+        return self.probs_parameter()
+
+
+class LeafBernoulli(_FiniteValues, tfd.Bernoulli):
+    """0 or 1; any other value has probability zero."""
+
+    def _value_probs(self) -> Tensor:
+        probs = self.probs_parameter()
+        return tf.stack([1 - probs, probs], axis=-1)
+
+
+def _integers_of(probs: Tensor) -> Support:
+    return integers_up_to(probs.shape[-1] - 1)
+
+
+class LeafMixture(tfd.MixtureSameFamily):
+    """A mixture of leaf components, of which a mode has no closed form.
+
+    In contrast to TFP's, values outside of the support, such as fractions of counts,
+    have no density, and cdfs are those of the whole number below.
+    """
+
+    def _log_prob(self, x: Tensor) -> Tensor:
+        support = _support_of(self.components_distribution)
+        if support is None:
+            return super()._log_prob(x)
+        possible = support.contains(x)
+        log_prob = super()._log_prob(tf.where(possible, x, support.inner))
+        impossible = tf.constant(-math.inf, log_prob.dtype)
+        return tf.where(possible, log_prob, impossible)
+
+    def _log_cdf(self, x: Tensor) -> Tensor:
+        support = _support_of(self.components_distribution)
+        if support is None:
+            return super()._log_cdf(x)
+        return support.log_cdf(x, super()._log_cdf)
+
+    def _survival_function(self, x: Tensor) -> Tensor:
+        return 1 - tf.exp(self._log_cdf(x))
+
+    def _mode(self) -> None:
+        family = type(self.components_distribution).__name__
+        raise NotImplementedError(
+            f"univariate_posteriors: a mixture of {family} components has no mode in "
+            "closed form. Ask for its mean or quantiles of its cdf, or for the most "
+            "probable completion, spn.condition(value, observed).mode()."
+        )
+
+
+class CircularMixture(LeafMixture):
+    """A mixture of angles from -pi to pi.
+
+    TFP would average the directions of the components, and count each one's cdf from
+    its own opposite direction.
+    """
+
+    def _cdf(self, x: Tensor) -> Tensor:
+        pi = tf.constant(math.pi, self.dtype)
+        x = tf.clip_by_value(x, -pi, pi)[..., tf.newaxis]
+        by_component = cdf_of_angles(self.components_distribution, x)
+        probs = self.mixture_distribution.probs_parameter()
+        return tf.clip_by_value(tf.reduce_sum(probs * by_component, -1), 0.0, 1.0)
+
+    def _log_cdf(self, x: Tensor) -> Tensor:
+        return tf.math.log(self._cdf(x))
+
+    def _survival_function(self, x: Tensor) -> Tensor:
+        return 1 - self._cdf(x)
+
+    def _mean(self) -> Tensor:
+        return tf.fill(self.batch_shape_tensor(), tf.constant(math.nan, self.dtype))
+
+    def _variance(self) -> Tensor:
+        return self._mean()
+
+    def _stddev(self) -> Tensor:
+        return self._mean()
+
+
+def cdf_of_angles(components: tfd.Distribution, x: Tensor) -> Tensor:
+    """Of angles from -pi on; TFP counts from the opposite of each one's mean."""
+    return components.cdf(x) - components.cdf(tf.constant(-math.pi, x.dtype))
+
+
+def _support_of(components: tfd.Distribution) -> Support | None:
+    """That of a family of numbers, if all its components have the same."""
+    family = type(components).__name__
+    if isinstance(components, tfd.Binomial):
+        return SUPPORTS["nonnegative_integers"]  # beyond its total the mass is zero
+    return SUPPORT_OF_FAMILY.get(family)

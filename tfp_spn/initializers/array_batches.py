@@ -1,0 +1,23 @@
+"""Data that are given as an array, as rows of numbers or as batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+
+def array_batches(data: Any) -> Iterator[np.ndarray]:
+    """The data as arrays ``[examples, ...]``.
+
+    Args:
+        data: An array, rows of numbers, or an iterable of batches (such as a
+            `tf.data.Dataset`) that are arrays or tuples that begin with one.
+    """
+    is_rows = isinstance(data, list | tuple) and data and np.ndim(data[0]) == 1
+    if is_rows or hasattr(data, "__array__") or not hasattr(data, "__iter__"):
+        yield np.asarray(data)
+        return
+    for batch in data:
+        yield np.asarray(batch[0] if isinstance(batch, tuple | list) else batch)
