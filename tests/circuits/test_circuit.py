@@ -113,6 +113,19 @@ def test_linear_accumulators_are_learned(method):
         assert name.startswith("leaf") or np.all(value > 0)
 
 
+def test_inputs_are_checked():
+    case = CASES["normal"]()
+    mask = np.ones(case.x.shape, bool)
+    with pytest.raises(ValueError, match=r"observed does not fit x, received .*, expe"):
+        case.circuit(case.x, observed=mask[:, :2])
+    with pytest.raises(TypeError, match=r"must be a mask, received dtype int64.* bool"):
+        case.circuit(case.x, observed=mask.astype(int))
+    with pytest.raises(ValueError, match=r"received 3 inputs, expected x or a pair"):
+        case.circuit((case.x, mask, mask))
+    same = case.circuit(case.x, observed=mask)
+    np.testing.assert_array_equal(case.circuit({"x": case.x, "observed": mask}), same)
+
+
 # --- saving ----------------------------------------------------------------------
 
 

@@ -90,6 +90,12 @@ def test_chain_params():
         "interface": (2, 4, 2, 3),
     }
     close(params["transition"], np.log(np.ones([2, 4, 3, 2]) / 3))
+    batch = circuits.chain_params(np.ones([5, 3]) / 3, np.ones([5, 3, 3]) / 3)
+    assert batch["transition"].shape == (5, 1, 3, 3)
+    shared = circuits.chain_params(
+        np.ones([5, 3]) / 3, np.ones([4, 3, 3]) / 3, in_time=True
+    )
+    assert shared["transition"].shape == (4, 3, 3)
 
 
 def template(**arguments):

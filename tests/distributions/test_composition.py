@@ -201,6 +201,16 @@ def test_divergence_and_entropy_of_marginals_and_batches():
         tfd.kl_divergence(pair, spn)
 
 
+def test_divergence_of_other_families_says_of_which():
+    graph = region_graphs.fully_factorized(2)
+    one, other = (
+        SumProductNetwork(circuits.from_region_graph(graph, leaf, 1))
+        for leaf in (layers.NormalLeaf(1), layers.LaplaceLeaf(1))
+    )
+    with pytest.raises(NotImplementedError, match="of NormalLeaf and LaplaceLeaf, bet"):
+        tfd.kl_divergence(one, other)
+
+
 def test_divergence_of_mixtures_is_not_implemented():
     """As in TFP: a mixture has no closed form, and a hidden estimate none either."""
     spn = shared()

@@ -116,6 +116,14 @@ def test_batches_of_weight_zero_and_of_no_rows() -> None:
         np.testing.assert_allclose(values_of(many)[name], value, atol=1e-5)
 
 
+@pytest.mark.parametrize("method", ["em", "online_em", "gradient"])
+def test_weights_that_are_all_zero(method) -> None:
+    x = np.zeros([4, 4], "float32")
+    data = tf.data.Dataset.from_tensors((x, None, np.zeros([4], "float32")))
+    with pytest.raises(ValueError, match="no example counts, expected sample_weight"):
+        fit(circuit_of(), data, method=method, epochs=1, verbose=False)
+
+
 def test_evaluation_needs_a_batch() -> None:
     circuit = circuit_of()
     before = values_of(circuit)

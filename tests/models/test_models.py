@@ -226,6 +226,14 @@ def test_evidence_in_training_evaluation_and_prediction(normalize, tmp_path):
     np.testing.assert_allclose(loaded((hidden, MASK)), predicted, rtol=1e-4)
 
 
+def test_bytes_are_completed_by_numbers():
+    x = np.random.default_rng(0).integers(0, 256, X.shape)
+    want = sequential().complete(x.astype("float32"), MASK)
+    got = sequential().complete(x.astype("uint8"), MASK)
+    np.testing.assert_array_equal(got, want)
+    assert np.any(got % 1 != 0)
+
+
 def test_one_mask_for_all_or_nothing_observed():
     model = sequential()
     half = np.array([True, False, True, False])
@@ -278,6 +286,11 @@ WRONG = {
         ),
         ValueError,
         r"not smooth. Undecompose .* merges the decompositions 0 and 1 of scope 0",
+    ),
+    "mask of other variables": (
+        lambda: sequential().log_prob(X, MASK[:, :3]),
+        ValueError,
+        r"shape \(48, 3\) for data of shape \(48, 4\), expected bool",
     ),
     "mask of too many axes": (
         lambda: sequential().log_prob(X, MASK[:, np.newaxis]),

@@ -52,6 +52,7 @@ def in_blocks(
     evidence: Evidence,
     dtype: tf.DType,
     axis: int = -1,
+    copies: int = 1,
 ) -> Tensor:
     """``function(tables, evidence, 0)``, evaluated block by block where it is large.
 
@@ -63,8 +64,9 @@ def in_blocks(
         evidence: ``N`` examples.
         dtype: Dtype of the result.
         axis: The axis of the result, counted from the front if not negative.
+        copies: How often the function evaluates each example.
     """
-    size = block_size(program)
+    size = max(block_size(program) // max(copies, 1), 1)
     num_examples = evidence.x.shape[-1]
     if num_examples is not None and num_examples <= size:
         return function(tables, evidence, tf.constant(0))

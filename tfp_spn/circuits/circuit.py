@@ -11,12 +11,7 @@ from tfp_spn._typing import Params, Tensor
 from tfp_spn.circuits import dynamic_evaluation
 from tfp_spn.circuits.dynamic_evaluation import to_sequence_evidence
 from tfp_spn.circuits.dynamic_program import DynamicProgram
-from tfp_spn.circuits.evaluation import (
-    evaluate,
-    leaf_values,
-    log_base,
-    with_base,
-)
+from tfp_spn.circuits.evaluation import log_joint_of
 from tfp_spn.circuits.examples import Evidence, to_evidence
 from tfp_spn.circuits.program import Program
 
@@ -26,11 +21,16 @@ def evidence_for(
     value: Tensor,
     observed: Tensor | None,
     batch_rank: int = 0,
+    event_ndims: int | None = None,
 ) -> Evidence:
-    """A value of the program's event shape, and its mask, in the kernel's layout."""
+    """A value of the program's event shape, and its mask, in the kernel's layout.
+
+    `event_ndims` is that of a single step, less by one where pixels have been merged.
+    """
     if isinstance(program, DynamicProgram):
-        return to_sequence_evidence(program, value, observed, batch_rank)
-    return to_evidence(value, observed, len(program.event_shape), batch_rank)
+        return to_sequence_evidence(program, value, observed, batch_rank, event_ndims)
+    event_ndims = event_ndims or len(program.event_shape)
+    return to_evidence(value, observed, event_ndims, batch_rank)
 
 
 def log_joint(
@@ -39,11 +39,7 @@ def log_joint(
     """``log p(x, class)``, ``[..., C, N]``, as a pure function of parameters."""
     if isinstance(program, DynamicProgram):
         return dynamic_evaluation.log_joint(program, params, evidence)
-    tables = program.tables(params)
-    leaves = leaf_values(program, tables, evidence.x, evidence.observed)
-    base = log_base(program, evidence.x, evidence.observed)
-    joint = evaluate(program, tables, leaves).log_joint
-    return with_base(joint, base)
+    return log_joint_of(program, program.tables(params), evidence)
 
 
 class Circuit(keras.Model):
@@ -87,12 +83,9 @@ class Circuit(keras.Model):
         Returns:
             ``[batch, num_classes]``.
         """
-        x, observed = _pair(x, observed)
-        self.check_shape(x.shape)
+        x, observed = self.checked(*_pair(x, observed))
         program = self.program
-        x = tf.cast(x, program.dtype)
-        observed = None if observed is None else tf.cast(observed, tf.bool)
-        evidence = evidence_for(program, x, observed)
+        evidence = evidence_for(program, tf.cast(x, program.dtype), observed)
         return tf.transpose(log_joint(program, self.live_params(), evidence))
 
     def compute_output_spec(self, x: Any, *args: Any, **kwargs: Any) -> Any:
@@ -127,6 +120,34 @@ class Circuit(keras.Model):
             x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training
         )
 
+    def checked(self, x: Any, observed: Any) -> tuple[Tensor, Tensor | None]:
+        """Data and their mask as tensors; what a graph does not know is checked in it.
+
+        Raises:
+            TypeError: The mask is not bool.
+            ValueError: A shape does not fit.
+        """
+        x = tf.convert_to_tensor(x)
+        self.check_shape(x.shape)
+        x = tf.ensure_shape(x, [None, *self.program.event_shape])
+        if observed is None:
+            return x, None
+        observed, owner = tf.convert_to_tensor(observed), type(self).__name__
+        if observed.dtype != tf.bool:
+            raise TypeError(
+                f'{owner} "{self.name}": observed must be a mask, received dtype '
+                f"{observed.dtype.name}, expected bool: True where the value counts. "
+                "Convert it, for example observed=(mask == 1)."
+            )
+        shape = (x.shape[0], *self.program.mask_shape)
+        if not observed.shape.is_compatible_with(shape):
+            raise ValueError(
+                f'{owner} "{self.name}": observed does not fit x, received shape '
+                f"{tuple(observed.shape)}, expected {shape}. Pass one flag per example "
+                "and variable."
+            )
+        return x, tf.ensure_shape(observed, shape)
+
     def check_shape(self, shape: Any) -> None:
         """Raises a `ValueError` unless data of this shape fit, as far as known."""
         event_shape = self.program.event_shape
@@ -148,5 +169,10 @@ def _pair(x: Any, observed: Any) -> tuple[Any, Any]:
     if observed is None and isinstance(x, dict):
         return x["x"], x.get("observed")
     if observed is None and isinstance(x, list | tuple):
+        if len(x) != 2:
+            raise ValueError(
+                f"Circuit: received {len(x)} inputs, expected x or a pair (x, "
+                "observed). Stack the variables to one array x."
+            )
         return x[0], x[1]
     return x, observed

@@ -237,16 +237,19 @@ def chain_params(
     transition: TensorLike,
     interface: TensorLike | None = None,
     dtype: Any = "float32",
+    in_time: bool | None = None,
 ) -> Params:
     """Parameters of a chain from stochastic matrices: those of hidden Markov models.
 
     Args:
         initial: ``[..., Q]``: probabilities of the states of the first step.
         transition: ``[..., S, Q]``: row ``s`` holds the probabilities of the next
-            states given unit ``s`` (the state, in a hidden Markov model); with an axis
-            ``T - 1`` before them where transitions differ in time.
+            states given unit ``s`` (the state, in a hidden Markov model);
+            ``[..., T - 1, S, Q]`` where transitions differ in time.
         interface: ``[..., Q, S]``: of the units given a state; for ``"cp"`` only.
         dtype: Of the parameters.
+        in_time: Whether transitions differ in time. Default: if they have one leading
+            axis more than `initial`.
 
     Returns:
         ``initial [..., 1, Q, 1]``, ``transition [..., M, Q, S]`` and perhaps
@@ -263,15 +266,19 @@ def chain_params(
     def log_weights(probs: TensorLike) -> tf.Tensor:
         return tf.math.log(tf.linalg.matrix_transpose(tf.cast(probs, dtype)))
 
-    def in_time(probs: TensorLike) -> tf.Tensor:
-        value = log_weights(probs)
-        return value[tf.newaxis] if value.shape.rank == 2 else value
-
     initial = tf.math.log(tf.cast(initial, dtype))
+
+    def with_steps(probs: TensorLike) -> tf.Tensor:
+        value = log_weights(probs)
+        has_steps = in_time
+        if has_steps is None:
+            has_steps = value.shape.rank == initial.shape.rank + 2
+        return value if has_steps else tf.expand_dims(value, -3)
+
     params = {"initial": initial[..., tf.newaxis, :, tf.newaxis]}
     for name, probs in zip(CHAIN[1:], (transition, interface), strict=True):
         if probs is not None:
-            params[name] = in_time(
+            params[name] = with_steps(
                 np.asarray(probs) if not tf.is_tensor(probs) else probs
             )
     return params

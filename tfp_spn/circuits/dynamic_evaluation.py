@@ -14,12 +14,7 @@ import tensorflow as tf
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.circuits.blocks import Function, in_blocks
 from tfp_spn.circuits.dynamic_program import DynamicProgram, DynamicTables
-from tfp_spn.circuits.evaluation import (
-    evaluate,
-    leaf_values,
-    log_base,
-    with_base,
-)
+from tfp_spn.circuits.evaluation import log_joint_of
 from tfp_spn.circuits.examples import Evidence, to_evidence
 from tfp_spn.circuits.program import Tables
 from tfp_spn.ops.chain import Chain, log_chain
@@ -110,9 +105,7 @@ def emissions(
     step = program.step
 
     def log_joint(tables: Tables, block: Evidence, _: Tensor) -> Tensor:
-        leaves = leaf_values(step, tables, block.x, block.observed)
-        joint = evaluate(step, tables, leaves).log_joint
-        return with_base(joint, log_base(step, block.x, block.observed))
+        return log_joint_of(step, tables, block)
 
     steps, function = step_evidence(program, evidence), of_block or log_joint
     if steps.x.shape[-1] is None:

@@ -252,14 +252,28 @@ class DynamicProgram:
             return state // self.num_interfaces
         return state
 
-    def sum_over_units(self, values: Tensor) -> Tensor:
+    def roots_of_states(self, probs: Tensor) -> Tensor:
         """``[..., Q, N]`` of states to ``[..., K, N]`` of roots."""
         if self.sum_product != "tucker":
-            return values
+            return probs
+        return tf.reduce_sum(self._by_root_and_unit(probs), -2)
+
+    def units_of_states(self, probs: Tensor) -> Tensor:
+        """``[..., Q, N]`` of states to ``[..., S, N]`` of the interface's units.
+
+        Not of ``"cp"``, whose states are roots.
+        """
+        if self.sum_product is None:
+            return probs
+        return tf.reduce_sum(self._by_root_and_unit(probs), -3)
+
+    def _by_root_and_unit(self, values: Tensor) -> Tensor:
+        """``[..., Q, N]`` to ``[..., K, S, N]``, of ``"tucker"``."""
         pairs = [self.num_roots, self.num_interfaces]
         lead, tail = tf.shape(values)[:-2], tf.shape(values)[-1:]
-        values = tf.reshape(values, tf.concat([lead, pairs, tail], 0))
-        return tf.reduce_sum(values, -2)
+        pairwise = tf.reshape(values, tf.concat([lead, pairs, tail], 0))
+        static = [*values.shape[:-2], *pairs, values.shape[-1]]
+        return tf.ensure_shape(pairwise, static)
 
 
 def dynamic_program(

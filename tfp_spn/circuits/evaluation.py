@@ -15,6 +15,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
+from tfp_spn.circuits.examples import Evidence
 from tfp_spn.circuits.log_pass import log_pass, max_pass
 from tfp_spn.circuits.program import Program, Tables
 from tfp_spn.circuits.scaled_pass import scaled_pass
@@ -125,6 +126,13 @@ def evaluate(
     sources = [[leaves], [a for a in tables.accumulators if a is not None], taps]
     relative, offset = with_fallback(fast, exact, sources)
     return Evaluation(_with_prior(tables, relative), offset)
+
+
+def log_joint_of(program: Program, tables: Tables, evidence: Evidence) -> Tensor:
+    """``log p(x, class) [..., C, N]``."""
+    leaves = leaf_values(program, tables, evidence.x, evidence.observed)
+    base = log_base(program, evidence.x, evidence.observed)
+    return with_base(evaluate(program, tables, leaves).log_joint, base)
 
 
 def _fast_roots(

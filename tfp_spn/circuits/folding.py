@@ -74,7 +74,7 @@ def fold(
     leaves, tops = _make_nodes(
         region_graph, num_components, num_sums, num_root_units, leaf_sums
     )
-    groups = _ordered_groups(tops, leaves)
+    groups = _ordered_groups(tops)
     position = {
         id(node): (value, place)
         for value, group in enumerate(groups)
@@ -141,7 +141,7 @@ def _make_nodes(
     return leaves, [node_of[root] for root in region_graph.roots]
 
 
-def _ordered_groups(tops: list[_Node], leaves: list[_Node]) -> list[list[_Node]]:
+def _ordered_groups(tops: list[_Node]) -> list[list[_Node]]:
     """Leaves, then groups by level; each in the order of first use from above."""
     members: dict[tuple, list[_Node]] = defaultdict(list)
     seen: set[int] = set()

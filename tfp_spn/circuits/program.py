@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -269,6 +270,15 @@ class Program:
         ndims = {f"leaf_{name}": n for name, n in self.leaf_event_ndims.items()}
         ndims.update({spec.parameter: spec.event_ndims for spec in self.sum_specs})
         return dict(sorted(ndims.items()))
+
+    def by_parameter(self, counts: Sequence[Tensor]) -> Params:
+        """Counts of the sums of all steps, those that share a parameter added up."""
+        totals: Params = {}
+        specs = [step.sums for step in self.steps if step.sums is not None]
+        for spec, count in zip(specs, counts, strict=True):
+            shared = totals.get(spec.parameter)
+            totals[spec.parameter] = count if shared is None else shared + count
+        return totals
 
     def tables(self, params: Params) -> Tables:
         """Brings all parameters into the kernel's shapes."""

@@ -10,13 +10,7 @@ from tfp_spn._typing import Params, Tensor
 from tfp_spn.circuits.blocks import in_blocks
 from tfp_spn.circuits.dynamic_evaluation import log_prob_of_evidence
 from tfp_spn.circuits.dynamic_program import DynamicProgram
-from tfp_spn.circuits.evaluation import (
-    Evaluation,
-    evaluate,
-    leaf_values,
-    log_base,
-    with_base,
-)
+from tfp_spn.circuits.evaluation import log_joint_of
 from tfp_spn.circuits.examples import Evidence
 from tfp_spn.circuits.program import Program, Tables
 from tfp_spn.distributions._evidence import evidence_of, flat_evidence
@@ -48,8 +42,7 @@ def _log_joint(program: Any, tables: Any, evidence: Evidence) -> Tensor:
         return evidence.restore(log_prob[..., tf.newaxis, :])
 
     def of_block(tables: Tables, block: Evidence, _: Tensor) -> Tensor:
-        joint = evaluation_of(program, tables, block).log_joint
-        return with_base(joint, log_base(program, block.x, block.observed))
+        return log_joint_of(program, tables, block)
 
     return evidence.restore(
         in_blocks(of_block, program, tables, evidence, program.dtype)
@@ -59,9 +52,3 @@ def _log_joint(program: Any, tables: Any, evidence: Evidence) -> Tensor:
 def sum_over_classes(joint: Tensor) -> Tensor:
     """``log p(x)`` of ``log p(x, c) [..., C]``."""
     return joint[..., 0] if joint.shape[-1] == 1 else logsumexp(joint, axis=-1)
-
-
-def evaluation_of(program: Program, tables: Tables, evidence: Evidence) -> Evaluation:
-    """The sum-product pass under evidence."""
-    leaves = leaf_values(program, tables, evidence.x, evidence.observed)
-    return evaluate(program, tables, leaves)

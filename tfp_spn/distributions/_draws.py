@@ -54,7 +54,10 @@ def sample(
         drawn = with_inputs(program, tables, leaves, draw)
         return _unmerge(examples.unflatten(drawn), n, num_evidence)
 
-    values = in_blocks(of_block, program, tables, evidence, program.dtype, axis=1)
+    copies = int(tf.get_static_value(n) or 1)
+    values = in_blocks(
+        of_block, program, tables, evidence, program.dtype, axis=1, copies=copies
+    )
     return _restore_examples(values, evidence)
 
 

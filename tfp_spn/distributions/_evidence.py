@@ -12,9 +12,9 @@ from typing import Any
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
-from tfp_spn.circuits.dynamic_evaluation import to_sequence_evidence
+from tfp_spn.circuits.circuit import evidence_for
 from tfp_spn.circuits.dynamic_program import DynamicProgram
-from tfp_spn.circuits.examples import Evidence, to_evidence
+from tfp_spn.circuits.examples import Evidence
 from tfp_spn.circuits.program import Program
 from tfp_spn.distributions._parameters import batch_rank
 
@@ -50,10 +50,9 @@ def flat_evidence(
     observed: Tensor | None,
     rank: int,
 ) -> Evidence:
-    if isinstance(program, DynamicProgram):
-        ndims = program.step.flat_event_ndims
-        return to_sequence_evidence(program, value, observed, rank, ndims)
-    return to_evidence(value, observed, program.flat_event_ndims, rank)
+    """`evidence_for` a value of `Event.spread`, whose pixels are in one axis."""
+    step = program.step if isinstance(program, DynamicProgram) else program
+    return evidence_for(program, value, observed, rank, step.flat_event_ndims)
 
 
 def possible_evidence(

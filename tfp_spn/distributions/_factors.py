@@ -59,4 +59,12 @@ def kl_divergence(one: Any, other: Any) -> Tensor:
         pairs = zip(p.distributions, q.distributions, strict=True)
         parts = [tf.reduce_sum(tfd.kl_divergence(*pair), axis=-1) for pair in pairs]
         return tf.add_n(parts)
-    return tf.reduce_sum(tfd.kl_divergence(p, q), axis=-1)
+    try:
+        return tf.reduce_sum(tfd.kl_divergence(p, q), axis=-1)
+    except NotImplementedError:
+        leaves = [d.program.leaf.label for d in (one, other)]
+        raise NotImplementedError(
+            f"kl_divergence: received SumProductNetworks of {leaves[0]} and "
+            f"{leaves[1]}, between which no closed form is known. Estimate it from "
+            "samples and their log_prob."
+        ) from None

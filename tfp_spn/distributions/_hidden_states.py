@@ -12,7 +12,7 @@ from tfp_spn.circuits.dynamic_evaluation import chain_of, known_steps
 from tfp_spn.circuits.examples import Evidence
 from tfp_spn.distributions import _evidence, _sequence_states
 from tfp_spn.distributions._event import as_tensor
-from tfp_spn.distributions._sequence_event import Padding, shifted
+from tfp_spn.distributions._sequence_event import Padding
 from tfp_spn.ops.chain import Chain
 from tfp_spn.ops.log_chain import best_path
 
@@ -96,7 +96,7 @@ class HiddenStates:
         evidence = self._evidence(value, observed, lengths, padding)
         path = best_path(*self._chain(evidence)[:4])
         path = _sequence_states.in_user_shape(evidence, path[..., tf.newaxis, :])
-        return self._of_steps(path[..., 0], lengths, padding, 1)
+        return self._event.of_steps(path[..., 0], lengths, padding, 1)
 
     def _evidence(
         self,
@@ -123,17 +123,7 @@ class HiddenStates:
         padding: Padding,
     ) -> tfd.Categorical:
         probs = _sequence_states.in_user_shape(evidence, probs)
-        return tfd.Categorical(probs=self._of_steps(probs, lengths, padding, 2))
-
-    def _of_steps(
-        self, values: Tensor, lengths: TensorLike | None, padding: Padding, ndims: int
-    ) -> Tensor:
-        """The event's steps, where the user has them."""
-        if not self._event.has_all_steps:
-            values = tf.gather(values, self._event.steps, axis=-ndims)
-        if lengths is None or padding == "right":
-            return values
-        return shifted(values, tf.convert_to_tensor(lengths), ndims, 1)
+        return tfd.Categorical(probs=self._event.of_steps(probs, lengths, padding, 2))
 
     def predictive_log_probs(
         self,
@@ -163,4 +153,4 @@ class HiddenStates:
             steps = tf.where(known[..., 0, :], steps, tf.zeros_like(steps))
         steps = tf.cast(steps, self.program.dtype)[..., tf.newaxis, :]
         result = _sequence_states.in_user_shape(evidence, steps)[..., 0]
-        return self._of_steps(result, lengths, padding, 1)
+        return self._event.of_steps(result, lengths, padding, 1)

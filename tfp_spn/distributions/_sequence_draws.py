@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import tensorflow as tf
@@ -51,7 +50,7 @@ def sample(
         chain = program.chain(tables, tf.cast(blank, program.dtype))
     path = _draw_path(chain, n, path_seed, has_evidence)  # [T, ..., n N]
     num_evidence = tf.shape(evidence.x)[-1]
-    batch = _batch_shape(distribution, chain)
+    batch = tf.shape(chain.emission)[1:-2]
     roots = program.root_of_state(path)
     examples, classes = _step_examples(program, batch, roots, n, num_evidence)
 
@@ -82,9 +81,6 @@ def mode(distribution: Any, evidence: Evidence | None = None) -> Tensor:
     program: DynamicProgram = distribution.program
     tables: DynamicTables = distribution.tables()
     evidence = evidence_or_nothing(distribution, evidence)
-    if evidence.observed is None:
-        shape = tf.concat([tf.shape(evidence.x)[:-2], tf.shape(evidence.x)[-1:]], 0)
-        evidence = dataclasses.replace(evidence, observed=tf.ones(shape, tf.bool))
 
     def best(tables: Tables, block: Evidence, _: Tensor) -> Tensor:
         leaves = mode_leaf_values(program.step, tables, block.x, block.observed)
@@ -96,7 +92,7 @@ def mode(distribution: Any, evidence: Evidence | None = None) -> Tensor:
     path = best_path(*chain[:4])
     one = tf.constant(1)
     num_evidence = tf.shape(evidence.x)[-1]
-    batch = _batch_shape(distribution, chain)
+    batch = tf.shape(chain.emission)[1:-2]
     roots = program.root_of_state(path)
     examples, classes = _step_examples(program, batch, roots, one, num_evidence)
     steps = step_evidence(program, evidence)
@@ -161,11 +157,6 @@ def _draw_path(chain: Chain, n: Tensor, seed: Tensor, has_evidence: bool) -> Ten
         maximum_iterations=num_steps - 1,
     )
     return path.stack()
-
-
-def _batch_shape(distribution: Any, chain: Chain) -> Tensor:
-    """``P`` of the parameters and of the evidence."""
-    return tf.shape(chain.emission)[1:-2]
 
 
 def _step_examples(

@@ -107,6 +107,23 @@ class SequenceEvent(Event):
             value = tf.gather(value, self.steps, axis=-3)
         return self.step.from_kernel(value)
 
+    def of_steps(
+        self, values: Tensor, lengths: TensorLike | None, padding: Padding, ndims: int
+    ) -> Tensor:
+        """What all steps of the circuit say, where the user has them.
+
+        Args:
+            values: ``[..., T, ...]``.
+            lengths: As in `with_lengths`.
+            padding: As in `with_lengths`.
+            ndims: Rank from the axis of steps on.
+        """
+        if not self.has_all_steps:
+            values = tf.gather(values, self.steps, axis=-ndims)
+        if lengths is None or padding == "right":
+            return values
+        return shifted(values, tf.convert_to_tensor(lengths), ndims, 1)
+
     def with_lengths(
         self,
         value: Tensor,

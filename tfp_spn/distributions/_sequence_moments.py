@@ -30,14 +30,11 @@ def mean_and_variance(
     tables: DynamicTables = distribution.tables()
     evidence = evidence_or_nothing(distribution, evidence)
     chain = chain_of(program, tables, evidence, to_end=True)
-    roots = program.sum_over_units(state_posteriors(chain))
+    roots = program.roots_of_states(state_posteriors(chain))
     flows = to_steps(program, roots)  # [..., K, T N]
-    steps = step_evidence(program, evidence)
-    known = evidence.observed  # a mask: evidence that is impossible says nothing
-    possible = log_chain(chain) > -float("inf")
-    if known is not None:
-        known &= possible[..., tf.newaxis, tf.newaxis, :]
-        steps = step_evidence(program, dataclasses.replace(evidence, observed=known))
+    possible = log_chain(chain) > -float("inf")  # evidence that is not says nothing
+    known = evidence.observed & possible[..., tf.newaxis, tf.newaxis, :]
+    steps = step_evidence(program, dataclasses.replace(evidence, observed=known))
     leaves = leaf_values(program.step, tables.step, steps.x, steps.observed)
     shape = tf.broadcast_dynamic_shape(tf.shape(flows)[:-2], tf.shape(leaves)[:-3])
     leaves = tf.broadcast_to(leaves, tf.concat([shape, tf.shape(leaves)[-3:]], 0))

@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
-from tfp_spn.circuits.dynamic_evaluation import chain_of, nothing_observed
+from tfp_spn.circuits.dynamic_evaluation import nothing_observed
 from tfp_spn.circuits.dynamic_program import DynamicProgram
 from tfp_spn.circuits.examples import Evidence
 from tfp_spn.distributions._parameters import batch_rank
@@ -24,13 +24,6 @@ def evidence_or_nothing(distribution: Any, evidence: Evidence | None) -> Evidenc
         return evidence
     rank = batch_rank(distribution.params, distribution.program)
     return nothing_observed(distribution.program, rank)
-
-
-def posterior_chain(distribution: Any, evidence: Evidence | None) -> Chain:
-    """The chain of all steps: those behind the last known one are foretold."""
-    program, tables = distribution.program, distribution.tables()
-    evidence = evidence_or_nothing(distribution, evidence)
-    return chain_of(program, tables, evidence, to_end=True)
 
 
 def state_posteriors(chain: Chain) -> Tensor:
@@ -83,32 +76,32 @@ def _blank(chain: Chain) -> Chain:
 def unit_posteriors(program: DynamicProgram, chain: Chain) -> Tensor:
     """``p(z_t | x)`` of the interface's units behind each step, ``[T, ..., S, N]``."""
     if program.sum_product == "cp":
-        forward = log_filtered_units(program, chain)
+        forward = log_filtered_units(chain)
         backward, _ = backward_messages(*chain[:4])
         weights = tf.linalg.matrix_transpose(chain.transition)
         later = log_matmul(weights, backward[1:])
         later = tf.concat([later, tf.zeros_like(forward[:1])], 0)
-        return _or_prior(program, chain, softmax(forward + later, -2))
-    return _units(program, state_posteriors(chain))
+        return _or_prior(chain, softmax(forward + later, -2))
+    return program.units_of_states(state_posteriors(chain))
 
 
 def filtered_units(program: DynamicProgram, chain: Chain) -> Tensor:
     """``p(z_t | x_1 ... x_t)``, ``[T, ..., S, N]``."""
-    return _or_prior(program, chain, softmax(log_filtered_units(program, chain), -2))
+    return _or_prior(chain, softmax(log_filtered_units(chain), -2))
 
 
-def _or_prior(program: DynamicProgram, chain: Chain, probs: Tensor) -> Tensor:
+def _or_prior(chain: Chain, probs: Tensor) -> Tensor:
     """`probs`, or the prior where evidence is impossible and they are all zero."""
     impossible = ~(tf.reduce_sum(probs, -2, keepdims=True) > 0)
 
     def prior() -> Tensor:
-        blank = log_filtered_units(program, _blank(chain))
+        blank = log_filtered_units(_blank(chain))
         return tf.where(impossible, softmax(blank, -2), probs)
 
     return tf.cond(tf.reduce_any(impossible), prior, lambda: probs)
 
 
-def log_filtered_units(program: DynamicProgram, chain: Chain) -> Tensor:
+def log_filtered_units(chain: Chain) -> Tensor:
     """Logarithms, not normalised."""
     messages, _ = forward_messages(*chain)
     if chain.interface is None:
@@ -123,17 +116,6 @@ def log_prefixes(chain: Chain) -> Tensor:
     """``log p(x_1 ... x_t)`` of each step, float64 ``[T, ..., N]``."""
     messages, offset = forward_messages(*chain)
     return tf.cast(logsumexp(messages, -2), tf.float64) + offset[..., 0, :]
-
-
-def _units(program: DynamicProgram, states: Tensor) -> Tensor:
-    """Probabilities of states to those of units."""
-    if program.sum_product is None:
-        return states
-    pairs = [program.num_roots, program.num_interfaces]
-    lead, tail = tf.shape(states)[:-2], tf.shape(states)[-1:]
-    by_root = tf.reshape(states, tf.concat([lead, pairs, tail], 0))
-    static = [*states.shape[:-2], program.num_interfaces, states.shape[-1]]
-    return tf.ensure_shape(tf.reduce_sum(by_root, -3), static)
 
 
 def in_user_shape(evidence: Evidence, values: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from tfp_spn.learning.expectations import (
     expected_statistics,
     to_float64,
 )
+from tfp_spn.learning.log_likelihood import mean_of_examples
 from tfp_spn.learning.maximization import as_circuit, maximize, trainable_names
 from tfp_spn.learning.per_circuit import per_circuit
 from tfp_spn.learning.replicas import Replicas
@@ -135,4 +136,4 @@ def compiled_update(
 def mean_log_likelihood(expectations: Expectations) -> float:
     """Per example, in nats."""
     total = float(expectations["log_likelihood"])
-    return total / float(expectations["num_examples"])
+    return mean_of_examples(total, float(expectations["num_examples"]))

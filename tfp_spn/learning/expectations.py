@@ -107,8 +107,11 @@ def expectations_and_joint(
     )
     weights = tf.cast(weights, tf.float64)
     log_prob = tf.cast(log_prob + base, tf.float64)
+    counts = program.by_parameter(flows["log_weights"])
+    if program.prior is not None:
+        counts[program.prior.parameter] = flows["log_prior"]
     expectations = {
-        "sums": _counts_by_parameter(program, flows),
+        "sums": counts,
         "leaf": leaf,
         "log_likelihood": tf.reduce_sum(tf.math.multiply_no_nan(log_prob, weights)),
         "num_examples": tf.reduce_sum(weights),
@@ -175,14 +178,3 @@ def _objective(
         exact=True,
     )
     return weighted[0, 0]
-
-
-def _counts_by_parameter(program: Program, flows: dict[str, Any]) -> Params:
-    counts: Params = {}
-    specs = [step.sums for step in program.steps if step.sums is not None]
-    for spec, count in zip(specs, flows["log_weights"], strict=True):
-        shared = counts.get(spec.parameter)
-        counts[spec.parameter] = count if shared is None else shared + count
-    if program.prior is not None:
-        counts[program.prior.parameter] = flows["log_prior"]
-    return counts

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfp_spn.circuits.circuit import Circuit, log_joint
 from tfp_spn.learning.batches import Batch
-from tfp_spn.learning.log_likelihood import log_prob_of
+from tfp_spn.learning.log_likelihood import log_prob_of, mean_of_examples
 from tfp_spn.learning.maximization import as_circuit
 from tfp_spn.learning.replicas import Replicas
 
@@ -94,7 +94,7 @@ class GradientAscent:
             sums = self.step(batch)
             log_likelihood += float(sums["log_likelihood"])
             weight += float(sums["weight"])
-        return log_likelihood / weight
+        return mean_of_examples(log_likelihood, weight)
 
 
 def _check_rules(circuit: Circuit) -> None:

@@ -50,7 +50,22 @@ class LogLikelihood:
                 "iterator can be consumed once only: pass a fresh one."
             )
         log_likelihood, weight = replicas.total(total)
-        return float(log_likelihood) / float(weight)
+        return mean_of_examples(float(log_likelihood), float(weight))
+
+
+def mean_of_examples(log_likelihood: float, weight: float) -> float:
+    """Per example, in nats.
+
+    Raises:
+        ValueError: No example counts.
+    """
+    if not weight:
+        raise ValueError(
+            "tfp_spn.learning: received data in which no example counts, expected "
+            "sample_weight above 0 somewhere in the dataset. Check how weights were "
+            "computed."
+        )
+    return log_likelihood / weight
 
 
 @per_circuit

@@ -13,6 +13,7 @@ from tfp_spn.learning.expectation_maximization import (
     compiled_expectations,
     compiled_update,
 )
+from tfp_spn.learning.log_likelihood import mean_of_examples
 from tfp_spn.learning.maximization import as_circuit
 from tfp_spn.learning.replicas import Replicas
 
@@ -81,4 +82,4 @@ class MinibatchExpectationMaximization:
             self.steps.assign_add(1)
             log_likelihood += float(expectations["log_likelihood"])
             weight += float(expectations["num_examples"])
-        return log_likelihood / weight
+        return mean_of_examples(log_likelihood, weight)

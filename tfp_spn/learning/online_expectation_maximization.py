@@ -198,7 +198,7 @@ def online_step(
             classes of the circuit.
     """
     program, params = circuit.program, circuit.live_params()
-    x, observed = _checked(circuit, x, observed)
+    x, observed = circuit.checked(x, observed)
     evidence = evidence_for(program, tf.cast(x, program.dtype), observed)
     classes, weights = labels, sample_weight
     if classes is not None:
@@ -212,30 +212,6 @@ def online_step(
     _update(circuit, optimizer, expectations)
     optimizer._iterations.assign_add(1)
     return _logs(circuit, expectations, x, labels, tf.transpose(joint), sample_weight)
-
-
-def _checked(circuit: Circuit, x: Any, observed: Any) -> tuple[Tensor, Tensor | None]:
-    """`x` and its mask; what a graph does not know is checked when it runs."""
-    x = tf.convert_to_tensor(x)
-    circuit.check_shape(x.shape)
-    x = tf.ensure_shape(x, [None, *circuit.program.event_shape])
-    if observed is None:
-        return x, None
-    observed = tf.convert_to_tensor(observed)
-    if observed.dtype != tf.bool:
-        raise TypeError(
-            "OnlineExpectationMaximization: observed must be a mask, received dtype "
-            f"{observed.dtype.name}, expected bool: True where the value counts. "
-            "Convert it, for example observed=(mask == 1)."
-        )
-    shape = (x.shape[0], *circuit.program.mask_shape)
-    if not observed.shape.is_compatible_with(shape):
-        raise ValueError(
-            "OnlineExpectationMaximization: observed does not fit x, received shape "
-            f"{tuple(observed.shape)}, expected {shape}. Pass one flag per example and "
-            "variable."
-        )
-    return x, tf.ensure_shape(observed, shape)
 
 
 def _check_accumulators(variables: Iterable[Any]) -> None:

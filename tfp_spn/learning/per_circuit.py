@@ -24,7 +24,7 @@ def per_circuit(make: Maker) -> Maker:
     @functools.wraps(make)
     def remembered(circuit: Any, *arguments: Any) -> Any:
         made = cache.setdefault(circuit, {})
-        key = (circuit.program, tuple(trainable_names(circuit)), *arguments)
+        key = (circuit.program, trainable_names(circuit), *arguments)
         if key not in made:
             made[key] = make(circuit, *arguments)
         return made[key]

@@ -178,11 +178,7 @@ def _counts_of_block(
         output_gradients=flows,
         unconnected_gradients=tf.UnconnectedGradients.ZERO,
     )
-    counts: Params = {}
-    specs = [step.sums for step in program.steps if step.sums is not None]
-    for spec, count in zip(specs, reached["log_weights"], strict=True):
-        shared = counts.get(spec.parameter)
-        counts[spec.parameter] = count if shared is None else shared + count
+    counts = program.by_parameter(reached["log_weights"])
     leaf = program.leaf.expected_statistics(
         tables.leaf, x, observed, reached["leaves"], program.layout
     )

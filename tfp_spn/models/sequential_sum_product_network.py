@@ -291,13 +291,21 @@ class SequentialSumProductNetwork(UnsupervisedTraining, keras.Sequential):
     ) -> tuple[Tensor, Tensor | None]:
         """Tensors, the mask ``[batch, variables]`` or ``[batch, height, width]``."""
         x = tf.convert_to_tensor(x)
+        leaves = [layer for layer in self.layers if isinstance(layer, BaseLeaf)]
+        if not all(leaf.is_discrete for leaf in leaves):
+            x = tf.cast(x, self.compute_dtype)  # completions are no integers
         if observed is None:
             return x, None
         observed = tf.convert_to_tensor(observed)
         rank = 1 + self._mask_rank(x)
         if observed.shape.rank == rank + 1 and observed.shape[-1] == 1:
             observed = observed[..., 0]
-        if observed.dtype != tf.bool or observed.shape.rank > rank:
+        try:
+            shape = tf.broadcast_static_shape(observed.shape, x.shape[:rank])
+            fits = shape.is_compatible_with(x.shape[:rank])
+        except ValueError:
+            fits = False
+        if observed.dtype != tf.bool or not fits:
             raise ValueError(
                 f'{type(self).__name__} "{self.name}": received a mask of dtype '
                 f"{observed.dtype.name} and shape {tuple(observed.shape)} for data of "

@@ -11,7 +11,12 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
-from tfp_spn.ops.log_space import finite_max, logsumexp, minus_infinity
+from tfp_spn.ops.log_space import (
+    finite_max,
+    logsumexp,
+    minus_infinity,
+    sum_to_shape_of,
+)
 
 MAX_UNROLLED = 8
 """Chains of so few steps are no loop, whose gradient would take long to compile."""
@@ -188,8 +193,8 @@ def log_matmul(log_a: Tensor, log_x: Tensor) -> Tensor:
             )
             shares *= flow[..., :, tf.newaxis, :]  # [..., O, I, N]
             return (
-                _unbroadcast(tf.reduce_sum(shares, -1), log_a),
-                _unbroadcast(tf.reduce_sum(shares, -3), log_x),
+                sum_to_shape_of(tf.reduce_sum(shares, -1), log_a, False),
+                sum_to_shape_of(tf.reduce_sum(shares, -3), log_x, False),
             )
 
         return product(), backward
@@ -288,16 +293,3 @@ def _of_step(weights: Tensor, number: Tensor) -> Tensor:
 
 def _tail(exists: Tensor | None) -> Tensor | None:
     return None if exists is None else exists[1:]
-
-
-def _unbroadcast(value: Tensor, like: Tensor) -> Tensor:
-    """Sums the axes along which `like` was broadcast."""
-    if value.shape.is_fully_defined() and value.shape == like.shape:
-        return value
-    rank = value.shape.rank
-    extra = rank - like.shape.rank
-    if extra:
-        value = tf.reduce_sum(value, list(range(extra)))
-    _, axes = tf.raw_ops.BroadcastGradientArgs(s0=tf.shape(value), s1=tf.shape(like))
-    value = tf.reduce_sum(value, axes, keepdims=True)
-    return tf.ensure_shape(tf.reshape(value, tf.shape(like)), like.shape)

@@ -44,15 +44,19 @@ def softmax(log_x: Tensor, axis: int) -> Tensor:
     return tf.math.divide_no_nan(weights, tf.reduce_sum(weights, axis, keepdims=True))
 
 
-def sum_to_shape_of(x: Tensor, like: Tensor) -> Tensor:
-    """Sums the axes of `x` along which `like` was broadcast: a broadcast's gradient."""
+def sum_to_shape_of(x: Tensor, like: Tensor, last_is_equal: bool = True) -> Tensor:
+    """Sums the axes of `x` along which `like` was broadcast: a broadcast's gradient.
+
+    `last_is_equal` says that the last axis, perhaps of unknown size, is none of them.
+    """
     if x.shape.is_fully_defined() and x.shape == like.shape:
         return x
     num_extra = x.shape.rank - like.shape.rank
     if num_extra:
         x = tf.reduce_sum(x, list(range(num_extra)))
-    if x.shape[:-1].is_fully_defined() and x.shape[:-1] == like.shape[:-1]:
-        return x  # the last axis is never broadcast here
+    known = x.shape[:-1]
+    if last_is_equal and known.is_fully_defined() and known == like.shape[:-1]:
+        return x
     _, axes = tf.raw_ops.BroadcastGradientArgs(s0=tf.shape(x), s1=tf.shape(like))
     x = tf.reduce_sum(x, axes, keepdims=True)
     return tf.ensure_shape(tf.reshape(x, tf.shape(like)), like.shape)
