@@ -59,14 +59,15 @@ def leaf_posterior(
     program: Program, tables: Tables, evidence: Evidence | None
 ) -> Tensor:
     """``[..., R, K, N]``: posterior of leaf components; the prior if impossible."""
-    nothing = leaves_under(program, tables, None)
-    _, prior = posterior.leaf_posterior(program, tables, nothing)
-    if evidence is None:
-        return prior
     leaves = leaves_under(program, tables, evidence)
+    if evidence is None:
+        return posterior.leaf_posterior(program, tables, leaves)[1]
+    # One more example, of which nothing is known.
+    shape = tf.concat([tf.shape(leaves)[:-1], [1]], 0)
+    leaves = tf.concat([leaves, tf.zeros(shape, leaves.dtype)], -1)
     log_prob, weights = posterior.leaf_posterior(program, tables, leaves)
-    possible = log_prob[..., tf.newaxis, tf.newaxis, :] > -float("inf")
-    return tf.where(possible, weights, prior)
+    possible = log_prob[..., tf.newaxis, tf.newaxis, :-1] > -float("inf")
+    return tf.where(possible, weights[..., :-1], weights[..., -1:])
 
 
 def leaves_under(program: Program, tables: Tables, evidence: Evidence | None) -> Tensor:

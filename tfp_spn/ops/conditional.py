@@ -63,18 +63,22 @@ def with_fallback(
             flows = regroup(
                 tape.gradient(value, list(flat), flow, unconnected_gradients=zero)
             )
-            fixed = regroup([tf.stop_gradient(source) for source in flat])
+            fixed = [tf.stop_gradient(source) for source in flat]
             fixed_flow = tf.stop_gradient(flow)
 
-            def exact_flows(number: int) -> list[Tensor]:
-                def function(*group: Tensor) -> Tensor:
-                    return exact([*fixed[:number], group, *fixed[number + 1 :]])[0]
+            def exact_flows(*constants: Tensor) -> list[Tensor]:
+                *inputs, flow = constants
+                return pullback(lambda *x: exact(regroup(x))[0], inputs, flow)
 
-                return pullback(function, fixed[number], fixed_flow)
+            if not tf.executing_eagerly():  # each group has a conditional of its own
+                exact_flows = tf.function(exact_flows, autograph=False)
+
+            def exact_flows_of(number: int) -> list[Tensor]:
+                return regroup(exact_flows(*fixed, fixed_flow))[number]
 
             results: list[Tensor] = []
             for number, group in enumerate(flows):
-                replacement = functools.partial(exact_flows, number)
+                replacement = functools.partial(exact_flows_of, number)
                 results += replaced_if(is_lossy, replacement, group)
             return results
 

@@ -13,6 +13,7 @@ once for a whole circuit).
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -31,6 +32,9 @@ from tfp_spn.ops.matrix_products import weight_gradient, weighted_units
 from tfp_spn.ops.sum_rules import SumRule, tie_seed
 
 _MAX_UNROLLED = 64
+
+_MAX_PAIRS = 4096
+"""So few pairs of children and sums per example: loops take longer to compile."""
 
 
 def weighted_sum(
@@ -63,7 +67,11 @@ def relative_weighted_sum(
     @tf.custom_gradient
     def forward(log_x: Tensor, log_w: Tensor) -> tuple[Tensor, Callable]:
         x, w = tf.exp(log_x - maximum), tf.exp(log_w)
-        if exact:
+        is_small = rule.is_gradient and _is_small(log_x, log_w)
+        if exact and is_small:
+            y = None
+            log_y = logsumexp(_pairs(log_x, log_w), -2) - maximum
+        elif exact:
             y = None
             log_y = _for_each_output(
                 lambda o: logsumexp(log_x + _column(log_w, o), -2), log_x, log_w
@@ -83,6 +91,13 @@ def relative_weighted_sum(
                 quotient = tf.math.divide_no_nan(flow, y)
                 d_log_x = weighted_units(tf.linalg.matrix_transpose(w), quotient) * x
                 d_log_w = weight_gradient(x, quotient, log_w) * w
+            elif is_small:
+                joint = _pairs(log_x - maximum, log_w)
+                unused = tf.zeros([2], tf.int32)  # gradients break no ties
+                share = rule.select(joint, log_y[..., tf.newaxis, :], unused)
+                share *= flow[..., tf.newaxis, :]
+                d_log_x = tf.reduce_sum(share, -3)
+                d_log_w = tf.linalg.matrix_transpose(tf.reduce_sum(share, -1))
             else:
                 d_log_x, d_log_w = _route(flow, log_x - maximum, log_w, log_y, rule)
             return sum_to_shape_of(d_log_x, log_x), sum_to_shape_of(d_log_w, log_w)
@@ -142,6 +157,20 @@ def weighted_max(log_x: Tensor, log_w: Tensor) -> Tensor:
     return _for_each_output(
         lambda o: tf.reduce_max(log_x + _column(log_w, o), -2), log_x, log_w
     )
+
+
+def _is_small(log_x: Tensor, log_w: Tensor) -> bool:
+    """Whether all pairs of children and sums may be held at once."""
+    shape = [log_x.shape[-3], *log_w.shape[-2:]]
+    return (
+        log_w.shape.rank == 3 and None not in shape and math.prod(shape) <= _MAX_PAIRS
+    )
+
+
+def _pairs(log_x: Tensor, log_w: Tensor) -> Tensor:
+    """``[..., R, O, I, N]``: weighted children."""
+    weights = tf.linalg.matrix_transpose(log_w)[..., tf.newaxis]
+    return log_x[..., tf.newaxis, :, :] + weights
 
 
 def _column(log_w: Tensor, output: Tensor) -> Tensor:
