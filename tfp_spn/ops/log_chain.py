@@ -104,7 +104,12 @@ def parallel_log_chain(
     interface: Tensor | None = None,
     exists: Tensor | None = None,
 ) -> Tensor:
-    """``log Z [..., N]`` by a tree of products of matrices, ``log2 T`` levels."""
+    """``log Z [..., N]`` by a tree of products of matrices, ``log2 T`` levels.
+
+    The upward half of an associative scan: the downward half of
+    `tfp.math.scan_associative` makes the products of all prefixes, which nobody needs
+    for ``log Z``, and whose memory is that of all of them.
+    """
     if interface is not None:
         transition = log_matmul(transition, interface)
     num_states = emission.shape[-2]

@@ -161,7 +161,7 @@ def weighted_max(log_x: Tensor, log_w: Tensor) -> Tensor:
 
 def _is_small(log_x: Tensor, log_w: Tensor) -> bool:
     """Whether all pairs of children and sums may be held at once."""
-    shape = [log_x.shape[-3], *log_w.shape[-2:]]
+    shape = [*log_x.shape[-3:-2], *log_w.shape[-2:]]
     return (
         log_w.shape.rank == 3 and None not in shape and math.prod(shape) <= _MAX_PAIRS
     )
