@@ -26,9 +26,9 @@ def circuit_of(leaf, num_classes=1):
 @pytest.mark.parametrize(
     ("kind", "mode"),
     [
-        ("normal", "eager"),
         ("normal", "graph"),
         ("bernoulli", "eager"),
+        pytest.param("normal", "eager", marks=pytest.mark.slow),
         pytest.param("bernoulli", "graph", marks=pytest.mark.slow),
         pytest.param("normal", "xla", marks=pytest.mark.slow),
         pytest.param("bernoulli", "xla", marks=pytest.mark.slow),

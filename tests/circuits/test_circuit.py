@@ -291,7 +291,9 @@ def test_summary():
     assert f"{c.circuit.count_params():,}" in text
 
 
-@pytest.mark.parametrize("name", ["float64", "layers"])
+@pytest.mark.parametrize(
+    "name", ["layers", pytest.param("float64", marks=pytest.mark.slow)]
+)
 def test_fit_lowers_the_loss(name):
     c = CASES[name]()
     rng = np.random.default_rng(0)

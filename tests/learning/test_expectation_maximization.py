@@ -234,7 +234,9 @@ def test_hard_em_counts_whole_examples(rule, classes) -> None:
     assert last > first
 
 
-@pytest.mark.parametrize("family", ["normal", "categorical"])
+@pytest.mark.parametrize(
+    "family", ["normal", pytest.param("categorical", marks=pytest.mark.slow)]
+)
 def test_batches_of_any_size_give_the_same_step(family) -> None:
     results = []
     for batch_size in (7, 16, 40):
@@ -248,7 +250,9 @@ def test_batches_of_any_size_give_the_same_step(family) -> None:
             np.testing.assert_allclose(other[name], value, rtol=2e-5, atol=2e-6)
 
 
-@pytest.mark.parametrize("family", ["bernoulli", "cauchy"])
+@pytest.mark.parametrize(
+    "family", ["bernoulli", pytest.param("cauchy", marks=pytest.mark.slow)]
+)
 def test_xla_and_graph_agree_with_eager(family) -> None:
     circuit = circuit_of(family, num_classes=2)
     x = data_of(family)

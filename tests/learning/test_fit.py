@@ -88,7 +88,9 @@ def test_weights_are_copies() -> None:
     np.testing.assert_allclose(first.log_likelihood, second.log_likelihood, rtol=1e-5)
 
 
-@pytest.mark.parametrize("method", ["em", "online_em"])
+@pytest.mark.parametrize(
+    "method", ["em", pytest.param("online_em", marks=pytest.mark.slow)]
+)
 def test_a_dataset_is_as_good_as_arrays(method) -> None:
     from_arrays, from_dataset = circuit_of(), circuit_of()
     order = np.arange(100)

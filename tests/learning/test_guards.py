@@ -82,7 +82,7 @@ def test_shapes_that_no_graph_knows_are_checked_when_it_runs() -> None:
     assert_same(before, values_of(circuit))
 
 
-@pytest.mark.parametrize("label", [-1, 2])
+@pytest.mark.parametrize("label", [-1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_label_that_is_no_class_is_impossible(label) -> None:
     circuit = circuit_of(num_classes=2)
     labels = np.arange(96) % 2
@@ -137,8 +137,15 @@ def test_online_em_trains_a_stack_with_frozen_leaves() -> None:
     assert losses[-1] < losses[0]
 
 
-@pytest.mark.parametrize("sum_op", [None, SumOpEMBackprop()])
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize(
+    ("sum_op", "jit_compile"),
+    [
+        (None, True),
+        (SumOpEMBackprop(), False),
+        pytest.param(None, False, marks=pytest.mark.slow),
+        pytest.param(SumOpEMBackprop(), True, marks=pytest.mark.slow),
+    ],
+)
 def test_online_em_trains_the_circuit_of_a_stack(sum_op, jit_compile) -> None:
     model = stack_of(sum_op)
     circuit = from_layers(model)

@@ -86,7 +86,9 @@ def test_gradients_accumulate() -> None:
     np.testing.assert_allclose(variable, [[0.75], [0.25]])
 
 
-@pytest.mark.parametrize("family", ["bernoulli", "normal"])
+@pytest.mark.parametrize(
+    "family", ["normal", pytest.param("bernoulli", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize(
     "jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)]
 )

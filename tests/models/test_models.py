@@ -78,7 +78,9 @@ def test_labels_are_labels_and_weights_are_weights(make):
     )
 
 
-@each_model
+@pytest.mark.parametrize(
+    "make", [functional, pytest.param(sequential, marks=pytest.mark.slow)]
+)
 def test_training_without_labels(make):
     model = make()
     model.compile(
@@ -93,7 +95,9 @@ def test_training_without_labels(make):
     assert "bits_per_dimension" in history
 
 
-@each_model
+@pytest.mark.parametrize(
+    "make", [sequential, pytest.param(functional, marks=pytest.mark.slow)]
+)
 def test_training_with_labels(make):
     model = make(unsupervised=False, root=True)
     model.compile(

@@ -60,7 +60,9 @@ def assert_same(chain, tolerance, **how):
 
 
 @pytest.mark.parametrize("parallel", [False, True])
-@pytest.mark.parametrize("num_steps", [2, 3, 8, 13])
+@pytest.mark.parametrize(
+    "num_steps", [2, 13, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 8))]
+)
 def test_all_ways_agree(num_steps, parallel):
     assert_same(random_chain(num_steps), 1e-10, parallel=parallel)
     assert_same(
