@@ -1,6 +1,6 @@
 """Variational autoencoders with circuits as prior and as likelihood.
 
-    python examples/vae.py [--data IMAGES.npz] [--seeds 2] [--output vae_figures]
+    python examples/vae.py [--data IMAGES.npz] [--seeds 1] [--output vae_figures]
 
 A convolutional encoder and decoder, in TFP and Keras 3, for images of zeros and ones:
 

@@ -32,7 +32,8 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
 
     Events keep their shape: samples, modes and means repeat the observed values, so
     that each example may have another mask. Densities are those of the unobserved
-    coordinates. Usually made by `SumProductNetwork.condition`.
+    coordinates, cdfs those of all: 0 below an observed value. Usually made by
+    `SumProductNetwork.condition`.
 
     Args:
         distribution: A `SumProductNetwork`.

@@ -18,8 +18,8 @@ class ConditionedDynamicSumProductNetwork(ConditionedSumProductNetwork):
 
     A forecast, if the evidence is the past; an imputation, if it is what is known.
     Events keep their shape: samples, modes and means repeat the observed values.
-    Densities are those of the unobserved coordinates. Usually made by
-    `DynamicSumProductNetwork.condition`.
+    Densities are those of the unobserved coordinates, cdfs those of all: 0 below an
+    observed value. Usually made by `DynamicSumProductNetwork.condition`.
 
     Args:
         distribution: A `DynamicSumProductNetwork`.
