@@ -222,9 +222,9 @@ def draw_figures(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, metavar="FILE")
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--epochs", type=int, help="40 of the digits, 8 of a FILE")
     parser.add_argument("--train", type=int, help="so many training images only")
-    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--batch-size", type=int, help="64 or 128, likewise")
     parser.add_argument("--learning-rate", type=float, default=0.03)
     parser.add_argument(
         "--hidden",
@@ -238,6 +238,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("figures"))
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    epochs, batch_size = (40, 64) if options.data is None else (8, 128)
+    options.epochs = options.epochs or epochs
+    options.batch_size = options.batch_size or batch_size
     start = time.perf_counter()
     x, y, x_test, y_test = parts = load_parts(options.data, options.train)
     keras.utils.set_random_seed(options.seed)

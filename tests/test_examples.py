@@ -106,7 +106,7 @@ def test_vae(tmp_path: Path) -> None:
         assert len(bounds) == 2
         for elbo, weighted in bounds:
             assert -64 * 0.7 < float(elbo) < float(weighted) < 0  # of 64 binary pixels
-        assert len(numbers(rf"{kind} +(-\S+) \+- ", printed)) == 2  # both tables
+        assert len(numbers(rf"\n  {kind} +(-\S+) \+- ", printed)) == 2  # both tables
     figures = {"samples", "reconstructions", *(f"completions_{k}" for k in kinds)}
     assert {path.stem for path in tmp_path.iterdir()} == figures
 
