@@ -144,6 +144,7 @@ def test_keras_file(name, tmp_path):
     np.testing.assert_array_equal(*draws)
 
 
+@pytest.mark.slow  # tests/test_saved_model.py has another one
 def test_keras_file_in_a_new_process(tmp_path):
     c = CASES["classes"]()
     path = tmp_path / "circuit.keras"

@@ -69,6 +69,7 @@ def test_parts_change_nothing(name, jit_compile, monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_second_derivatives_pass_through_parts(monkeypatch):
     circuit = _tucker()
     x = np.random.default_rng(0).integers(0, 2, [3, 10])

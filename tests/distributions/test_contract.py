@@ -38,7 +38,7 @@ DEFAULT = {
 }
 # What is traced or compiled takes seconds.
 TRACED = {"normal", "mixed", "batched", "conditioned", "layers", "spatial", "dynamic"}
-COMPILED = {"normal", "batched discrete", "conditioned"}
+COMPILED = {"normal", "batched discrete"}
 
 
 def each_of(default, names=tuple(CASES)):
@@ -291,10 +291,10 @@ def test_empty_and_unknown_batch(name):
 @pytest.mark.parametrize(
     "name",
     [
-        "classes",
+        "marginal",
         pytest.param("batched", marks=pytest.mark.slow),
         pytest.param("vectors", marks=pytest.mark.slow),
-        pytest.param("marginal", marks=pytest.mark.slow),
+        pytest.param("classes", marks=pytest.mark.slow),
     ],
 )
 def test_empty_and_unknown_evidence(name):

@@ -65,6 +65,7 @@ class _Values:
         log: Their logarithms, or `None`.
         maximum: What is to be taken from `log` and is in `offset`: the largest
             logarithm of each region, ``[..., R, 1, N]``, or `None`.
+        is_relative: Whether the largest of `log` is 0 already.
     """
 
     def __init__(
@@ -73,8 +74,10 @@ class _Values:
         units: Tensor | None = None,
         log: Tensor | None = None,
         maximum: Tensor | None = None,
+        is_relative: bool = False,
     ) -> None:
         self.is_log = units is None
+        self.is_relative = is_relative or maximum is not None
         self.log_offset = offset
         self.maximum = maximum
         self.raw_log = log
@@ -94,7 +97,7 @@ class _Values:
     @property
     def units(self) -> Tensor:
         """Units relative to `offset`."""
-        if self._units is None and self.maximum is not None:
+        if self._units is None and self.is_relative:
             self._units = tf.exp(self.log)
         elif self._units is None:
             maximum = finite_max(self._log, -2)
@@ -161,7 +164,7 @@ def _products(step: Step, values: list[_Values]) -> _Values:
     else:
         result = gather_products(step, lambda n: values[n].units, False)
         offsets = gather_factors(step, lambda n: values[n].offset)
-    return _by_region(step, result, offsets, _is_log(step, values))
+    return _by_region(step, values, result, offsets)
 
 
 def _is_log(step: Step, values: list[_Values]) -> bool:
@@ -173,10 +176,10 @@ def _is_log(step: Step, values: list[_Values]) -> bool:
 
 
 def _by_region(
-    step: Step, result: Tensor, offsets: list[Tensor], is_log: bool
+    step: Step, values: list[_Values], result: Tensor, offsets: list[Tensor]
 ) -> _Values:
     """Products of all partitions to those of regions, each relative to one offset."""
-    offset = log_hadamard(offsets)
+    is_log, offset = _is_log(step, values), log_hadamard(offsets)
     if step.num_partitions > 1:
         by_partition = split_partitions(offset, step.num_regions)  # [..., R, H, 1, N]
         largest = tf.reduce_max(by_partition, axis=-3, keepdims=True)
@@ -185,7 +188,11 @@ def _by_region(
         result = result + log_scale if is_log else result * tf.exp(log_scale)
         result, offset = merge_units(result), largest[..., 0, :, :]
     if is_log:
-        return _Values(offset, log=result)
+        read = [values[s] for gather in step.factors for s in gather.sources]
+        is_same = len(step.factors) == step.num_partitions == 1  # sums of the leaves
+        is_same &= step.factor_units is None
+        is_relative = is_same and all(value.is_relative for value in read)
+        return _Values(offset, log=result, is_relative=is_relative)
     return _Values(offset, units=result)
 
 
@@ -224,7 +231,7 @@ def _sums_in_turn(
             part, lambda n: values[n].log_offset if is_log else values[n].offset
         )
         result = products_of(part, factors, is_log)
-        value = _by_region(part, result, offsets, is_log)
+        value = _by_region(part, values, result, offsets)
         return value.units, value.offset
 
     units, offset, least = sums_in_turn(
