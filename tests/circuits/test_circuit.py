@@ -122,6 +122,12 @@ def test_inputs_are_checked():
         case.circuit(case.x, observed=mask.astype(int))
     with pytest.raises(ValueError, match=r"received 3 inputs, expected x or a pair"):
         case.circuit((case.x, mask, mask))
+    with pytest.raises(ValueError, match=r"observed does not fit x, received .*, expe"):
+        case.circuit(case.x, observed=mask[:, :1])
+    half = np.array([True, False, True, False])
+    each = case.circuit(case.x, observed=np.tile(half, [len(case.x), 1]))
+    np.testing.assert_array_equal(case.circuit(case.x, observed=half), each)
+    np.testing.assert_array_equal(case.circuit(case.x, observed=half[None]), each)
     same = case.circuit(case.x, observed=mask)
     np.testing.assert_array_equal(case.circuit({"x": case.x, "observed": mask}), same)
 

@@ -236,6 +236,8 @@ def test_bytes_are_completed_by_numbers():
     got = sequential().complete(x.astype("uint8"), MASK)
     np.testing.assert_array_equal(got, want)
     assert np.any(got % 1 != 0)
+    wide = sequential().complete(x.astype("float64"), MASK)
+    assert wide.dtype == tf.float64
 
 
 def test_one_mask_for_all_or_nothing_observed():

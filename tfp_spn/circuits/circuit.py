@@ -78,12 +78,16 @@ class Circuit(keras.Model):
                 how missing values go through Keras' `fit` and `evaluate`.
             observed: bool ``[batch, num_variables]`` (``[batch, height, width]`` of
                 images): which values count; the others are integrated out. `None`:
-                all.
+                all. A mask without the batch is that of all examples; of sequences,
+                one flag will do for each step.
 
         Returns:
             ``[batch, num_classes]``.
         """
-        x, observed = self.checked(*_pair(x, observed))
+        x, observed = _pair(x, observed)
+        if observed is not None:
+            observed = self._for_each_example(x, observed)
+        x, observed = self.checked(x, observed)
         program = self.program
         evidence = evidence_for(program, tf.cast(x, program.dtype), observed)
         return tf.transpose(log_joint(program, self.live_params(), evidence))
@@ -119,6 +123,20 @@ class Circuit(keras.Model):
         return super().compute_loss(
             x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training
         )
+
+    def _for_each_example(self, x: Any, observed: Any) -> Tensor:
+        """A mask for all examples, or of whole steps, spread; any other as it is."""
+        observed, shape = tf.convert_to_tensor(observed), self.program.mask_shape
+        if observed.shape.rank not in (len(shape), len(shape) + 1):
+            return observed
+        lead, flags = observed.shape[: -len(shape)], observed.shape[-len(shape) :]
+        kinds = [shape]
+        if isinstance(self.program, DynamicProgram):
+            kinds.append((shape[0], *[1] * (len(shape) - 1)))
+        fits = lead.as_list() in ([], [1]) or lead.is_compatible_with(x.shape[:1])
+        if not fits or tuple(flags) not in kinds:
+            return observed
+        return tf.broadcast_to(observed, tf.concat([tf.shape(x)[:1], shape], 0))
 
     def checked(self, x: Any, observed: Any) -> tuple[Tensor, Tensor | None]:
         """Data and their mask as tensors; what a graph does not know is checked in it.

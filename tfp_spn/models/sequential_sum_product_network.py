@@ -291,9 +291,9 @@ class SequentialSumProductNetwork(UnsupervisedTraining, keras.Sequential):
     ) -> tuple[Tensor, Tensor | None]:
         """Tensors, the mask ``[batch, variables]`` or ``[batch, height, width]``."""
         x = tf.convert_to_tensor(x)
-        leaves = [layer for layer in self.layers if isinstance(layer, BaseLeaf)]
-        if not all(leaf.is_discrete for leaf in leaves):
-            x = tf.cast(x, self.compute_dtype)  # completions are no integers
+        leaves = self._leaves()
+        if x.dtype.is_integer and not all(leaf.is_discrete for leaf in leaves):
+            x = tf.cast(x, leaves[0].compute_dtype)  # completions are no integers
         if observed is None:
             return x, None
         observed = tf.convert_to_tensor(observed)
@@ -324,8 +324,10 @@ class SequentialSumProductNetwork(UnsupervisedTraining, keras.Sequential):
     def _takes_means(self) -> bool:
         if self.infer_weighted_sum is not None:
             return self.infer_weighted_sum
-        leaves = [layer for layer in self.layers if isinstance(layer, BaseLeaf)]
-        return all(leaf.has_moments and not leaf.is_discrete for leaf in leaves)
+        return all(leaf.has_moments and not leaf.is_discrete for leaf in self._leaves())
+
+    def _leaves(self) -> list[BaseLeaf]:
+        return [layer for layer in self.layers if isinstance(layer, BaseLeaf)]
 
 
 def _over_dims(observed: Tensor, x: Tensor) -> Tensor:
