@@ -31,9 +31,8 @@ from tfp_spn.distributions import _density, _evidence
 from tfp_spn.distributions.leaf_families import component_distribution
 from tfp_spn.distributions.leaf_posteriors import cdf_of_angles
 from tfp_spn.layers.leaves.parts import LeafPart, summed_regions
-from tfp_spn.layers.leaves.support import at_most_zero
 from tfp_spn.ops.chain import log_chain
-from tfp_spn.ops.log_space import safe_log
+from tfp_spn.ops.log_space import at_most_zero, safe_log
 
 
 def log_cdf(

@@ -64,13 +64,7 @@ def sample(
 def mode(distribution: Any, evidence: Evidence | None = None) -> Tensor:
     """Max-product completion: ``P + [V, D]``, or ``S + P + [V, D]``."""
     program, tables = distribution.program, distribution.tables()
-    if evidence is None:
-        layout = program.layout
-        batch = [1] * batch_rank(distribution.params, program)
-        x = tf.zeros([*batch, layout.num_variables, layout.num_dims, 1], program.dtype)
-        observed = tf.zeros([*batch, layout.num_variables, 1], tf.bool)
-    else:
-        x, observed = evidence.x, evidence.observed
+    given = _nothing_observed(distribution) if evidence is None else evidence
 
     def of_block(tables: Tables, block: Evidence, _: Tensor) -> Tensor:
         leaves = mode_leaf_values(program, tables, block.x, block.observed)
@@ -80,13 +74,19 @@ def mode(distribution: Any, evidence: Evidence | None = None) -> Tensor:
         selected = select_leaves(program, tables, examples, unused, "max", evaluation)
         return examples.unflatten(mode_values(program, tables, examples, selected))
 
-    given = evidence
-    if given is None:
-        given = Evidence(x, observed, tf.zeros([0], tf.int32), tf.TensorShape([]))
     values = in_blocks(of_block, program, tables, given, program.dtype, axis=0)
     if evidence is None:
         return values[0]
     return _restore_examples(values[tf.newaxis], evidence)[0]
+
+
+def _nothing_observed(distribution: Any) -> Evidence:
+    """Evidence of one example of which nothing is known."""
+    program, layout = distribution.program, distribution.program.layout
+    batch = [1] * batch_rank(distribution.params, program)
+    x = tf.zeros([*batch, layout.num_variables, layout.num_dims, 1], program.dtype)
+    observed = tf.zeros([*batch, layout.num_variables, 1], tf.bool)
+    return Evidence(x, observed, tf.zeros([0], tf.int32), tf.TensorShape([]))
 
 
 def _examples(

@@ -71,6 +71,7 @@ def leaf_posterior(
 
 
 def leaves_under(program: Program, tables: Tables, evidence: Evidence | None) -> Tensor:
+    """Log-values of the leaf regions; of one example, if nothing is observed."""
     if evidence is None:
         shape = [program.layout.num_regions, program.leaf.num_components, 1]
         return tf.zeros(shape, program.dtype)

@@ -22,7 +22,7 @@ from tfp_spn.distributions import (
 )
 from tfp_spn.distributions._event import as_tensor, check_vector_event, pick_matrix
 from tfp_spn.distributions._tensor_values import TensorValues
-from tfp_spn.layers.leaves.support import at_most_zero
+from tfp_spn.ops.log_space import at_most_zero
 
 
 class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribution):

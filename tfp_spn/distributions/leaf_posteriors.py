@@ -31,8 +31,9 @@ class _FiniteValues(TensorValues):
     def _log_prob(self, x: Tensor) -> Tensor:
         probs = self._value_probs()
         support, x = _integers_of(probs), tf.cast(x, probs.dtype)
-        prob = self._looked_up(probs, tf.where(support.contains(x), x, 0.0))
-        return safe_log(tf.where(support.contains(x), prob, 0.0))
+        possible = support.contains(x)
+        prob = self._looked_up(probs, tf.where(possible, x, 0.0))
+        return safe_log(tf.where(possible, prob, 0.0))
 
     def _log_cdf(self, x: Tensor) -> Tensor:
         probs = self._value_probs()

@@ -19,6 +19,11 @@ def safe_log(x: Tensor) -> Tensor:
     return tf.where(positive, log_x, minus_infinity(x))
 
 
+def at_most_zero(log_prob: Tensor) -> Tensor:
+    """Log-probabilities that rounding has made positive become 0, not so gradients."""
+    return log_prob - tf.stop_gradient(tf.maximum(log_prob, 0.0))
+
+
 def minus_infinity(like: Tensor) -> Tensor:
     """Returns ``-inf`` as a scalar of the dtype of `like`."""
     return tf.constant(-np.inf, dtype=like.dtype)

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
+from tfp_spn.ops.log_space import at_most_zero
 
 
 @dataclass(frozen=True)
@@ -205,11 +206,6 @@ SUPPORT_OF_FAMILY = {
     for name, families in _OF_FAMILY.items()
     for family in families
 }
-
-
-def at_most_zero(log_prob: Tensor) -> Tensor:
-    """Log-probabilities that rounding has made positive become 0, not so gradients."""
-    return log_prob - tf.stop_gradient(tf.maximum(log_prob, 0.0))
 
 
 def counts_adding_up_to(total: float) -> Support:
