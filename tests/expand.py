@@ -39,7 +39,7 @@ def class_roots(circuit, params=None) -> tuple[list[Node], np.ndarray | None]:
 
 def all_log_weights(program, tables):
     """Of each step, `None` for bare products."""
-    return [tables.log_weights(number) for number in range(len(program.steps))]
+    return [tables.log_weights_of(number) for number in range(len(program.steps))]
 
 
 def expand_all(circuit, params=None):

@@ -190,7 +190,7 @@ def test_class_posterior(c):
 def test_counts_of_the_rules(c):
     """Gradients of log-weights are the counts, of leaf values the flows."""
     program = c.circuit.program
-    tables = program.tables(c.circuit.live_params()).with_taps()
+    tables = program.tables(c.circuit.live_params())
     rule = type(program.steps[0].sums.rule).__name__
     hard = {
         "SumOpHardEMBackprop": "hard",
@@ -203,9 +203,11 @@ def test_counts_of_the_rules(c):
     evidence = _evidence.evidence_of(c.distribution, *spread)
     leaves = evaluation.leaf_values(program, tables, evidence.x, evidence.observed)
     with tf.GradientTape() as tape:
-        tape.watch(tables.taps)
+        tape.watch(tables.log_weights)
         log_prob = evaluation.evaluate(program, tables, leaves).log_prob
-    counts = tape.gradient(log_prob, tables.taps)
+    by_parameter = tape.gradient(log_prob, tables.log_weights)
+    found = tables.replaced(log_weights=by_parameter)
+    counts = [found.log_weights_of(step) for step in range(len(program.steps))]
     expected: dict[tuple[int, int], float] = {}
     for x, observed in zip(c.x, c.observed, strict=True):
         try:

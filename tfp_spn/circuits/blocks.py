@@ -15,7 +15,8 @@ import tensorflow as tf
 
 from tfp_spn._typing import Tensor
 from tfp_spn.circuits.examples import Evidence
-from tfp_spn.circuits.program import Program, Tables
+from tfp_spn.circuits.program import Program
+from tfp_spn.circuits.tables import Tables
 from tfp_spn.ops.conditional import pullback
 
 BLOCK_BYTES = 32 * 2**20
@@ -182,17 +183,15 @@ def split_examples(value: Tensor, num_blocks: int | Tensor, size: int) -> Tensor
 
 def _differentiable(tables: Tables) -> tuple:
     prior = [] if tables.log_prior is None else [tables.log_prior]
-    accumulators = [a for a in tables.accumulators if a is not None]
     leaf = {name: tf.convert_to_tensor(v) for name, v in tables.leaf.items()}
-    return leaf, accumulators, prior
+    return leaf, tables.log_weights, prior
 
 
 def _replaced(tables: Tables, values: tuple) -> Tables:
-    leaf, accumulators, prior = values
-    remaining = iter(accumulators)
+    leaf, log_weights, prior = values
     return dataclasses.replace(
         tables,
         leaf=leaf,
-        accumulators=[a if a is None else next(remaining) for a in tables.accumulators],
+        log_weights=log_weights,
         log_prior=prior[0] if prior else None,
     )

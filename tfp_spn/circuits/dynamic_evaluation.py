@@ -16,7 +16,7 @@ from tfp_spn.circuits.blocks import Function, in_blocks
 from tfp_spn.circuits.dynamic_program import DynamicProgram, DynamicTables
 from tfp_spn.circuits.evaluation import log_joint_of
 from tfp_spn.circuits.examples import Evidence, to_evidence
-from tfp_spn.circuits.program import Tables
+from tfp_spn.circuits.tables import Tables
 from tfp_spn.ops.chain import Chain, log_chain
 
 

@@ -26,7 +26,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_spn._typing import Params, Tensor
-from tfp_spn.circuits.program import Program, SumSpec, Tables
+from tfp_spn.circuits.program import Program, SumSpec
+from tfp_spn.circuits.tables import Tables
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.ops.chain import Chain
 from tfp_spn.ops.sum_rules import SumRule

@@ -1,14 +1,15 @@
-"""The upward pass: from leaf values to the roots.
+"""The upward pass: from leaf values to the roots, and the way back of its gradient.
 
 Pure functions of a program and its tables. `evaluate` is the sum-product pass: it runs
 the fast pass (`tfp_spn.circuits.scaled_pass`) and, where a check finds that a term was
-lost to underflow, runs again in the exact one (`tfp_spn.circuits.log_pass`).
+lost to underflow, the exact one (`tfp_spn.circuits.log_pass`); see
+`tfp_spn.circuits.certainty`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,13 +17,16 @@ import tensorflow as tf
 
 from tfp_spn._typing import Tensor
 from tfp_spn.circuits.examples import Evidence
-from tfp_spn.circuits.log_pass import log_pass, max_pass
-from tfp_spn.circuits.program import Program, Tables
-from tfp_spn.circuits.scaled_pass import scaled_pass
-from tfp_spn.ops.conditional import Sources, with_fallback
-from tfp_spn.ops.log_space import logsumexp
+from tfp_spn.circuits.log_pass import LogPass, log_downward, log_upward, max_upward
+from tfp_spn.circuits.program import Program
+from tfp_spn.circuits.scaled_pass import ScaledPass, downward, upward
+from tfp_spn.circuits.tables import Tables
+from tfp_spn.ops.conditional import stop_recording
+from tfp_spn.ops.log_space import logsumexp, sum_to_shape_of
 from tfp_spn.ops.matrix_products import fold_batch, unfold_batch
-from tfp_spn.ops.sum_rules import SumRule
+from tfp_spn.ops.sum_rules import SumOpGradBackprop, SumRule
+
+_GRADIENT = SumOpGradBackprop()
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +94,8 @@ def evaluate(
 ) -> Evaluation:
     """The sum-product pass.
 
+    Gradients flow to the leaf values, and to `Tables.log_weights` as counts.
+
     Args:
         program: The circuit.
         tables: Its parameters.
@@ -99,32 +105,31 @@ def evaluate(
     Returns:
         The values, without `log_base`.
     """
-    specs = [spec for spec in tables.specs if spec is not None]
-    is_gradient = all((rule or spec.rule).is_gradient for spec in specs)
 
-    def fast(sources: Sources) -> tuple[Tensor, Tensor, Tensor]:
-        leaves, tables = _from_sources(sources)
-        if is_gradient:
-            return _fast_roots(program, tables, leaves)
-        _, roots, is_lossy = log_pass(program, tables, leaves, rule, exact=False)
-        return *roots, is_lossy
+    @tf.custom_gradient
+    def run(leaves: Tensor, *log_weights: Tensor) -> tuple[tuple, Callable]:
+        with stop_recording():
+            passes = _Passes(program, tables, leaves, rule)
+            roots = passes.roots()
 
-    def exact(sources: Sources) -> tuple[Tensor, Tensor]:
-        leaves, tables = _from_sources(sources)
-        return log_pass(program, tables, leaves, rule)[1]
+        def backward(flow: Tensor, _: Tensor) -> list[Tensor]:
+            return first_derivatives(flow, leaves, *log_weights)
 
-    def _from_sources(sources: Sources) -> tuple[Tensor, Tables]:
-        [leaves], accumulators, taps = sources
-        replaced = dataclasses.replace(
-            tables,
-            accumulators=_spread(accumulators, tables),
-            taps=_spread(taps, tables) if taps else [],
-        )
-        return leaves, replaced
+        @tf.custom_gradient
+        def first_derivatives(
+            flow: Tensor, *sources: Tensor
+        ) -> tuple[list[Tensor], Callable]:
+            with stop_recording():
+                flows = passes.flows(flow)
+            # Of the present graph: that of the second derivatives sees no other one.
+            flow, *sources = map(tf.identity, (flow, *sources))
+            return flows, lambda *d_flows: _second_derivatives(
+                program, tables, flow, sources, d_flows
+            )
 
-    taps = [tap for tap in tables.taps if tap is not None]
-    sources = [[leaves], [a for a in tables.accumulators if a is not None], taps]
-    relative, offset = with_fallback(fast, exact, sources)
+        return roots, backward
+
+    relative, offset = run(leaves, *tables.log_weights.values())
     return Evaluation(_with_prior(tables, relative), offset)
 
 
@@ -135,38 +140,137 @@ def log_joint_of(program: Program, tables: Tables, evidence: Evidence) -> Tensor
     return with_base(evaluate(program, tables, leaves).log_joint, base)
 
 
-def _fast_roots(
-    program: Program, tables: Tables, leaves: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Roots and whether they are lossy; circuits of a batch as further examples."""
-    if not _is_mostly_shared(program, tables, leaves):
-        result = scaled_pass(program, tables, leaves)
-        return *result.roots, result.is_lossy
+class _Passes:
+    """The passes of one evaluation, up and down, each as certain as is asked for."""
+
+    def __init__(
+        self, program: Program, tables: Tables, leaves: Tensor, rule: SumRule | None
+    ) -> None:
+        self.program, self.tables, self.rule = program, tables, rule
+        self.leaves = leaves
+        specs = [step.sums for step in program.steps if step.sums is not None]
+        self.is_scaled = all((rule or spec.rule).is_gradient for spec in specs)
+        self.is_exact = tables.certainty.is_exact
+        self.folded = None
+        self.done: ScaledPass | LogPass
+
+    def roots(self) -> tuple[Tensor, Tensor]:
+        """Log-values of the roots and their offset."""
+        program, tables, leaves = self.program, self.tables, self.leaves
+        if self.is_exact or not self.is_scaled:
+            self.done = log_upward(
+                program, tables, leaves, exact=self.is_exact
+            )
+        elif _is_mostly_shared(program, tables, leaves):
+            self.folded = _with_batch(tables, leaves)
+            folded = fold_batch(self.folded)
+            self.done = upward(program, tables, folded, self.folded)
+        else:
+            self.done = upward(program, tables, leaves)
+        roots = (self.done.roots.relative, self.done.roots.offset)
+        if self.folded is not None:
+            roots = tuple(
+                unfold_batch(value[tf.newaxis], self.folded)[..., 0, :, :]
+                for value in roots
+            )
+        if self.is_exact:
+            return roots
+        return tables.certainty.choose(self.done.is_lossy, self._exact_roots, roots)
+
+    def flows(self, flow: Tensor) -> list[Tensor]:
+        """Of leaves, and counts of weights by parameter, given that of the roots."""
+        program, tables = self.program, self.tables
+        if self.is_exact or not self.is_scaled:
+            leaves, counts = log_downward(
+                program, tables, self.done, flow, self.rule, self.is_exact
+            )
+        elif self.folded is not None:
+            of_roots = fold_batch(
+                tf.broadcast_to(flow, _batched_shape(flow, self.folded))
+            )
+            leaves, counts = downward(
+                program, tables, self.done, of_roots, self.folded
+            )
+            leaves = unfold_batch(leaves, self.folded)
+        else:
+            leaves, counts = downward(program, tables, self.done, flow)
+        flows = self._like_sources(leaves, counts)
+        if self.is_exact:
+            return flows
+        return tables.certainty.choose(
+            self.done.is_lossy, lambda: self._exact_flows(flow), flows
+        )
+
+    def _exact_roots(self) -> tuple[Tensor, Tensor]:
+        roots = log_upward(self.program, self.tables, self.leaves).roots
+        return roots.relative, roots.offset
+
+    def _exact_flows(self, flow: Tensor) -> list[Tensor]:
+        program, tables = self.program, self.tables
+        done = log_upward(program, tables, self.leaves)
+        leaves, counts = log_downward(program, tables, done, flow, self.rule)
+        return self._like_sources(leaves, counts)
+
+    def _like_sources(self, leaves: Tensor, counts: Sequence[Tensor]) -> list[Tensor]:
+        by_parameter = self.program.by_parameter(counts)
+        return [
+            sum_to_shape_of(leaves, self.leaves),
+            *(
+                sum_to_shape_of(by_parameter[name], value, last_is_equal=False)
+                for name, value in self.tables.log_weights.items()
+            ),
+        ]
+
+
+def _second_derivatives(
+    program: Program,
+    tables: Tables,
+    flow: Tensor,
+    sources: Sequence[Tensor],
+    d_flows: Sequence[Tensor],
+) -> list[Tensor]:
+    """Of the flow of the roots and of the sources, by differentiating twice."""
+    zero = tf.UnconnectedGradients.ZERO
+    watched = [flow, *sources]
+    with tf.GradientTape(watch_accessed_variables=False) as outer:
+        outer.watch(watched)
+        with tf.GradientTape(watch_accessed_variables=False) as inner:
+            inner.watch(sources)
+            leaves, *log_weights = sources
+            weights = dict(zip(tables.weights, map(tf.exp, log_weights), strict=True))
+            roots = upward(program, tables.replaced(weights=weights), leaves).roots
+        first = inner.gradient(
+            roots.relative, sources, flow, unconnected_gradients=zero
+        )
+    return outer.gradient(first, watched, d_flows, unconnected_gradients=zero)
+
+
+def _with_batch(tables: Tables, leaves: Tensor) -> Tensor:
+    """Leaf values that have the batch of all tables."""
     batch = tables.batch_shape(leaves)
     static = leaves.shape[:-3]
-    for accumulators in tables.accumulators:
-        if accumulators is not None:
-            static = tf.broadcast_static_shape(static, accumulators.shape[:-3])
+    for weights in tables.weights.values():
+        static = tf.broadcast_static_shape(static, weights.shape[:-3])
+    shape = tf.concat([batch, tf.shape(leaves)[-3:]], 0)
     static = static.concatenate(leaves.shape[-3:])
-    leaves = tf.broadcast_to(leaves, tf.concat([batch, tf.shape(leaves)[-3:]], 0))
-    leaves = tf.ensure_shape(leaves, static)
-    result = scaled_pass(program, tables, fold_batch(leaves), folded=leaves)
-    relative, offset = (
-        unfold_batch(value[tf.newaxis], leaves)[..., 0, :, :] for value in result.roots
-    )
-    return relative, offset, result.is_lossy
+    return tf.ensure_shape(tf.broadcast_to(leaves, shape), static)
+
+
+def _batched_shape(flow: Tensor, folded: Tensor) -> Tensor:
+    """The shape of a flow of roots ``[..., C, N]`` with the batch of leaves."""
+    return tf.concat([tf.shape(folded)[:-3], tf.shape(flow)[-2:]], 0)
 
 
 def _is_mostly_shared(program: Program, tables: Tables, leaves: Tensor) -> bool:
     """Whether only leaves and few of the weights have a batch, and leaves the whole."""
     batch = leaves.shape[:-3].as_list()
     cost = {True: 0, False: 0}
-    for step, accumulators in zip(program.steps, tables.accumulators, strict=True):
-        if accumulators is None:
+    for step in program.steps:
+        if step.sums is None:
             continue
-        has_batch = accumulators.shape.rank > 3
-        cost[has_batch] += step.num_regions * step.num_inputs
-        if has_batch and accumulators.shape.rank > leaves.shape.rank:
+        rank = tables.weights[step.sums.parameter].shape.rank
+        cost[rank > 3] += step.num_regions * step.num_inputs
+        if rank > max(3, leaves.shape.rank) or step.sums.always_exact:
             return False
     return bool(batch) and 1 not in batch and cost[False] >= cost[True]
 
@@ -179,26 +283,27 @@ def with_inputs(
 ) -> Any:
     """``function(evaluation)`` for a downward pass: with the inputs of all sums.
 
-    They are units or their logarithms; `function` is traced for both.
+    They are units or their logarithms; `function` may be traced for both.
     """
-    scaled = scaled_pass(program, tables, leaves, with_inputs=True)
-
-    def from_fast() -> Any:
-        relative, offset = scaled.roots
-        relative = _with_prior(tables, relative)
-        return function(Evaluation(relative, offset, scaled.inputs, is_log=False))
 
     def from_exact() -> Any:
-        inputs, (relative, offset), _ = log_pass(program, tables, leaves)
-        return function(Evaluation(_with_prior(tables, relative), offset, inputs))
+        done = log_upward(program, tables, leaves)
+        relative = _with_prior(tables, done.roots.relative)
+        return function(Evaluation(relative, done.roots.offset, done.inputs))
 
-    return tf.cond(scaled.is_lossy, from_exact, from_fast)
+    if tables.certainty.is_exact:
+        return from_exact()
+    done = upward(program, tables, leaves, keep_inputs=True)
+    relative = _with_prior(tables, done.roots.relative)
+    fast = Evaluation(relative, done.roots.offset, done.inputs, is_log=False)
+    return tables.certainty.choose(done.is_lossy, from_exact, function(fast))
 
 
 def evaluate_max(program: Program, tables: Tables, leaves: Tensor) -> Evaluation:
     """The max-product pass: each sum takes its best weighted child."""
-    inputs, (relative, offset) = max_pass(program, tables, leaves)
-    return Evaluation(_with_prior(tables, relative), offset, inputs)
+    done = max_upward(program, tables, leaves)
+    relative = _with_prior(tables, done.roots.relative)
+    return Evaluation(relative, done.roots.offset, done.inputs)
 
 
 def mode_leaf_values(
@@ -211,13 +316,9 @@ def mode_leaf_values(
     )
 
 
-def _spread(values: Any, tables: Tables) -> list[Tensor | None]:
-    """One value for each step that has sums."""
-    remaining = iter(values)
-    return [None if spec is None else next(remaining) for spec in tables.specs]
-
-
 def _with_prior(tables: Tables, relative: Tensor) -> Tensor:
     if tables.log_prior is None:
         return relative
     return relative + tables.log_prior[..., tf.newaxis]
+
+

@@ -1,36 +1,57 @@
 """From a region graph to folded steps.
 
-Regions of the same level, width and partition signature become one step. Within a step
-regions are ordered by first use from above, the first factors of all parents before the
-second ones, so that in a tree every gather is a contiguous slice.
+Regions that are summed alike become one step: they have equally many partitions, and
+units of equal width above and below. Which ones go together also depends on when they
+are evaluated. Sums over leaf regions are all evaluated first. The other regions either
+as early as their children allow, or as late as their readers do, by depth below the
+root: the latter puts the regions of an irregular tree, such as a hidden Chow-Liu tree,
+into one step for each level. Whichever needs fewer steps is taken, since a step has a
+price of its own.
+
+Within a step regions are ordered by first use from above, the first factors of all
+parents before the second ones, so that in a tree every gather is a contiguous slice;
+and those with many factors before those with few, which are multiplied in fewer rounds.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections import defaultdict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
-from tfp_spn.circuits.program import Gather, Step, SumSpec
+from tfp_spn.circuits.program import MARGINALIZED, Gather, Step, SumSpec, gather_of
 from tfp_spn.ops.sum_rules import SumRule
 from tfp_spn.region_graphs import RegionGraph
 
+Product = Literal["hadamard", "kronecker"]
 
-@dataclass
-class _Node:
+MAX_BLOCK = 2**20
+"""Weights of a parameter that several steps share: larger ones are better apart."""
+
+
+@dataclass(eq=False)
+class Node:
     """A region as it is evaluated; a leaf has no partitions."""
 
     width: int
-    partitions: list[list[_Node]] = field(default_factory=list)
-    level: int = 0
+    partitions: list[list[Node]] = field(default_factory=list)
     scope: tuple[int, ...] = ()
+    height: int = 0
+    depth: int = 0
 
     @property
-    def signature(self) -> tuple:
-        widths = tuple(child.width for child in self.partitions[0])
-        return (self.level, self.width, len(self.partitions), widths)
+    def children(self) -> list[Node]:
+        """Of all partitions."""
+        return [child for partition in self.partitions for child in partition]
+
+    @property
+    def num_inputs(self) -> int:
+        """Units of all partitions, if products are those of equal units."""
+        return len(self.partitions) * self.partitions[0][0].width
 
 
 @dataclass(frozen=True)
@@ -54,7 +75,7 @@ def fold(
     num_components: int,
     num_sums: int,
     num_root_units: int,
-    product: Literal["hadamard", "kronecker"],
+    product: Product,
     leaf_sums: bool,
     rule: SumRule,
     logspace: bool = True,
@@ -71,94 +92,190 @@ def fold(
         rule: Learning rule of the sums.
         logspace: Whether their weights are stored as logarithms.
     """
-    leaves, tops = _make_nodes(
-        region_graph, num_components, num_sums, num_root_units, leaf_sums
+    tops = nodes_of(region_graph, num_components, num_sums, num_root_units, leaf_sums)
+    return steps_of(tops, product, rule, logspace)
+
+
+def steps_of(
+    tops: list[Node], product: Product, rule: SumRule, logspace: bool
+) -> FoldedGraph:
+    """The steps of nodes, given the roots."""
+    set_depths(tops)
+    groups = min(
+        (ordered_groups(tops, product, level) for level in (early, late)), key=len
     )
-    groups = _ordered_groups(tops)
-    position = {
+    place_of = {
         id(node): (value, place)
         for value, group in enumerate(groups)
         for place, node in enumerate(group)
     }
-    sizes = [len(group) for group in groups]
+    size_of = dict(enumerate(map(len, groups)))
 
-    def gather(nodes: list[_Node]) -> Gather:
-        places = [position[id(node)] for node in nodes]
-        sources = tuple(sorted({value for value, _ in places}))
-        offsets = np.cumsum([0] + [sizes[value] for value in sources])
-        start = dict(zip(sources, offsets.tolist(), strict=False))
-        index = np.array([start[value] + place for value, place in places], np.int32)
-        return Gather(sources, tuple(sizes[value] for value in sources), index)
+    def gather(nodes: list[Node | None]) -> Gather:
+        places = [
+            (MARGINALIZED, 0) if node is None else place_of[id(node)] for node in nodes
+        ]
+        read = {value: size_of[value] for value, _ in places if value >= 0}
+        return gather_of(places, read)
 
     steps: list[Step] = []
-    for group in groups[1:]:
-        _, width, num_partitions, widths = group[0].signature
+    blocks = _Blocks(rule, logspace)
+    roots = {place_of[id(top)][0] for top in tops}
+    for value, group in enumerate(groups[1:], 1):
+        partitions = [partition for node in group for partition in node.partitions]
+        arity = max(map(len, partitions))
         factors = tuple(
-            gather([part[a] for node in group for part in node.partitions])
-            for a in range(len(widths))
+            gather([p[a] if a < len(p) else None for p in partitions])
+            for a in range(arity)
         )
-        sums = SumSpec(f"sums_{len(steps)}", width, rule, logspace)
-        steps.append(Step(factors, widths, len(group), num_partitions, product, sums))
-    leaf_scopes = tuple(node.scope for node in groups[0])
-    return FoldedGraph(leaf_scopes, tuple(steps), gather(tops))
+        longest = max(partitions, key=len)
+        step = Step(
+            factors,
+            tuple(child.width for child in longest),
+            len(group),
+            len(group[0].partitions),
+            product,
+            SumSpec("", group[0].width, rule, logspace),
+        )
+        steps.append(blocks.with_parameter(step, is_root=value in roots))
+    scopes = tuple(node.scope for node in groups[0])
+    return FoldedGraph(scopes, tuple(steps), gather([*tops]))
 
 
-def _make_nodes(
+class _Blocks:
+    """Names parameters: successive steps of equal inputs and sums share one.
+
+    What is done for each parameter, as normalising and learning, is done once for all
+    regions of a block. The weights of the roots stay apart, under a name of their own.
+    """
+
+    def __init__(self, rule: SumRule, logspace: bool) -> None:
+        self.rule, self.logspace = rule, logspace
+        self.open: dict[tuple[int, int], tuple[str, int]] = {}
+        self.count = 0
+
+    def with_parameter(self, step: Step, is_root: bool) -> Step:
+        """The step with the name and place of its weights."""
+        kind = (step.num_inputs, step.num_outputs)
+        name, start = self.open.get(kind, ("", 0))
+        stop = start + step.num_regions
+        if not name or is_root or stop * kind[0] * kind[1] > MAX_BLOCK:
+            name, start, stop = f"sums_{self.count}", 0, step.num_regions
+            self.count += 1
+        if not is_root:
+            self.open[kind] = (name, stop)
+        sums = SumSpec(name, kind[1], self.rule, self.logspace, start=start)
+        return dataclasses.replace(step, sums=sums)
+
+
+def nodes_of(
     region_graph: RegionGraph,
     num_components: int,
     num_sums: int,
     num_root_units: int,
     leaf_sums: bool,
-) -> tuple[list[_Node], list[_Node]]:
-    """Nodes of all leaf regions, and of the roots."""
+) -> list[Node]:
+    """Nodes of the roots, and so of all regions; arguments are those of `fold`."""
 
-    def sum_node(partitions: list[list[_Node]], width: int) -> _Node:
-        level = 1 + max(child.level for part in partitions for child in part)
-        return _Node(width, partitions, level)
+    def sum_node(partitions: list[list[Node]], width: int) -> Node:
+        node = Node(width, partitions)
+        node.height = 1 + max(child.height for child in node.children)
+        return node
 
-    node_of: dict[int, _Node] = {}
-    leaves = []
+    node_of: dict[int, Node] = {}
     roots = set(region_graph.roots)
     for region in region_graph.topological_order:
         width = num_root_units if region in roots else num_sums
         partitions = region_graph.partitions[region]
         if not partitions:
-            node = _Node(num_components, scope=region_graph.scopes[region])
-            leaves.append(node)
+            node = Node(num_components, scope=region_graph.scopes[region])
             if leaf_sums or region in roots:
                 node = sum_node([[node]], width)
         else:
-            by_signature: dict[tuple[int, ...], list[list[_Node]]] = defaultdict(list)
+            alike: dict[tuple[int, ...], list[list[Node]]] = defaultdict(list)
             for children in partitions:
-                part = [node_of[child] for child in children]
-                by_signature[tuple(child.width for child in part)].append(part)
-            alike = list(by_signature.values())
-            if len(alike) > 1:
+                partition = [node_of[child] for child in children]
+                alike[tuple(child.width for child in partition)].append(partition)
+            kinds = list(alike.values())
+            if len(kinds) > 1:
                 # Partitions of unequal arity or width: sum each kind, then mix.
-                alike = [[[sum_node(parts, num_sums)] for parts in alike]]
-            node = sum_node(alike[0], width)
+                kinds = [[[sum_node(kind, num_sums)] for kind in kinds]]
+            node = sum_node(kinds[0], width)
         node_of[region] = node
-    return leaves, [node_of[root] for root in region_graph.roots]
+    return [node_of[root] for root in region_graph.roots]
 
 
-def _ordered_groups(tops: list[_Node]) -> list[list[_Node]]:
-    """Leaves, then groups by level; each in the order of first use from above."""
-    members: dict[tuple, list[_Node]] = defaultdict(list)
+def set_depths(tops: list[Node]) -> None:
+    """Notes of all nodes the longest way to them from a root."""
+    order = sorted(all_nodes(tops), key=lambda node: -node.height)
+    for node in order:
+        for child in node.children:
+            child.depth = max(child.depth, node.depth + 1)
+
+
+def all_nodes(tops: Iterable[Node]) -> list[Node]:
+    """Every node once."""
+    found = {id(top): top for top in tops}
+    pending = list(found.values())
+    while pending:
+        for child in pending.pop().children:
+            if id(child) not in found:
+                found[id(child)] = child
+                pending.append(child)
+    return list(found.values())
+
+
+def early(node: Node) -> int:
+    """When a node is evaluated at the earliest, counted from the end."""
+    return -node.height
+
+
+def late(node: Node) -> int:
+    """When a node is evaluated at the latest, counted from the end."""
+    return node.depth if node.height > 1 else _FIRST
+
+
+_FIRST = 2**30
+
+
+def ordered_groups(
+    tops: list[Node], product: Product, level: Callable[[Node], int]
+) -> list[list[Node]]:
+    """Leaves, then the nodes of each step, children before their parents.
+
+    Args:
+        tops: The roots.
+        product: How the children of a partition are multiplied.
+        level: Of nodes; those of higher levels are evaluated before those of lower.
+    """
+    members: dict[tuple, list[Node]] = defaultdict(list)
     seen: set[int] = set()
 
-    def request(nodes: list[_Node]) -> None:
+    def key_of(node: Node) -> tuple:
+        if not node.partitions:
+            return (np.inf,)
+        widths = tuple(child.width for child in node.partitions[0])
+        if product == "hadamard" and len(node.partitions) == 1:
+            widths = widths[:1]  # of any number of factors
+        return (level(node), node.width, len(node.partitions), widths)
+
+    def request(nodes: Iterable[Node]) -> None:
         for node in nodes:
             if id(node) not in seen:
                 seen.add(id(node))
-                key = node.signature if node.partitions else (0,)
-                members[key].append(node)
+                members[key_of(node)].append(node)
 
-    # A node's group is complete when all higher levels have been expanded; keys are
-    # found while expanding, so walk levels downwards.
+    # A group is complete when all that stand above it have been expanded.
     request(tops)
-    for level in range(max(node.level for node in tops), 0, -1):
-        for key in sorted(k for k in members if k[0] == level):
-            for a in range(len(key[3])):
-                request([p[a] for node in members[key] for p in node.partitions])
-    inner = sorted(key for key in members if key != (0,))
-    return [members[(0,)]] + [members[key] for key in inner]
+    done: list[list[Node]] = []
+    pending = sorted({key_of(node)[:1] for node in all_nodes(tops) if node.partitions})
+    for (at_level,) in pending:
+        for key in sorted(k for k in members if k[0] == at_level):
+            group = members[key]
+            if len(group[0].partitions) == 1:
+                group.sort(key=lambda node: -len(node.partitions[0]))
+            partitions = [partition for node in group for partition in node.partitions]
+            for a in range(max(map(len, partitions))):
+                request(p[a] for p in partitions if a < len(p))
+            done.append(group)
+    return [members[(np.inf,)], *done[::-1]]

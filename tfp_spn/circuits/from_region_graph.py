@@ -169,24 +169,7 @@ class RegionGraphCircuit(Circuit):
         layout = LeafLayout(folded.leaf_scopes, region_graph.num_variables, num_dims)
         leaf.add_parameters_of(layout)
         self.leaf = leaf
-        self.sums = [
-            FoldedSum(
-                step.num_regions,
-                step.num_inputs,
-                step.num_outputs,
-                initializer=_initializer_of_layer(accumulator_initializer, number),
-                logspace_accumulators=logspace,
-                dtype=leaf.compute_dtype,
-                name=f"sums_{number}",
-            )
-            for number, step in enumerate(folded.steps)
-        ]
-        for layer in self.sums:  # Keras' lists are invisible to tf.train.Checkpoint
-            self._track_trackable(layer, layer.name)
         total = num_classes * len(region_graph.roots)
-        self.prior = None
-        if total > 1:
-            self.prior = self._add_prior(total, leaf.compute_dtype, logspace)
         ndims = {name: len(v.shape) for name, v in leaf.parameters.items()}
         self._program = Program(
             leaf=leaf,
@@ -202,6 +185,21 @@ class RegionGraphCircuit(Circuit):
             leaf_event_ndims=ndims,
             recompute=bool(recompute),
         )
+        self.sums = [
+            FoldedSum(
+                *shape,
+                initializer=_initializer_of_layer(accumulator_initializer, number),
+                logspace_accumulators=logspace,
+                dtype=leaf.compute_dtype,
+                name=name,
+            )
+            for number, (name, shape) in enumerate(self._program.sum_shapes.items())
+        ]
+        for layer in self.sums:  # Keras' lists are invisible to tf.train.Checkpoint
+            self._track_trackable(layer, layer.name)
+        self.prior = None
+        if total > 1:
+            self.prior = self._add_prior(total, leaf.compute_dtype, logspace)
         self._arguments = {
             "region_graph": region_graph,
             "num_sums": num_sums,
@@ -241,8 +239,7 @@ class RegionGraphCircuit(Circuit):
     def live_params(self) -> Params:
         """The un-read variables by name."""
         params = {f"leaf_{k}": v for k, v in self.leaf.live_params().items()}
-        for number, layer in enumerate(self.sums):
-            params[f"sums_{number}"] = layer.accumulators.value
+        params.update({layer.name: layer.accumulators.value for layer in self.sums})
         if self.prior is not None:
             params["prior"] = self.prior.value
         return dict(sorted(params.items()))

@@ -1,99 +1,56 @@
-"""The inputs of a step: picking regions from values, and merging partitions."""
+"""Reading the regions that a step multiplies, and the shapes of partitions."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
-from tfp_spn.circuits.program import Gather, Step
-from tfp_spn.ops.products import hadamard, kronecker, log_hadamard, log_kronecker
-from tfp_spn.ops.regions import (
-    add_regions,
-    multiply_regions,
-    take_regions,
-    take_units,
-)
+from tfp_spn.circuits.program import Gather
+from tfp_spn.ops.regions import gather_blank
 
 Read = Callable[[int], Tensor]
 """Gives the value of a number: 0 for the leaf regions, then those of the steps."""
 
 
 def gather_regions(gather: Gather, read: Read, blank: float = 0.0) -> Tensor:
-    """The regions that `gather` names; `blank` where it names none."""
-    value = read_together(gather.sources, read)
-    if gather.bounds == (0, gather.sizes[0]):
-        return value
-    return take_regions(value, gather.index, blank)
+    """The regions that `gather` names; `blank` where it names none.
 
-
-def read_together(sources: tuple[int, ...], read: Read) -> Tensor:
-    """The regions of several values, one after another."""
-    values = [read(source) for source in sources]
-    return values[0] if len(values) == 1 else concat_regions(values)
-
-
-def gather_factors(step: Step, read: Read, blank: float = 0.0) -> list[Tensor]:
-    """The children of each factor; halves of one value where that is what they are."""
-    bounds = [gather.bounds for gather in step.factors]
-    sources = {gather.sources for gather in step.factors}
-    if len(sources) == 1 and len(bounds) > 1 and None not in bounds:
-        size, count = step.factors[0].sizes[0], len(step.factors[0].index)
-        if bounds == [(a, a + count) for a in range(0, size, count)]:
-            value = read(step.factors[0].sources[0])
-            return tf.split(value, len(bounds), axis=-3)
-    return [gather_regions(gather, read, blank) for gather in step.factors]
-
-
-def chosen_units(step: Step, factors: Sequence[Tensor]) -> list[Tensor]:
-    """Those of a step's factors that its products multiply, in their order."""
-    if step.factor_units is None:
-        return list(factors)
-    return [take_units(f, u) for f, u in zip(factors, step.factor_units, strict=True)]
-
-
-def gather_products(step: Step, read: Read, is_log: bool) -> Tensor:
-    """The products of all partitions of a step, or their logarithms.
-
-    Args:
-        step: The step.
-        read: Gives units, or their logarithms.
-        is_log: Whether it gives logarithms.
+    Of several values no more is copied than is read.
     """
-    source = _source_of_windows(step)
-    if source is not None:
-        indices = [gather.index for gather in step.factors]
-        if is_log:
-            return add_regions(read(source), indices)
-        return multiply_regions(read(source), indices)
-    return products_of(step, gather_factors(step, read, 0.0 if is_log else 1.0), is_log)
+    if len(gather.sources) == 1:
+        return gather_blank(read(gather.sources[0]), gather.index, -3, blank)
+    places = np.asarray(gather.places)  # [J, 2]
+    parts, order = [], []
+    for source in gather.sources:
+        rows = np.flatnonzero(places[:, 0] == source)
+        parts.append(gather_blank(read(source), places[rows, 1], -3))
+        order.append(rows)
+    missing = np.flatnonzero(places[:, 0] < 0)
+    back = np.argsort(np.concatenate([*order, missing]))
+    count = len(back) - len(missing)
+    return gather_blank(
+        concat_regions(parts), np.where(back < count, back, -1), -3, blank
+    )
 
 
-def products_of(step: Step, factors: Sequence[Tensor], is_log: bool) -> Tensor:
-    """The products of a step's factors, or their logarithms."""
-    factors = chosen_units(step, factors)
-    if step.product == "kronecker":
-        return log_kronecker(factors) if is_log else kronecker(factors)
-    return log_hadamard(factors) if is_log else hadamard(factors)
+def split_factors(factors: Sequence[Gather], read: Read, blank: float) -> list[Tensor]:
+    """The children of each factor; halves of one value where that is what they are."""
+    bounds = [gather.bounds for gather in factors]
+    sources = {gather.sources for gather in factors}
+    if len(sources) == 1 and len(bounds) > 1 and None not in bounds:
+        size, count = factors[0].sizes[0], len(factors[0].index)
+        if bounds == [(a, a + count) for a in range(0, size, count)]:
+            return tf.split(read(factors[0].sources[0]), len(bounds), axis=-3)
+    return [gather_regions(gather, read, blank) for gather in factors]
 
 
-def _source_of_windows(step: Step) -> int | None:
-    """The value that all factors are cells of, if they are not its contiguous parts."""
-    sources = {gather.sources for gather in step.factors}
-    if (
-        step.product != "hadamard"
-        or len(step.factors) < 2
-        or len(sources) > 1
-        or len(step.factors[0].sources) > 1
-        or all(gather.bounds is not None for gather in step.factors)
-    ):
-        return None
-    return step.factors[0].sources[0]
-
-
-def concat_regions(values: list[Tensor]) -> Tensor:
+def concat_regions(values: Sequence[Tensor]) -> Tensor:
     """Concatenates along the region axis; other leading axes broadcast."""
+    if len(values) == 1:
+        return values[0]
     batches = [value.shape[:-3] for value in values]
     if any(batch != batches[0] for batch in batches):
         shape = tf.shape(values[0])[:-3]
@@ -122,4 +79,16 @@ def merge_units(value: Tensor) -> Tensor:
     result = tf.reshape(value, tf.concat([batch, [count], last], 0))
     return tf.ensure_shape(
         result, value.shape[:-3].concatenate([count, value.shape[-1]])
+    )
+
+
+def split_units(value: Tensor, num_partitions: int) -> Tensor:
+    """``[..., R, H * K, N]`` to ``[..., R * H, K, N]``."""
+    if num_partitions == 1:
+        return value
+    batch, last = tf.shape(value)[:-3], tf.shape(value)[-1:]
+    shape = [value.shape[-3] * num_partitions, value.shape[-2] // num_partitions]
+    result = tf.reshape(value, tf.concat([batch, shape, last], 0))
+    return tf.ensure_shape(
+        result, value.shape[:-3].concatenate([*shape, value.shape[-1]])
     )

@@ -7,8 +7,9 @@ import tensorflow as tf
 
 from tfp_spn._typing import Tensor
 from tfp_spn.circuits.examples import Examples
-from tfp_spn.circuits.program import Program, Tables
+from tfp_spn.circuits.program import Program
 from tfp_spn.circuits.selection import Selected
+from tfp_spn.circuits.tables import Tables
 from tfp_spn.layers.leaves.parts import LeafPart, merged_variables
 
 

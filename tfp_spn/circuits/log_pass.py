@@ -1,111 +1,140 @@
-"""Upward passes in log space: exact sums, sums under hard rules, and max-product.
+"""Passes in log space: exact sums, sums under hard rules, and max-product.
 
-Inside a pass a region's units are kept relative to an offset per region and example,
-which is added up in float64: what decides between units, classes and partitions then
-keeps its digits, however many variables a region covers.
+Units of a region are kept relative to the largest of them, and what has been taken out
+is added up in float64 where it matters: what decides between units, classes and
+partitions keeps its digits, however many variables a region covers.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
-from tfp_spn.circuits.gathering import (
-    gather_factors,
-    gather_products,
-    gather_regions,
-    merge_units,
-    split_partitions,
-)
-from tfp_spn.circuits.program import Program, Step, Tables
+from tfp_spn.circuits.flows import Flows
+from tfp_spn.circuits.products import Value, log_products_of
+from tfp_spn.circuits.program import Program, SumSpec
+from tfp_spn.circuits.roots import Roots, roots_of
+from tfp_spn.circuits.tables import Tables
 from tfp_spn.ops.log_space import finite_max
-from tfp_spn.ops.products import log_hadamard
 from tfp_spn.ops.sum_rules import SumRule
-from tfp_spn.ops.weighted_sum import relative_weighted_sum, underflows, weighted_max
-
-Roots = tuple[Tensor, Tensor]
-"""Log-values ``[..., C, N]`` relative to a float64 offset ``[..., 1, N]``."""
+from tfp_spn.ops.weighted_sum import log_sums, sum_flows, underflows, weighted_max
 
 
-def log_pass(
-    program: Program,
-    tables: Tables,
-    leaves: Tensor,
-    rule: SumRule | None = None,
-    exact: bool = True,
-) -> tuple[list[Tensor], Roots, Tensor]:
+@dataclass(frozen=True, eq=False)
+class LogPass:
+    """Results of an upward pass.
+
+    Attributes:
+        values: Leaf regions, then those of each step.
+        inputs: ``[..., R, I, N]`` of each step: what its sums range over, up to a
+            constant per region and example.
+        roots: The roots.
+        is_lossy: Scalar bool: whether digits may have been lost.
+    """
+
+    values: list[Value]
+    inputs: list[Tensor]
+    roots: Roots
+    is_lossy: Tensor
+
+
+def log_upward(
+    program: Program, tables: Tables, leaves: Tensor, exact: bool = True
+) -> LogPass:
     """The sum-product pass.
 
     Args:
         program: The circuit.
         tables: Its parameters.
         leaves: Log-values of the leaf regions, ``[..., R, K, N]``.
-        rule: Learning rule in place of the steps' own.
         exact: Whether to sum term by term rather than by a matrix product.
+    """
+    lossy = [tf.constant(False)]
+
+    def summed(spec: SumSpec, log_x: Tensor, log_w: Tensor) -> tuple[Tensor, Tensor]:
+        is_exact = exact or spec.always_exact
+        log_y = log_sums(log_x, log_w, is_exact)
+        if not is_exact:
+            lossy.append(underflows(log_x, log_y))
+        return log_y, finite_max(log_x, -2)
+
+    values, inputs = _evaluate(program, tables, leaves, summed)
+    is_lossy = tf.reduce_any(tf.stack(lossy))
+    return LogPass(values, inputs, roots_of(program, values), is_lossy)
+
+
+def log_downward(
+    program: Program,
+    tables: Tables,
+    done: LogPass,
+    flow: Tensor,
+    rule: SumRule | None = None,
+    exact: bool = True,
+) -> tuple[Tensor, list[Tensor]]:
+    """Flows of leaves and counts of weights, as learning rules divide them.
+
+    Args:
+        program: The circuit.
+        tables: Its parameters.
+        done: What that returned.
+        flow: ``[..., C, N]``: of the roots.
+        rule: Learning rule in place of the steps' own.
+        exact: As in `log_upward`.
 
     Returns:
-        ``[..., R, I, N]`` of each step, what its sums range over, relative to some
-        offset; the roots; scalar bool, whether digits may have been lost.
+        ``[..., R, K, N]`` of the leaf regions; ``[..., R, I, O]`` of each step with
+        sums.
     """
-    values, offsets = _initial(leaves)
-    inputs, lossy = [], [tf.constant(False)]
-    for number, step in enumerate(program.steps):
-        log_x, offset = _products(step, values, offsets)
-        inputs.append(log_x)
-        if step.sums is not None:
-            is_exact = exact or step.sums.always_exact
-            log_y, maximum = relative_weighted_sum(
-                log_x, tables.log_weights(number), rule or step.sums.rule, is_exact
-            )
-            if not is_exact:
-                lossy.append(underflows(log_x, log_y))
-            log_x, offset = log_y, offset + tf.cast(maximum, tf.float64)
-        values.append(log_x)
-        offsets.append(offset)
-    roots = _roots(program, values, offsets)
-    return inputs, roots, tf.reduce_any(tf.stack(lossy))
+    flows = Flows(program, flow)
+    counts = []
+    for number in reversed(range(len(program.steps))):
+        spec, log_y = program.steps[number].sums, done.values[number + 1].log
+        received = flows.into(number + 1, log_y)
+        log_w = tables.log_weights_of(number)
+        if spec is None:
+            flows.give(number, received)
+            continue
+        is_exact = exact or spec.always_exact
+        products, count = sum_flows(
+            received, done.inputs[number], log_w, log_y, rule or spec.rule, is_exact
+        )
+        flows.give(number, products)
+        counts.append(count)
+    return flows.into(0, done.values[0].log), counts[::-1]
 
 
-def max_pass(
-    program: Program, tables: Tables, leaves: Tensor
-) -> tuple[list[Tensor], Roots]:
+def max_upward(program: Program, tables: Tables, leaves: Tensor) -> LogPass:
     """The max-product pass: each sum takes its best weighted child."""
-    values, offsets = _initial(leaves)
+
+    def best(spec: SumSpec, log_x: Tensor, log_w: Tensor) -> tuple[Tensor, Tensor]:
+        largest = finite_max(log_x, -2)
+        return weighted_max(log_x - largest, log_w), largest
+
+    values, inputs = _evaluate(program, tables, leaves, best)
+    return LogPass(values, inputs, roots_of(program, values), tf.constant(False))
+
+
+def _evaluate(
+    program: Program,
+    tables: Tables,
+    leaves: Tensor,
+    summed: Callable[[SumSpec, Tensor, Tensor], tuple[Tensor, Tensor]],
+) -> tuple[list[Value], list[Tensor]]:
+    """Values of all steps; `summed` returns sums and what they are relative to."""
+    maximum = finite_max(leaves, -2)
+    values = [Value(maximum, log=leaves - maximum, is_relative=True)]
     inputs = []
     for number, step in enumerate(program.steps):
-        log_x, offset = _products(step, values, offsets)
+        log_x, log_scale = log_products_of(program, number, values)
         inputs.append(log_x)
-        log_w = tables.log_weights(number)
-        values.append(log_x if log_w is None else weighted_max(log_x, log_w))
-        offsets.append(offset)
-    return inputs, _roots(program, values, offsets)
-
-
-def _initial(leaves: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-    """Leaf values relative to the largest unit of each region, and their offsets."""
-    maximum = finite_max(leaves, -2)
-    return [leaves - maximum], [tf.cast(maximum, tf.float64)]
-
-
-def _products(
-    step: Step, values: list[Tensor], offsets: list[Tensor]
-) -> tuple[Tensor, Tensor]:
-    """Products of all partitions of a step's regions, ``[..., R, I, N]``."""
-    units = gather_products(step, values.__getitem__, is_log=True)
-    offset = log_hadamard(gather_factors(step, offsets.__getitem__))
-    if step.num_partitions == 1:
-        return units, offset
-    by_partition = split_partitions(offset, step.num_regions)  # [..., R, H, 1, N]
-    largest = tf.reduce_max(by_partition, axis=-3, keepdims=True)
-    units = split_partitions(units, step.num_regions)
-    units += tf.cast(by_partition - largest, units.dtype)
-    return merge_units(units), largest[..., 0, :, :]
-
-
-def _roots(program: Program, values: list[Tensor], offsets: list[Tensor]) -> Roots:
-    """Units of the root regions, in order."""
-    roots = gather_regions(program.root, values.__getitem__)
-    offset = gather_regions(program.root, offsets.__getitem__)
-    largest = tf.reduce_max(offset, axis=-3, keepdims=True)
-    roots += tf.cast(offset - largest, roots.dtype)
-    return merge_units(roots), largest[..., 0, :, :]
+        log_w = tables.log_weights_of(number)
+        if step.sums is not None and log_w is not None:
+            log_x, own = summed(step.sums, log_x, log_w)
+            if log_scale is not None:
+                own = log_scale + tf.cast(own, log_scale.dtype)
+            log_scale = own
+        values.append(Value(log_scale, log=log_x))
+    return values, inputs

@@ -12,7 +12,8 @@ import tensorflow as tf
 
 from tfp_spn._typing import Tensor
 from tfp_spn.circuits.evaluation import evaluate
-from tfp_spn.circuits.program import Program, Tables
+from tfp_spn.circuits.program import Program
+from tfp_spn.circuits.tables import Tables
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.ops.sum_rules import SumOpGradBackprop
 

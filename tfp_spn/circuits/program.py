@@ -15,8 +15,8 @@ differ in their index tables only; see `tfp_spn.circuits.folding` and
 
 from __future__ import annotations
 
-import dataclasses
 import functools
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -25,17 +25,26 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_spn._typing import Params, Tensor
+from tfp_spn.circuits.certainty import CHECKED, Certainty
+from tfp_spn.circuits.routing import (
+    ROOT,
+    OffsetTable,
+    Place,
+    Route,
+    flow_routes,
+    offset_table,
+)
+from tfp_spn.circuits.tables import Slice, Tables
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.ops.sum_rules import SumRule
-from tfp_spn.ops.weights import (
-    counted,
-    normalized_log_weights,
-    normalized_weights,
-)
+from tfp_spn.ops.weights import normalized_log_weights, normalized_weights
 
 MARGINALIZED = -1
 """Index of a child that is not there: log-value 0 in all units."""
+
+_MAX_SEGMENTS = 16
+"""A step of more kinds of partitions is multiplied in one piece."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +75,37 @@ class Gather:
         """Where each source begins in the concatenation."""
         return tuple(int(o) for o in np.cumsum([0, *self.sizes[:-1]]))
 
+    @functools.cached_property
+    def places(self) -> list[Place]:
+        """Source and region of each entry; source `MARGINALIZED` if it has none."""
+        ends = np.cumsum(self.sizes)
+        number = np.searchsorted(ends, self.index, side="right")
+        region = self.index - np.asarray(self.offsets)[np.minimum(number, len(ends) - 1)]
+        sources = np.asarray(self.sources)[np.minimum(number, len(ends) - 1)]
+        sources = np.where(self.index < 0, MARGINALIZED, sources)
+        return list(zip(sources.tolist(), region.tolist(), strict=True))
+
+    def part(self, start: int, stop: int) -> Gather:
+        """Some of the entries, and the sources that these read."""
+        places = self.places[start:stop]
+        sources = tuple(sorted({source for source, _ in places if source >= 0}))
+        if not sources:
+            return Gather(self.sources[:1], self.sizes[:1], self.index[start:stop])
+        size_of = dict(zip(self.sources, self.sizes, strict=True))
+        return gather_of(places, {source: size_of[source] for source in sources})
+
+
+def gather_of(places: Sequence[Place], size_of: dict[int, int]) -> Gather:
+    """A gather of ``(source, region)`` pairs, given the number of each one's regions."""
+    sources = tuple(sorted(size_of))
+    sizes = tuple(size_of[source] for source in sources)
+    start = dict(zip(sources, np.cumsum([0, *sizes[:-1]]).tolist(), strict=True))
+    index = [
+        MARGINALIZED if source < 0 else start[source] + region
+        for source, region in places
+    ]
+    return Gather(sources, sizes, np.array(index, np.int32))
+
 
 @dataclass(frozen=True, eq=False)
 class SumSpec:
@@ -77,10 +117,11 @@ class SumSpec:
         rule: Learning rule.
         logspace: Whether accumulators are logarithms.
         event_ndims: Rank of one circuit's accumulators; they are reshaped to
-            ``[R, I, O]``.
+            ``[regions, I, O]``.
         always_exact: Whether to sum term by term in log space from the start: for
             weights of zero and one.
         shared: Whether all regions have the same weights, ``[1, I, O]``.
+        start: Where the step's regions begin among those of the parameter.
     """
 
     parameter: str
@@ -90,14 +131,16 @@ class SumSpec:
     event_ndims: int = 3
     always_exact: bool = False
     shared: bool = False
+    start: int = 0
 
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """All regions of one level and width.
+    """Regions that are evaluated together.
 
     Attributes:
-        factors: One gather of ``num_regions * num_partitions`` regions per factor.
+        factors: One gather of ``num_regions * num_partitions`` regions per factor;
+            `MARGINALIZED` where a partition has fewer factors.
         widths: Units of each factor.
         num_regions: Regions ``R`` that the step evaluates.
         num_partitions: Partitions ``H`` of each region.
@@ -134,63 +177,28 @@ class Step:
         """Units of a region."""
         return self.num_inputs if self.sums is None else self.sums.num_outputs
 
+    @property
+    def num_weighted(self) -> int:
+        """Regions that have weights of their own."""
+        return 1 if self.sums is not None and self.sums.shared else self.num_regions
 
-@dataclass(frozen=True, eq=False)
-class Tables:
-    """Parameters made ready for evaluation.
+    @functools.cached_property
+    def segments(self) -> tuple[tuple[Gather, ...], ...]:
+        """The factors of successive partitions that have equally many of them.
 
-    Attributes:
-        leaf: Canonical leaf parameters.
-        accumulators: Those of each step, ``[..., R, I, O]`` (``[..., 1, I, O]`` where
-            regions share them), or `None`.
-        specs: The sums that they belong to.
-        log_prior: Log-probabilities ``[..., C]`` of the classes, or `None`.
-        taps: See `with_taps`.
-    """
-
-    leaf: Params
-    accumulators: list[Tensor | None]
-    specs: list[SumSpec | None]
-    log_prior: Tensor | None
-    taps: list[Tensor | None] = dataclasses.field(default_factory=list)
-
-    def weights(self, number: int) -> Tensor | None:
-        """Normalised weights ``[..., R, I, O]`` of a step."""
-        return self._normalized(number, logspace=False)
-
-    def log_weights(self, number: int) -> Tensor | None:
-        """Normalised log-weights ``[..., R, I, O]`` of a step."""
-        return self._normalized(number, logspace=True)
-
-    def _normalized(self, number: int, logspace: bool) -> Tensor | None:
-        spec, accumulators = self.specs[number], self.accumulators[number]
-        if spec is None or accumulators is None:
-            return None
-        normalize = normalized_log_weights if logspace else normalized_weights
-        value = normalize(accumulators, spec.rule, spec.logspace)
-        tap = self.taps[number] if self.taps else None
-        return value if tap is None else counted(value, tap, logspace)
-
-    def batch_shape(self, leaves: Tensor) -> Tensor:
-        """Batch of weights and leaf values ``[..., R, K, N]``, broadcast: an int32."""
-        shape = tf.shape(leaves)[:-3]
-        for accumulators in self.accumulators:
-            if accumulators is not None and accumulators.shape.rank > 3:
-                batch = tf.shape(accumulators)[:-3]
-                shape = tf.broadcast_dynamic_shape(shape, batch)
-        if self.log_prior is not None and self.log_prior.shape.rank > 1:
-            batch = tf.shape(self.log_prior)[:-1]
-            shape = tf.broadcast_dynamic_shape(shape, batch)
-        return shape
-
-    def with_taps(self) -> Tables:
-        """With a tensor per step whose gradient is that of its *log-weights*.
-
-        Neither weights nor their logarithms need to be computed where the other is
-        used; gradients with respect to the latter, expected counts, are had either way.
+        Where partitions are not ordered by the number of their factors there is one
+        segment, in which some factors are `MARGINALIZED`.
         """
-        taps = [None if a is None else tf.zeros_like(a) for a in self.accumulators]
-        return dataclasses.replace(self, taps=taps)
+        is_there = np.stack([gather.index >= 0 for gather in self.factors])
+        arity = is_there.sum(axis=0)
+        first = np.arange(len(self.factors))[:, np.newaxis] < arity
+        cuts = (np.flatnonzero(np.diff(arity)) + 1).tolist()
+        if not cuts or len(cuts) >= _MAX_SEGMENTS or not np.array_equal(is_there, first):
+            return (self.factors,)
+        return tuple(
+            tuple(gather.part(start, stop) for gather in self.factors[: arity[start]])
+            for start, stop in itertools.pairwise([0, *cuts, len(arity)])
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -265,47 +273,120 @@ class Program:
         return tuple(specs + ([self.prior] if self.prior else []))
 
     @functools.cached_property
+    def sum_shapes(self) -> dict[str, tuple[int, int, int]]:
+        """``[regions, I, O]`` of each parameter of sums, in the order of the steps."""
+        shapes: dict[str, tuple[int, int, int]] = {}
+        for step in self.steps:
+            spec = step.sums
+            if spec is not None:
+                stop = spec.start + step.num_weighted
+                regions = max(stop, *shapes.get(spec.parameter, (0,))[:1])
+                shapes[spec.parameter] = (regions, step.num_inputs, spec.num_outputs)
+        return shapes
+
+    @functools.cached_property
     def param_event_ndims(self) -> dict[str, int]:
         """Rank of each parameter of one circuit; further leading axes are batch."""
         ndims = {f"leaf_{name}": n for name, n in self.leaf_event_ndims.items()}
         ndims.update({spec.parameter: spec.event_ndims for spec in self.sum_specs})
         return dict(sorted(ndims.items()))
 
-    def by_parameter(self, counts: Sequence[Tensor]) -> Params:
-        """Counts of the sums of all steps, those that share a parameter added up."""
-        totals: Params = {}
-        specs = [step.sums for step in self.steps if step.sums is not None]
-        for spec, count in zip(specs, counts, strict=True):
-            shared = totals.get(spec.parameter)
-            totals[spec.parameter] = count if shared is None else shared + count
-        return totals
+    @functools.cached_property
+    def _slices(self) -> tuple[Slice | None, ...]:
+        return tuple(
+            None
+            if step.sums is None
+            else (step.sums.parameter, step.sums.start, step.sums.start + step.num_weighted)
+            for step in self.steps
+        )
 
-    def tables(self, params: Params) -> Tables:
+    def tables(self, params: Params, certainty: Certainty = CHECKED) -> Tables:
         """Brings all parameters into the kernel's shapes."""
         leaf = {name: params[f"leaf_{name}"] for name in self.leaf_event_ndims}
-        accumulators = [
-            None if step.sums is None else _accumulators(params, step.sums, step)
-            for step in self.steps
-        ]
-        specs = [step.sums for step in self.steps]
+        spec_of = {spec.parameter: spec for spec in self.sum_specs}
+        log_weights, weights = {}, {}
+        for name, shape in self.sum_shapes.items():
+            spec = spec_of[name]
+            accumulators = _flat_event(params, spec, list(shape))
+            log_weights[name] = normalized_log_weights(
+                accumulators, spec.rule, spec.logspace
+            )
+            # Not the exponentials of those, which nobody computes unless they are used.
+            fixed = tf.stop_gradient(accumulators)
+            weights[name] = normalized_weights(fixed, spec.logspace)
         log_prior = None
         if self.prior is not None:
-            log_prior = _flatten_event(params, self.prior, [self.num_classes])
+            accumulators = _flat_event(params, self.prior, [self.num_classes])
             log_prior = normalized_log_weights(
-                log_prior, self.prior.rule, self.prior.logspace, axis=-1
+                accumulators, self.prior.rule, self.prior.logspace, axis=-1
             )
-        return Tables(self.leaf.canonical(leaf), accumulators, specs, log_prior)
+        leaf = self.leaf.canonical(leaf)
+        return Tables(leaf, log_weights, weights, log_prior, self._slices, certainty)
+
+    @functools.cached_property
+    def flow_routes(self) -> tuple[Route, ...]:
+        """How the flows of each value's regions come together."""
+        sizes = [self.layout.num_regions, *(step.num_regions for step in self.steps)]
+        reads = [
+            ((number, None if step.product == "hadamard" else factor), gather.places)
+            for number, step in enumerate(self.steps)
+            for factor, gather in enumerate(step.factors)
+        ]
+        return flow_routes(sizes, [*reads, ((ROOT, None), self.root.places)])
+
+    @functools.cached_property
+    def partition_offsets(self) -> tuple[OffsetTable | None, ...]:
+        """What lies below the partitions of each step; `None` of single ones."""
+        return tuple(
+            offset_table(
+                zip(*(gather.places for gather in step.factors), strict=True),
+                self._summed_children,
+            )
+            if step.num_partitions > 1
+            else None
+            for step in self.steps
+        )
+
+    @functools.cached_property
+    def root_offsets(self) -> OffsetTable:
+        """What lies below each root region, itself included."""
+        rows = [[place] for place in self.root.places]
+        return offset_table(rows, self._summed_children)
+
+    def _summed_children(self, place: Place) -> list[Place]:
+        """The factors of a region's only partition; of several none: see `offsets`."""
+        value, region = place
+        if not value or self.steps[value - 1].num_partitions > 1:
+            return []
+        return [gather.places[region] for gather in self.steps[value - 1].factors]
+
+    def by_parameter(self, counts: Sequence[Tensor]) -> Params:
+        """Counts ``[..., R, I, O]`` of the steps that have sums, by parameter.
+
+        Those of steps that share weights are added, those of steps whose regions are
+        parts of one parameter are put together.
+        """
+        parts: dict[str, dict[int, Tensor]] = {}
+        specs = [step.sums for step in self.steps if step.sums is not None]
+        for spec, count in zip(specs, counts, strict=True):
+            of_parameter = parts.setdefault(spec.parameter, {})
+            same = of_parameter.get(spec.start)
+            of_parameter[spec.start] = count if same is None else same + count
+        return {
+            name: _concatenated([found[start] for start in sorted(found)])
+            for name, found in parts.items()
+        }
 
 
-def _accumulators(params: Params, spec: SumSpec, step: Step) -> Tensor:
-    num_regions = 1 if spec.shared else step.num_regions
-    shape = [num_regions, step.num_inputs, spec.num_outputs]
-    return _flatten_event(params, spec, shape)
-
-
-def _flatten_event(params: Params, spec: SumSpec, shape: list[int]) -> Tensor:
-    value = tf.convert_to_tensor(params[spec.parameter])
+def _flat_event(params: Params, spec: SumSpec, shape: list[int]) -> Tensor:
+    # `tf.custom_gradient` takes no tensors that were made outside of a graph.
+    value = tf.identity(params[spec.parameter])
     if spec.event_ndims == len(shape):
         return value
-    batch = tf.shape(value)[: value.shape.rank - spec.event_ndims]
-    return tf.reshape(value, tf.concat([batch, shape], 0))
+    lead = value.shape.rank - spec.event_ndims
+    batch, static = tf.shape(value)[:lead], value.shape[:lead].concatenate(shape)
+    return tf.ensure_shape(tf.reshape(value, tf.concat([batch, shape], 0)), static)
+
+
+def _concatenated(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else tf.concat(parts, axis=-3)

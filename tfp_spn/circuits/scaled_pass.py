@@ -1,10 +1,17 @@
-"""The fast upward pass: units in linear space, one scale per region and example.
+"""The fast passes: units in linear space, one scale per region and example.
 
-    value[k] = units[k] exp(offset),    1/2 <= max_k units[k] < 1 after each sum
+Upward, a region's units are kept as the sums that they are, with the scale that brings
+the largest of them to one; whoever reads them multiplies by it:
+
+    value[k] = units[k] scale exp(log_scale),    max_k units[k] scale = 1
 
 Products multiply, sums are one matrix product, and no unit sees an exponential or a
 logarithm. Leaf values come as logarithms and stay so through Hadamard products, where
 sums of logarithms lose nothing; they are exponentiated where a sum needs them.
+
+Downward, the flow of a unit is the derivative of the roots' log-values with respect to
+its own: what a product receives goes to each of its factors, and a sum's flow is
+divided among its children in proportion to what they contributed.
 
 Units too small for the dtype vanish. Whatever was lost since the last sum is below
 ``tiny`` in absolute terms, so that a sum of at least ``tiny / eps`` has lost nothing
@@ -20,104 +27,49 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
-from tfp_spn.circuits.gathering import (
-    gather_factors,
-    gather_products,
-    gather_regions,
-    merge_units,
+from tfp_spn.circuits.flows import Flows
+from tfp_spn.circuits.products import (
+    Value,
+    is_log,
+    log_products_of,
     products_of,
-    read_together,
-    split_partitions,
 )
-from tfp_spn.circuits.program import Program, Step, Tables
-from tfp_spn.circuits.sums_in_turn import parts_of, sums_in_turn
+from tfp_spn.circuits.program import Program
+from tfp_spn.circuits.roots import Roots, roots_of
+from tfp_spn.circuits.tables import Tables
+from tfp_spn.circuits.wide_steps import flows_in_parts, is_wide, sums_in_parts
 from tfp_spn.ops.log_space import finite_max, safe_log
-from tfp_spn.ops.matrix_products import weighted_units
-from tfp_spn.ops.products import log_hadamard
-from tfp_spn.ops.scaling import rescaled
+from tfp_spn.ops.matrix_products import weight_gradient, weighted_units
+from tfp_spn.ops.sum_rules import SumOpGradBackprop
+from tfp_spn.ops.weighted_sum import log_sums, sum_flows
 
-_MAX_FACTORS = 4
-"""Products of more factors are taken in log space, lest they vanish."""
+_GRADIENT = SumOpGradBackprop()
 
 
 @dataclass(frozen=True, eq=False)
 class ScaledPass:
-    """Results of the pass.
+    """Results of the upward pass.
 
     Attributes:
+        values: Leaf regions, then those of each step.
         inputs: ``[..., R, I, N]`` of each step: what its sums range over, up to a
-            factor per region and example.
-        roots: ``log units [..., C, N]`` and their offset ``[..., 1, N]``.
+            factor per region and example; `None` where it was not kept.
+        roots: The roots.
         is_lossy: Scalar bool: whether digits may have been lost.
     """
 
-    inputs: list[Tensor]
-    roots: tuple[Tensor, Tensor]
+    values: list[Value]
+    inputs: list[Tensor | None]
+    roots: Roots
     is_lossy: Tensor
 
 
-class _Values:
-    """Regions of one step, made as units or as logarithms and converted when read.
-
-    Args:
-        offset: float64 ``[..., R, 1, N]``.
-        units: ``[..., R, K, N]`` relative to `offset`, or `None`.
-        log: Their logarithms, or `None`.
-        maximum: What is to be taken from `log` and is in `offset`: the largest
-            logarithm of each region, ``[..., R, 1, N]``, or `None`.
-        is_relative: Whether the largest of `log` is 0 already.
-    """
-
-    def __init__(
-        self,
-        offset: Tensor,
-        units: Tensor | None = None,
-        log: Tensor | None = None,
-        maximum: Tensor | None = None,
-        is_relative: bool = False,
-    ) -> None:
-        self.is_log = units is None
-        self.is_relative = is_relative or maximum is not None
-        self.log_offset = offset
-        self.maximum = maximum
-        self.raw_log = log
-        self._log = log if maximum is None else None
-        self._units = units
-        self._offset = offset
-
-    @property
-    def log(self) -> Tensor:
-        """Logarithms of the units, relative to `log_offset`."""
-        if self._log is None and self.maximum is None:
-            self._log = safe_log(self._units)
-        elif self._log is None:
-            self._log = tf.subtract(self.raw_log, self.maximum)
-        return self._log
-
-    @property
-    def units(self) -> Tensor:
-        """Units relative to `offset`."""
-        if self._units is None and self.is_relative:
-            self._units = tf.exp(self.log)
-        elif self._units is None:
-            maximum = finite_max(self._log, -2)
-            self._units = tf.exp(self._log - maximum)
-            self._offset += tf.cast(maximum, tf.float64)
-        return self._units
-
-    @property
-    def offset(self) -> Tensor:
-        """float64 ``[..., R, 1, N]``."""
-        self.units  # noqa: B018 - settles the offset
-        return self._offset
-
-
-def scaled_pass(
+def upward(
     program: Program,
     tables: Tables,
     leaves: Tensor,
     folded: Tensor | None = None,
-    with_inputs: bool = False,
+    keep_inputs: bool = False,
 ) -> ScaledPass:
     """Evaluates all steps.
 
@@ -126,133 +78,130 @@ def scaled_pass(
         tables: Its parameters.
         leaves: Log-values of the leaf regions, ``[..., R, K, N]``.
         folded: If `leaves` are the result of `fold_batch`, its argument.
-        with_inputs: Whether the inputs of all sums are wanted.
+        keep_inputs: Whether the inputs of all sums are wanted.
     """
     maximum = finite_max(leaves, -2)
-    offset = tf.cast(maximum, tf.float64)
-    values = [_Values(offset, log=leaves, maximum=maximum)]
-    inputs, smallest = [], []
+    values = [Value(maximum, log=leaves - maximum, is_relative=True)]
+    inputs: list[Tensor | None] = []
+    smallest = []
     for number, step in enumerate(program.steps):
-        weights = tables.weights(number)
-        parts = [] if with_inputs else _parts(program, step, values, weights)
-        if weights is None:
-            value = _products(step, values)
-            inputs.append(tf.zeros([]))
-        elif parts:
-            value, least = _sums_in_turn(step, parts, values, weights)
-            smallest.append(least)
+        of_step = tables.weights_of(number)
+        kept = None
+        if of_step is None:
+            value = _bare_products(program, number, values)
+            if keep_inputs:
+                kept = tf.zeros([])
+        elif step.sums is not None and step.sums.always_exact:
+            kept, value = _exact_sums(program, number, values, of_step)
         else:
-            value = _products(step, values)
-            inputs.append(value.units)
-            sums = weighted_units(weights, value.units, folded)
-            smallest.append(tf.reduce_min(tf.stop_gradient(sums)))
-            units, log_scale = rescaled(sums)
-            value = _Values(value.offset + log_scale, units)
+            if not keep_inputs and is_wide(program, step, values, of_step):
+                sums, log_scale = sums_in_parts(program, number, values, of_step)
+            else:
+                kept, log_scale = products_of(program, number, values)
+                sums = weighted_units(of_step, kept, folded)
+            smallest.append(tf.reduce_min(sums))
+            value = _rescaled(sums, log_scale)
         values.append(value)
-    roots, offset, least = _roots(program, values)
-    smallest.append(least)
-    info = np.finfo(leaves.dtype.as_numpy_dtype)
-    is_lossy = tf.reduce_min(tf.stack(smallest)) < info.tiny / info.eps
-    return ScaledPass(inputs if with_inputs else [], (roots, offset), is_lossy)
+        inputs.append(kept)
+    smallest += [tf.reduce_min(units) for units in _unchecked(program, values)]
+    roots = roots_of(program, values)
+    return ScaledPass(values, inputs, roots, _is_lossy(smallest, leaves.dtype))
 
 
-def _products(step: Step, values: list[_Values]) -> _Values:
-    """Products of all partitions of a step's regions, ``[..., R, I, N]``."""
-    if _is_log(step, values):
-        result = gather_products(step, lambda n: values[n].log, True)
-        offsets = gather_factors(step, lambda n: values[n].log_offset)
-    else:
-        result = gather_products(step, lambda n: values[n].units, False)
-        offsets = gather_factors(step, lambda n: values[n].offset)
-    return _by_region(step, values, result, offsets)
+def downward(
+    program: Program,
+    tables: Tables,
+    done: ScaledPass,
+    flow: Tensor,
+    folded: Tensor | None = None,
+) -> tuple[Tensor, list[Tensor]]:
+    """Flows of leaves and counts of weights.
+
+    Args:
+        program: The circuit.
+        tables: Its parameters.
+        done: What that returned.
+        flow: ``[..., C, N]``: derivatives with respect to the roots' log-values.
+        folded: As in `upward`.
+
+    Returns:
+        ``[..., R, K, N]`` of the leaf regions; ``[..., R, I, O]`` of each step with
+        sums: derivatives with respect to log-values and normalised log-weights.
+    """
+    flows = Flows(program, flow)
+    counts = []
+    for number in reversed(range(len(program.steps))):
+        step, value = program.steps[number], done.values[number + 1]
+        of_step = tables.weights_of(number)
+        received = flows.into(number + 1, value.log if value.is_log else value.units)
+        if of_step is None:
+            flows.give(number, received)
+            continue
+        inputs = done.inputs[number]
+        if step.sums is not None and step.sums.always_exact:
+            products, count = sum_flows(
+                received, inputs, safe_log(of_step), value.log, _GRADIENT, exact=True
+            )
+        elif inputs is None:
+            products, count = flows_in_parts(
+                program, number, done.values, of_step, received
+            )
+        else:
+            quotient = received / value.units
+            transposed = tf.linalg.matrix_transpose(of_step)
+            products = inputs * weighted_units(transposed, quotient, folded)
+            count = of_step * weight_gradient(inputs, quotient, of_step, folded)
+        flows.give(number, products)
+        counts.append(count)
+    leaves = flows.into(0, done.values[0].log)
+    return leaves, counts[::-1]
 
 
-def _is_log(step: Step, values: list[_Values]) -> bool:
-    """Whether a step multiplies logarithms."""
-    return step.product != "kronecker" and (
-        len(step.factors) > _MAX_FACTORS
-        or all(values[s].is_log for gather in step.factors for s in gather.sources)
-    )
+def _bare_products(program: Program, number: int, values: Sequence[Value]) -> Value:
+    """A step without sums: products of logarithms stay what they are."""
+    if is_log(program.steps[number], values):
+        log, log_scale = log_products_of(program, number, values)
+        return Value(log_scale, log=log)
+    units, log_scale = products_of(program, number, values)
+    return Value(log_scale, units=units)
 
 
-def _by_region(
-    step: Step, values: list[_Values], result: Tensor, offsets: list[Tensor]
-) -> _Values:
-    """Products of all partitions to those of regions, each relative to one offset."""
-    is_log, offset = _is_log(step, values), log_hadamard(offsets)
-    if step.num_partitions > 1:
-        by_partition = split_partitions(offset, step.num_regions)  # [..., R, H, 1, N]
-        largest = tf.reduce_max(by_partition, axis=-3, keepdims=True)
-        result = split_partitions(result, step.num_regions)
-        log_scale = tf.cast(by_partition - largest, result.dtype)
-        result = result + log_scale if is_log else result * tf.exp(log_scale)
-        result, offset = merge_units(result), largest[..., 0, :, :]
-    if is_log:
-        read = [values[s] for gather in step.factors for s in gather.sources]
-        is_same = len(step.factors) == step.num_partitions == 1  # sums of the leaves
-        is_same &= step.factor_units is None
-        is_relative = is_same and all(value.is_relative for value in read)
-        return _Values(offset, log=result, is_relative=is_relative)
-    return _Values(offset, units=result)
+def _exact_sums(
+    program: Program, number: int, values: Sequence[Value], weights: Tensor
+) -> tuple[Tensor, Value]:
+    """Logarithms of products and of sums by weights of zero and one."""
+    log_x, log_scale = log_products_of(program, number, values)
+    maximum = finite_max(log_x, -2)
+    log_y = log_sums(log_x, safe_log(weights), exact=True)
+    return log_x, Value(_added(log_scale, maximum), log=log_y)
 
 
-def _parts(
-    program: Program, step: Step, values: list[_Values], weights: Tensor | None
-) -> list[Step]:
-    """A wide step's parts; none where products are kept, as for batches of circuits."""
-    if weights is None:
-        return []
-    sources = {source for gather in step.factors for source in gather.sources}
-    ranks = {values[source].log_offset.shape.rank for source in sources}
-    if ranks | {weights.shape.rank} != {3}:
-        return []
-    parts = parts_of(step)
-    return parts if program.recompute or len(parts) > 1 else []
+def _unchecked(program: Program, values: Sequence[Value]) -> list[Tensor]:
+    """Products in linear space that no checked sum stands above."""
+    sources = {*program.root.sources}
+    for step in program.steps:
+        if step.sums is not None and step.sums.always_exact:
+            sources.update(s for gather in step.factors for s in gather.sources)
+    is_bare = [True, *(step.sums is None for step in program.steps)]
+    read = [values[source] for source in sorted(sources) if is_bare[source]]
+    return [value.units for value in read if value.units is not None]
 
 
-def _sums_in_turn(
-    step: Step, parts: list[Step], values: list[_Values], weights: Tensor
-) -> tuple[_Values, Tensor]:
-    is_log = _is_log(step, values)
-    read_sources = [values[s] for gather in step.factors for s in gather.sources]
-    is_raw = is_log and all(value.maximum is not None for value in read_sources)
-
-    def read(number: int) -> Tensor:
-        value = values[number]
-        if is_raw:
-            return value.raw_log
-        return value.log if is_log else value.units
-
-    def multiply(part: Step, factors: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        if is_raw:
-            maxima = gather_factors(part, lambda n: values[n].maximum)
-            factors = [f - m for f, m in zip(factors, maxima, strict=True)]
-        offsets = gather_factors(
-            part, lambda n: values[n].log_offset if is_log else values[n].offset
-        )
-        result = products_of(part, factors, is_log)
-        value = _by_region(part, values, result, offsets)
-        return value.units, value.offset
-
-    units, offset, least = sums_in_turn(
-        step,
-        parts,
-        lambda group: read_together(group, read),
-        0.0 if is_log else 1.0,
-        multiply,
-        weights,
-    )
-    return _Values(offset, units), least
+def _rescaled(sums: Tensor, log_scale: Tensor | None) -> Value:
+    """Sums with the scale that brings the largest of each region to one."""
+    largest = tf.reduce_max(tf.stop_gradient(sums), axis=-2, keepdims=True)
+    largest = tf.where(largest > 0, largest, tf.ones_like(largest))
+    scale = tf.math.reciprocal(largest)
+    return Value(_added(log_scale, tf.math.log(largest)), sums, scale)
 
 
-def _roots(program: Program, values: list[_Values]) -> tuple[Tensor, Tensor, Tensor]:
-    """Log units of the roots, their offset, and the smallest uncertain unit."""
-    sources = [values[source] for source in program.root.sources]
-    uncertain = [value.units for value in sources if not value.is_log]
-    least = [tf.reduce_min(tf.stop_gradient(units)) for units in uncertain]
-    roots = gather_regions(program.root, lambda n: values[n].log)
-    offset = gather_regions(program.root, lambda n: values[n].log_offset)
-    largest = tf.reduce_max(offset, axis=-3, keepdims=True)
-    roots += tf.cast(offset - largest, roots.dtype)
-    at_least = tf.reduce_min(tf.stack([*least, tf.constant(np.inf, roots.dtype)]))
-    return merge_units(roots), largest[..., 0, :, :], at_least
+def _added(log_scale: Tensor | None, own: Tensor) -> Tensor:
+    return own if log_scale is None else log_scale + tf.cast(own, log_scale.dtype)
+
+
+def _is_lossy(smallest: list[Tensor], dtype: tf.DType) -> Tensor:
+    if not smallest:
+        return tf.constant(False)
+    info = np.finfo(dtype.as_numpy_dtype)
+    least = smallest[0] if len(smallest) == 1 else tf.reduce_min(tf.stack(smallest))
+    return ~(least >= info.tiny / info.eps)  # true of NaN

@@ -18,7 +18,8 @@ import tensorflow as tf
 from tfp_spn._typing import Tensor
 from tfp_spn.circuits.evaluation import Evaluation
 from tfp_spn.circuits.examples import Examples, as_columns
-from tfp_spn.circuits.program import Gather, Program, Step, Tables
+from tfp_spn.circuits.program import Gather, Program, Step
+from tfp_spn.circuits.tables import Tables
 from tfp_spn.ops.choice import best_index, cumulative_weights, index_of_quantile
 from tfp_spn.ops.log_space import finite_max
 from tfp_spn.ops.products import kronecker_digits
@@ -148,15 +149,15 @@ class _Chooser:
         if not step.sums.shared:
             row = as_columns(selected.regions) * step.num_outputs + unit
         if self.evaluation is None:
-            cumulative = cumulative_weights(self.tables.weights(number), axis=-2)
+            cumulative = cumulative_weights(self.tables.weights_of(number), axis=-2)
             rows = self.examples.rows(by_output(cumulative, step), 2, row)
             return index_of_quantile(rows, seed, axis=-1)
         evaluation = self.evaluation
         inputs = self.examples.evidence(evaluation.inputs[number], selected.regions)
         if evaluation.is_log:
-            table = by_output(self.tables.log_weights(number), step)
+            table = by_output(self.tables.log_weights_of(number), step)
         else:
-            table = by_output(self.tables.weights(number), step)
+            table = by_output(self.tables.weights_of(number), step)
         rows = tf.linalg.matrix_transpose(self.examples.rows(table, 2, row))
         if not evaluation.is_log:
             return index_of_quantile(cumulative_weights(rows * inputs, -2), seed, -2)

@@ -26,7 +26,8 @@ from tfp_spn.circuits.evaluation import (
     with_base,
 )
 from tfp_spn.circuits.examples import Evidence
-from tfp_spn.circuits.program import Program, Tables
+from tfp_spn.circuits.program import Program
+from tfp_spn.circuits.tables import Tables
 from tfp_spn.distributions import _density, _evidence
 from tfp_spn.distributions.leaf_families import component_distribution
 from tfp_spn.distributions.leaf_posteriors import cdf_of_angles

@@ -12,7 +12,8 @@ from tfp_spn.circuits.dynamic_evaluation import log_prob_of_evidence
 from tfp_spn.circuits.dynamic_program import DynamicProgram
 from tfp_spn.circuits.evaluation import log_joint_of
 from tfp_spn.circuits.examples import Evidence
-from tfp_spn.circuits.program import Program, Tables
+from tfp_spn.circuits.program import Program
+from tfp_spn.circuits.tables import Tables
 from tfp_spn.distributions._evidence import evidence_of, flat_evidence
 from tfp_spn.ops.log_space import logsumexp
 

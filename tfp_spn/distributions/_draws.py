@@ -18,8 +18,8 @@ from tfp_spn.circuits.evaluation import (
 )
 from tfp_spn.circuits.examples import Evidence, Examples
 from tfp_spn.circuits.leaf_draws import mode_values, sample_values
-from tfp_spn.circuits.program import Tables
 from tfp_spn.circuits.selection import select_leaves
+from tfp_spn.circuits.tables import Tables
 from tfp_spn.distributions._evidence import batch_shape_of
 from tfp_spn.distributions._parameters import batch_rank
 

@@ -11,7 +11,8 @@ from tfp_spn.circuits import posterior
 from tfp_spn.circuits.blocks import in_blocks
 from tfp_spn.circuits.evaluation import leaf_values
 from tfp_spn.circuits.examples import Evidence
-from tfp_spn.circuits.program import Program, Tables
+from tfp_spn.circuits.program import Program
+from tfp_spn.circuits.tables import Tables
 from tfp_spn.distributions._evidence import restore
 
 

@@ -11,7 +11,6 @@ So no pass of its own is needed, and every learning rule has its EM.
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any, TypeAlias
 
 import tensorflow as tf
@@ -20,7 +19,8 @@ from tfp_spn._typing import Params, Tensor
 from tfp_spn.circuits.dynamic_program import DynamicProgram
 from tfp_spn.circuits.evaluation import evaluate, leaf_values, log_base
 from tfp_spn.circuits.examples import Evidence
-from tfp_spn.circuits.program import Program, Tables
+from tfp_spn.circuits.program import Program
+from tfp_spn.circuits.tables import Tables
 from tfp_spn.learning.hard_counts import hard_flows, is_hard
 from tfp_spn.learning.labels import check_labels, log_joint_of_labels
 from tfp_spn.learning.sequence_expectations import sequence_expectations
@@ -107,7 +107,7 @@ def expectations_and_joint(
     )
     weights = tf.cast(weights, tf.float64)
     log_prob = tf.cast(log_prob + base, tf.float64)
-    counts = program.by_parameter(flows["log_weights"])
+    counts = dict(flows["log_weights"])
     if program.prior is not None:
         counts[program.prior.parameter] = flows["log_prior"]
     expectations = {
@@ -138,17 +138,14 @@ def _gradient_flows(
     labels: Tensor | None,
 ) -> tuple[Tensor, dict[str, Any]]:
     """``log p(x | class)``, and the gradient of the weighted objective."""
-    tables = tables.with_taps()
     sources = {
         "leaves": leaves,
-        "log_weights": [tap for tap in tables.taps if tap is not None],
+        "log_weights": tables.log_weights,
         "log_prior": [] if tables.log_prior is None else tables.log_prior,
     }
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(sources)
-        roots = evaluate(
-            program, dataclasses.replace(tables, log_prior=None), leaves
-        ).log_joint
+        roots = evaluate(program, tables.replaced(log_prior=None), leaves).log_joint
         log_prob = _objective(program, tables, roots, labels)
     possible = tf.math.is_finite(log_prob)
     flows = tape.gradient(

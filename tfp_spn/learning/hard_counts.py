@@ -14,8 +14,9 @@ import tensorflow as tf
 from tfp_spn._typing import Tensor
 from tfp_spn.circuits.evaluation import Evaluation, with_inputs
 from tfp_spn.circuits.examples import Examples, as_columns
-from tfp_spn.circuits.program import Program, Step, SumSpec, Tables
+from tfp_spn.circuits.program import Program, Step, SumSpec
 from tfp_spn.circuits.selection import Selected, by_output, follow, root_region
+from tfp_spn.circuits.tables import Tables
 from tfp_spn.learning.labels import log_joint_of_labels
 from tfp_spn.ops.log_space import logsumexp, safe_log
 from tfp_spn.ops.sum_rules import SumRule, tie_seed
@@ -46,7 +47,7 @@ def hard_flows(
 
     Returns:
         ``log p(x | class) [C, N]`` and flows: ``leaves [R, K, N]``, ``log_weights``
-        ``[R, I, O]`` of each step with sums, ``log_prior [C]`` (empty without one).
+        ``[regions, I, O]`` by parameter, ``log_prior [C]`` (empty without one).
     """
 
     def route(evaluation: Evaluation) -> tuple[Tensor, dict[str, Any]]:
@@ -97,10 +98,10 @@ class _Routing:
             program, self.examples, *root_region(program, chosen), self._children
         )
         steps = enumerate(program.steps)
-        log_weights = [self.counts[n] for n, step in steps if step.sums is not None]
+        counts = [self.counts[n] for n, step in steps if step.sums is not None]
         flows = {
             "leaves": self._leaf_flow(leaf),
-            "log_weights": log_weights,
+            "log_weights": program.by_parameter(counts),
             "log_prior": prior_counts,
         }
         return roots, flows
@@ -125,7 +126,7 @@ class _Routing:
             self.evaluation.inputs[number], selected.regions
         )
         log_x = inputs if self.evaluation.is_log else safe_log(inputs)
-        table = by_output(self.tables.log_weights(number), step)
+        table = by_output(self.tables.log_weights_of(number), step)
         log_w = tf.linalg.matrix_transpose(self.examples.rows(table, 2, row))
         child = _select(step.sums, log_x, log_w)
         num_rows = (1 if step.sums.shared else step.num_regions) * step.num_outputs

@@ -66,9 +66,9 @@ def maximize(
             new[spec.parameter], spec, weights, count, step_size, pseudocount
         )
 
-    for number, step in enumerate(program.steps):
-        if step.sums is not None:
-            update(step.sums, tables.weights(number))
+    for spec in {spec.parameter: spec for spec in program.sum_specs}.values():
+        if spec.parameter in tables.weights:
+            update(spec, tables.weights[spec.parameter])
     if program.prior is not None and tables.log_prior is not None:
         update(program.prior, tf.exp(tables.log_prior)[:, tf.newaxis])
 
@@ -94,7 +94,7 @@ def _maximize_dynamic(
     new = maximize(program.step, template, expectations, step_size, pseudocount)
     for spec in program.chain_specs:
         old = tf.convert_to_tensor(params[spec.parameter])
-        weights = normalized_weights(old, spec.rule, spec.logspace)
+        weights = normalized_weights(old, spec.logspace)
         count = expectations["sums"][spec.parameter]
         new[spec.parameter] = _moved_sum(
             old, spec, weights, count, step_size, pseudocount

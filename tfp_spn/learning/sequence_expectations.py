@@ -7,7 +7,6 @@ whose expected counts are again a gradient.
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import tensorflow as tf
@@ -23,7 +22,8 @@ from tfp_spn.circuits.dynamic_evaluation import (
 from tfp_spn.circuits.dynamic_program import DynamicProgram, DynamicTables
 from tfp_spn.circuits.evaluation import evaluate, leaf_values
 from tfp_spn.circuits.examples import Evidence
-from tfp_spn.circuits.program import Program, Tables
+from tfp_spn.circuits.program import Program
+from tfp_spn.circuits.tables import Tables
 from tfp_spn.ops.chain import log_chain
 
 
@@ -161,25 +161,21 @@ def _counts_of_block(
     observed: Tensor | None,
     flows: Tensor,
 ) -> dict[str, Any]:
-    tables = tables.with_taps()
     leaves = leaf_values(program, tables, x, observed)
     sources = {
         "leaves": leaves,
-        "log_weights": [tap for tap in tables.taps if tap is not None],
+        "log_weights": tables.log_weights,
     }
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(sources)
-        roots = evaluate(
-            program, dataclasses.replace(tables, log_prior=None), leaves
-        ).log_joint
+        roots = evaluate(program, tables.replaced(log_prior=None), leaves).log_joint
     reached = tape.gradient(
         roots,
         sources,
         output_gradients=flows,
         unconnected_gradients=tf.UnconnectedGradients.ZERO,
     )
-    counts = program.by_parameter(reached["log_weights"])
     leaf = program.leaf.expected_statistics(
         tables.leaf, x, observed, reached["leaves"], program.layout
     )
-    return {"sums": counts, "leaf": leaf}
+    return {"sums": dict(reached["log_weights"]), "leaf": leaf}

@@ -36,18 +36,23 @@ def weighted_units(
     return tf.matmul(weights, units, transpose_a=True)
 
 
-def weight_gradient(units: Tensor, flow: Tensor, weights: Tensor) -> Tensor:
+def weight_gradient(
+    units: Tensor, flow: Tensor, weights: Tensor, folded: Tensor | None = None
+) -> Tensor:
     """``g[r, i, o] = sum_n units[r, i, n] flow[r, o, n]``.
 
     Args:
         units: ``[..., R, I, N]``.
         flow: ``[..., R, O, N]``: of ``weighted_units(weights, units)``.
         weights: ``[..., R, I, O]``.
+        folded: As in `weighted_units`.
 
     Returns:
         ``[..., R, I, O]``: summed over the batch if `weights` have none and `units`
         have it all; else to be summed to the shape of `weights`.
     """
+    if folded is not None and weights.shape.rank > 3:
+        units, flow = unfold_batch(units, folded), unfold_batch(flow, folded)
     is_shared = weights.shape.rank == 3 and units.shape.rank > 3
     same_batch = units.shape[:-3] == flow.shape[:-3]
     if is_shared and same_batch and units.shape[:-3].is_fully_defined():

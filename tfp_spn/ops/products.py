@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
 
 
-def hadamard(factors: list[Tensor]) -> Tensor:
+def hadamard(factors: Sequence[Tensor]) -> Tensor:
     """Unit ``k`` is the product of the units ``k`` of all factors.
 
     ``y[k] = prod_a x_a[k]``; factors ``[..., R, K, N]``, result the same.
@@ -18,12 +18,16 @@ def hadamard(factors: list[Tensor]) -> Tensor:
     return functools.reduce(tf.multiply, factors)
 
 
-def log_hadamard(factors: list[Tensor]) -> Tensor:
-    """`hadamard` of logarithms: ``log y[k] = sum_a log x_a[k]``."""
-    return functools.reduce(tf.add, factors)
+def log_hadamard(factors: Sequence[Tensor]) -> Tensor:
+    """`hadamard` of logarithms: ``log y[k] = sum_a log x_a[k]``, added in pairs."""
+    terms = list(factors)
+    while len(terms) > 1:  # so that rounding grows with the logarithm of their number
+        pairs = [a + b for a, b in zip(terms[::2], terms[1::2], strict=False)]
+        terms = pairs + terms[len(pairs) * 2 :]
+    return terms[0]
 
 
-def kronecker(factors: list[Tensor]) -> Tensor:
+def kronecker(factors: Sequence[Tensor]) -> Tensor:
     """All products of one unit of each factor, the first factor the slowest index.
 
     ``y[k0 * K1 + k1] = x_0[k0] x_1[k1]``; factors ``[..., R, K_a, N]``, result
@@ -32,7 +36,7 @@ def kronecker(factors: list[Tensor]) -> Tensor:
     return functools.reduce(functools.partial(_pairs, tf.multiply), factors)
 
 
-def log_kronecker(factors: list[Tensor]) -> Tensor:
+def log_kronecker(factors: Sequence[Tensor]) -> Tensor:
     """`kronecker` of logarithms."""
     return functools.reduce(functools.partial(_pairs, tf.add), factors)
 

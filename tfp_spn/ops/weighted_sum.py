@@ -62,49 +62,74 @@ def relative_weighted_sum(
         ``log y - m [..., R, O, N]`` and ``m [..., R, 1, N]``, the largest child (0
         where all are impossible).
     """
-    maximum = finite_max(log_x, -2)
 
     @tf.custom_gradient
     def forward(log_x: Tensor, log_w: Tensor) -> tuple[Tensor, Callable]:
-        x, w = tf.exp(log_x - maximum), tf.exp(log_w)
-        is_small = rule.is_gradient and _is_small(log_x, log_w)
-        if exact and is_small:
-            y = None
-            log_y = logsumexp(_pairs(log_x, log_w), -2) - maximum
-        elif exact:
-            y = None
-            log_y = _for_each_output(
-                lambda o: logsumexp(log_x + _column(log_w, o), -2), log_x, log_w
-            )
-            log_y -= maximum
-        else:
-            y = weighted_units(w, x)
-            log_y = safe_log(y)
+        log_y = log_sums(log_x, log_w, exact)
 
         def backward(flow: Tensor) -> tuple[Tensor, Tensor]:
-            if rule.shares_selection:
-                log_sum = logsumexp(log_x, -2, keepdims=True)
-                selection = rule.select(log_x, log_sum, tie_seed(rule, log_x))
-                d_log_x = selection * tf.reduce_sum(flow, -2, keepdims=True)
-                d_log_w = weight_gradient(selection, flow, log_w)
-            elif rule.is_gradient and y is not None:
-                quotient = tf.math.divide_no_nan(flow, y)
-                d_log_x = weighted_units(tf.linalg.matrix_transpose(w), quotient) * x
-                d_log_w = weight_gradient(x, quotient, log_w) * w
-            elif is_small:
-                joint = _pairs(log_x - maximum, log_w)
-                unused = tf.zeros([2], tf.int32)  # gradients break no ties
-                share = rule.select(joint, log_y[..., tf.newaxis, :], unused)
-                share *= flow[..., tf.newaxis, :]
-                d_log_x = tf.reduce_sum(share, -3)
-                d_log_w = tf.linalg.matrix_transpose(tf.reduce_sum(share, -1))
-            else:
-                d_log_x, d_log_w = _route(flow, log_x - maximum, log_w, log_y, rule)
+            d_log_x, d_log_w = sum_flows(flow, log_x, log_w, log_y, rule, exact)
             return sum_to_shape_of(d_log_x, log_x), sum_to_shape_of(d_log_w, log_w)
 
         return log_y, backward
 
-    return forward(log_x, log_w), maximum
+    return forward(log_x, log_w), finite_max(log_x, -2)
+
+
+def log_sums(log_x: Tensor, log_w: Tensor, exact: bool) -> Tensor:
+    """``log y - m [..., R, O, N]``; see `relative_weighted_sum`."""
+    maximum = finite_max(log_x, -2)
+    if not exact:
+        return safe_log(weighted_units(tf.exp(log_w), tf.exp(log_x - maximum)))
+    if _is_small(log_x, log_w):
+        return logsumexp(_pairs(log_x, log_w), -2) - maximum
+    log_y = _for_each_output(
+        lambda o: logsumexp(log_x + _column(log_w, o), -2), log_x, log_w
+    )
+    return log_y - maximum
+
+
+def sum_flows(
+    flow: Tensor,
+    log_x: Tensor,
+    log_w: Tensor,
+    log_y: Tensor,
+    rule: SumRule,
+    exact: bool,
+) -> tuple[Tensor, Tensor]:
+    """Divides the flow of sums among their children and weights, as a rule says.
+
+    Args:
+        flow: ``[..., R, O, N]``.
+        log_x: ``[..., R, I, N]`` log-values of the children.
+        log_w: ``[..., R, I, O]`` normalised log-weights.
+        log_y: ``[..., R, O, N]``: `log_sums` of these.
+        rule: The learning rule.
+        exact: Whether the matrix product may have lost terms.
+
+    Returns:
+        Flows ``[..., R, I, N]`` and counts ``[..., R, I, O]``, of all batch dimensions
+        of the arguments.
+    """
+    if rule.shares_selection:
+        log_sum = logsumexp(log_x, -2, keepdims=True)
+        selection = rule.select(log_x, log_sum, tie_seed(rule, log_x))
+        d_log_x = selection * tf.reduce_sum(flow, -2, keepdims=True)
+        return d_log_x, weight_gradient(selection, flow, log_w)
+    log_x -= finite_max(log_x, -2)
+    if rule.is_gradient and not exact:
+        x, w = tf.exp(log_x), tf.exp(log_w)
+        quotient = tf.math.divide_no_nan(flow, tf.exp(log_y))
+        d_log_x = weighted_units(tf.linalg.matrix_transpose(w), quotient) * x
+        return d_log_x, weight_gradient(x, quotient, log_w) * w
+    if rule.is_gradient and _is_small(log_x, log_w):
+        joint = _pairs(log_x, log_w)
+        unused = tf.zeros([2], tf.int32)  # gradients break no ties
+        share = rule.select(joint, log_y[..., tf.newaxis, :], unused)
+        share *= flow[..., tf.newaxis, :]  # [..., R, O, I, N]
+        d_log_w = tf.linalg.matrix_transpose(tf.reduce_sum(share, -1))
+        return tf.reduce_sum(share, -3), d_log_w
+    return _route(flow, log_x, log_w, log_y, rule)
 
 
 def underflows(log_x: Tensor, log_y: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tfp_spn import circuits, distributions, layers, region_graphs
-from tfp_spn.circuits import sums_in_turn
+from tfp_spn.circuits import wide_steps
 
 
 def _quad_graph():
@@ -59,8 +59,8 @@ def test_parts_change_nothing(name, jit_compile, monkeypatch):
     x = rng.integers(0, 2, [6, num_variables])
     observed = rng.random(x.shape) < 0.7
     whole = _value_and_gradient(circuit, x, observed, jit_compile)
-    monkeypatch.setattr(sums_in_turn, "UNITS_PER_PART", 3)
-    assert max(len(sums_in_turn.parts_of(s)) for s in circuit.program.steps) > 2
+    monkeypatch.setattr(wide_steps, "UNITS_PER_PART", 3)
+    assert max(len(wide_steps.parts_of(s)) for s in circuit.program.steps) > 2
     parts = _value_and_gradient(circuit, x, observed, jit_compile)
     tf.nest.map_structure(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
@@ -87,7 +87,7 @@ def test_second_derivatives_pass_through_parts(monkeypatch):
         return outer.gradient(first, weights)
 
     whole = tf.function(hessian_row, autograph=False)()
-    monkeypatch.setattr(sums_in_turn, "UNITS_PER_PART", 5)
+    monkeypatch.setattr(wide_steps, "UNITS_PER_PART", 5)
     parts = tf.function(hessian_row, autograph=False)()
     assert np.abs(whole).max() > 1e-3
     np.testing.assert_allclose(whole, parts, rtol=1e-4, atol=1e-5)
