@@ -5,12 +5,13 @@ units of equal width above and below. Which ones go together also depends on whe
 are evaluated. Sums over leaf regions are all evaluated first. The other regions either
 as early as their children allow, or as late as their readers do, by depth below the
 root: the latter puts the regions of an irregular tree, such as a hidden Chow-Liu tree,
-into one step for each level. Whichever needs fewer steps is taken, since a step has a
-price of its own.
+into one step for each level. There it also pays to multiply the factors that sums over
+leaves are, of all regions at once, in a step of their own. Whichever needs the fewest
+operations is taken: each has a price, whatever it multiplies.
 
 Within a step regions are ordered by first use from above, the first factors of all
 parents before the second ones, so that in a tree every gather is a contiguous slice;
-and those with many factors before those with few, which are multiplied in fewer rounds.
+and regions that read alike follow each other.
 """
 
 from __future__ import annotations
@@ -20,8 +21,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
-
-import numpy as np
 
 from tfp_spn.circuits.program import MARGINALIZED, Gather, Step, SumSpec, gather_of
 from tfp_spn.ops.sum_rules import SumRule
@@ -35,11 +34,21 @@ MAX_BLOCK = 2**20
 
 @dataclass(eq=False)
 class Node:
-    """A region as it is evaluated; a leaf has no partitions."""
+    """A region as it is evaluated; a leaf has no partitions.
+
+    Attributes:
+        width: Its units.
+        partitions: The children of each.
+        scope: The variables of a leaf.
+        has_sums: Whether there are sums, or units are the products of one partition.
+        height: The longest way down to a leaf.
+        depth: The longest way up to a root.
+    """
 
     width: int
     partitions: list[list[Node]] = field(default_factory=list)
     scope: tuple[int, ...] = ()
+    has_sums: bool = True
     height: int = 0
     depth: int = 0
 
@@ -47,11 +56,6 @@ class Node:
     def children(self) -> list[Node]:
         """Of all partitions."""
         return [child for partition in self.partitions for child in partition]
-
-    @property
-    def num_inputs(self) -> int:
-        """Units of all partitions, if products are those of equal units."""
-        return len(self.partitions) * self.partitions[0][0].width
 
 
 @dataclass(frozen=True)
@@ -92,18 +96,31 @@ def fold(
         rule: Learning rule of the sums.
         logspace: Whether their weights are stored as logarithms.
     """
-    tops = nodes_of(region_graph, num_components, num_sums, num_root_units, leaf_sums)
-    return steps_of(tops, product, rule, logspace)
+    widths = (num_components, num_sums, num_root_units)
+    candidates = []
+    for with_leaf_products in (False, True) if product == "hadamard" else (False,):
+        tops = nodes_of(region_graph, *widths, leaf_sums)
+        if with_leaf_products and not _multiply_leaves_first(tops):
+            continue
+        for level in (late, early):
+            groups = ordered_groups(tops, product, level)
+            candidates.append(_steps_of(tops, groups, product, rule, logspace))
+    return min(candidates, key=_num_operations)
 
 
-def steps_of(
-    tops: list[Node], product: Product, rule: SumRule, logspace: bool
+def _num_operations(folded: FoldedGraph) -> int:
+    """About how many operations the upward pass of a folded graph is."""
+    segments = [segment for step in folded.steps for segment in step.segments]
+    return 12 * len(folded.steps) + sum(2 + len(factors) for factors in segments)
+
+
+def _steps_of(
+    tops: list[Node],
+    groups: list[list[Node]],
+    product: Product,
+    rule: SumRule,
+    logspace: bool,
 ) -> FoldedGraph:
-    """The steps of nodes, given the roots."""
-    set_depths(tops)
-    groups = min(
-        (ordered_groups(tops, product, level) for level in (early, late)), key=len
-    )
     place_of = {
         id(node): (value, place)
         for value, group in enumerate(groups)
@@ -123,23 +140,56 @@ def steps_of(
     roots = {place_of[id(top)][0] for top in tops}
     for value, group in enumerate(groups[1:], 1):
         partitions = [partition for node in group for partition in node.partitions]
-        arity = max(map(len, partitions))
+        longest = max(partitions, key=len)
         factors = tuple(
             gather([p[a] if a < len(p) else None for p in partitions])
-            for a in range(arity)
+            for a in range(len(longest))
         )
-        longest = max(partitions, key=len)
-        step = Step(
-            factors,
-            tuple(child.width for child in longest),
-            len(group),
-            len(group[0].partitions),
-            product,
-            SumSpec("", group[0].width, rule, logspace),
-        )
-        steps.append(blocks.with_parameter(step, is_root=value in roots))
+        widths = tuple(child.width for child in longest)
+        num_partitions = len(group[0].partitions)
+        step = Step(factors, widths, len(group), num_partitions, product, None)
+        if group[0].has_sums:
+            sums = blocks.of_step(step, group[0].width, is_root=value in roots)
+            step = dataclasses.replace(step, sums=sums)
+        steps.append(step)
     scopes = tuple(node.scope for node in groups[0])
     return FoldedGraph(scopes, tuple(steps), gather([*tops]))
+
+
+def _multiply_leaves_first(tops: list[Node]) -> bool:
+    """Gives factors that are sums over leaves, if they are several, a node of their own.
+
+    Where there is none of higher factors nothing changes for the better: then False.
+    """
+    changed = False
+    for node in all_nodes(tops):
+        if not node.has_sums or len(node.partitions) != 1 or node.height < 2:
+            continue
+        [partition] = node.partitions
+        low = [child for child in partition if child.height <= 1]
+        if len(low) > 1:
+            changed |= len(low) < len(partition)
+            products = Node(low[0].width, [low], has_sums=False)
+            node.partitions = [[products, *(c for c in partition if c.height > 1)]]
+    if changed:
+        _set_heights(tops)
+    return changed
+
+
+def _set_heights(tops: list[Node]) -> None:
+    """From the leaves up, without recursion: chains may be long."""
+    pending = [(top, False) for top in tops]
+    done: set[int] = set()
+    while pending:
+        node, is_expanded = pending.pop()
+        if id(node) in done:
+            continue
+        if not is_expanded:
+            pending.append((node, True))
+            pending += [(child, False) for child in node.children]
+            continue
+        done.add(id(node))
+        node.height = 1 + max((child.height for child in node.children), default=-1)
 
 
 class _Blocks:
@@ -154,9 +204,9 @@ class _Blocks:
         self.open: dict[tuple[int, int], tuple[str, int]] = {}
         self.count = 0
 
-    def with_parameter(self, step: Step, is_root: bool) -> Step:
-        """The step with the name and place of its weights."""
-        kind = (step.num_inputs, step.num_outputs)
+    def of_step(self, step: Step, num_outputs: int, is_root: bool) -> SumSpec:
+        """The sums of a step, with the name and place of their weights."""
+        kind = (step.num_inputs, num_outputs)
         name, start = self.open.get(kind, ("", 0))
         stop = start + step.num_regions
         if not name or is_root or stop * kind[0] * kind[1] > MAX_BLOCK:
@@ -164,8 +214,7 @@ class _Blocks:
             self.count += 1
         if not is_root:
             self.open[kind] = (name, stop)
-        sums = SumSpec(name, kind[1], self.rule, self.logspace, start=start)
-        return dataclasses.replace(step, sums=sums)
+        return SumSpec(name, num_outputs, self.rule, self.logspace, start=start)
 
 
 def nodes_of(
@@ -205,14 +254,6 @@ def nodes_of(
     return [node_of[root] for root in region_graph.roots]
 
 
-def set_depths(tops: list[Node]) -> None:
-    """Notes of all nodes the longest way to them from a root."""
-    order = sorted(all_nodes(tops), key=lambda node: -node.height)
-    for node in order:
-        for child in node.children:
-            child.depth = max(child.depth, node.depth + 1)
-
-
 def all_nodes(tops: Iterable[Node]) -> list[Node]:
     """Every node once."""
     found = {id(top): top for top in tops}
@@ -231,10 +272,16 @@ def early(node: Node) -> int:
 
 
 def late(node: Node) -> int:
-    """When a node is evaluated at the latest, counted from the end."""
-    return node.depth if node.height > 1 else _FIRST
+    """When a node is evaluated at the latest, counted from the end.
+
+    Those that sums over leaves are all that they read are evaluated first.
+    """
+    if node.has_sums and node.height > 1:
+        return node.depth
+    return _FIRST - node.height
 
 
+_LEAVES = 2**31
 _FIRST = 2**30
 
 
@@ -253,11 +300,17 @@ def ordered_groups(
 
     def key_of(node: Node) -> tuple:
         if not node.partitions:
-            return (np.inf,)
+            return (_LEAVES,)
         widths = tuple(child.width for child in node.partitions[0])
         if product == "hadamard" and len(node.partitions) == 1:
             widths = widths[:1]  # of any number of factors
-        return (level(node), node.width, len(node.partitions), widths)
+        count = len(node.partitions)
+        return (level(node), node.has_sums, node.width, count, widths)
+
+    def reads(node: Node) -> list[tuple]:
+        """Of which steps the factors are, the earliest last."""
+        [partition] = node.partitions
+        return [key_of(child) for child in partition]
 
     def request(nodes: Iterable[Node]) -> None:
         for node in nodes:
@@ -266,16 +319,21 @@ def ordered_groups(
                 members[key_of(node)].append(node)
 
     # A group is complete when all that stand above it have been expanded.
+    for node in sorted(all_nodes(tops), key=lambda node: -node.height):
+        for child in node.children:
+            child.depth = max(child.depth, node.depth + 1)
     request(tops)
     done: list[list[Node]] = []
     pending = sorted({key_of(node)[:1] for node in all_nodes(tops) if node.partitions})
     for (at_level,) in pending:
         for key in sorted(k for k in members if k[0] == at_level):
             group = members[key]
-            if len(group[0].partitions) == 1:
-                group.sort(key=lambda node: -len(node.partitions[0]))
+            if len(group[0].partitions) == 1 and product == "hadamard":
+                for node in group:
+                    node.partitions[0].sort(key=key_of)
+                group.sort(key=lambda node: (-len(node.partitions[0]), reads(node)))
             partitions = [partition for node in group for partition in node.partitions]
             for a in range(max(map(len, partitions))):
                 request(p[a] for p in partitions if a < len(p))
             done.append(group)
-    return [members[(np.inf,)], *done[::-1]]
+    return [members[(_LEAVES,)], *done[::-1]]

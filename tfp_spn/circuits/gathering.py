@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfp_spn._typing import Tensor
 from tfp_spn.circuits.program import Gather
+from tfp_spn.ops.axes import merge_axes, reshape_axes
 from tfp_spn.ops.regions import gather_blank
 
 Read = Callable[[int], Tensor]
@@ -36,17 +37,6 @@ def gather_regions(gather: Gather, read: Read, blank: float = 0.0) -> Tensor:
     )
 
 
-def split_factors(factors: Sequence[Gather], read: Read, blank: float) -> list[Tensor]:
-    """The children of each factor; halves of one value where that is what they are."""
-    bounds = [gather.bounds for gather in factors]
-    sources = {gather.sources for gather in factors}
-    if len(sources) == 1 and len(bounds) > 1 and None not in bounds:
-        size, count = factors[0].sizes[0], len(factors[0].index)
-        if bounds == [(a, a + count) for a in range(0, size, count)]:
-            return tf.split(read(factors[0].sources[0]), len(bounds), axis=-3)
-    return [gather_regions(gather, read, blank) for gather in factors]
-
-
 def concat_regions(values: Sequence[Tensor]) -> Tensor:
     """Concatenates along the region axis; other leading axes broadcast."""
     if len(values) == 1:
@@ -65,30 +55,17 @@ def concat_regions(values: Sequence[Tensor]) -> Tensor:
 
 def split_partitions(value: Tensor, num_regions: int) -> Tensor:
     """``[..., R * H, K, N]`` to ``[..., R, H, K, N]``."""
-    batch, tail = tf.shape(value)[:-3], tf.shape(value)[-2:]
-    count = value.shape[-3] // num_regions
-    result = tf.reshape(value, tf.concat([batch, [num_regions, count], tail], 0))
-    static = value.shape[:-3].concatenate([num_regions, count, *value.shape[-2:]])
-    return tf.ensure_shape(result, static)
+    return reshape_axes(value, -3, -2, [num_regions, value.shape[-3] // num_regions])
 
 
 def merge_units(value: Tensor) -> Tensor:
     """``[..., R, H, K, N]`` to ``[..., R, H * K, N]``."""
-    batch, last = tf.shape(value)[:-3], tf.shape(value)[-1:]
-    count = value.shape[-3] * value.shape[-2]
-    result = tf.reshape(value, tf.concat([batch, [count], last], 0))
-    return tf.ensure_shape(
-        result, value.shape[:-3].concatenate([count, value.shape[-1]])
-    )
+    return merge_axes(value, -3, -1)
 
 
 def split_units(value: Tensor, num_partitions: int) -> Tensor:
     """``[..., R, H * K, N]`` to ``[..., R * H, K, N]``."""
     if num_partitions == 1:
         return value
-    batch, last = tf.shape(value)[:-3], tf.shape(value)[-1:]
-    shape = [value.shape[-3] * num_partitions, value.shape[-2] // num_partitions]
-    result = tf.reshape(value, tf.concat([batch, shape, last], 0))
-    return tf.ensure_shape(
-        result, value.shape[:-3].concatenate([*shape, value.shape[-1]])
-    )
+    sizes = [value.shape[-3] * num_partitions, value.shape[-2] // num_partitions]
+    return reshape_axes(value, -3, -1, sizes)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
-from tfp_spn.circuits.gathering import split_partitions
+from tfp_spn.circuits.gathering import concat_regions, split_partitions
 from tfp_spn.circuits.program import Program
 from tfp_spn.circuits.routing import OffsetTable
 from tfp_spn.ops.regions import gather_blank
@@ -48,15 +48,13 @@ def compared_partitions(
 
 def total_log_scale(table: OffsetTable, log_scales: LogScales) -> Tensor:
     """float64 ``[..., J, 1, N]``: all that was taken out below each row."""
-    totals = []
+    found, columns, start = [], [], 0
     for value, regions in table.parts:
         log_scale = log_scales[value]
-        if log_scale is None:
-            continue
-        num_rows, width = regions.shape
-        rows = gather_blank(log_scale, regions.reshape(-1), -3)
-        rows = tf.cast(rows, tf.float64)
-        if width > 1:
-            rows = tf.reduce_sum(split_partitions(rows, num_rows), axis=-3)
-        totals.append(rows)
-    return functools.reduce(tf.add, totals)
+        if log_scale is not None:
+            found.append(tf.cast(log_scale, tf.float64))
+            columns.append(np.where(regions < 0, -1, regions + start))
+            start += log_scale.shape[-3]
+    joined, regions = concat_regions(found), np.concatenate(columns, axis=1)
+    rows = gather_blank(joined, regions.reshape(-1), -3)
+    return tf.reduce_sum(split_partitions(rows, len(regions)), axis=-3)

@@ -184,20 +184,24 @@ class Step:
 
     @functools.cached_property
     def segments(self) -> tuple[tuple[Gather, ...], ...]:
-        """The factors of successive partitions that have equally many of them.
+        """The factors of successive partitions that read alike.
 
-        Where partitions are not ordered by the number of their factors there is one
-        segment, in which some factors are `MARGINALIZED`.
+        The partitions of a segment have equally many factors, and each factor is of one
+        value. If that makes too many segments there is a single one, in which factors
+        may be `MARGINALIZED` or of several values.
         """
-        is_there = np.stack([gather.index >= 0 for gather in self.factors])
-        arity = is_there.sum(axis=0)
-        first = np.arange(len(self.factors))[:, np.newaxis] < arity
-        cuts = (np.flatnonzero(np.diff(arity)) + 1).tolist()
-        if not cuts or len(cuts) >= _MAX_SEGMENTS or not np.array_equal(is_there, first):
+        reads = np.stack([[value for value, _ in g.places] for g in self.factors])
+        cuts = (np.flatnonzero((reads[:, 1:] != reads[:, :-1]).any(0)) + 1).tolist()
+        is_there = np.sort(reads < 0, axis=0) == (reads < 0)  # none behind a missing one
+        if self.product != "hadamard" or len(cuts) >= _MAX_SEGMENTS or not is_there.all():
             return (self.factors,)
         return tuple(
-            tuple(gather.part(start, stop) for gather in self.factors[: arity[start]])
-            for start, stop in itertools.pairwise([0, *cuts, len(arity)])
+            tuple(
+                gather.part(start, stop)
+                for gather, read in zip(self.factors, reads[:, start], strict=True)
+                if read >= 0
+            )
+            for start, stop in itertools.pairwise([0, *cuts, reads.shape[1]])
         )
 
 

@@ -1,9 +1,9 @@
 """The fast passes: units in linear space, one scale per region and example.
 
-Upward, a region's units are kept as the sums that they are, with the scale that brings
-the largest of them to one; whoever reads them multiplies by it:
+Upward, a region's units are kept as the sums that they are, with the logarithm of the
+largest of them, which products that read them take out:
 
-    value[k] = units[k] scale exp(log_scale),    max_k units[k] scale = 1
+    value[k] = units[k] exp(log_scale - log_max),    log_max = log max_k units[k]
 
 Products multiply, sums are one matrix product, and no unit sees an exponential or a
 logarithm. Leaf values come as logarithms and stay so through Hadamard products, where
@@ -39,7 +39,11 @@ from tfp_spn.circuits.roots import Roots, roots_of
 from tfp_spn.circuits.tables import Tables
 from tfp_spn.circuits.wide_steps import flows_in_parts, is_wide, sums_in_parts
 from tfp_spn.ops.log_space import finite_max, safe_log
-from tfp_spn.ops.matrix_products import weight_gradient, weighted_units
+from tfp_spn.ops.matrix_products import (
+    unit_gradient,
+    weight_gradient,
+    weighted_units,
+)
 from tfp_spn.ops.sum_rules import SumOpGradBackprop
 from tfp_spn.ops.weighted_sum import log_sums, sum_flows
 
@@ -100,7 +104,7 @@ def upward(
                 kept, log_scale = products_of(program, number, values)
                 sums = weighted_units(of_step, kept, folded)
             smallest.append(tf.reduce_min(sums))
-            value = _rescaled(sums, log_scale)
+            value = _with_maximum(sums, log_scale)
         values.append(value)
         inputs.append(kept)
     smallest += [tf.reduce_min(units) for units in _unchecked(program, values)]
@@ -148,8 +152,7 @@ def downward(
             )
         else:
             quotient = received / value.units
-            transposed = tf.linalg.matrix_transpose(of_step)
-            products = inputs * weighted_units(transposed, quotient, folded)
+            products = inputs * unit_gradient(of_step, quotient, folded)
             count = of_step * weight_gradient(inputs, quotient, of_step, folded)
         flows.give(number, products)
         counts.append(count)
@@ -187,12 +190,12 @@ def _unchecked(program: Program, values: Sequence[Value]) -> list[Tensor]:
     return [value.units for value in read if value.units is not None]
 
 
-def _rescaled(sums: Tensor, log_scale: Tensor | None) -> Value:
-    """Sums with the scale that brings the largest of each region to one."""
+def _with_maximum(sums: Tensor, log_scale: Tensor | None) -> Value:
+    """Sums with the logarithm of the largest of each region."""
     largest = tf.reduce_max(tf.stop_gradient(sums), axis=-2, keepdims=True)
-    largest = tf.where(largest > 0, largest, tf.ones_like(largest))
-    scale = tf.math.reciprocal(largest)
-    return Value(_added(log_scale, tf.math.log(largest)), sums, scale)
+    tiny = np.finfo(sums.dtype.as_numpy_dtype).tiny
+    log_max = tf.math.log(tf.maximum(largest, tiny))
+    return Value(_added(log_scale, log_max), sums, log_max)
 
 
 def _added(log_scale: Tensor | None, own: Tensor) -> Tensor:

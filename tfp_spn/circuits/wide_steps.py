@@ -25,7 +25,11 @@ from tfp_spn.circuits.gathering import (
 from tfp_spn.circuits.offsets import compared_partitions
 from tfp_spn.circuits.products import Value, is_linear, multiplied
 from tfp_spn.circuits.program import Program, Step
-from tfp_spn.ops.matrix_products import weight_gradient, weighted_units
+from tfp_spn.ops.matrix_products import (
+    unit_gradient,
+    weight_gradient,
+    weighted_units,
+)
 
 UNITS_PER_PART = 16_384
 """Units that go into the sums of a part: 16 MiB in float32 for 256 examples.
@@ -93,8 +97,7 @@ def flows_in_parts(
             units, _ = products.of_regions(start, stop)
             quotient = received[start:stop] / sums[start:stop]  # type: ignore[index]
             of_part = _rows(weights, start, stop)
-            transposed = tf.linalg.matrix_transpose(of_part)
-            flows.append(units * weighted_units(transposed, quotient))
+            flows.append(units * unit_gradient(of_part, quotient))
             counts.append(of_part * weight_gradient(units, quotient, of_part))
     is_shared = weights.shape[0] == 1 < received.shape[0]
     count = tf.add_n(counts) if is_shared else concat_regions(counts)
@@ -107,11 +110,11 @@ class _Products:
     def __init__(self, program: Program, number: int, values: Sequence[Value]) -> None:
         self.step = program.steps[number]
         self.values = values
-        self.factor = self.offset = None
+        self.exponent = self.offset = None
         if self.step.num_partitions > 1:
             log_scales = [value.log_scale for value in values]
             compared = compared_partitions(program, number, log_scales, None)
-            self.factor, self.offset = tf.exp(compared.exponent), compared.offset
+            self.exponent, self.offset = compared.exponent, compared.offset
 
     def of_regions(self, start: int, stop: int) -> tuple[Tensor, Tensor | None]:
         """Units ``[R', I, N]``, and what was taken out of them."""
@@ -122,8 +125,8 @@ class _Products:
             factors=tuple(gather.part(first, last) for gather in self.step.factors),
             num_regions=stop - start,
         )
-        factor = None if self.factor is None else self.factor[first:last]
-        units, own = multiplied(part, self.values, factor)
+        exponent = None if self.exponent is None else self.exponent[first:last]
+        units, own = multiplied(part, self.values, exponent)
         return merge_units(split_partitions(units, stop - start)), own
 
 

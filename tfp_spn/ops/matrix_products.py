@@ -36,6 +36,19 @@ def weighted_units(
     return tf.matmul(weights, units, transpose_a=True)
 
 
+def unit_gradient(
+    weights: Tensor, flow: Tensor, folded: Tensor | None = None
+) -> Tensor:
+    """``g[r, i, n] = sum_o weights[r, i, o] flow[r, o, n]``.
+
+    Args:
+        weights: ``[..., R, I, O]``.
+        flow: ``[..., R, O, N]``: of ``weighted_units(weights, units)``.
+        folded: As in `weighted_units`.
+    """
+    return weighted_units(tf.linalg.matrix_transpose(weights), flow, folded)
+
+
 def weight_gradient(
     units: Tensor, flow: Tensor, weights: Tensor, folded: Tensor | None = None
 ) -> Tensor:

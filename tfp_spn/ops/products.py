@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
+from tfp_spn.ops.axes import merge_axes
 
 
 def hadamard(factors: Sequence[Tensor]) -> Tensor:
@@ -43,11 +44,7 @@ def log_kronecker(factors: Sequence[Tensor]) -> Tensor:
 
 def _pairs(combine: Callable, left: Tensor, right: Tensor) -> Tensor:
     outer = combine(left[..., :, tf.newaxis, :], right[..., tf.newaxis, :, :])
-    num_units = left.shape[-2] * right.shape[-2]
-    shape = tf.concat([tf.shape(outer)[:-3], [num_units], tf.shape(outer)[-1:]], 0)
-    result = tf.reshape(outer, shape)
-    static = outer.shape[:-3].concatenate([num_units, outer.shape[-1]])
-    return tf.ensure_shape(result, static)
+    return merge_axes(outer, -3, -1)
 
 
 def kronecker_digits(unit: Tensor, widths: tuple[int, ...]) -> list[Tensor]:

@@ -59,7 +59,9 @@ def gather_blank(
     if start >= 0 and np.array_equal(index, np.arange(start, start + count)):
         if count == size:
             return value
-        return value[(..., slice(start, start + count), *[slice(None)] * (-1 - axis))]
+        begin, sizes = [0] * value.shape.rank, [-1] * value.shape.rank
+        begin[axis], sizes[axis] = start, count
+        return tf.slice(value, begin, sizes)
     if np.any(index < 0):
         first = tf.gather(value, [0], axis=axis)
         fill = tf.fill(tf.shape(first), tf.cast(blank, value.dtype))

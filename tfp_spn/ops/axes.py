@@ -1,0 +1,45 @@
+"""Merging and splitting axes, with static shapes kept.
+
+Reshaping by a static shape is one operation; asking for the dynamic one takes several,
+which every trace pays for. So sizes are static where they are known, with one unknown
+size at the most left to be inferred.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from tfp_spn._typing import Tensor
+
+
+def reshape_axes(value: Tensor, start: int, stop: int, sizes: Sequence[int]) -> Tensor:
+    """Replaces the axes ``start`` to ``stop - 1`` by axes of given sizes.
+
+    Args:
+        value: Any tensor of known rank.
+        start: The first axis to be replaced; negative ones are counted from the end.
+        stop: The axis after the last one, likewise; 0 is the end.
+        sizes: Static sizes of the new axes.
+    """
+    rank = value.shape.rank
+    start, stop = start % rank if start < 0 else start, stop + rank if stop <= 0 else stop
+    lead, tail = value.shape[:start].as_list(), value.shape[stop:].as_list()
+    static = [*lead, *sizes, *tail]
+    unknown = [axis for axis, size in enumerate(static) if size is None]
+    known = math.prod(size for size in static if size is not None)
+    if len(unknown) <= 1 and known:
+        return tf.reshape(value, [-1 if size is None else size for size in static])
+    shape = tf.shape(value)
+    new = tf.concat([shape[:start], list(sizes), shape[stop:]], 0)
+    return tf.ensure_shape(tf.reshape(value, new), static)
+
+
+def merge_axes(value: Tensor, start: int, stop: int) -> Tensor:
+    """Merges the axes ``start`` to ``stop - 1``, whose sizes are known, into one."""
+    rank = value.shape.rank
+    first = start % rank if start < 0 else start
+    last = stop + rank if stop <= 0 else stop
+    return reshape_axes(value, start, stop, [math.prod(value.shape[first:last])])
