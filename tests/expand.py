@@ -1,7 +1,7 @@
 """Expands a circuit of the package, node by node, into a reference circuit.
 
 Reads the program's index tables and the parameters' values, and knows nothing of how
-they are evaluated: the slow twin of `tfp_spn.circuits.evaluation`.
+they are evaluated: the slow twin of `tfp_spn.programs.evaluation`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.reference.families import (
 )
 from tests.reference.nodes import Leaf, Node, Product, Sum
 from tfp_spn import layers
-from tfp_spn.circuits.program import MARGINALIZED
+from tfp_spn.programs.folded_program import MARGINALIZED
 
 
 def expand(circuit, params=None) -> Node:

@@ -12,7 +12,7 @@ import tensorflow_probability as tfp
 
 from tests.cases import DEEP, GRAPH
 from tfp_spn import circuits, layers, region_graphs
-from tfp_spn.circuits.examples import to_evidence
+from tfp_spn.programs.evidence import to_evidence
 from tfp_spn.distributions import SumProductNetwork
 from tfp_spn.learning import (
     expected_statistics,

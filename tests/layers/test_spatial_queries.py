@@ -20,7 +20,7 @@ from tests.reference import evaluate
 from tests.reference.learning import hard_counts
 from tfp_spn import layers
 from tfp_spn.circuits import from_layers
-from tfp_spn.circuits.examples import to_evidence
+from tfp_spn.programs.evidence import to_evidence
 from tfp_spn.distributions import SumProductNetwork
 from tfp_spn.learning import expected_statistics, fit, maximize
 

@@ -22,7 +22,7 @@ from tests.learning.learning_cases import (
 )
 from tests.reference import evaluate, leaves_of, sums_of
 from tfp_spn import region_graphs
-from tfp_spn.circuits.examples import to_evidence
+from tfp_spn.programs.evidence import to_evidence
 from tfp_spn.learning import (
     Batches,
     Data,

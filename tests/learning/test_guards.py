@@ -21,7 +21,7 @@ from tests.learning.learning_cases import (
     values_of,
 )
 from tfp_spn import initializers, layers, region_graphs
-from tfp_spn.circuits.examples import to_evidence
+from tfp_spn.programs.evidence import to_evidence
 from tfp_spn.circuits.from_layers import from_layers
 from tfp_spn.circuits.from_region_graph import from_region_graph
 from tfp_spn.learning import (

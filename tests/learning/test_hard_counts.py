@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from tfp_spn import layers, region_graphs
 from tfp_spn.circuits import from_region_graph
-from tfp_spn.circuits.evaluation import evaluate, leaf_values
-from tfp_spn.circuits.examples import to_evidence
-from tfp_spn.learning.hard_counts import hard_flows
+from tfp_spn.programs.evaluation import evaluate, leaf_values
+from tfp_spn.programs.evidence import to_evidence
+from tfp_spn.programs.hard_flows import hard_flows
 from tfp_spn.sum_ops import SumOpHardEMBackprop, SumOpUnweightedHardEMBackprop
 
 GRAPHS = {

@@ -8,38 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfp_spn._typing import Params, Tensor
-from tfp_spn.circuits import dynamic_evaluation
-from tfp_spn.circuits.dynamic_evaluation import to_sequence_evidence
-from tfp_spn.circuits.dynamic_program import DynamicProgram
-from tfp_spn.circuits.evaluation import log_joint_of
-from tfp_spn.circuits.examples import Evidence, to_evidence
-from tfp_spn.circuits.program import Program
-
-
-def evidence_for(
-    program: Program | DynamicProgram,
-    value: Tensor,
-    observed: Tensor | None,
-    batch_rank: int = 0,
-    event_ndims: int | None = None,
-) -> Evidence:
-    """A value of the program's event shape, and its mask, in the kernel's layout.
-
-    `event_ndims` is that of a single step, less by one where pixels have been merged.
-    """
-    if isinstance(program, DynamicProgram):
-        return to_sequence_evidence(program, value, observed, batch_rank, event_ndims)
-    event_ndims = event_ndims or len(program.event_shape)
-    return to_evidence(value, observed, event_ndims, batch_rank)
-
-
-def log_joint(
-    program: Program | DynamicProgram, params: Params, evidence: Evidence
-) -> Tensor:
-    """``log p(x, class)``, ``[..., C, N]``, as a pure function of parameters."""
-    if isinstance(program, DynamicProgram):
-        return dynamic_evaluation.log_joint(program, params, evidence)
-    return log_joint_of(program, program.tables(params), evidence)
+from tfp_spn.programs.program import Program
 
 
 class Circuit(keras.Model):
@@ -57,8 +26,8 @@ class Circuit(keras.Model):
     """
 
     @property
-    def program(self) -> Any:
-        """The compiled circuit: a `Program`, or a `DynamicProgram` over sequences."""
+    def program(self) -> Program:
+        """The compiled circuit."""
         raise NotImplementedError
 
     def live_params(self) -> Params:
@@ -89,8 +58,9 @@ class Circuit(keras.Model):
             observed = self._for_each_example(x, observed)
         x, observed = self.checked(x, observed)
         program = self.program
-        evidence = evidence_for(program, tf.cast(x, program.dtype), observed)
-        return tf.transpose(log_joint(program, self.live_params(), evidence))
+        evidence = program.evidence(tf.cast(x, program.dtype), observed)
+        tables = program.tables(self.live_params())
+        return tf.transpose(program.log_joint(tables, evidence, is_whole=True))
 
     def compute_output_spec(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Symbolic output."""
@@ -130,11 +100,8 @@ class Circuit(keras.Model):
         if observed.shape.rank not in (len(shape), len(shape) + 1):
             return observed
         lead, flags = observed.shape[: -len(shape)], observed.shape[-len(shape) :]
-        kinds = [shape]
-        if isinstance(self.program, DynamicProgram):
-            kinds.append((shape[0], *[1] * (len(shape) - 1)))
         fits = lead.as_list() in ([], [1]) or lead.is_compatible_with(x.shape[:1])
-        if not fits or tuple(flags) not in kinds:
+        if not fits or tuple(flags) not in self.program.mask_shapes:
             return observed
         return tf.broadcast_to(observed, tf.concat([tf.shape(x)[:1], shape], 0))
 

@@ -8,11 +8,10 @@ from typing import Any
 import tensorflow as tf
 
 from tfp_spn._typing import Params, Tensor
-from tfp_spn.circuits.circuit import log_joint
-from tfp_spn.circuits.examples import to_evidence
-from tfp_spn.circuits.program import Gather, Program, Step, SumSpec
 from tfp_spn.ops.log_space import safe_log
 from tfp_spn.ops.sum_rules import SumOpGradBackprop
+from tfp_spn.programs.circuit_program import CircuitProgram
+from tfp_spn.programs.folded_program import Gather, Step, SumSpec
 
 _SELECTOR = "selector"
 
@@ -38,10 +37,12 @@ class ComponentsCircuit:
         (Being callable, it is also compared by identity in the `tf.TypeSpec` of a
         distribution.)
         """
-        x = tf.cast(x, self.program.dtype)[:, tf.newaxis]
+        program = self.program
+        x = tf.cast(x, program.dtype)[:, tf.newaxis]
         observed = None if observed is None else observed[:, tf.newaxis]
-        evidence = to_evidence(x, observed, len(self.program.event_shape), 1)
-        by_class = log_joint(self.program, self.live_params(), evidence)  # [C, 1, N]
+        evidence = program.evidence(x, observed, batch_rank=1)
+        tables = program.tables(self.live_params())
+        by_class = program.log_joint(tables, evidence)  # [C, 1, N]
         return tf.transpose(by_class[:, 0])
 
     def live_params(self) -> Params:
@@ -69,7 +70,7 @@ def components_of(circuit: Any) -> ComponentsCircuit:
     return known
 
 
-def _with_selector(program: Program) -> Program:
+def _with_selector(program: CircuitProgram) -> CircuitProgram:
     num_roots = len(program.root.index)
     step = Step(
         factors=(program.root,),

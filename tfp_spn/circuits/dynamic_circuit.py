@@ -11,19 +11,15 @@ import tensorflow as tf
 from tfp_spn._serialization import deserialize, register, serialize
 from tfp_spn._typing import Params, TensorLike
 from tfp_spn.circuits.circuit import Circuit
-from tfp_spn.circuits.dynamic_program import (
-    CHAIN,
-    DynamicProgram,
-    SumProduct,
-    dynamic_program,
-)
 from tfp_spn.circuits.from_layers import from_layers
-from tfp_spn.circuits.program import Program
 from tfp_spn.config.accumulator_initializer import get_default_accumulator_initializer
 from tfp_spn.config.sum_op import get_default_sum_op
 from tfp_spn.initializers.dirichlet import Dirichlet
 from tfp_spn.layers.folded_sum import FoldedSum
 from tfp_spn.ops.sum_rules import SumRule
+from tfp_spn.programs.circuit_program import CircuitProgram
+from tfp_spn.programs.dynamic.dynamic_program import DynamicProgram, dynamic_program
+from tfp_spn.programs.dynamic.structure import CHAIN, SumProduct
 from tfp_spn.region_graphs.arguments import as_count
 
 
@@ -162,7 +158,7 @@ class DynamicCircuit(Circuit):
         self.template = template
         self._settings = (num_steps, num_interfaces, sum_product, rule, is_stationary)
         self._program: DynamicProgram | None = None
-        self._source: Program | None = None
+        self._source: CircuitProgram | None = None
         self.chain = [
             FoldedSum(
                 *shape,

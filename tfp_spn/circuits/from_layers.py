@@ -14,13 +14,13 @@ from tfp_spn._typing import Params
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.circuits.layer_stack import compile_stack
 from tfp_spn.circuits.outer_layers import circuit_layers
-from tfp_spn.circuits.program import Program
 from tfp_spn.circuits.stack_validation import (
     check_stack,
     leaf_of,
     permutation_tables,
     sum_names,
 )
+from tfp_spn.programs.circuit_program import CircuitProgram
 
 # Values hold the layers, not the model, so that entries die with their models.
 _CIRCUITS: weakref.WeakKeyDictionary[keras.Sequential, LayeredCircuit] = (
@@ -126,7 +126,7 @@ class LayeredCircuit(Circuit):
         self.built = True
 
     @property
-    def program(self) -> Program:
+    def program(self) -> CircuitProgram:
         """The compiled circuit, compiled anew if other permutations were loaded."""
         tables = tuple(permutation_tables(self.stack))
         if not all(map(np.array_equal, tables, self._tables)):

@@ -9,8 +9,6 @@ import keras
 from tfp_spn._serialization import deserialize, register, serialize
 from tfp_spn._typing import Params
 from tfp_spn.circuits.circuit import Circuit
-from tfp_spn.circuits.folding import fold
-from tfp_spn.circuits.program import Program, SumSpec
 from tfp_spn.config.accumulator_constraints import (
     get_default_linear_accumulators_constraint,
 )
@@ -22,6 +20,9 @@ from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.layers.leaves.mixed_leaf import as_leaf
 from tfp_spn.ops.sum_rules import SumRule
+from tfp_spn.programs.circuit_program import CircuitProgram
+from tfp_spn.programs.folded_program import SumSpec
+from tfp_spn.programs.folding import fold
 from tfp_spn.region_graphs import RegionGraph
 from tfp_spn.region_graphs.arguments import as_count
 
@@ -171,7 +172,7 @@ class RegionGraphCircuit(Circuit):
         self.leaf = leaf
         total = num_classes * len(region_graph.roots)
         ndims = {name: len(v.shape) for name, v in leaf.parameters.items()}
-        self._program = Program(
+        self._program = CircuitProgram(
             leaf=leaf,
             layout=layout,
             steps=folded.steps,
@@ -227,7 +228,7 @@ class RegionGraphCircuit(Circuit):
         )
 
     @property
-    def program(self) -> Program:
+    def program(self) -> CircuitProgram:
         """The compiled circuit."""
         return self._program
 

@@ -15,7 +15,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tfp_spn.circuits.program import MARGINALIZED, Gather, Program, Step, SumSpec
 from tfp_spn.circuits.stack_validation import (
     check_covers_all,
     check_root_scopes,
@@ -35,9 +34,11 @@ from tfp_spn.layers.spatial.conv2d_product import Conv2DProduct
 from tfp_spn.layers.spatial.conv2d_sum import Conv2DSum
 from tfp_spn.layers.spatial.grid_scopes import GridScopes
 from tfp_spn.layers.spatial.spatial_to_regions import SpatialToRegions
+from tfp_spn.programs.circuit_program import CircuitProgram
+from tfp_spn.programs.folded_program import MARGINALIZED, Gather, Step, SumSpec
 
 
-def compile_stack(layers: Sequence[Any]) -> Program:
+def compile_stack(layers: Sequence[Any]) -> CircuitProgram:
     """Compiles built layers, as `check_stack` wants them.
 
     Raises:
@@ -53,7 +54,7 @@ def compile_stack(layers: Sequence[Any]) -> Program:
     check_root_scopes(root, stack.scopes[0], num_variables)
     prior = stack.close(root)
     scopes = tuple((v,) for v in range(num_variables) for _ in range(num_decomps))
-    return Program(
+    return CircuitProgram(
         leaf=leaf,
         layout=LeafLayout(scopes, num_variables, leaf.num_dims),
         steps=tuple(stack.steps),

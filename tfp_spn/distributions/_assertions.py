@@ -8,25 +8,21 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
-from tfp_spn.circuits.dynamic_program import DynamicProgram, DynamicTables
-from tfp_spn.distributions import _evidence
 from tfp_spn.layers.leaves.parts import LeafPart
+from tfp_spn.programs.program import Program
 
 
 def in_support(spn: Any, value: Tensor, observed: Tensor | None) -> list:
     """Assertions that observed values are numbers in the support.
 
     Args:
-        spn: The view of a circuit, or of a dynamic circuit, whose steps count as
-            examples. Its parameters are read only if components differ in what they
+        spn: The view of a circuit. Its parameters are read only if components differ in what they
             can take.
         value: ``[..., V(, D)]``.
         observed: bool ``[..., V]`` or `None`.
     """
     program, owner = spn.program, type(spn).__name__
-    if isinstance(program, DynamicProgram):
-        program = program.step
-    flat = value[..., tf.newaxis] if len(program.event_shape) == 1 else value
+    flat = value[..., tf.newaxis] if program.num_dims == 1 else value
     is_nan = tf.reduce_any(tf.math.is_nan(flat), axis=-1)
     if observed is not None:
         is_nan &= observed
@@ -62,27 +58,11 @@ def _is_outside(part: LeafPart, x: Tensor) -> Tensor:
 def _is_possible(
     spn: Any, part: LeafPart, value: Tensor, observed: Tensor | None
 ) -> Tensor:
-    """``[..., V']``: whether some component of each circuit can take the value.
-
-    Of sequences: some component of any circuit and step.
-    """
+    """``[..., V']``: whether some component of each circuit can take the value."""
+    program: Program = spn.program
     tables = spn.tables()
-    if isinstance(tables, DynamicTables):
-        flat = value[..., tf.newaxis] if part.layout.num_dims == 1 else value
-        x, params = _kernel_layout(part.of_variable(flat, -2)), tables.step.leaf
-    else:
-        evidence = _evidence.evidence_of(spn, value, observed)
-        x, params = part.of_variable(evidence.x, -3), tables.leaf
-    x = part.layout.gather_variables(part.leaf.safe_value(x), axis=-3)
-    log_prob = part.leaf.component_log_prob(part.params(params), x)  # [..., L', K, N]
-    of_slot = tf.reduce_any(log_prob > -float("inf"), axis=-2, keepdims=True)
-    if not isinstance(tables, DynamicTables):
-        ways = part.layout.sum_over_slots(tf.cast(of_slot, tf.int32))
-        return evidence.restore(ways[..., 0, :] > 0)
-    of_slot = tf.reduce_any(of_slot, axis=[*range(of_slot.shape.rank - 3)])
-    ways = part.layout.sum_over_slots(tf.cast(of_slot, tf.int32))
-    lead = tf.concat([tf.shape(flat)[:-2], [len(part.variables)]], 0)
-    return tf.reshape(tf.transpose(ways[:, 0] > 0), lead)
+    evidence = program.evidence(value, observed, tables.batch_rank, is_flat=True)
+    return evidence.restore(program.can_be(tables, evidence, part))
 
 
 def _kernel_layout(x: Tensor) -> Tensor:

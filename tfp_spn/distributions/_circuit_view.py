@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfp_spn._keras_bridge import frozen_variable_ids
-from tfp_spn._typing import Params, Tensor
-from tfp_spn.distributions import _parameters
+from tfp_spn._typing import Params, Seed, Tensor, TensorLike
+from tfp_spn.distributions import _assertions, _parameters, _queries
+from tfp_spn.distributions._event import EventKey, as_tensor
 from tfp_spn.distributions._tensor_values import TensorValues
 
 
@@ -38,6 +41,9 @@ class CircuitView(TensorValues):
     _params: Params
     _is_view: bool
     _event: Any
+    allow_nan_stats: bool
+    dtype: tf.DType
+    validate_args: bool
 
     @property
     def circuit(self) -> Any:
@@ -53,6 +59,11 @@ class CircuitView(TensorValues):
     def program(self) -> Any:
         """The compiled circuit."""
         return self._circuit.program
+
+    @property
+    def event_key(self) -> EventKey:
+        """The variables of the event, for `Query`."""
+        return self._event.key
 
     @property
     def variables_of_event(self) -> tuple[int, ...]:
@@ -81,11 +92,93 @@ class CircuitView(TensorValues):
         params = {k: tf.convert_to_tensor(v) for k, v in self._params.items()}
         return self.program.tables(params)
 
+    def ask(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        """The answer to a query that is given no evidence, see `_queries.ask`."""
+        return _queries.ask(self, function, *arguments, **options)
+
+    def ask_of(
+        self,
+        function: Callable[..., Any],
+        value: Tensor,
+        observed: TensorLike | None,
+        *arguments: Any,
+        **options: Any,
+    ) -> Any:
+        """The answer to a query about values, checked as far as they are known."""
+        observed = self._event.checked(value, observed)
+        _queries.check_broadcasts(self._event.lead_of(value), self)
+        count = self._num_examples(value)
+        arguments = (value, observed, *arguments)
+        return _queries.ask(self, function, *arguments, num_examples=count, **options)
+
+    def ask_given(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """The answer to a query given a checked value and mask, its last arguments."""
+        count = self._num_examples(arguments[-2])
+        return _queries.ask(self, function, *arguments, num_examples=count)
+
+    def _num_examples(self, value: Tensor) -> int | None:
+        """Examples of a value for each member of the batch, if that is known."""
+        lead = self._event.lead_of(value)
+        own = lead[: max(0, lead.rank - self._batch_rank())]
+        return math.prod(own) if own.is_fully_defined() else None
+
+    def _batch_rank(self) -> int:
+        return _parameters.batch_rank(self._params, self.program)
+
     def _event_shape(self) -> tf.TensorShape:
         return tf.TensorShape(self._event.shape)
 
     def _event_shape_tensor(self) -> Tensor:
         return tf.constant(self._event.shape, tf.int32)
 
+    def _sample_n(self, n: Tensor, seed: Seed = None) -> Tensor:
+        seed = tfp.random.sanitize_seed(seed)
+        drawn = self.ask(_queries.sample, tf.convert_to_tensor(n, tf.int32), seed)
+        static = tf.TensorShape([tf.get_static_value(n)])
+        return tf.cast(self._with_shape(drawn, static), self.dtype)
+
+    def _mode(self) -> Tensor:
+        return tf.cast(self.ask(_queries.mode), self.dtype)
+
+    def _mean(self) -> Tensor:
+        self.check_moments()
+        return self.ask(_queries.mean_and_variance)[0]
+
+    def _variance(self) -> Tensor:
+        self.check_moments()
+        return self.ask(_queries.mean_and_variance)[1]
+
     def _stddev(self) -> Tensor:
-        return tf.sqrt(self._variance())  # type: ignore[attr-defined]
+        return tf.sqrt(self._variance())
+
+    def check_moments(self) -> None:
+        """Raises if moments are undefined and NaN is not allowed in their place."""
+        leaf = self.program.leaf
+        if not (leaf.has_moments or self.allow_nan_stats):
+            raise ValueError(
+                f"SumProductNetwork: a moment of {leaf.label} is undefined, and "
+                "allow_nan_stats=False. Use mode, or allow_nan_stats=True to receive "
+                "NaN."
+            )
+
+    def _with_shape(self, drawn: Tensor, lead: tf.TensorShape) -> Tensor:
+        tail = drawn.shape[drawn.shape.rank - self._event.ndims :]
+        middle = drawn.shape[lead.rank : drawn.shape.rank - self._event.ndims]
+        return tf.ensure_shape(drawn, lead.concatenate(middle).concatenate(tail))
+
+    def _checked(self, value: TensorLike, *arguments: Any) -> Tensor:
+        """The value as a tensor, checked at run time if `validate_args`."""
+        value = as_tensor(value)
+        checks = self._sample_control_dependencies(value, *arguments)
+        if not checks:
+            return value
+        with tf.control_dependencies(checks):
+            return tf.identity(value)
+
+    def _sample_control_dependencies(
+        self, value: Tensor, observed: TensorLike | None = None
+    ) -> list:
+        if not self.validate_args:
+            return []
+        value, observed = self._event.spread(value, observed)
+        return _assertions.in_support(self, value, observed)

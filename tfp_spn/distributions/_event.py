@@ -8,14 +8,30 @@ all variables and picks them out of results again.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor, TensorLike
-from tfp_spn.circuits.examples import merge_axes
-from tfp_spn.circuits.program import Program
+from tfp_spn.programs.evidence import merge_pixels
+from tfp_spn.programs.program import Program
+
+
+@dataclass(frozen=True)
+class EventKey:
+    """What tells the events of equal programs apart, without a program."""
+
+    kind: type
+    variables: tuple[int, ...]
+    owner: str
+    steps: tuple[int, ...] | None = None
+
+    def of(self, program: Any) -> Any:
+        """The event of a program."""
+        steps = () if self.steps is None else (self.steps,)
+        return self.kind(program, self.variables, *steps, self.owner)
 
 
 class Event:
@@ -37,11 +53,16 @@ class Event:
         self.is_full = self.variables == tuple(range(total))
 
     @property
+    def key(self) -> EventKey:
+        """See `EventKey`."""
+        return EventKey(type(self), self.variables, self.owner)
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """``[V']``, ``[V', D]``, or ``[height, width, D]`` of whole images."""
         if self.is_full:
             return self.program.event_shape
-        dims = self.program.layout.num_dims
+        dims = self.program.num_dims
         return (len(self.variables), *([dims] if dims > 1 else []))
 
     @property
@@ -54,8 +75,8 @@ class Event:
         """``[V']``, or ``[height, width]`` of whole images."""
         return self.program.mask_shape if self.is_full else (len(self.variables),)
 
-    def value(self, value: Tensor) -> Tensor:
-        """A checked value of the parameters' dtype, event shape unchanged."""
+    def check_value(self, value: Tensor) -> None:
+        """Raises unless dtype and shape fit, as far as these are known."""
         if not (
             value.dtype.is_floating or value.dtype.is_integer or value.dtype.is_bool
         ):
@@ -72,7 +93,12 @@ class Event:
                 f"expected [..., {', '.join(map(str, self.shape))}]: the last axes "
                 "are the event. Reshape or transpose the value."
             )
+
+    def value(self, value: Tensor) -> Tensor:
+        """A checked value of the parameters' dtype, event shape unchanged."""
+        self.check_value(value)
         value = tf.cast(value, self.program.dtype)
+        event = value.shape[-self.ndims :] if value.shape.rank else value.shape
         if value.shape.rank is not None and not event.is_fully_defined():
             # Else an event of size 1 would be broadcast to all variables.
             lead = value.shape[: value.shape.rank - self.ndims]
@@ -117,6 +143,31 @@ class Event:
             return observed
         return tf.ensure_shape(observed, static)
 
+    def checked(self, value: Tensor, observed: TensorLike | None) -> Tensor | None:
+        """The mask as a tensor, when both fit."""
+        self.check_value(value)
+        return None if observed is None else self.mask(observed, self.lead_of(value))
+
+    def maybe_bounded(
+        self, observed: Tensor | None, given: Tensor | None = None
+    ) -> tuple[bool, ...]:
+        """Of each of the program's variables whether its cdf may be asked for.
+
+        By all that is known before a graph runs: the families of others may have none.
+        """
+        asked = np.zeros([self.program.num_variables], bool)
+        own = np.ones([len(self.variables)], bool)
+        for mask, hides in ((observed, False), (given, True)):
+            known = None if mask is None else tf.get_static_value(mask)
+            if known is not None:
+                own &= np.any(known.reshape([-1, len(own)]) != hides, axis=0)
+        asked[list(self.variables)] = own
+        return tuple(asked.tolist())
+
+    def lead_of(self, value: Tensor) -> tf.TensorShape:
+        """The axes before the event."""
+        return value.shape[: value.shape.rank - self.ndims]
+
     def spread(
         self, value: Tensor, observed: TensorLike | None
     ) -> tuple[Tensor, Tensor | None]:
@@ -130,8 +181,8 @@ class Event:
         if observed is not None:
             observed = self.mask(observed, value.shape[: value.shape.rank - self.ndims])
         if self.ndims == 3:
-            value = merge_axes(value, 3)
-            observed = None if observed is None else merge_axes(observed, 2)
+            value = merge_pixels(value, 3)
+            observed = None if observed is None else merge_pixels(observed, 2)
         ndims = self.program.flat_event_ndims
         if self.ndims < ndims:  # some pixels of an image
             value = value[..., tf.newaxis]
@@ -252,11 +303,3 @@ def check_vector_event(event: Event, query: str) -> None:
             f"shape {list(event.shape)}. Use variance, the marginal of some variables, "
             "or a circuit with num_dims=1."
         )
-
-
-def pick_matrix(event: Event, matrix: Tensor) -> Tensor:
-    """Rows and columns ``[..., V, V]`` of the event's variables."""
-    if event.is_full:
-        return matrix
-    rows = tf.gather(matrix, event.variables, axis=-2)
-    return tf.gather(rows, event.variables, axis=-1)

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfp_spn._typing import Tensor, TensorLike
-from tfp_spn.circuits.dynamic_evaluation import chain_of, known_steps
-from tfp_spn.circuits.examples import Evidence
-from tfp_spn.distributions import _evidence, _sequence_states
-from tfp_spn.distributions._event import as_tensor
+from tfp_spn.distributions import _state_queries
 from tfp_spn.distributions._sequence_event import Padding
-from tfp_spn.ops.chain import Chain
-from tfp_spn.ops.log_chain import best_path
 
 
 class HiddenStates:
     """What `DynamicSumProductNetwork` has in common with `tfd.HiddenMarkovModel`.
 
-    Of its class it needs `program`, `tables` and the event.
+    Of its class it needs what `CircuitView` has.
     """
 
-    program: Any
-    tables: Any
+    ask: Callable[..., Any]
+    ask_of: Callable[..., Any]
+    _checked: Callable[..., Tensor]
     _event: Any
-    _sample_control_dependencies: Any
 
     def posterior_marginals(
         self,
@@ -50,10 +45,9 @@ class HiddenStates:
             A distribution with batch shape ``[..., num_steps]``; the prior of evidence
             that is impossible.
         """
-        evidence = self._evidence(value, observed, lengths, padding)
-        chain = self._chain(evidence)
-        probs = _sequence_states.unit_posteriors(self.program, chain)
-        return self._categorical(evidence, probs, lengths, padding)
+        query = _state_queries.posterior_units
+        probs = self._ask_of_steps(query, 2, value, observed, lengths, padding)
+        return tfd.Categorical(probs=probs)
 
     def filtered_marginals(
         self,
@@ -66,16 +60,14 @@ class HiddenStates:
 
         Arguments and result are those of `posterior_marginals`.
         """
-        evidence = self._evidence(value, observed, lengths, padding)
-        probs = _sequence_states.filtered_units(self.program, self._chain(evidence))
-        return self._categorical(evidence, probs, lengths, padding)
+        query = _state_queries.filtered_units
+        probs = self._ask_of_steps(query, 2, value, observed, lengths, padding)
+        return tfd.Categorical(probs=probs)
 
     def prior_marginals(self) -> tfd.Categorical:
         """``p(z_t)``, with batch shape ``[..., num_steps]``."""
-        evidence = _sequence_states.evidence_or_nothing(self, None)
-        chain = self._chain(evidence)
-        probs = _sequence_states.unit_posteriors(self.program, chain)
-        return self._categorical(evidence, probs, None, "right")
+        probs = self.ask(_state_queries.prior_units)
+        return tfd.Categorical(probs=self._event.of_steps(probs, None, "right", 2))
 
     def posterior_mode(
         self,
@@ -93,37 +85,26 @@ class HiddenStates:
             ``sum_product="tucker"`` the products ``root * num_interfaces + unit`` of a
             root and a unit, with ``"cp"`` the roots.
         """
-        evidence = self._evidence(value, observed, lengths, padding)
-        path = best_path(*self._chain(evidence)[:4])
-        path = _sequence_states.in_user_shape(evidence, path[..., tf.newaxis, :])
-        return self._event.of_steps(path[..., 0], lengths, padding, 1)
+        query = _state_queries.best_states
+        return self._ask_of_steps(query, 1, value, observed, lengths, padding)
 
-    def _evidence(
+    def _ask_of_steps(
         self,
+        query: Callable[..., Tensor],
+        ndims: int,
         value: TensorLike,
         observed: TensorLike | None,
         lengths: TensorLike | None,
         padding: Padding,
-    ) -> Evidence:
-        value = as_tensor(value)
-        checks = self._sample_control_dependencies(value, observed, lengths, padding)
-        with tf.control_dependencies(checks):
-            value = tf.identity(value)
-        value, observed = self._event.with_lengths(value, observed, lengths, padding)
-        return _evidence.evidence_of(self, value, observed)
+    ) -> Tensor:
+        """What is asked of each step, where the user has the steps.
 
-    def _chain(self, evidence: Evidence) -> Chain:
-        return chain_of(self.program, self.tables(), evidence, to_end=True)
-
-    def _categorical(
-        self,
-        evidence: Evidence,
-        probs: Tensor,
-        lengths: TensorLike | None,
-        padding: Padding,
-    ) -> tfd.Categorical:
-        probs = _sequence_states.in_user_shape(evidence, probs)
-        return tfd.Categorical(probs=self._event.of_steps(probs, lengths, padding, 2))
+        `ndims` is the rank of the answer from the axis of steps on.
+        """
+        value = self._checked(value, observed, lengths, padding)
+        spread = self._event.with_lengths(value, observed, lengths, padding)
+        answers = self.ask_of(query, *spread)
+        return self._event.of_steps(answers, lengths, padding, ndims)
 
     def predictive_log_probs(
         self,
@@ -141,16 +122,5 @@ class HiddenStates:
             lengths: Steps of each sequence; 0 is returned for padding.
             padding: Where the padding is, ``"right"`` or ``"left"`` of a sequence.
         """
-        evidence = self._evidence(value, observed, lengths, padding)
-        chain = self._chain(evidence)
-        prefix = _sequence_states.log_prefixes(chain)
-        before = tf.concat([tf.zeros_like(prefix[:1]), prefix[:-1]], 0)
-        possible = before > -float("inf")
-        before = tf.where(possible, before, tf.zeros_like(before))
-        steps = tf.where(possible, prefix - before, -float("inf"))
-        known = known_steps(evidence)
-        if known is not None:  # the others but for rounding
-            steps = tf.where(known[..., 0, :], steps, tf.zeros_like(steps))
-        steps = tf.cast(steps, self.program.dtype)[..., tf.newaxis, :]
-        result = _sequence_states.in_user_shape(evidence, steps)[..., 0]
-        return self._event.of_steps(result, lengths, padding, 1)
+        query = _state_queries.predictive_log_probs
+        return self._ask_of_steps(query, 1, value, observed, lengths, padding)

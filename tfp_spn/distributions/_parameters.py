@@ -10,23 +10,20 @@ import tensorflow as tf
 from tensorflow_probability.python.internal import parameter_properties
 
 from tfp_spn._typing import Params
-from tfp_spn.circuits.dynamic_program import DynamicProgram
-from tfp_spn.circuits.program import Program
+from tfp_spn.programs.program import Program
 
 no_shape = parameter_properties.SHAPE_FN_NOT_IMPLEMENTED
 no_bijector = parameter_properties.BIJECTOR_NOT_IMPLEMENTED
 BatchedComponentProperties = parameter_properties.BatchedComponentProperties
 
 
-def check_params(params: Params, circuit: Any, program: Any = None) -> Params:
+def check_params(params: Params, circuit: Any, program: Any, owner: str) -> Params:
     """Parameters as variables or tensors, in the order of their names.
 
-    `program` is that of the circuit, but for parameters with an axis of steps.
+    `program` is that of the circuit, but for parameters with an axis of steps; `owner`
+    is the distribution's name, for messages.
     """
-    program = program or circuit.program
-    in_time = getattr(program, "parameters_in_time", ())
-    is_dynamic = isinstance(program, DynamicProgram)
-    owner = "DynamicSumProductNetwork" if is_dynamic else "SumProductNetwork"
+    in_time = program.parameters_in_time
     if not isinstance(params, Mapping):
         raise TypeError(
             f"{owner}: received params of type {type(params).__name__}, "
@@ -94,7 +91,7 @@ def are_same(params: Any, live: Params) -> bool:
     )
 
 
-def batch_rank(params: Params, program: Program | DynamicProgram) -> int:
+def batch_rank(params: Params, program: Program) -> int:
     """Number of leading batch dimensions of the parameters."""
     ndims = program.param_event_ndims
     return max([0] + [params[n].shape.rank - ndims[n] for n in ndims])

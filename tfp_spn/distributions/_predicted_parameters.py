@@ -8,9 +8,8 @@ from typing import Any
 import tensorflow as tf
 
 from tfp_spn._typing import Params, Tensor
-from tfp_spn.circuits.dynamic_program import DynamicProgram
-from tfp_spn.circuits.program import Program
 from tfp_spn.layers.leaves.accumulators import NAMES as ACCUMULATORS
+from tfp_spn.programs.program import Program
 
 _OWNER = "ConditionalSumProductNetwork"
 
@@ -51,10 +50,8 @@ def predicted_names(circuit: Any, predicted: str | Sequence[str]) -> list[str]:
 
 def _groups(circuit: Any) -> dict[str, list[str]]:
     """The words for several parameters; constants of leaves are left out."""
-    program, chain = circuit.program, []
-    if isinstance(program, DynamicProgram):
-        chain = [spec.parameter for spec in program.chain_specs]
-        program = program.step
+    chain = [spec.parameter for spec in circuit.program.chain_specs]
+    program = circuit.program.step
     leaves = [
         f"leaf_{name}"
         for name, variable in program.leaf.parameters.items()
@@ -131,7 +128,7 @@ def _describe(shapes: dict[str, tf.TensorShape]) -> str:
 
 
 def moved(
-    program: Program | DynamicProgram, name: str, parameter: Tensor, change: Tensor
+    program: Program, name: str, parameter: Tensor, change: Tensor
 ) -> Tensor:
     """A parameter moved by what a network predicts: for any numbers a legal one."""
     parameter = tf.convert_to_tensor(parameter)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor, TensorLike
-from tfp_spn.circuits.dynamic_program import DynamicProgram
-from tfp_spn.distributions._event import Event, check_variables
+from tfp_spn.distributions._event import Event, EventKey, check_variables
 
 Padding = Literal["right", "left"]
 
@@ -28,7 +27,7 @@ class SequenceEvent(Event):
 
     def __init__(
         self,
-        program: DynamicProgram,
+        program: Any,
         variables: Sequence[int] | None,
         steps: Sequence[int] | None,
         owner: str,
@@ -40,6 +39,11 @@ class SequenceEvent(Event):
         self.num_steps = program.num_steps
         self.has_all_steps = self.steps == every
         self.is_full = self.step.is_full and self.has_all_steps
+
+    @property
+    def key(self) -> EventKey:
+        """See `EventKey`."""
+        return EventKey(type(self), self.variables, self.owner, self.steps)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -131,8 +135,8 @@ class SequenceEvent(Event):
         lengths: TensorLike | None,
         padding: Padding,
     ) -> tuple[Tensor, Tensor | None]:
-        """`spread`, sequences at the front, nothing known behind their ends."""
-        value = self.value(value)
+        """Sequences at the front, nothing known behind their ends, both checked."""
+        self.check_value(value)
         lead = value.shape[: value.shape.rank - self.ndims]
         if padding not in ("right", "left"):
             raise ValueError(
@@ -142,7 +146,7 @@ class SequenceEvent(Event):
         if observed is not None:
             observed = self.mask(observed, lead)
         if lengths is None:
-            return self.spread(value, observed)
+            return value, observed
         lengths = self._checked_lengths(lengths, lead)
         if padding == "left":
             value = shifted(value, lengths, self.ndims, -1)
@@ -154,7 +158,7 @@ class SequenceEvent(Event):
             exists = exists[..., tf.newaxis]
         if observed is None:
             observed = tf.ones(self.mask_shape, tf.bool)
-        return self.spread(value, observed & exists)
+        return value, observed & exists
 
     def _checked_lengths(self, lengths: TensorLike, lead: tf.TensorShape) -> Tensor:
         lengths = tf.convert_to_tensor(lengths)

@@ -10,17 +10,13 @@ import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
 from tfp_spn._typing import Seed, Tensor, TensorLike
-from tfp_spn.circuits.examples import Evidence
 from tfp_spn.distributions import (
     _assertions,
-    _cumulative,
-    _draws,
     _event_space,
-    _evidence,
-    _moments,
     _parameters,
+    _queries,
 )
-from tfp_spn.distributions._event import as_tensor, check_vector_event, pick_matrix
+from tfp_spn.distributions._event import as_tensor, check_vector_event
 from tfp_spn.distributions._tensor_values import TensorValues
 from tfp_spn.ops.log_space import at_most_zero
 
@@ -125,9 +121,10 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
     def _event_shape_tensor(self) -> Tensor:
         return self._distribution.event_shape_tensor()
 
-    def _evidence(self) -> Evidence:
-        value, observed = self._event.spread(self._value, self._observed)
-        return _evidence.possible_evidence(self._distribution, value, observed)
+    def _ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """The answer to a query that is given the evidence."""
+        evidence = (self._value, self._observed)
+        return self._distribution.ask_given(function, *arguments, *evidence)
 
     def _parameter_control_dependencies(self, is_init: bool) -> list:
         if not (self.validate_args and is_init):
@@ -206,9 +203,10 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
         if asked is not None:
             given &= tf.ones_like(asked)  # of all leading axes
         merged = tf.where(self._is_observed(), self._value, value)
-        _, given = self._event.spread(merged, given)
-        merged, asked = self._event.spread(merged, asked)
-        log_cdf = _cumulative.log_cdf(self._distribution, merged, asked, given)
+        bounds = self._event.maybe_bounded(asked, given)
+        log_cdf = self._distribution.ask_of(
+            _queries.log_cdf, merged, asked, given, can_be_bounded=bounds
+        )
         return at_most_zero(self._relative_to_evidence(log_cdf, holds))
 
     def _asked(
@@ -220,7 +218,7 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
         """Value, mask, and whether the value agrees with the evidence asked for."""
         value = self._event.value(value)
         lead = value.shape[: value.shape.rank - self._event.ndims]
-        _evidence.check_broadcasts(lead, self)
+        _queries.check_broadcasts(lead, self)
         holds = agrees(value) | ~self._is_observed()
         if observed is not None:
             observed = self._event.mask(observed, lead)
@@ -236,25 +234,27 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
         return tf.where(possible, log_joint - safe_evidence, -float("inf"))
 
     def _sample_n(self, n: Tensor, seed: Seed = None) -> Tensor:
-        drawn = _draws.sample(self._distribution, n, seed, self._evidence())
-        return self._with_evidence(self._event.from_kernel(drawn))
+        n = tf.convert_to_tensor(n, tf.int32)
+        drawn = self._ask(_queries.sample, n, tfp.random.sanitize_seed(seed))
+        static = tf.TensorShape([tf.get_static_value(n)])
+        drawn = tf.ensure_shape(drawn, static.concatenate(drawn.shape[1:]))
+        return self._with_evidence(drawn)
 
     def _mode(self) -> Tensor:
-        mode = _draws.mode(self._distribution, self._evidence())
-        return self._with_evidence(self._event.from_kernel(mode))
+        return self._with_evidence(self._ask(_queries.mode))
 
     def _with_evidence(self, value: Tensor) -> Tensor:
         merged = tf.where(self._is_observed(), self._value, value)
         return tf.cast(merged, self.dtype)
 
     def _mean(self) -> Tensor:
-        mean, _ = _moments.mean_and_variance(self._distribution, self._evidence())
-        mean = self._event.from_kernel(mean)
+        self._distribution.check_moments()
+        mean, _ = self._ask(_queries.mean_and_variance)
         return tf.where(self._is_observed(), self._value, mean)
 
     def _variance(self) -> Tensor:
-        _, variance = _moments.mean_and_variance(self._distribution, self._evidence())
-        variance = self._event.from_kernel(variance)
+        self._distribution.check_moments()
+        _, variance = self._ask(_queries.mean_and_variance)
         return tf.where(self._is_observed(), tf.zeros([], variance.dtype), variance)
 
     def _stddev(self) -> Tensor:
@@ -262,8 +262,8 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
 
     def _covariance(self) -> Tensor:
         check_vector_event(self._event, "covariance")
-        covariance = _moments.covariance(self._distribution, self._evidence())
-        covariance = pick_matrix(self._event, covariance)
+        self._distribution.check_moments()
+        covariance = self._ask(_queries.covariance)
         hidden = ~self._observed
         both = hidden[..., :, tf.newaxis] & hidden[..., tf.newaxis, :]
         return tf.where(both, covariance, tf.zeros([], covariance.dtype))

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import tensorflow as tf
-
-from tfp_spn._typing import Seed, Tensor
-from tfp_spn.distributions import _sequence_draws, _sequence_moments
 from tfp_spn.distributions.conditioned import ConditionedSumProductNetwork
 
 
@@ -48,30 +44,6 @@ class ConditionedDynamicSumProductNetwork(ConditionedSumProductNetwork):
         >>> forecast.sample(5, seed=1).shape
         TensorShape([5, 4, 2])
     """
-
-    def _sample_n(self, n: Tensor, seed: Seed = None) -> Tensor:
-        evidence = self._evidence()
-        drawn = _sequence_draws.sample(self._distribution, n, seed, evidence)
-        return self._with_evidence(self._event.from_kernel(drawn))
-
-    def _mode(self) -> Tensor:
-        mode = _sequence_draws.mode(self._distribution, self._evidence())
-        return self._with_evidence(self._event.from_kernel(mode))
-
-    def _moments(self) -> tuple[Tensor, Tensor]:
-        moments = _sequence_moments.mean_and_variance(
-            self._distribution, self._evidence()
-        )
-        mean, variance = (self._event.from_kernel(moment) for moment in moments)
-        return mean, variance
-
-    def _mean(self) -> Tensor:
-        return tf.where(self._is_observed(), self._value, self._moments()[0])
-
-    def _variance(self) -> Tensor:
-        variance = self._moments()[1]
-        zero = tf.zeros([], variance.dtype)
-        return tf.where(self._is_observed(), zero, variance)
 
     def posterior_marginals(self) -> Any:
         """`DynamicSumProductNetwork.posterior_marginals` given the evidence."""

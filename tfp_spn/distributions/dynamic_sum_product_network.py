@@ -10,29 +10,17 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-from tfp_spn._typing import Params, Seed, Tensor, TensorLike
+from tfp_spn._typing import Params, Tensor, TensorLike
 from tfp_spn.circuits.dynamic_circuit import DynamicCircuit
-from tfp_spn.circuits.dynamic_program import DynamicProgram
-from tfp_spn.distributions import (
-    _assertions,
-    _cumulative,
-    _density,
-    _eager,
-    _event_space,
-    _parameters,
-    _sequence_draws,
-    _sequence_moments,
-)
+from tfp_spn.distributions import _assertions, _event_space, _parameters, _queries
 from tfp_spn.distributions._circuit_view import CircuitView, properties_of_params
-from tfp_spn.distributions._event import (
-    check_variables,
-    check_vector_event,
-)
+from tfp_spn.distributions._event import check_variables, check_vector_event
 from tfp_spn.distributions._hidden_states import HiddenStates
 from tfp_spn.distributions._sequence_event import Padding, SequenceEvent
 from tfp_spn.distributions.conditioned_dynamic import (
     ConditionedDynamicSumProductNetwork,
 )
+from tfp_spn.programs.dynamic.dynamic_program import DynamicProgram
 
 _OWNER = "DynamicSumProductNetwork"
 
@@ -137,7 +125,7 @@ class DynamicSumProductNetwork(
             live = circuit.live_params()
             params = live if params is None else params
             self._is_view = _parameters.are_same(params, live)
-            params = _parameters.check_params(params, circuit, program)
+            params = _parameters.check_params(params, circuit, program, _OWNER)
             if variables_of_event is not None:
                 variables_of_event = tuple(
                     check_variables(variables_of_event, program.num_variables, _OWNER)
@@ -207,10 +195,9 @@ class DynamicSumProductNetwork(
         lengths: TensorLike | None = None,
         padding: Padding = "right",
     ) -> Tensor:
-        value, observed = self._event.with_lengths(value, observed, lengths, padding)
-        if self._is_view and tf.executing_eagerly():
-            return _eager.log_prob(self, value, observed)
-        return _density.log_prob(self, value, observed)
+        return self.ask_of(
+            _queries.log_prob, *self._with_lengths(value, observed, lengths, padding)
+        )
 
     def _log_cdf(
         self,
@@ -219,8 +206,21 @@ class DynamicSumProductNetwork(
         lengths: TensorLike | None = None,
         padding: Padding = "right",
     ) -> Tensor:
-        value, observed = self._event.with_lengths(value, observed, lengths, padding)
-        return _cumulative.log_cdf(self, value, observed)
+        value, observed = self._with_lengths(value, observed, lengths, padding)
+        bounds = self._event.maybe_bounded(observed)
+        return self.ask_of(
+            _queries.log_cdf, value, observed, None, can_be_bounded=bounds
+        )
+
+    def _with_lengths(
+        self,
+        value: Tensor,
+        observed: TensorLike | None,
+        lengths: TensorLike | None,
+        padding: Padding,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Sequences at the front, nothing known behind their ends."""
+        return self._event.with_lengths(value, observed, lengths, padding)
 
     def _sample_control_dependencies(
         self,
@@ -231,24 +231,11 @@ class DynamicSumProductNetwork(
     ) -> list:
         if not self.validate_args:
             return []
-        value, observed = self._event.with_lengths(value, observed, lengths, padding)
+        value, observed = self._with_lengths(value, observed, lengths, padding)
+        value, observed = self._event.spread(value, observed)
         return _assertions.in_support(self, value, observed)
 
-    # --- samples and statistics ----------------------------------------------------
-
-    def _sample_n(self, n: Tensor, seed: Seed = None) -> Tensor:
-        drawn = _sequence_draws.sample(self, n, seed)
-        return tf.cast(self._event.from_kernel(drawn), self.dtype)
-
-    def _mode(self) -> Tensor:
-        mode = _sequence_draws.mode(self)
-        return tf.cast(self._event.from_kernel(mode), self.dtype)
-
-    def _mean(self) -> Tensor:
-        return self._event.from_kernel(_sequence_moments.mean_and_variance(self)[0])
-
-    def _variance(self) -> Tensor:
-        return self._event.from_kernel(_sequence_moments.mean_and_variance(self)[1])
+    # --- statistics ------------------------------------------------------------------
 
     def _covariance(self) -> None:
         check_vector_event(self._event, "covariance")  # it never is: this raises

@@ -1,58 +1,33 @@
-"""Which TFP families the components of leaf layers are of."""
+"""TFP families of the components of leaf layers, as version 0.1 registered them."""
 
 from __future__ import annotations
 
-import functools
+import warnings
+from collections.abc import Callable
 from typing import Any
 
-from tensorflow_probability import distributions as tfd
 
-from tfp_spn._typing import Params
-from tfp_spn.layers.leaves.binomial_leaf import BinomialLeaf
-from tfp_spn.layers.leaves.cauchy_leaf import CauchyLeaf
-from tfp_spn.layers.leaves.distribution_leaf import DistributionLeaf
-from tfp_spn.layers.leaves.laplace_leaf import LaplaceLeaf
-from tfp_spn.layers.leaves.normal_leaf import NormalLeaf
+class _Registry:
+    """What was a `functools.singledispatch` function is a method of leaf layers now."""
 
+    def __call__(self, leaf: Any, rows: dict[str, Any]) -> Any:
+        """Returns ``leaf.component_distribution(rows)``."""
+        return leaf.component_distribution(rows)
 
-@functools.singledispatch
-def component_distribution(leaf: Any, rows: Params) -> tfd.Distribution:
-    """Components as a batch ``[...]`` of a TFP family.
-
-    For cdfs and for posteriors of single variables. Register a function for a leaf
-    layer of your own, unless it has `value_probs`.
-
-    Args:
-        leaf: The leaf layer.
-        rows: ``[..., T]`` each: of its `component_tables`.
-    """
-    raise NotImplementedError(
-        f"component_distribution: received a leaf layer {leaf.label}, of which no TFP "
-        "family is known. Register one, with "
-        "tfp_spn.distributions.leaf_families.component_distribution.register."
-    )
+    def register(self, kind: type, function: Callable | None = None) -> Any:
+        """Makes a function the method `component_distribution` of a leaf layer."""
+        if function is None:
+            return lambda function: self.register(kind, function)
+        warnings.warn(
+            "leaf_families.component_distribution.register will go: give your leaf "
+            f"layer {kind.__name__} a method component_distribution(rows) instead.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        kind.component_distribution = (  # type: ignore[attr-defined]
+            lambda self, rows: function(self, rows)
+        )
+        return function
 
 
-@component_distribution.register
-def _(leaf: NormalLeaf, rows: Params) -> tfd.Distribution:
-    return tfd.Normal(rows["location"][..., 0], rows["scale"][..., 0])
-
-
-@component_distribution.register
-def _(leaf: LaplaceLeaf, rows: Params) -> tfd.Distribution:
-    return tfd.Laplace(rows["location"][..., 0], rows["scale"][..., 0])
-
-
-@component_distribution.register
-def _(leaf: CauchyLeaf, rows: Params) -> tfd.Distribution:
-    return tfd.Cauchy(rows["location"][..., 0], rows["scale"][..., 0])
-
-
-@component_distribution.register
-def _(leaf: BinomialLeaf, rows: Params) -> tfd.Distribution:
-    return tfd.Binomial(float(leaf.total_count), logits=rows["logits"][..., 0])
-
-
-@component_distribution.register
-def _(leaf: DistributionLeaf, rows: Params) -> tfd.Distribution:
-    return leaf.distribution_of_rows(rows)
+component_distribution = _Registry()

@@ -9,6 +9,7 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_spn._typing import Tensor
 from tfp_spn.distributions._tensor_values import TensorValues
+from tfp_spn.layers.leaves.bounds import cdf_of_angles
 from tfp_spn.layers.leaves.support import (
     SUPPORT_OF_FAMILY,
     SUPPORTS,
@@ -133,11 +134,6 @@ class CircularMixture(LeafMixture):
 
     def _stddev(self) -> Tensor:
         return self._mean()
-
-
-def cdf_of_angles(components: tfd.Distribution, x: Tensor) -> Tensor:
-    """Of angles from -pi on; TFP counts from the opposite of each one's mean."""
-    return components.cdf(x) - components.cdf(tf.constant(-math.pi, x.dtype))
 
 
 def _support_of(components: tfd.Distribution) -> Support | None:

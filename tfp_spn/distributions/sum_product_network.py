@@ -10,29 +10,11 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-from tfp_spn._typing import Params, Seed, Tensor, TensorLike
+from tfp_spn._typing import Params, Tensor, TensorLike
 from tfp_spn.circuits.components import components_of
-from tfp_spn.circuits.dynamic_program import DynamicProgram
-from tfp_spn.circuits.program import Program
-from tfp_spn.distributions import (
-    _assertions,
-    _cumulative,
-    _density,
-    _draws,
-    _eager,
-    _event_space,
-    _factors,
-    _moments,
-    _parameters,
-)
+from tfp_spn.distributions import _event_space, _factors, _parameters, _queries
 from tfp_spn.distributions._circuit_view import CircuitView, properties_of_params
-from tfp_spn.distributions._event import (
-    Event,
-    as_tensor,
-    check_variables,
-    check_vector_event,
-    pick_matrix,
-)
+from tfp_spn.distributions._event import Event, check_variables, check_vector_event
 from tfp_spn.distributions.conditioned import ConditionedSumProductNetwork
 from tfp_spn.distributions.univariate import univariate_posteriors
 
@@ -106,14 +88,16 @@ class SumProductNetwork(CircuitView, tfd.AutoCompositeTensorDistribution):
         parameters = dict(locals())
         with tf.name_scope(name) as name:
             circuit = as_circuit(circuit)
-            program: Program = circuit.program
+            program = circuit.program
             live = circuit.live_params()
             params = live if params is None else params
             # Of a circuit's own variables, not of their values or of other parameters.
             self._is_view = isinstance(circuit, keras.Model) and _parameters.are_same(
                 params, live
             )
-            params = _parameters.check_params(params, circuit)
+            params = _parameters.check_params(
+                params, circuit, program, "SumProductNetwork"
+            )
             if variables_of_event is not None:
                 variables_of_event = tuple(
                     check_variables(
@@ -148,48 +132,23 @@ class SumProductNetwork(CircuitView, tfd.AutoCompositeTensorDistribution):
     # --- density ----------------------------------------------------------------
 
     def _log_prob(self, value: Tensor, observed: TensorLike | None = None) -> Tensor:
-        value, observed = self._event.spread(value, observed)
-        if self._is_view and tf.executing_eagerly():
-            return _eager.log_prob(self, value, observed)
-        return _density.log_prob(self, value, observed)
+        return self.ask_of(_queries.log_prob, value, observed)
 
     def _log_cdf(self, value: Tensor, observed: TensorLike | None = None) -> Tensor:
-        value, observed = self._event.spread(value, observed)
-        return _cumulative.log_cdf(self, value, observed)
+        observed = self._event.checked(value, observed)
+        bounds = self._event.maybe_bounded(observed)
+        return self.ask_of(
+            _queries.log_cdf, value, observed, None, can_be_bounded=bounds
+        )
 
     def log_joint(
         self, value: TensorLike, observed: TensorLike | None = None
     ) -> Tensor:
         """``log p(x, c)`` for each class, ``[..., num_classes]``."""
-        value, observed = self._event.spread(self._checked(value, observed), observed)
-        return _density.log_joint(self, value, observed)
+        value = self._checked(value, observed)
+        return self.ask_of(_queries.log_joint, value, observed)
 
-    def _checked(self, value: TensorLike, observed: TensorLike | None) -> Tensor:
-        """The value as a tensor, checked at run time if `validate_args`."""
-        value = as_tensor(value)
-        checks = self._sample_control_dependencies(value, observed)
-        if not checks:
-            return value
-        with tf.control_dependencies(checks):
-            return tf.identity(value)
-
-    def _sample_control_dependencies(
-        self, value: Tensor, observed: TensorLike | None = None
-    ) -> list:
-        if not self.validate_args:
-            return []
-        value, observed = self._event.spread(value, observed)
-        return _assertions.in_support(self, value, observed)
-
-    # --- samples and statistics -------------------------------------------------
-
-    def _sample_n(self, n: Tensor, seed: Seed = None) -> Tensor:
-        return tf.cast(
-            self._event.from_kernel(_draws.sample(self, n, seed)), self.dtype
-        )
-
-    def _mode(self) -> Tensor:
-        return tf.cast(self._event.from_kernel(_draws.mode(self)), self.dtype)
+    # --- statistics ----------------------------------------------------------------
 
     def is_mode_exact(self) -> bool:
         """Whether `mode` is the mode of the density, not only of its best sub-circuit.
@@ -201,15 +160,10 @@ class SumProductNetwork(CircuitView, tfd.AutoCompositeTensorDistribution):
         widths = [step.num_inputs for step in self.program.steps if step.sums]
         return all(width == 1 for width in widths) and self.num_classes == 1
 
-    def _mean(self) -> Tensor:
-        return self._event.from_kernel(_moments.mean_and_variance(self)[0])
-
-    def _variance(self) -> Tensor:
-        return self._event.from_kernel(_moments.mean_and_variance(self)[1])
-
     def _covariance(self) -> Tensor:
         check_vector_event(self._event, "covariance")
-        return pick_matrix(self._event, _moments.covariance(self))
+        self.check_moments()
+        return self.ask(_queries.covariance)
 
     def _entropy(self) -> Tensor:
         return _factors.entropy(self)
@@ -365,7 +319,7 @@ def as_circuit(circuit: Any) -> Any:
             "tfp_spn layers; received "
             f"{type(circuit).__name__}."
         )
-    if isinstance(circuit.program, DynamicProgram):
+    if circuit.program.chain_specs:
         raise TypeError(
             f"SumProductNetwork: received a {type(circuit).__name__}, a circuit over "
             "sequences, expected one over vectors or images. Use "

@@ -10,9 +10,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfp_spn._typing import Params, Tensor, TensorLike
-from tfp_spn.circuits import posterior
-from tfp_spn.distributions import _evidence, _moments
-from tfp_spn.distributions.leaf_families import component_distribution
+from tfp_spn.distributions import _queries
 from tfp_spn.distributions.leaf_posteriors import (
     CircularMixture,
     LeafBernoulli,
@@ -22,6 +20,7 @@ from tfp_spn.distributions.leaf_posteriors import (
 from tfp_spn.distributions.mixed_univariate import MixedUnivariate
 from tfp_spn.layers.leaves.bernoulli_leaf import BernoulliLeaf
 from tfp_spn.layers.leaves.parts import LeafPart
+from tfp_spn.programs import moments, posterior
 
 
 def univariate_posteriors(
@@ -43,15 +42,20 @@ def univariate_posteriors(
         )
     if value is not None:
         value = distribution._checked(value, observed)  # noqa: SLF001
-        value, observed = event.spread(value, observed)
-        evidence = _evidence.possible_evidence(distribution, value, observed)
-    weights = _moments.leaf_posterior(program, tables, evidence)
+        observed = event.checked(value, observed)
+        _queries.check_broadcasts(event.lead_of(value), distribution)
+        evidence = _queries.possible(event, tables, value, observed)
+    weights = distribution.ask(
+        _leaf_posterior,
+        *(() if value is None else (value, observed)),
+        num_examples=1 if evidence is None else evidence.x.shape[-1],
+    )
     found, places = [], []
     for part in program.leaf.parts(program.layout):
         place = [n for n, v in enumerate(event.variables) if v in part.variables]
         if place:
             chosen = [event.variables[n] for n in place]
-            known = _Known(distribution, part, chosen, evidence)
+            known = _Known(tables, part, chosen, evidence)
             params = part.params(tables.leaf)
             found.append(_of_part(known, params, part.of_region(weights, -3)))
             places.append(tuple(place))
@@ -60,13 +64,26 @@ def univariate_posteriors(
     return MixedUnivariate(found, places)
 
 
+def _leaf_posterior(
+    event: Any,
+    tables: Any,
+    value: Tensor | None = None,
+    observed: Tensor | None = None,
+) -> Tensor:
+    """``[..., R, K, N]``; see `_queries`."""
+    given = None
+    if value is not None:
+        given = _queries.possible(event, tables, value, observed)
+    return moments.leaf_posterior(event.program, tables, given)
+
+
 class _Known:
     """What is asked for: some variables of one leaf layer, and the evidence."""
 
     def __init__(
-        self, distribution: Any, part: LeafPart, variables: list[int], evidence: Any
+        self, tables: Any, part: LeafPart, variables: list[int], evidence: Any
     ) -> None:
-        self.distribution = distribution
+        self.tables = tables
         self.part = part
         self.variables = variables
         self.evidence = evidence
@@ -74,7 +91,7 @@ class _Known:
 
     def restore(self, value: Tensor) -> Tensor:
         """``[..., V, F, N]`` to ``S + P + [V, F]``."""
-        return _evidence.restore(self.distribution, value, 2, self.evidence)
+        return self.tables.restored(value, 2, self.evidence)
 
     def mean(self, table: Tensor, weights: Tensor) -> Tensor:
         """Posterior mean ``S + P + [V, F]`` of a table ``[..., L, K, F]``."""
@@ -131,7 +148,7 @@ def _mixture(known: _Known, params: Params, weights: Tensor) -> tfd.MixtureSameF
 
     rows = {k: components(v) for k, v in leaf.component_tables(params).items()}
     kind = LeafMixture if leaf.has_linear_moments else CircularMixture
-    return kind(tfd.Categorical(probs=probs), component_distribution(leaf, rows))
+    return kind(tfd.Categorical(probs=probs), leaf.component_distribution(rows))
 
 
 def _slots_of_variable(slot_variable: np.ndarray, num_variables: int) -> np.ndarray:

@@ -14,10 +14,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
-from tfp_spn.circuits.circuit import evidence_for
-from tfp_spn.circuits.examples import Evidence
-from tfp_spn.circuits.program import Program
 from tfp_spn.learning.data_validation import Data, validated
+from tfp_spn.programs.evidence import Evidence
+from tfp_spn.programs.program import Program
 
 
 class Batch(NamedTuple):
@@ -30,7 +29,7 @@ class Batch(NamedTuple):
 
     def evidence(self, program: Program) -> Evidence:
         """In the kernel's layout."""
-        return evidence_for(program, self.x, self.observed)
+        return program.evidence(self.x, self.observed)
 
 
 def unpack(data: Any) -> Data:

@@ -10,9 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfp_spn.circuits.dynamic_program import DynamicProgram
-from tfp_spn.circuits.examples import to_evidence
-from tfp_spn.circuits.program import Program
+from tfp_spn.programs.evidence import to_evidence
+from tfp_spn.programs.program import Program
 
 _ROWS_AT_A_TIME = 4096
 
@@ -34,7 +33,7 @@ class Data(NamedTuple):
 
 
 def validated(
-    program: Program | DynamicProgram,
+    program: Program,
     data: Data,
     first_row: int = 0,
     is_part: bool = False,
@@ -68,23 +67,16 @@ def validated(
     return Data(x, observed, labels, weight)
 
 
-def flattened(program: Program | DynamicProgram, data: Data) -> Data:
+def flattened(program: Program, data: Data) -> Data:
     """The same with the pixels of images, or all steps, in one axis ``[N, V(, D)]``."""
-    if isinstance(program, DynamicProgram):
-        tail = [program.step.layout.num_dims] * (program.flat_event_ndims - 2)
-        x = data.x.reshape(len(data.x), -1, *tail)
-        if data.observed is None:
-            return data._replace(x=x)
-        return data._replace(x=x, observed=data.observed.reshape(x.shape[:2]))
-    if program.grid is None:
-        return data
-    x = data.x.reshape(len(data.x), program.num_variables, -1)
+    tail = [program.num_dims] * (program.step.flat_event_ndims - 1)
+    x = data.x.reshape(len(data.x), -1, *tail)
     if data.observed is None:
         return data._replace(x=x)
     return data._replace(x=x, observed=data.observed.reshape(x.shape[:2]))
 
 
-def _checked_x(program: Program | DynamicProgram, x: Any) -> np.ndarray:
+def _checked_x(program: Program, x: Any) -> np.ndarray:
     x = np.asarray(x)
     if x.dtype.kind not in "biuf":
         raise TypeError(
@@ -107,7 +99,7 @@ def _checked_x(program: Program | DynamicProgram, x: Any) -> np.ndarray:
 
 
 def _checked_mask(
-    program: Program | DynamicProgram, x: np.ndarray, observed: Any
+    program: Program, x: np.ndarray, observed: Any
 ) -> np.ndarray:
     observed = np.asarray(observed)
     if observed.dtype != np.bool_:
@@ -117,10 +109,9 @@ def _checked_mask(
             "it, for example observed=(mask == 1)."
         )
     shape = (len(x), *program.mask_shape)
-    if isinstance(program, DynamicProgram):  # one flag for each step will do
-        steps = (program.num_steps, *[1] * (len(shape) - 2))
-        if observed.shape[-len(steps) :] == steps:
-            lead = observed.shape[: -len(steps)]
+    for spread in program.mask_shapes[1:]:  # one flag for each step will do
+        if observed.shape[-len(spread) :] == spread:
+            lead = observed.shape[: -len(spread)]
             observed = np.broadcast_to(observed, (*lead, *shape[1:]))
     if observed.shape not in (shape, shape[1:]):
         raise ValueError(
@@ -132,7 +123,7 @@ def _checked_mask(
 
 
 def _checked_labels(
-    program: Program | DynamicProgram, x: np.ndarray, labels: Any
+    program: Program, x: np.ndarray, labels: Any
 ) -> np.ndarray:
     labels = np.asarray(labels)
     if labels.dtype.kind not in "iu":
@@ -204,12 +195,12 @@ def _check_missing(x: np.ndarray, observed: np.ndarray | None, row: int) -> None
 
 
 def _check_support(
-    program: Program | DynamicProgram,
+    program: Program,
     x: np.ndarray,
     observed: np.ndarray | None,
     row: int,
 ) -> None:
-    step = program.step if isinstance(program, DynamicProgram) else program
+    step = program.step
     num_variables = step.num_variables
     for start in range(0, len(x), _ROWS_AT_A_TIME):
         rows = slice(start, start + _ROWS_AT_A_TIME)

@@ -9,7 +9,6 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfp_spn.circuits.circuit import Circuit
-from tfp_spn.circuits.program import Program
 from tfp_spn.learning.batches import Batches, unpack
 from tfp_spn.learning.data_validation import Data, validated
 from tfp_spn.learning.expectation_maximization import ExpectationMaximization
@@ -31,6 +30,7 @@ from tfp_spn.learning.training_state import (
     data_digest,
     structure_digest,
 )
+from tfp_spn.programs.program import Program
 
 Method = Literal["em", "online_em", "gradient"]
 Trainer: TypeAlias = (

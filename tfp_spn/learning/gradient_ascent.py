@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfp_spn.circuits.circuit import Circuit, log_joint
+from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.learning.batches import Batch
 from tfp_spn.learning.log_likelihood import log_prob_of, mean_of_examples
 from tfp_spn.learning.maximization import as_circuit
@@ -58,7 +58,9 @@ class GradientAscent:
         def slopes(batch: Batch) -> dict[str, Any]:
             """Weighted sums, which add over replicas as means would not."""
             with tf.GradientTape() as tape:
-                joint = log_joint(program, params, batch.evidence(program))
+                joint = program.log_joint(
+                    program.tables(params), batch.evidence(program), is_whole=True
+                )
                 log_prob = log_prob_of(joint, batch.labels)
                 possible = tf.where(tf.math.is_finite(log_prob), log_prob, 0.0)
                 loss = -tf.reduce_sum(possible * batch.weights)

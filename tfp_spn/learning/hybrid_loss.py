@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from tfp_spn._serialization import register
 from tfp_spn._typing import Tensor
-from tfp_spn.learning.labels import log_joint_of_labels
 from tfp_spn.ops.log_space import logsumexp
+from tfp_spn.programs.labels import log_joint_of_labels
 
 
 @register

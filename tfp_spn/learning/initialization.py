@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfp_spn.circuits.dynamic_program import DynamicProgram
-from tfp_spn.circuits.program import Program
 from tfp_spn.layers.leaves.categorical_leaf import CategoricalLeaf
 from tfp_spn.layers.leaves.count_leaf import CountLeaf
 from tfp_spn.layers.leaves.distribution_leaf import DistributionLeaf
@@ -17,6 +15,7 @@ from tfp_spn.layers.leaves.location_scale_leaf import LocationScaleLeaf
 from tfp_spn.layers.leaves.parts import LeafPart
 from tfp_spn.learning.data_validation import Data, flattened, validated
 from tfp_spn.learning.maximization import as_circuit, trainable_names
+from tfp_spn.programs.program import Program
 
 _MAX_ROWS = 20_000
 _MAX_ROWS_OF_FAMILIES = 1000
@@ -64,8 +63,7 @@ def initialize_leaves(spn: Any, x: Any, observed: Any = None, seed: int = 0) -> 
     circuit = as_circuit(spn)
     program: Any = circuit.program
     data = validated(program, Data(x, observed))
-    if isinstance(program, DynamicProgram):
-        data, program = _steps_as_examples(program, data), program.step
+    data, program = _steps_as_examples(program, data), program.step
     rng = np.random.default_rng([seed, 1])
     values, mask = _subset(program, data, rng)
     shape = [program.layout.num_regions, program.leaf.num_components]
@@ -107,8 +105,8 @@ def _of_part(
     return {}
 
 
-def _steps_as_examples(program: DynamicProgram, data: Data) -> Data:
-    """All steps of all sequences of which anything is known."""
+def _steps_as_examples(program: Program, data: Data) -> Data:
+    """All examples, or all steps of sequences, of which anything is known."""
     x = data.x.reshape(-1, *program.step.event_shape)
     if data.observed is None:
         return Data(x)

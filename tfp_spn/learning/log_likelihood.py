@@ -8,13 +8,13 @@ from typing import Any
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
-from tfp_spn.circuits.circuit import Circuit, log_joint
+from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.learning.batches import Batch
-from tfp_spn.learning.labels import log_joint_of_labels
 from tfp_spn.learning.maximization import as_circuit
 from tfp_spn.learning.per_circuit import per_circuit
 from tfp_spn.learning.replicas import Replicas
 from tfp_spn.ops.log_space import logsumexp
+from tfp_spn.programs.labels import log_joint_of_labels
 
 Sums = tuple[Tensor, Tensor]
 
@@ -77,7 +77,9 @@ def compiled_log_likelihood(
 
     @tf.function(jit_compile=jit_compile, autograph=False)
     def evaluate(batch: Batch) -> tuple[Tensor, Tensor]:
-        joint = log_joint(program, params, batch.evidence(program))
+        joint = program.log_joint(
+                    program.tables(params), batch.evidence(program), is_whole=True
+                )
         log_prob = tf.cast(log_prob_of(joint, batch.labels), tf.float64)
         weights = tf.cast(batch.weights, tf.float64)
         log_prob = tf.reduce_sum(tf.math.multiply_no_nan(log_prob, weights))

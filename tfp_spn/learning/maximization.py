@@ -17,18 +17,17 @@ import tensorflow as tf
 
 from tfp_spn._typing import Params, Tensor, TensorLike
 from tfp_spn.circuits.circuit import Circuit
-from tfp_spn.circuits.dynamic_program import DynamicProgram
 from tfp_spn.circuits.from_layers import from_layers
-from tfp_spn.circuits.program import Program, SumSpec
 from tfp_spn.learning.expectations import Expectations
-from tfp_spn.ops.weights import normalized_weights
+from tfp_spn.programs.folded_program import SumSpec
+from tfp_spn.programs.program import Program
 
 MIN_WEIGHT = 1e-12
 """Floor of new weights: none is ever exactly zero, or EM could not revive it."""
 
 
 def maximize(
-    program: Program | DynamicProgram,
+    program: Program,
     params: Params,
     expectations: Expectations,
     step_size: TensorLike = 1.0,
@@ -53,25 +52,17 @@ def maximize(
     Returns:
         New values of all parameters, in the shapes and the parametrisation of `params`.
     """
-    if isinstance(program, DynamicProgram):
-        new = _maximize_dynamic(program, params, expectations, step_size, pseudocount)
-        return _frozen(new, params, trainable)
     tables = program.tables(params)
     new = {name: tf.convert_to_tensor(value) for name, value in params.items()}
-    counts = expectations["sums"]
-
-    def update(spec: SumSpec, weights: Tensor) -> None:
-        count = tf.reshape(counts[spec.parameter], tf.shape(weights))
-        new[spec.parameter] = _moved_sum(
-            new[spec.parameter], spec, weights, count, step_size, pseudocount
-        )
-
-    for spec in {spec.parameter: spec for spec in program.sum_specs}.values():
-        if spec.parameter in tables.weights:
-            update(spec, tables.weights[spec.parameter])
+    weights = dict(tables.weights)
     if program.prior is not None and tables.log_prior is not None:
-        update(program.prior, tf.exp(tables.log_prior)[:, tf.newaxis])
-
+        weights[program.prior.parameter] = tf.exp(tables.log_prior)[:, tf.newaxis]
+    for spec in {spec.parameter: spec for spec in program.sum_specs}.values():
+        old = weights[spec.parameter]
+        count = tf.reshape(expectations["sums"][spec.parameter], tf.shape(old))
+        new[spec.parameter] = _moved_sum(
+            new[spec.parameter], spec, old, count, step_size, pseudocount
+        )
     statistics = tf.nest.map_structure(
         lambda value: tf.cast(value, program.dtype), expectations["leaf"]
     )
@@ -81,25 +72,6 @@ def maximize(
         old = new[f"leaf_{name}"]
         new[f"leaf_{name}"] = tf.reshape(value, tf.shape(old))
     return _frozen(new, params, trainable)
-
-
-def _maximize_dynamic(
-    program: DynamicProgram,
-    params: Params,
-    expectations: Expectations,
-    step_size: TensorLike,
-    pseudocount: float,
-) -> Params:
-    template = {name: params[name] for name in program.step.param_event_ndims}
-    new = maximize(program.step, template, expectations, step_size, pseudocount)
-    for spec in program.chain_specs:
-        old = tf.convert_to_tensor(params[spec.parameter])
-        weights = normalized_weights(old, spec.logspace)
-        count = expectations["sums"][spec.parameter]
-        new[spec.parameter] = _moved_sum(
-            old, spec, weights, count, step_size, pseudocount
-        )
-    return new
 
 
 def _frozen(new: Params, params: Params, trainable: Collection[str] | None) -> Params:

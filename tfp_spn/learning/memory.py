@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 
-from tfp_spn.circuits.dynamic_program import DynamicProgram
-from tfp_spn.circuits.program import Program
+from tfp_spn.programs.program import Program
 
 _GIB = 2**30
 
 
-def check_memory(program: Program | DynamicProgram, batch_size: int) -> None:
+def check_memory(program: Program, batch_size: int) -> None:
     """Refuses batches whose units alone need more memory than there is.
 
     A gradient keeps the units of all regions for every example of a batch. (Evaluation
@@ -32,10 +31,8 @@ def check_memory(program: Program | DynamicProgram, batch_size: int) -> None:
         )
 
 
-def _bytes_of_example(program: Program | DynamicProgram) -> int:
+def _bytes_of_example(program: Program) -> int:
     """Of the units of all regions; products may be evaluated again."""
-    if isinstance(program, DynamicProgram):
-        return program.num_steps * _bytes_of_example(program.step)
     return program.dtype.size * program.num_units
 
 

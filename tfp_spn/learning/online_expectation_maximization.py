@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfp_spn._serialization import register
 from tfp_spn._typing import Tensor
-from tfp_spn.circuits.circuit import Circuit, evidence_for
+from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.learning.batches import unpack
 from tfp_spn.learning.expectations import (
     Expectations,
@@ -199,7 +199,7 @@ def online_step(
     """
     program, params = circuit.program, circuit.live_params()
     x, observed = circuit.checked(x, observed)
-    evidence = evidence_for(program, tf.cast(x, program.dtype), observed)
+    evidence = program.evidence(tf.cast(x, program.dtype), observed)
     classes, weights = labels, sample_weight
     if classes is not None:
         classes = tf.reshape(tf.cast(classes, tf.int32), [-1])

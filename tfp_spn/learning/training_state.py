@@ -18,9 +18,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_spn._typing import Params
-from tfp_spn.circuits.dynamic_program import DynamicProgram
-from tfp_spn.circuits.program import Program
 from tfp_spn.learning.history import History
+from tfp_spn.programs.dynamic.dynamic_program import DynamicProgram
 
 Arrays: TypeAlias = dict[str, np.ndarray]
 
@@ -52,7 +51,7 @@ def params_of(arrays: Arrays) -> Arrays:
     return {k: v for k, v in arrays.items() if k.startswith("params/")}
 
 
-def structure_digest(program: Program | DynamicProgram) -> str:
+def structure_digest(program: Any) -> str:
     """A hash of the structure: equal shapes do not make equal circuits."""
     if isinstance(program, DynamicProgram):
         shape = (program.num_steps, program.sum_product, program.chain_shapes)

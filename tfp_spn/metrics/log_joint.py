@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from tfp_spn._serialization import register
 from tfp_spn._typing import Tensor
-from tfp_spn.learning.labels import log_joint_of_labels
 from tfp_spn.metrics._mean_over_examples import MeanOverExamples
+from tfp_spn.programs.labels import log_joint_of_labels
 
 
 @register

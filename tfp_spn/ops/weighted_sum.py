@@ -6,7 +6,7 @@ for every region at once. The fast path is one matrix product of ``exp(log w)`` 
 ``exp(log x - m)``, ``m`` the largest child of each example. It is exact unless an
 output lies so far below ``m`` that its terms underflow; `underflows` certifies that
 none did, and where one did, callers evaluate again with ``exact=True``, which adds the
-terms of one output at a time in log space (`tfp_spn.circuits.evaluation` does so
+terms of one output at a time in log space (`tfp_spn.programs.evaluation` does so
 once for a whole circuit).
 """
 

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from tfp_spn.circuits.from_layers import from_layers
-from tfp_spn.circuits.program import MARGINALIZED, Gather, Program, Step
+from tfp_spn.programs.folded_program import MARGINALIZED, Gather, Program, Step
 
 MAX_NODES = 5_000
 LEAF, PRODUCT, SUM, ROOT, PADDING = "leaf", "product", "sum", "root", "padding"

@@ -16,6 +16,7 @@ to copy.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -61,12 +62,14 @@ class BaseLeaf(keras.layers.Layer):
         has_mode: Whether components have a mode.
         has_moments: Whether components have a mean and a variance.
         has_linear_moments: Whether those are of numbers, not of directions.
+        event_ndims: 0, or 1 for families of vectors over the dimensions of a variable.
     """
 
     is_discrete = False
     has_mode = True
     has_moments = True
     has_linear_moments = True
+    event_ndims = 0
 
     def __init__(self, num_components: int, **kwargs: Any) -> None:
         if kwargs.get("dtype") is None:
@@ -156,6 +159,23 @@ class BaseLeaf(keras.layers.Layer):
         """What messages call the layer."""
         return type(self).__name__
 
+    @functools.cached_property
+    def digest(self) -> str:
+        """What tells the layer's pure functions from those of other layers.
+
+        Layers of equal class and configuration compute the same; where a configuration
+        cannot be written down a layer is like no other.
+        """
+        try:
+            config = self.get_config()
+        except Exception:
+            config = {"object": id(self)}
+        kept = {k: v for k, v in config.items() if "initializer" not in k}
+        kept.pop("name", None)
+        shape = (self.slot_shape, self.num_slots, self.num_dims)
+        kind = (type(self).__module__, type(self).__qualname__, id(type(self)))
+        return repr((*kind, shape, sorted(kept.items(), key=repr)))
+
     @property
     def support(self) -> str:
         """In words, which values are possible."""
@@ -209,6 +229,17 @@ class BaseLeaf(keras.layers.Layer):
     def component_tables(self, params: Params) -> Params:
         """What `sample_component` needs, ``[..., L, K, D, T]`` each, any ``T``."""
         raise NotImplementedError
+
+    def component_distribution(self, rows: Params) -> Any:
+        """Components as a batch ``[...]`` of a TFP family, of rows ``[..., T]``.
+
+        For cdfs and posteriors of single variables, unless there are `value_probs`.
+        """
+        raise NotImplementedError(
+            f"component_distribution: received a leaf layer {self.label}, of which no "
+            "TFP family is known, expected one that has this method. Let it return a "
+            "tfd.Distribution of the rows of component_tables."
+        )
 
     def sample_component(self, rows: Params, seed: Tensor) -> Tensor:
         """One draw ``[..., D]`` from each gathered component, rows ``[..., D, T]``."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from tfp_spn._keras_bridge import family_named
 from tfp_spn._serialization import register
+from tfp_spn._typing import Params
 from tfp_spn.layers.leaves.count_leaf import CountLeaf
 
 
@@ -31,3 +35,8 @@ class BinomialLeaf(CountLeaf):
         >>> import tfp_spn
         >>> leaf = tfp_spn.layers.BinomialLeaf(num_components=4, total_count=16)
     """
+
+    def component_distribution(self, rows: Params) -> Any:
+        """Of the family `tfd.Binomial`."""
+        logits = rows["logits"][..., 0]
+        return family_named("Binomial")(float(self.total_count), logits=logits)

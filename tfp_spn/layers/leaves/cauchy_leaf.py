@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfp_spn._keras_bridge import family_named
 from tfp_spn._serialization import register
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.accumulators import Moments, quotient, safe_sqrt
@@ -66,6 +67,10 @@ class CauchyLeaf(LocationScaleLeaf, ElementwiseLeaf):
         z = (x[..., tf.newaxis, :, :] - params["location"][..., tf.newaxis]) / scale
         log_prob = -tf.math.log1p(tf.square(z)) - tf.math.log(math.pi * scale)
         return tf.reduce_sum(log_prob, axis=-2)
+
+    def component_distribution(self, rows: Params) -> Any:
+        """Of the family `tfd.Cauchy`."""
+        return family_named("Cauchy")(rows["location"][..., 0], rows["scale"][..., 0])
 
     def standard_noise(self, shape: Tensor, seed: Tensor, dtype: Any) -> Tensor:
         """``tan(pi (u - 1/2))``."""

@@ -246,6 +246,10 @@ class DistributionLeaf(ElementwiseLeaf):
             values[name].set_shape([*row.shape[:-1], *event])
         return self.family.distribution(values)
 
+    def component_distribution(self, rows: Params) -> Any:
+        """The family itself."""
+        return self.distribution_of_rows(rows)
+
     def sample_component(self, rows: Params, seed: Tensor) -> Tensor:
         """Draws of the family."""
         some = next(iter(rows.values()))

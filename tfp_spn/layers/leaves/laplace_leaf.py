@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfp_spn._keras_bridge import family_named
 from tfp_spn._serialization import register
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.accumulators import Moments, quotient
@@ -60,6 +61,10 @@ class LaplaceLeaf(LocationScaleLeaf, ElementwiseLeaf):
         scale = self.scale(params)[..., tf.newaxis]
         z = (x[..., tf.newaxis, :, :] - params["location"][..., tf.newaxis]) / scale
         return tf.reduce_sum(-tf.abs(z) - tf.math.log(2 * scale), axis=-2)
+
+    def component_distribution(self, rows: Params) -> Any:
+        """Of the family `tfd.Laplace`."""
+        return family_named("Laplace")(rows["location"][..., 0], rows["scale"][..., 0])
 
     def standard_noise(self, shape: Tensor, seed: Tensor, dtype: Any) -> Tensor:
         """An exponential draw with a random sign."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfp_spn._keras_bridge import family_named
 from tfp_spn._serialization import register
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.elementwise_leaf import ElementwiseLeaf, slots_in_turn
@@ -134,6 +135,10 @@ class NormalLeaf(LocationScaleLeaf, ExponentialFamilyLeaf, ElementwiseLeaf):
         distance = self._distance_from_center(params, layout) / self.scale(params)
         eps = np.finfo(distance.dtype.as_numpy_dtype).eps
         return tf.reduce_max(tf.square(distance)) < 6e-6 / eps
+
+    def component_distribution(self, rows: Params) -> Any:
+        """Of the family `tfd.Normal`."""
+        return family_named("Normal")(rows["location"][..., 0], rows["scale"][..., 0])
 
     def standard_noise(self, shape: Tensor, seed: Tensor, dtype: Any) -> Tensor:
         """Standard normal draws."""

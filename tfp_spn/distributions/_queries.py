@@ -1,0 +1,211 @@
+"""What distributions ask of programs, between the user's shapes and the kernel's.
+
+Each query is a function of an event (the variables that a distribution ranges over), of
+parameters made ready and of the user's tensors. `ask` runs it: inside a graph as a part
+of that, otherwise as a compiled function, which all circuits of equal structure share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from tfp_spn._typing import Params, Tensor
+from tfp_spn.distributions._event import EventKey
+from tfp_spn.ops.log_space import at_most_zero, logsumexp
+from tfp_spn.programs import moments
+from tfp_spn.programs.certainty import Certainty
+from tfp_spn.programs.evidence import Evidence
+from tfp_spn.programs.program import Program
+from tfp_spn.programs.traces import answer
+
+
+@dataclass(frozen=True)
+class Query:
+    """A query of some variables, comparable with others: the key of a trace.
+
+    Attributes:
+        function: Of an event, tables and further arguments.
+        event: The variables.
+        options: Further arguments by name that are no tensors.
+    """
+
+    function: Callable[..., Any]
+    event: EventKey
+    options: tuple[tuple[str, Any], ...] = ()
+
+    def __call__(
+        self, program: Program, certainty: Certainty, params: Params, *arguments: Any
+    ) -> Any:
+        """The answer of a program."""
+        tables = program.tables(params, certainty)
+        event = self.event.of(program)
+        return self.function(event, tables, *arguments, **dict(self.options))
+
+
+def ask(
+    distribution: Any,
+    function: Callable[..., Any],
+    *arguments: Any,
+    num_examples: int | None = 1,
+    **options: Any,
+) -> Any:
+    """The answer to a query.
+
+    Args:
+        distribution: The view of a circuit that is asked.
+        function: One of this module, or like those.
+        *arguments: Tensors, or `None`.
+        num_examples: How many examples of evidence there are, as far as it is known.
+        **options: See `Query`.
+    """
+    query = Query(function, distribution.event_key, tuple(sorted(options.items())))
+    params = {k: tf.convert_to_tensor(v) for k, v in distribution.params.items()}
+    program = distribution.program
+    is_large = num_examples is None or num_examples > program.max_examples
+    return answer(program, query, params, *arguments, is_large=is_large)
+
+
+def log_joint(
+    event: Any, tables: Any, value: Tensor, observed: Tensor | None
+) -> Tensor:
+    """``log p(x, c)``, ``S + P + [C]``."""
+    evidence = evidence_of(event, tables, *event.spread(value, observed))
+    return evidence.restore(event.program.log_joint(tables, evidence))
+
+
+def log_prob(event: Any, tables: Any, value: Tensor, observed: Tensor | None) -> Tensor:
+    """``log p(x)``, ``S + P``."""
+    return sum_over_classes(log_joint(event, tables, value, observed))
+
+
+def log_cdf(
+    event: Any,
+    tables: Any,
+    value: Tensor,
+    observed: Tensor | None,
+    given: Tensor | None,
+    can_be_bounded: tuple[bool, ...],
+) -> Tensor:
+    """``log P(X <= x)``, or ``log P(X <= x, E = e)``, of shape ``S + P``.
+
+    Args:
+        event: The event.
+        tables: Parameters.
+        value: ``x``, and ``e`` in the variables that are `given`.
+        observed: Mask: ``X`` is these variables. Default: all.
+        given: Mask: ``E`` is these; of them it is the density.
+        can_be_bounded: Of which variables of the program `observed` may be True.
+    """
+    if observed is None:
+        observed = tf.ones(event.mask_shape, tf.bool)
+    flat, bounded = event.spread(value, observed)
+    if given is not None:
+        flat, given = event.spread(value, given & tf.ones_like(observed))
+        bounded &= ~given
+    evidence = evidence_of(event, tables, flat, given, bounded)
+    evidence = evidence.with_bounds_of(can_be_bounded)
+    joint = evidence.restore(event.program.log_joint(tables, evidence))
+    total = sum_over_classes(joint)
+    return total if given is not None else at_most_zero(total)
+
+
+def sample(
+    event: Any,
+    tables: Any,
+    n: Tensor,
+    seed: Tensor,
+    value: Tensor | None = None,
+    observed: Tensor | None = None,
+) -> Tensor:
+    """``[n] + S + P + event``."""
+    given = None if value is None else possible(event, tables, value, observed)
+    return event.from_kernel(event.program.draw(tables, n, seed, given))
+
+
+def mode(
+    event: Any,
+    tables: Any,
+    value: Tensor | None = None,
+    observed: Tensor | None = None,
+) -> Tensor:
+    """``S + P + event``."""
+    given = None if value is None else possible(event, tables, value, observed)
+    return event.from_kernel(event.program.best(tables, given))
+
+
+def mean_and_variance(
+    event: Any,
+    tables: Any,
+    value: Tensor | None = None,
+    observed: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Each ``S + P + event``."""
+    given = None if value is None else possible(event, tables, value, observed)
+    mean, variance = event.program.mean_and_variance(tables, given)
+    return event.from_kernel(mean), event.from_kernel(variance)
+
+
+def covariance(
+    event: Any,
+    tables: Any,
+    value: Tensor | None = None,
+    observed: Tensor | None = None,
+) -> Tensor:
+    """``S + P + [V, V]``."""
+    given = None if value is None else possible(event, tables, value, observed)
+    matrix = moments.covariance(event.program, tables, given)
+    if event.is_full:
+        return matrix
+    rows = tf.gather(matrix, event.variables, axis=-2)
+    return tf.gather(rows, event.variables, axis=-1)
+
+
+def evidence_of(
+    event: Any,
+    tables: Any,
+    value: Tensor,
+    observed: Tensor | None,
+    bounded: Tensor | None = None,
+) -> Evidence:
+    """A value of `Event.spread`, and its masks, in the kernel's layout."""
+    return event.program.evidence(
+        value, observed, tables.batch_rank, is_flat=True, bounded=bounded
+    )
+
+
+def possible(
+    event: Any, tables: Any, value: Tensor, observed: Tensor | None
+) -> Evidence:
+    """Evidence for queries that are given it: impossible values are hidden.
+
+    There is no distribution given a value outside the support; it is as if the value
+    were missing.
+    """
+    evidence = evidence_of(event, tables, *event.spread(value, observed))
+    log_base = event.program.leaf.log_base(evidence.x)
+    return evidence.hidden_unless(log_base > -float("inf"))
+
+
+def sum_over_classes(joint: Tensor) -> Tensor:
+    """``log p(x)`` of ``log p(x, c) [..., C]``."""
+    return joint[..., 0] if joint.shape[-1] == 1 else logsumexp(joint, axis=-1)
+
+
+def check_broadcasts(lead: tf.TensorShape, distribution: Any) -> None:
+    """Raises if the leading axes of a value do not fit a distribution's batch."""
+    batch = distribution.batch_shape
+    try:
+        tf.broadcast_static_shape(lead, batch)
+    except ValueError:
+        event = [*map(str, distribution.event_shape)]
+        ones = ", ".join(["1"] * batch.rank + event)
+        raise ValueError(
+            f"{type(distribution).__name__}: received a value with leading axes "
+            f"{tuple(lead)}, expected ones that broadcast with the batch shape "
+            f"{tuple(batch)}. To evaluate each value under all members of the batch, "
+            f"reshape it to [..., {ones}]."
+        ) from None

@@ -1,0 +1,127 @@
+"""Leaves under upper bounds: the probability that each component stays below them.
+
+    P(X <= x) = prod_v P(leaf component of v <= x_v)
+
+since the variables of a component are independent: each is integrated up to its bound.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfp_spn._typing import Params, Tensor
+from tfp_spn.layers.leaves.layout import LeafLayout
+from tfp_spn.layers.leaves.parts import LeafPart, summed_regions
+from tfp_spn.ops.log_space import safe_log
+
+
+def region_log_cdf(
+    leaf: Any,
+    params: Params,
+    x: Tensor,
+    bounded: Tensor,
+    layout: LeafLayout,
+    can_be_bounded: np.ndarray | None = None,
+) -> Tensor:
+    """Logarithms ``[..., R, K, N]`` of the probability that all bounds hold.
+
+    Args:
+        leaf: The leaf layer.
+        params: Its canonical parameters.
+        x: The bounds, ``[..., V, D, N]``.
+        bounded: bool ``[..., V, N]``: which of them there are.
+        layout: The leaf regions.
+        can_be_bounded: bool ``[V]``: which variables are ever bounded; the families of
+            the others may have no cdf.
+    """
+    x = tf.where(bounded[..., tf.newaxis, :], x, tf.constant(math.inf, x.dtype))
+    parts = leaf.parts(layout)
+    if can_be_bounded is not None:
+        parts = [part for part in parts if np.any(can_be_bounded[part.variables])]
+    if not parts:
+        shape = [layout.num_regions, leaf.num_components, 1]
+        return tf.zeros(shape, x.dtype) + tf.zeros_like(x[..., :1, :1, :])
+    values = []
+    for part in parts:
+        own = part.layout.gather_variables(part.of_variable(x, -3), axis=-3)
+        value = _component_log_cdf(part, part.params(params), own)
+        values.append(part.layout.sum_over_width(value))
+    return values[0] if parts[0].is_whole else summed_regions(parts, values, -3)
+
+
+def cdf_of_angles(components: Any, x: Tensor) -> Tensor:
+    """Counts from -pi on; TFP counts from the opposite of each component's mean."""
+    return components.cdf(x) - components.cdf(tf.constant(-math.pi, x.dtype))
+
+
+def _component_log_cdf(part: LeafPart, params: Params, x: Tensor) -> Tensor:
+    """``[..., L, D, N]`` to ``[..., L, K, N]``, the dimensions multiplied."""
+    leaf = part.leaf
+    table = leaf.value_probs(params)
+    if table is not None:
+        return _of_table(table, x)
+    if leaf.event_ndims:
+        raise NotImplementedError(
+            f"cdf: not defined for {leaf.label}, a family of vectors. Take the cdf of "
+            "a marginal over other variables."
+        )
+    x = tf.math.floor(x) if leaf.is_discrete else x
+    rows = leaf.component_tables(params)
+
+    def of_inner(x: Tensor) -> Tensor:  # TFP wants examples first
+        rank = x.shape.rank
+        x = tf.transpose(x, [rank - 1, *range(rank - 1)])
+        value = _of_family(leaf, leaf.component_distribution(rows), x)
+        return tf.transpose(value, [*range(1, rank), 0])
+
+    x = x[..., tf.newaxis, :, :]  # [..., L, 1, D, N]
+    return tf.reduce_sum(leaf.value_support.log_cdf(x, of_inner), axis=-2)
+
+
+def _of_family(leaf: Any, components: Any, x: Tensor) -> Tensor:
+    try:
+        if not leaf.has_linear_moments:
+            return safe_log(cdf_of_angles(components, x))
+        if leaf.value_support.depends_on_parameters:
+            return _by_component(components, x)
+        return tf.cast(components.log_cdf(x), x.dtype)
+    except NotImplementedError:
+        raise NotImplementedError(
+            f"cdf: not defined, since {leaf.label} has none. Choose a family that has "
+            "one, take the cdf of a marginal over other variables, or estimate the "
+            "probability from samples."
+        ) from None
+
+
+def _by_component(components: Any, x: Tensor) -> Tensor:
+    """Log-cdfs of families that may say anything outside a component's own support.
+
+    Where what they say cannot be, any draw tells on which side of the support `x` is.
+    """
+    draw = components.sample(seed=tf.zeros([2], tf.int32))
+    draw = tf.stop_gradient(tf.cast(draw, x.dtype))
+    at = tf.stop_gradient(x)
+    cdf, of_draw = components.cdf(at), components.cdf(draw)
+    in_order = tf.where(at < draw, cdf <= of_draw, cdf >= of_draw)
+    is_possible = (cdf >= 0) & (cdf <= 1) & in_order  # false of NaN
+    value = tf.cast(components.log_cdf(tf.where(is_possible, x, draw)), x.dtype)
+    side = tf.where(at < draw, tf.constant(-math.inf, x.dtype), 0.0)
+    return tf.where(is_possible, value, side)
+
+
+def _of_table(table: Tensor, x: Tensor) -> Tensor:
+    """From probabilities ``[..., L, K, D, C]`` of the values 0, 1, ..."""
+    num_values = table.shape[-1]
+    values = tf.range(num_values, dtype=x.dtype)[:, tf.newaxis]
+    counts = tf.cast(values <= x[..., tf.newaxis, :], table.dtype)  # [..., L, D, C, N]
+    rank = table.shape.rank
+    table = tf.transpose(table, [*range(rank - 3), rank - 2, rank - 3, rank - 1])
+    cdf = tf.matmul(table, counts)  # [..., L, D, K, N]
+    certain = x[..., tf.newaxis, :] >= num_values - 1  # rounding might say less
+    return tf.reduce_sum(
+        safe_log(tf.where(certain, tf.ones([], cdf.dtype), cdf)), axis=-3
+    )

@@ -1,0 +1,1 @@
+"""Compiled circuits: structure as index tables, and every query as pure functions."""

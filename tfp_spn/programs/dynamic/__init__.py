@@ -1,0 +1,1 @@
+"""Programs of sequences: a circuit over one step, joined in time by a chain."""

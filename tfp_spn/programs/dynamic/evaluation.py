@@ -1,0 +1,158 @@
+"""Evaluation of dynamic circuits: the template on all steps at once, then the chain.
+
+Evidence of sequences is an `Evidence` whose `x` is ``[..., T, V, D, N]`` and whose mask
+is ``[..., T, V, N]``. For the template the steps become examples, or, where its
+parameters differ in time, a batch dimension.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from tfp_spn._typing import Tensor
+from tfp_spn.ops.chain import Chain, log_chain
+from tfp_spn.programs.blocks import Function, in_blocks
+from tfp_spn.programs.dynamic.structure import DynamicStructure, DynamicTables
+from tfp_spn.programs.evaluation import log_joint_of
+from tfp_spn.programs.evidence import Evidence
+from tfp_spn.programs.tables import Tables
+
+
+def step_evidence(program: DynamicStructure, evidence: Evidence) -> Evidence:
+    """Evidence for the template: ``[..., V, D, T N]``, or ``[..., T, V, D, N]``."""
+    if program.parameters_in_time:
+        return evidence
+    masks = [_merge_last(_move(mask, -3, -2)) for mask in evidence.masks]
+    return evidence.with_parts(_merge_last(_move(evidence.x, -4, -2)), masks)
+
+
+def by_step(program: DynamicStructure, values: Tensor) -> Tensor:
+    """``[..., K, T N]`` (or ``[..., T, K, N]``) to ``[T, ..., K, N]``."""
+    if not program.parameters_in_time:
+        num_steps, count = program.num_steps, values.shape[-1]
+        count = None if count is None else count // num_steps
+        shape = tf.concat([tf.shape(values)[:-1], [num_steps, -1]], 0)
+        if count == 0:
+            shape = tf.concat([tf.shape(values)[:-1], [num_steps, 0]], 0)
+        static = [*values.shape[:-1], num_steps, count]
+        values = tf.ensure_shape(tf.reshape(values, shape), static)
+        values = _move(values, -2, -3)  # [..., T, K, N]
+    rank = values.shape.rank
+    order = [rank - 3, *range(rank - 3), rank - 2, rank - 1]
+    return tf.transpose(values, order)
+
+
+def to_steps(program: DynamicStructure, values: Tensor) -> Tensor:
+    """The inverse of `by_step`."""
+    rank = values.shape.rank
+    order = [*range(1, rank - 2), 0, rank - 2, rank - 1]
+    values = tf.transpose(values, order)  # [..., T, K, N]
+    if program.parameters_in_time:
+        return values
+    return _merge_last(_move(values, -3, -2))
+
+
+def emissions(
+    program: DynamicStructure,
+    tables: DynamicTables,
+    evidence: Evidence,
+    of_block: Function | None = None,
+) -> Tensor:
+    """Log-values of the template's roots, ``[T, ..., K, N]``.
+
+    Args:
+        program: The dynamic circuit.
+        tables: Its parameters.
+        evidence: Sequences.
+        of_block: What is asked of the template, of its tables and of steps as examples.
+            Default: their log-densities, zero where nothing is observed.
+    """
+    step = program.step
+
+    def log_joint(tables: Tables, block: Evidence, _: Tensor) -> Tensor:
+        return log_joint_of(step, tables, block)
+
+    steps, function = step_evidence(program, evidence), of_block or log_joint
+    if steps.x.shape[-1] is None:
+        # Gradients of a choice at run time fail in Keras' fit.
+        joint = function(tables.step, steps, tf.constant(0))
+    else:
+        joint = in_blocks(function, step, tables.step, steps, program.dtype)
+    values = by_step(program, joint)
+    known = known_steps(evidence)
+    if of_block is not None or known is None:
+        return values
+    return tf.where(known, values, tf.zeros_like(values))
+
+
+def known_steps(evidence: Evidence) -> Tensor | None:
+    """Of which steps anything is known, bool ``[T, ..., 1, N]``; `None`: of all."""
+    known = evidence.known
+    if known is None:
+        return None
+    return _time_first(tf.reduce_any(known, -2))[..., tf.newaxis, :]
+
+
+def existing_steps(evidence: Evidence) -> Tensor | None:
+    """Bool ``[T, ..., 1, N]``: False behind the last step of which anything is known.
+
+    Such steps say nothing; leaving them out spares their rounding, and EM the counts of
+    transitions that nobody saw.
+    """
+    known = known_steps(evidence)
+    if known is None:
+        return None
+    later = tf.cumsum(tf.cast(known, tf.int32), axis=0, reverse=True)
+    return later > 0
+
+
+def chain_of(
+    program: DynamicStructure,
+    tables: DynamicTables,
+    evidence: Evidence,
+    to_end: bool = False,
+) -> Chain:
+    """The chain of the evidence.
+
+    Args:
+        program: The dynamic circuit.
+        tables: Its parameters.
+        evidence: The evidence.
+        to_end: Whether the chain goes on behind the last known step.
+    """
+    exists = None if to_end else existing_steps(evidence)
+    return program.chain(tables, emissions(program, tables, evidence), exists)
+
+
+def log_prob_of_evidence(
+    program: DynamicStructure,
+    tables: DynamicTables,
+    evidence: Evidence,
+    parallel: bool | None = None,
+) -> Tensor:
+    """``log p(x)``, ``[..., N]``."""
+    return log_chain(chain_of(program, tables, evidence), parallel)
+
+
+def _move(value: Tensor, source: int, target: int) -> Tensor:
+    """Moves an axis, both counted from behind, to where it then stands."""
+    order = list(range(value.shape.rank))
+    axis = order.pop(source)
+    order.insert(len(order) + 1 + target, axis)
+    return tf.transpose(value, order)
+
+
+def _merge_last(value: Tensor) -> Tensor:
+    """``[..., T, N]`` to ``[..., T N]``."""
+    shape, static = tf.shape(value), value.shape
+    count = None
+    if static[-1] is not None and static[-2] is not None:
+        count = static[-1] * static[-2]
+    merged = tf.concat([shape[:-2], [shape[-2] * shape[-1]]], 0)
+    return tf.ensure_shape(tf.reshape(value, merged), [*static[:-2], count])
+
+
+def _time_first(value: Tensor) -> Tensor:
+    """``[..., T, N]`` to ``[T, ..., N]``."""
+    rank = value.shape.rank
+    return tf.transpose(value, [rank - 2, *range(rank - 2), rank - 1])

@@ -1,0 +1,178 @@
+"""The E-step of dynamic circuits: Baum-Welch, whatever the template is.
+
+The gradient of the chain gives expected counts of its transitions, and how probable
+each root of the template is at each step. These are the flows that enter the template,
+whose expected counts are again a gradient.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from tfp_spn._typing import Params, Tensor
+from tfp_spn.ops.chain import log_chain
+from tfp_spn.programs.blocks import block_size, split_examples
+from tfp_spn.programs.dynamic.evaluation import (
+    emissions,
+    existing_steps,
+    known_steps,
+    step_evidence,
+    to_steps,
+)
+from tfp_spn.programs.dynamic.structure import DynamicStructure, DynamicTables
+from tfp_spn.programs.evaluation import evaluate, leaf_values
+from tfp_spn.programs.evidence import Evidence
+from tfp_spn.programs.folded_program import FoldedProgram
+from tfp_spn.programs.tables import Tables
+
+
+def of_sequences(
+    program: DynamicStructure,
+    tables: DynamicTables,
+    evidence: Evidence,
+    weights: Tensor | None = None,
+) -> tuple[dict[str, Any], Tensor]:
+    """Expected counts of a batch of sequences, and ``log p(x)``, ``[1, N]``.
+
+    Steps of which nothing is observed count for the transitions between known steps,
+    those behind the last known one do not count at all.
+
+    Args:
+        program: The dynamic circuit. Parameters have no batch dimensions.
+        tables: Its parameters.
+        evidence: Sequences, ``x [T, V, D, N]``.
+        weights: How often each sequence counts, ``[N]``; once by default.
+
+    Returns:
+        Expectations as those of `tfp_spn.learning.expected_statistics`.
+    """
+    if program.parameters_in_time:
+        raise ValueError(
+            "tfp_spn.learning: EM needs a template whose parameters are shared by all "
+            f"steps, received parameters_in_time={sorted(program.parameters_in_time)}. "
+            "Maximise log_prob by gradient."
+        )
+    values = emissions(program, tables, evidence)
+    if weights is None:
+        weights = tf.ones_like(values[0, 0])
+    weights = tf.cast(weights, values.dtype)
+    log_prob, counts, flows = _chain_counts(program, tables, evidence, values, weights)
+    known = known_steps(evidence)
+    if known is not None:
+        flows = tf.where(known, flows, tf.zeros_like(flows))
+    steps = step_evidence(program, evidence)
+    template = _template_counts(
+        program.step, tables.step, steps, to_steps(program, flows)
+    )
+    counts.update(template["sums"])
+    weights = tf.cast(weights, tf.float64)
+    wide = tf.cast(log_prob, tf.float64)
+    expectations = {
+        "sums": counts,
+        "leaf": template["leaf"],
+        "log_likelihood": tf.reduce_sum(tf.math.multiply_no_nan(wide, weights)),
+        "num_examples": tf.reduce_sum(weights),
+    }
+    return expectations, log_prob[tf.newaxis]
+
+
+def _chain_counts(
+    program: DynamicStructure,
+    tables: DynamicTables,
+    evidence: Evidence,
+    values: Tensor,
+    weights: Tensor,
+) -> tuple[Tensor, Params, Tensor]:
+    """``log p(x) [N]``, counts of the interface, and flows ``[T, K, N]``."""
+    sources = {
+        "emission": values,
+        "initial": tables.initial,
+        "transition": tables.transition,
+    }
+    if program.sum_product == "cp":
+        sources["interface"] = tables.interface
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(sources)
+        chain = program.chain(tables, values, existing_steps(evidence))
+        log_prob = log_chain(chain)
+    possible = tf.math.is_finite(log_prob)
+    counts = tape.gradient(
+        log_prob,
+        sources,
+        output_gradients=tf.where(possible, weights, tf.zeros_like(weights)),
+        unconnected_gradients=tf.UnconnectedGradients.ZERO,
+    )
+    flows = counts.pop("emission")
+    shaped = {
+        name: tf.reshape(value, program.chain_shapes[name])
+        for name, value in counts.items()
+    }
+    return log_prob, shaped, flows
+
+
+def _template_counts(
+    program: FoldedProgram, tables: Tables, evidence: Evidence, flows: Tensor
+) -> dict[str, Any]:
+    """Counts and statistics of the template's sums and leaves, block by block.
+
+    Args:
+        program: The template.
+        tables: Its parameters.
+        evidence: Steps of all sequences, ``x [V, D, M]``.
+        flows: What enters the roots, ``[K, M]``.
+    """
+    size = block_size(program)
+    count = evidence.x.shape[-1]
+    if count is not None and count <= size:
+        return _counts_of_block(program, tables, evidence, flows)
+    num_blocks = -(-tf.shape(evidence.x)[-1] // size)
+    x = split_examples(evidence.x, num_blocks, size)
+    masks = [split_examples(mask, num_blocks, size) for mask in evidence.masks]
+    missing = num_blocks * size - tf.shape(flows)[-1]
+    padded = tf.pad(flows, [[0, 0], [0, missing]])  # what fills up does not count
+    blocks = split_examples(padded, num_blocks, size)
+
+    def of_block(number: Tensor) -> dict[str, Any]:
+        block = evidence.with_parts(x[number], [mask[number] for mask in masks])
+        return _counts_of_block(program, tables, block, blocks[number])
+
+    def body(number: Tensor, total: dict[str, Any]) -> tuple:
+        new = of_block(number)
+        return number + 1, tf.nest.map_structure(tf.add, total, new)
+
+    first = of_block(tf.constant(0))
+    _, total = tf.while_loop(
+        lambda number, _: number < num_blocks,
+        body,
+        (tf.constant(1), first),
+        parallel_iterations=1,
+    )
+    return total
+
+
+def _counts_of_block(
+    program: FoldedProgram,
+    tables: Tables,
+    evidence: Evidence,
+    flows: Tensor,
+) -> dict[str, Any]:
+    leaves = leaf_values(program, tables, evidence)
+    sources = {
+        "leaves": leaves,
+        "log_weights": tables.log_weights,
+    }
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(sources)
+        roots = evaluate(program, tables.replaced(log_prior=None), leaves).log_joint
+    reached = tape.gradient(
+        roots,
+        sources,
+        output_gradients=flows,
+        unconnected_gradients=tf.UnconnectedGradients.ZERO,
+    )
+    leaf = program.leaf.expected_statistics(
+        tables.leaf, evidence.x, evidence.observed, reached["leaves"], program.layout
+    )
+    return {"sums": dict(reached["log_weights"]), "leaf": leaf}

@@ -1,0 +1,117 @@
+"""The E-step: expected counts of all sums and leaves, in one pass up and one down.
+
+The gradient of the objective with respect to the *normalised log-weights* is what EM
+calls expected counts (hard counts under a hard learning rule), and its gradient with
+respect to the leaf values are the posterior probabilities of the leaf components:
+
+    count[i, o] = sum_n weight[n] d log p(x[n]) / d log w[i, o]
+
+So no pass of its own is needed, and every learning rule has its EM.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from tfp_spn._typing import Tensor
+from tfp_spn.ops.weighted_sum import weighted_sum
+from tfp_spn.programs.evaluation import evaluate, leaf_values, log_base
+from tfp_spn.programs.evidence import Evidence
+from tfp_spn.programs.folded_program import FoldedProgram
+from tfp_spn.programs.hard_flows import hard_flows, is_hard
+from tfp_spn.programs.labels import log_joint_of_labels
+from tfp_spn.programs.tables import Tables
+
+
+def of_examples(
+    program: FoldedProgram,
+    tables: Tables,
+    evidence: Evidence,
+    weights: Tensor | None = None,
+    labels: Tensor | None = None,
+) -> tuple[dict[str, Any], Tensor]:
+    """Expectations of a batch, and ``log p(x, class) [C, N]``.
+
+    Args:
+        program: The circuit. Parameters have no batch dimensions.
+        tables: Its parameters.
+        evidence: Examples, ``x [V, D, N]``.
+        weights: How often each example counts, ``[N]``; once by default.
+        labels: Classes, int ``[N]``, or `None`.
+
+    Returns:
+        Expectations as those of `tfp_spn.learning.expected_statistics`.
+    """
+    leaves, base = leaf_values(program, tables, evidence), log_base(program, evidence)
+    if weights is None:
+        weights = tf.ones_like(base)
+    weights = tf.cast(weights, base.dtype)
+    counted = tf.where(tf.math.is_finite(base), weights, tf.zeros_like(weights))
+    flows_of = hard_flows if is_hard(program) else _gradient_flows
+    roots, flows = flows_of(program, tables, leaves, counted, labels)
+    log_prob = _objective(program, tables, roots, labels)
+    leaf = program.leaf.expected_statistics(
+        tables.leaf, evidence.x, evidence.observed, flows["leaves"], program.layout
+    )
+    counts = dict(flows["log_weights"])
+    if program.prior is not None:
+        counts[program.prior.parameter] = flows["log_prior"]
+    prior = 0 if tables.log_prior is None else tables.log_prior[:, tf.newaxis]
+    log_prob = tf.cast(log_prob + base, tf.float64)
+    weights = tf.cast(weights, tf.float64)
+    expectations = {
+        "sums": counts,
+        "leaf": leaf,
+        "log_likelihood": tf.reduce_sum(tf.math.multiply_no_nan(log_prob, weights)),
+        "num_examples": tf.reduce_sum(weights),
+    }
+    return expectations, roots + prior + base
+
+
+def _gradient_flows(
+    program: FoldedProgram,
+    tables: Tables,
+    leaves: Tensor,
+    weights: Tensor,
+    labels: Tensor | None,
+) -> tuple[Tensor, dict[str, Any]]:
+    """``log p(x | class)``, and the gradient of the weighted objective."""
+    sources = {
+        "leaves": leaves,
+        "log_weights": tables.log_weights,
+        "log_prior": [] if tables.log_prior is None else tables.log_prior,
+    }
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(sources)
+        roots = evaluate(program, tables.replaced(log_prior=None), leaves).log_joint
+        log_prob = _objective(program, tables, roots, labels)
+    possible = tf.math.is_finite(log_prob)
+    flows = tape.gradient(
+        log_prob,
+        sources,
+        output_gradients=tf.where(possible, weights, tf.zeros_like(weights)),
+        unconnected_gradients=tf.UnconnectedGradients.ZERO,
+    )
+    return roots, flows
+
+
+def _objective(
+    program: FoldedProgram, tables: Tables, roots: Tensor, labels: Tensor | None
+) -> Tensor:
+    """``log p(x)`` or ``log p(x, label)``, ``[N]``, without `log_base`."""
+    log_prior = tables.log_prior
+    if labels is not None:
+        joint = roots if log_prior is None else roots + log_prior[:, tf.newaxis]
+        return log_joint_of_labels(joint, labels)
+    if log_prior is None or program.prior is None:
+        return roots[0]
+    # The class is one more sum, so that a hard rule also chooses among the classes.
+    weighted = weighted_sum(
+        roots[tf.newaxis],
+        log_prior[tf.newaxis, :, tf.newaxis],
+        program.prior.rule,
+        exact=True,
+    )
+    return weighted[0, 0]

@@ -1,0 +1,466 @@
+"""A circuit as a list of folded steps: what is computed, as static index tables.
+
+A program is structure only. Value 0 is the tensor of all leaf regions; step ``s`` makes
+value ``s + 1``, one tensor ``[..., R, K, N]`` for all regions that it evaluates:
+
+    1. gather the children of all partitions, one gather per factor,
+    2. multiply the factors (`product`), which gives the units of each partition,
+    3. weighted sums over the units of all partitions of a region (`sums`), or nothing.
+
+A region with several partitions is one sum over the concatenated units of them all: the
+mixing weights are folded into the sum's matrix product. Trees, DAGs and layer stacks
+differ in their index tables only; see `tfp_spn.programs.folding` and
+`tfp_spn.circuits.from_layers`.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import tensorflow as tf
+
+from tfp_spn._typing import Params, Tensor
+from tfp_spn.layers.leaves.base_leaf import BaseLeaf
+from tfp_spn.layers.leaves.layout import LeafLayout
+from tfp_spn.ops.sum_rules import SumRule
+from tfp_spn.ops.weights import normalized_log_weights, normalized_weights
+from tfp_spn.programs.certainty import CHECKED, Certainty
+from tfp_spn.programs.routing import (
+    ROOT,
+    OffsetTable,
+    Place,
+    Route,
+    flow_routes,
+    offset_table,
+)
+from tfp_spn.programs.tables import Slice, Tables, batch_of
+from tfp_spn.programs.traces import Traces, traces_of
+
+MARGINALIZED = -1
+"""Index of a child that is not there: log-value 0 in all units."""
+
+_MAX_SEGMENTS = 16
+"""A step of more kinds of partitions is multiplied in one piece."""
+
+
+@dataclass(frozen=True, eq=False)
+class Gather:
+    """Which regions of which values, in order.
+
+    Attributes:
+        sources: Indices of the values that are read.
+        sizes: Number of regions of each source.
+        index: int32 positions in the concatenation of the sources, or `MARGINALIZED`.
+    """
+
+    sources: tuple[int, ...]
+    sizes: tuple[int, ...]
+    index: np.ndarray
+
+    @functools.cached_property
+    def bounds(self) -> tuple[int, int] | None:
+        """``(start, stop)`` when the index is a range of a single source."""
+        start, count = int(self.index[0]), len(self.index)
+        if len(self.sources) > 1 or start < 0:
+            return None
+        is_range = np.array_equal(self.index, np.arange(start, start + count))
+        return (start, start + count) if is_range else None
+
+    @functools.cached_property
+    def offsets(self) -> tuple[int, ...]:
+        """Where each source begins in the concatenation."""
+        return tuple(int(o) for o in np.cumsum([0, *self.sizes[:-1]]))
+
+    @functools.cached_property
+    def places(self) -> list[Place]:
+        """Source and region of each entry; source `MARGINALIZED` if it has none."""
+        ends = np.cumsum(self.sizes)
+        number = np.searchsorted(ends, self.index, side="right")
+        region = (
+            self.index - np.asarray(self.offsets)[np.minimum(number, len(ends) - 1)]
+        )
+        sources = np.asarray(self.sources)[np.minimum(number, len(ends) - 1)]
+        sources = np.where(self.index < 0, MARGINALIZED, sources)
+        return list(zip(sources.tolist(), region.tolist(), strict=True))
+
+    def part(self, start: int, stop: int) -> Gather:
+        """Some of the entries, and the sources that these read."""
+        places = self.places[start:stop]
+        sources = tuple(sorted({source for source, _ in places if source >= 0}))
+        if not sources:
+            return Gather(self.sources[:1], self.sizes[:1], self.index[start:stop])
+        size_of = dict(zip(self.sources, self.sizes, strict=True))
+        return gather_of(places, {source: size_of[source] for source in sources})
+
+
+def gather_of(places: Sequence[Place], size_of: dict[int, int]) -> Gather:
+    """A gather of ``(source, region)`` pairs, given the number of each one's regions."""
+    sources = tuple(sorted(size_of))
+    sizes = tuple(size_of[source] for source in sources)
+    start = dict(zip(sources, np.cumsum([0, *sizes[:-1]]).tolist(), strict=True))
+    index = [
+        MARGINALIZED if source < 0 else start[source] + region
+        for source, region in places
+    ]
+    return Gather(sources, sizes, np.array(index, np.int32))
+
+
+@dataclass(frozen=True, eq=False)
+class SumSpec:
+    """Weighted sums of a step.
+
+    Attributes:
+        parameter: Name of the accumulators among the circuit's parameters.
+        num_outputs: Sums per region.
+        rule: Learning rule.
+        logspace: Whether accumulators are logarithms.
+        event_ndims: Rank of one circuit's accumulators; they are reshaped to
+            ``[regions, I, O]``.
+        always_exact: Whether to sum term by term in log space from the start: for
+            weights of zero and one.
+        shared: Whether all regions have the same weights, ``[1, I, O]``.
+        start: Where the step's regions begin among those of the parameter.
+    """
+
+    parameter: str
+    num_outputs: int
+    rule: SumRule
+    logspace: bool = True
+    event_ndims: int = 3
+    always_exact: bool = False
+    shared: bool = False
+    start: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """Regions that are evaluated together.
+
+    Attributes:
+        factors: One gather of ``num_regions * num_partitions`` regions per factor;
+            `MARGINALIZED` where a partition has fewer factors.
+        widths: Units of each factor.
+        num_regions: Regions ``R`` that the step evaluates.
+        num_partitions: Partitions ``H`` of each region.
+        product: How factors are multiplied.
+        sums: The sums over the products, or `None` for a bare product.
+        factor_units: int32 ``[A, P]``: the unit of each of the ``A`` factors that each
+            of the ``P`` units of a partition multiplies; of product ``"chosen"`` only.
+    """
+
+    factors: tuple[Gather, ...]
+    widths: tuple[int, ...]
+    num_regions: int
+    num_partitions: int
+    product: Literal["hadamard", "kronecker", "chosen"]
+    sums: SumSpec | None
+    factor_units: np.ndarray | None = None
+
+    @property
+    def num_products(self) -> int:
+        """Units of one partition."""
+        if self.factor_units is not None:
+            return self.factor_units.shape[1]
+        if self.product == "hadamard":
+            return self.widths[0]
+        return int(np.prod(self.widths))
+
+    @property
+    def num_inputs(self) -> int:
+        """Units of all partitions of a region."""
+        return self.num_partitions * self.num_products
+
+    @property
+    def num_outputs(self) -> int:
+        """Units of a region."""
+        return self.num_inputs if self.sums is None else self.sums.num_outputs
+
+    @property
+    def num_weighted(self) -> int:
+        """Regions that have weights of their own."""
+        return 1 if self.sums is not None and self.sums.shared else self.num_regions
+
+    @functools.cached_property
+    def segments(self) -> tuple[tuple[Gather, ...], ...]:
+        """The factors of successive partitions that read alike.
+
+        The partitions of a segment have equally many factors, and each factor is of one
+        value. If that makes too many segments there is a single one, in which factors
+        may be `MARGINALIZED` or of several values.
+        """
+        reads = np.stack([[value for value, _ in g.places] for g in self.factors])
+        cuts = (np.flatnonzero((reads[:, 1:] != reads[:, :-1]).any(0)) + 1).tolist()
+        is_there = np.sort(reads < 0, axis=0) == (
+            reads < 0
+        )  # none behind a missing one
+        if (
+            self.product != "hadamard"
+            or len(cuts) >= _MAX_SEGMENTS
+            or not is_there.all()
+        ):
+            return (self.factors,)
+        return tuple(
+            tuple(
+                gather.part(start, stop)
+                for gather, read in zip(self.factors, reads[:, start], strict=True)
+                if read >= 0
+            )
+            for start, stop in itertools.pairwise([0, *cuts, reads.shape[1]])
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class FoldedProgram:
+    """A compiled circuit.
+
+    Attributes:
+        leaf: The leaf layer, for its pure functions.
+        layout: Variables of the leaf regions.
+        steps: The steps, children before parents.
+        root: The regions whose units, in order, are the roots (classes).
+        num_classes: Number of roots.
+        prior: The weights of the classes, or `None` when there is one root.
+        leaf_event_ndims: Rank of each leaf parameter of one circuit.
+        grid: Height and width, if the variables are the pixels of an image.
+        recompute: Whether gradients evaluate all products again.
+    """
+
+    leaf: BaseLeaf
+    layout: LeafLayout
+    steps: tuple[Step, ...]
+    root: Gather
+    num_classes: int
+    prior: SumSpec | None
+    leaf_event_ndims: dict[str, int]
+    grid: tuple[int, int] | None = None
+    recompute: bool = False
+
+    @property
+    def num_variables(self) -> int:
+        """Number of variables."""
+        return self.layout.num_variables
+
+    @property
+    def step(self) -> FoldedProgram:
+        """The program of one step: itself, where there is no time."""
+        return self
+
+    @property
+    def parameters_in_time(self) -> frozenset[str]:
+        """Names of parameters that have an axis of steps: none."""
+        return frozenset()
+
+    @property
+    def chain_specs(self) -> tuple[SumSpec, ...]:
+        """The sums that lead from step to step: none."""
+        return ()
+
+    @property
+    def num_dims(self) -> int:
+        """Dimensions of each variable."""
+        return self.layout.num_dims
+
+    @property
+    def num_units(self) -> int:
+        """Units of all regions, of leaves and sums."""
+        units = sum(step.num_regions * step.num_outputs for step in self.steps)
+        return units + self.layout.num_regions * self.leaf.num_components
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """``[V]``, ``[V, D]`` for variables of several dimensions, ``[*grid, D]``."""
+        dims = self.layout.num_dims
+        if self.grid is not None:
+            return (*self.grid, dims)
+        return (self.num_variables,) if dims == 1 else (self.num_variables, dims)
+
+    @property
+    def mask_shape(self) -> tuple[int, ...]:
+        """``[V]``, or `grid`: one flag for each variable."""
+        return (self.num_variables,) if self.grid is None else self.grid
+
+    @property
+    def mask_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """`mask_shape` alone."""
+        return (self.mask_shape,)
+
+    @property
+    def flat_event_ndims(self) -> int:
+        """Rank of an event whose pixels are in one axis: 1, or 2 with dimensions."""
+        return min(2, len(self.event_shape))
+
+    @property
+    def dtype(self) -> tf.DType:
+        """Dtype of parameters and log-probabilities."""
+        return tf.as_dtype(self.leaf.compute_dtype)
+
+    @property
+    def event_dtype(self) -> tf.DType:
+        """Dtype of samples: int32 for discrete variables."""
+        return tf.int32 if self.leaf.is_discrete else self.dtype
+
+    @functools.cached_property
+    def sum_specs(self) -> tuple[SumSpec, ...]:
+        """The sums of all steps, then the prior."""
+        specs = [step.sums for step in self.steps if step.sums is not None]
+        return tuple(specs + ([self.prior] if self.prior else []))
+
+    @functools.cached_property
+    def sum_shapes(self) -> dict[str, tuple[int, int, int]]:
+        """``[regions, I, O]`` of each parameter of sums, in the order of the steps."""
+        shapes: dict[str, tuple[int, int, int]] = {}
+        for step in self.steps:
+            spec = step.sums
+            if spec is not None:
+                stop = spec.start + step.num_weighted
+                regions = max(stop, *shapes.get(spec.parameter, (0,))[:1])
+                shapes[spec.parameter] = (regions, step.num_inputs, spec.num_outputs)
+        return shapes
+
+    @functools.cached_property
+    def param_event_ndims(self) -> dict[str, int]:
+        """Rank of each parameter of one circuit; further leading axes are batch."""
+        ndims = {f"leaf_{name}": n for name, n in self.leaf_event_ndims.items()}
+        ndims.update({spec.parameter: spec.event_ndims for spec in self.sum_specs})
+        return dict(sorted(ndims.items()))
+
+    @functools.cached_property
+    def _slices(self) -> tuple[Slice | None, ...]:
+        return tuple(
+            None
+            if step.sums is None
+            else (
+                step.sums.parameter,
+                step.sums.start,
+                step.sums.start + step.num_weighted,
+            )
+            for step in self.steps
+        )
+
+    def tables(self, params: Params, certainty: Certainty = CHECKED) -> Tables:
+        """Brings all parameters into the kernel's shapes."""
+        leaf = {name: params[f"leaf_{name}"] for name in self.leaf_event_ndims}
+        spec_of = {spec.parameter: spec for spec in self.sum_specs}
+        log_weights, weights = {}, {}
+        for name, shape in self.sum_shapes.items():
+            spec = spec_of[name]
+            accumulators = _flat_event(params, spec, list(shape))
+            log_weights[name] = normalized_log_weights(
+                accumulators, spec.rule, spec.logspace
+            )
+            # Not the exponentials of those, which nobody computes unless they are used.
+            fixed = tf.stop_gradient(accumulators)
+            weights[name] = normalized_weights(fixed, spec.logspace)
+        log_prior = None
+        if self.prior is not None:
+            accumulators = _flat_event(params, self.prior, [self.num_classes])
+            log_prior = normalized_log_weights(
+                accumulators, self.prior.rule, self.prior.logspace, axis=-1
+            )
+        return Tables(
+            self.leaf.canonical(leaf),
+            log_weights,
+            weights,
+            log_prior,
+            self._slices,
+            *batch_of(params, self.param_event_ndims),
+            certainty,
+        )
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """A hash of all that a trace depends on: structure, leaf layer and rules."""
+        parts = [
+            *(self.leaf.digest, self.layout.scopes, self.layout.num_variables),
+            *(self.layout.num_dims, self.num_classes, self.prior, self.grid),
+            *(self.recompute, sorted(self.leaf_event_ndims.items())),
+        ]
+        found = hashlib.sha256(repr(parts).encode())
+        for step in self.steps:
+            rest = (step.widths, step.num_regions, step.num_partitions, step.product)
+            found.update(repr((*rest, step.sums)).encode())
+            if step.factor_units is not None:
+                found.update(step.factor_units.astype(np.int64).tobytes())
+        for gather in [*(g for s in self.steps for g in s.factors), self.root]:
+            found.update(repr((gather.sources, gather.sizes)).encode())
+            found.update(gather.index.astype(np.int64).tobytes())
+        return found.hexdigest()
+
+    @functools.cached_property
+    def traces(self) -> Traces:
+        """Compiled functions, shared with all programs of equal structure."""
+        return traces_of(self, self.digest)
+
+    @functools.cached_property
+    def flow_routes(self) -> tuple[Route, ...]:
+        """How the flows of each value's regions come together."""
+        sizes = [self.layout.num_regions, *(step.num_regions for step in self.steps)]
+        reads = [
+            ((number, None if step.product == "hadamard" else factor), gather.places)
+            for number, step in enumerate(self.steps)
+            for factor, gather in enumerate(step.factors)
+        ]
+        return flow_routes(sizes, [*reads, ((ROOT, None), self.root.places)])
+
+    @functools.cached_property
+    def partition_offsets(self) -> tuple[OffsetTable | None, ...]:
+        """What lies below the partitions of each step; `None` of single ones."""
+        return tuple(
+            offset_table(
+                zip(*(gather.places for gather in step.factors), strict=True),
+                self._summed_children,
+            )
+            if step.num_partitions > 1
+            else None
+            for step in self.steps
+        )
+
+    @functools.cached_property
+    def root_offsets(self) -> OffsetTable:
+        """What lies below each root region, itself included."""
+        rows = [[place] for place in self.root.places]
+        return offset_table(rows, self._summed_children)
+
+    def _summed_children(self, place: Place) -> list[Place]:
+        """The factors of a region's only partition; of several none: see `offsets`."""
+        value, region = place
+        if not value or self.steps[value - 1].num_partitions > 1:
+            return []
+        return [gather.places[region] for gather in self.steps[value - 1].factors]
+
+    def by_parameter(self, counts: Sequence[Tensor]) -> Params:
+        """Counts ``[..., R, I, O]`` of the steps that have sums, by parameter.
+
+        Those of steps that share weights are added, those of steps whose regions are
+        parts of one parameter are put together.
+        """
+        parts: dict[str, dict[int, Tensor]] = {}
+        specs = [step.sums for step in self.steps if step.sums is not None]
+        for spec, count in zip(specs, counts, strict=True):
+            of_parameter = parts.setdefault(spec.parameter, {})
+            same = of_parameter.get(spec.start)
+            of_parameter[spec.start] = count if same is None else same + count
+        return {
+            name: _concatenated([found[start] for start in sorted(found)])
+            for name, found in parts.items()
+        }
+
+
+def _flat_event(params: Params, spec: SumSpec, shape: list[int]) -> Tensor:
+    # `tf.custom_gradient` takes no tensors that were made outside of a graph.
+    value = tf.identity(params[spec.parameter])
+    if spec.event_ndims == len(shape):
+        return value
+    lead = value.shape.rank - spec.event_ndims
+    batch, static = tf.shape(value)[:lead], value.shape[:lead].concatenate(shape)
+    return tf.ensure_shape(tf.reshape(value, tf.concat([batch, shape], 0)), static)
+
+
+def _concatenated(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else tf.concat(parts, axis=-3)

@@ -1,0 +1,357 @@
+"""The products of a step: units in linear space, or their logarithms.
+
+Both kinds of values occur side by side. Leaf regions come as logarithms, whose sums
+lose nothing; sums come as units and are multiplied as they are, unless there are so
+many factors that their product might vanish.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from tfp_spn._typing import Tensor
+from tfp_spn.ops.log_space import finite_max
+from tfp_spn.ops.products import hadamard, kronecker, log_hadamard, log_kronecker
+from tfp_spn.ops.regions import gather_blank
+from tfp_spn.programs.folded_program import FoldedProgram, Gather, Step
+from tfp_spn.programs.gathering import (
+    concat_regions,
+    gather_regions,
+    merge_units,
+    split_partitions,
+)
+from tfp_spn.programs.offsets import compared_partitions
+
+_MAX_FACTORS = 4
+"""Products of more units are taken in log space, where none vanishes."""
+
+_MAX_MATRIX = 2**18
+"""Sums of rows are a matrix product up to this size of the matrix."""
+
+
+@dataclass(eq=False)
+class Value:
+    """Regions of one step: ``units``, or ``exp(log)``, times what has been taken out.
+
+    Attributes:
+        log_scale: ``[..., R, 1, N]``: logarithm of what has been taken out below the
+            region, and of the largest unit; `None`: nothing.
+        units: ``[..., R, K, N]``, or `None`.
+        log_max: ``[..., R, 1, N]``: logarithm of the largest of `units`, which is not
+            taken out of them although `log_scale` says so; `None`: it is.
+        log: ``[..., R, K, N]``, or `None`.
+        is_relative: Whether the largest of `log` is 0 (if it is finite).
+    """
+
+    log_scale: Tensor | None
+    units: Tensor | None = None
+    log_max: Tensor | None = None
+    log: Tensor | None = None
+    is_relative: bool = False
+
+    @property
+    def is_log(self) -> bool:
+        """Whether logarithms came first."""
+        return self.units is None
+
+    @functools.cached_property
+    def relative_log(self) -> Tensor:
+        """Logarithms of the regions without what has been taken out."""
+        if self.log is not None:
+            return self.log
+        log = tf.math.log(self.units)
+        return log if self.log_max is None else log - self.log_max
+
+    @functools.cached_property
+    def linear(self) -> Value:
+        """The same regions as units; its `log_scale` is what that takes out besides."""
+        if self.log is None:
+            return Value(None, self.units, self.log_max)
+        if self.is_relative:
+            return Value(None, tf.exp(self.log))
+        maximum = finite_max(self.log, -2)
+        return Value(maximum, tf.exp(self.log - maximum))
+
+
+def products_of(
+    program: FoldedProgram, number: int, values: Sequence[Value]
+) -> tuple[Tensor, Tensor | None]:
+    """Units ``[..., R, I, N]`` of a step's products, and what was taken out of them.
+
+    The largest unit of each region is of the order of one, unless factors contradict
+    each other.
+    """
+    step = program.steps[number]
+    if step.num_partitions == 1:
+        return multiplied(step, values)
+    log_scales = [value.log_scale for value in values]
+    if is_linear(step, values):
+        compared = compared_partitions(program, number, log_scales, None)
+        units, _ = multiplied(step, values, compared.exponent)
+    else:
+        units, own = multiplied(step, values)
+        compared = compared_partitions(program, number, log_scales, own)
+        units *= tf.exp(compared.exponent)
+    return merge_units(split_partitions(units, step.num_regions)), compared.offset
+
+
+def log_products_of(
+    program: FoldedProgram, number: int, values: Sequence[Value]
+) -> tuple[Tensor, Tensor | None]:
+    """The same as logarithms, not brought to a largest one of 0."""
+    step = program.steps[number]
+    read = _Reader(values)
+    segments = [[read.log(g) for g in factors] for factors in step.segments]
+    logs = concat_regions([_log_product(step, read.all(s)) for s in segments])
+    compared = None
+    if step.num_partitions > 1:
+        log_scales = [value.log_scale for value in values]
+        compared = compared_partitions(program, number, log_scales, None)
+    exponent = _total_exponent(step, values, compared and compared.exponent)
+    if exponent is not None:
+        logs += exponent
+    if compared is None:
+        return logs, None
+    return merge_units(split_partitions(logs, step.num_regions)), compared.offset
+
+
+def is_log(step: Step, values: Sequence[Value]) -> bool:
+    """Whether a step multiplies nothing but logarithms, unit by unit."""
+    return step.product != "kronecker" and all(
+        values[source].is_log for gather in step.factors for source in gather.sources
+    )
+
+
+def is_linear(step: Step, values: Sequence[Value]) -> bool:
+    """Whether no products of a step have to be brought to a largest unit."""
+    if step.product == "hadamard" and len(step.factors) > _MAX_FACTORS:
+        return False
+    if is_log(step, values):
+        return _is_bare(step, step.factors, values)
+    read = [values[source] for gather in step.factors for source in gather.sources]
+    return all(not value.is_log or value.is_relative for value in read)
+
+
+def multiplied(
+    step: Step, values: Sequence[Value], exponent: Tensor | None = None
+) -> tuple[Tensor, Tensor | None]:
+    """Units ``[..., J, P, N]`` of all partitions, and what was taken out of them.
+
+    `exponent` ``[..., J, 1, N]`` is the logarithm of one more factor.
+    """
+    read = _Reader(values)
+    segments = [_Segment(step, factors, values, read) for factors in step.segments]
+    exponents: list[Tensor | None] = [None] * len(segments)
+    total = _total_exponent(step, values, exponent)
+    if total is not None:
+        counts = [segment.count for segment in segments]
+        exponents = [total] if len(counts) == 1 else tf.split(total, counts, axis=-3)
+    results = [
+        segment.product(read, exponent)
+        for segment, exponent in zip(segments, exponents, strict=True)
+    ]
+    units = concat_regions([units for units, _ in results])
+    if all(own is None for _, own in results):
+        return units, None
+    owns = [tf.zeros_like(u[..., :1, :]) if own is None else own for u, own in results]
+    return units, concat_regions(owns)
+
+
+class _Reader:
+    """Reads each value once, whatever is asked of it: all requests, then all reads."""
+
+    def __init__(self, values: Sequence[Value]) -> None:
+        self.values = values
+        self.requests: dict[tuple[int, str], list[np.ndarray]] = {}
+        self.found: dict[tuple[int, str], list[Tensor]] = {}
+
+    def units(self, gather: Gather) -> _Request:
+        """Asks for units; what is not there is one."""
+        return self._ask(gather, "units", 1.0)
+
+    def log(self, gather: Gather) -> _Request:
+        """Asks for logarithms; of what is not there it is zero."""
+        return self._ask(gather, "log", 0.0)
+
+    def _ask(self, gather: Gather, kind: str, blank: float) -> _Request:
+        if len(gather.sources) > 1 or (gather.index < 0).any():
+            return _Request(gather, kind, blank)
+        requests = self.requests.setdefault((gather.sources[0], kind), [])
+        requests.append(gather.index)
+        return _Request(gather, kind, blank, len(requests) - 1)
+
+    def all(self, requests: Sequence[_Request]) -> list[Tensor]:
+        """What was asked for."""
+        return [self._answer(request) for request in requests]
+
+    def _answer(self, request: _Request) -> Tensor:
+        if request.number is None:
+            return gather_regions(
+                request.gather, lambda n: self._value(n, request.kind), request.blank
+            )
+        key = (request.gather.sources[0], request.kind)
+        if key not in self.found:
+            indices = self.requests[key]
+            rows = self._rows(*key, np.concatenate(indices))
+            sizes = [len(index) for index in indices]
+            self.found[key] = [rows] if len(sizes) == 1 else tf.split(rows, sizes, -3)
+        return self.found[key][request.number]
+
+    def _rows(self, number: int, kind: str, index: np.ndarray) -> Tensor:
+        value = self.values[number]
+        if kind == "log" and not value.is_log:
+            return tf.math.log(gather_blank(value.units, index, -3))
+        return gather_blank(self._value(number, kind), index, -3)
+
+    def _value(self, number: int, kind: str) -> Tensor:
+        """Regions without `log_max`, which is taken out of products."""
+        value = self.values[number]
+        if kind == "units":
+            return value.linear.units
+        return value.log if value.is_log else tf.math.log(value.units)
+
+
+@dataclass(frozen=True, eq=False)
+class _Request:
+    gather: Gather
+    kind: str
+    blank: float
+    number: int | None = None
+
+
+class _Segment:
+    """Partitions that have equally many factors of the same values."""
+
+    def __init__(
+        self,
+        step: Step,
+        factors: Sequence[Gather],
+        values: Sequence[Value],
+        read: _Reader,
+    ) -> None:
+        self.step, self.factors, self.values = step, factors, values
+        self.count = len(factors[0].index)
+        sources = [source for gather in factors for source in gather.sources]
+        self.is_all_log = step.product != "kronecker" and all(
+            values[source].is_log for source in sources
+        )
+        self.is_log = self.is_all_log or (
+            step.product == "hadamard" and len(factors) > _MAX_FACTORS
+        )
+        ask = read.log if self.is_log else read.units
+        self.requests = [ask(gather) for gather in factors]
+
+    def product(
+        self, read: _Reader, exponent: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Units ``[..., J, P, N]``, and what was taken out of them."""
+        factors = read.all(self.requests)
+        if self.is_log:
+            logs = _log_product(self.step, factors)
+            if exponent is not None:
+                logs += exponent
+            if self.is_all_log and _is_bare(self.step, self.factors, self.values):
+                return tf.exp(logs), None
+            maximum = finite_max(logs, -2)
+            return tf.exp(logs - maximum), maximum
+        factors = _chosen(self.step, factors)
+        if exponent is not None:  # on one factor: the others need no pass of their own
+            factors[0] *= tf.exp(exponent)
+        product = kronecker if self.step.product == "kronecker" else hadamard
+        return product(factors), self._taken_out()
+
+    def _taken_out(self) -> Tensor | None:
+        """By making units of logarithms."""
+        owns = []
+        for gather in self.factors:
+            linear = {source: self.values[source].linear for source in gather.sources}
+            if any(value.log_scale is not None for value in linear.values()):
+                read = functools.partial(_row_of, linear, "log_scale")
+                owns.append(gather_regions(gather, read))
+        return log_hadamard(owns) if owns else None
+
+
+def _total_exponent(
+    step: Step, values: Sequence[Value], exponent: Tensor | None
+) -> Tensor | None:
+    """`exponent` less the logarithms of the factors' largest units."""
+    rows, parents = [], []
+    first = 0
+    for factors in step.segments:
+        count = len(factors[0].index)
+        for gather in factors:
+            linear = {source: values[source] for source in gather.sources}
+            if any(value.log_max is not None for value in linear.values()):
+                rows.append((gather, functools.partial(_row_of, linear, "log_max")))
+                parents.append(np.arange(first, first + count))
+        first += count
+    if not rows:
+        return exponent
+    total = _sum_of_rows(rows, parents, first)
+    return -total if exponent is None else exponent - total
+
+
+def _sum_of_rows(rows: list, parents: list[np.ndarray], count: int) -> Tensor:
+    """``[..., J, 1, N]``: sums the gathered rows of each parent."""
+    if all(len(index) == count for index in parents):
+        return log_hadamard([gather_regions(gather, read) for gather, read in rows])
+    by_source: dict[tuple[int, ...], list[int]] = {}
+    for number, (gather, _) in enumerate(rows):
+        by_source.setdefault(gather.sources, []).append(number)
+    parts, order = [], []
+    for numbers in by_source.values():
+        gathers = [rows[number][0] for number in numbers]
+        index = np.concatenate([gather.index for gather in gathers])
+        merged = Gather(gathers[0].sources, gathers[0].sizes, index)
+        parts.append(gather_regions(merged, rows[numbers[0]][1]))
+        order += [parents[number] for number in numbers]
+    joined, parent = concat_regions(parts), np.concatenate(order)
+    if len(parent) * count > _MAX_MATRIX:
+        rank = joined.shape.rank
+        flat = tf.transpose(joined, [rank - 3, *range(rank - 3), rank - 2, rank - 1])
+        summed = tf.math.unsorted_segment_sum(flat, parent, count)
+        return tf.transpose(summed, [*range(1, rank - 2), 0, rank - 2, rank - 1])
+    matrix = (parent == np.arange(count)[:, np.newaxis]).astype(np.float64)
+    matrix = tf.constant(matrix, joined.dtype)
+    summed = tf.linalg.matmul(matrix, tf.squeeze(joined, -2))
+    return tf.expand_dims(summed, -2)
+
+
+def _row_of(values: dict[int, Value], name: str, number: int) -> Tensor:
+    """``[..., R, 1, N]``: zeros where there is nothing."""
+    value = values[number]
+    row = getattr(value, name)
+    if row is not None:
+        return row
+    regions = value.log if value.is_log else value.units
+    return tf.zeros_like(regions[..., :1, :])
+
+
+def _log_product(step: Step, logs: Sequence[Tensor]) -> Tensor:
+    """Logarithms ``[..., J, P, N]`` of the products of a segment."""
+    if step.product == "kronecker":
+        return log_kronecker(logs)
+    return log_hadamard(_chosen(step, logs))
+
+
+def _is_bare(step: Step, factors: Sequence[Gather], values: Sequence[Value]) -> bool:
+    """Whether products are single factors that have a largest logarithm of 0."""
+    return (
+        len(factors) == 1
+        and step.factor_units is None
+        and bool((factors[0].index >= 0).all())
+        and all(values[source].is_relative for source in factors[0].sources)
+    )
+
+
+def _chosen(step: Step, factors: Sequence[Tensor]) -> list[Tensor]:
+    """Those units of the factors that are multiplied, in their order."""
+    if step.factor_units is None:
+        return list(factors)
+    pairs = zip(factors, step.factor_units, strict=True)
+    return [gather_blank(factor, units, -2) for factor, units in pairs]

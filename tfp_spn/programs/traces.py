@@ -1,0 +1,141 @@
+"""Compiled functions that circuits of equal structure share.
+
+What a circuit computes depends on its structure alone: parameters are arguments. So one
+trace serves all circuits of one structure, as in a grid search, in a loop over folds,
+or when a model is loaded again. Traces live as long as any circuit of their structure
+does; `clear_traces` drops them all.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import tensorflow as tf
+
+from tfp_spn.programs.certainty import CHECKED, EXACT, Certainty, reporting
+
+MAX_FUNCTIONS = 128
+"""Functions kept for one structure; the one that was longest unused goes first."""
+
+Body = Callable[..., Any]
+"""Computes something of a program, a `Certainty` and further arguments."""
+
+
+class Traces:
+    """The functions of one structure.
+
+    They know the structure by any of the living programs that have it, so that they
+    keep no circuit, and none of its variables, alive.
+    """
+
+    def __init__(self) -> None:
+        self._programs: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._functions: OrderedDict[Hashable, Any] = OrderedDict()
+        self._lock = threading.RLock()
+
+    def add(self, program: Any) -> None:
+        """Notes a program of this structure."""
+        self._programs.add(program)
+
+    def clear(self) -> None:
+        """Forgets all functions."""
+        with self._lock:
+            self._functions.clear()
+
+    def call(
+        self, body: Body, certainty: str, *arguments: Any, **options: Any
+    ) -> Any:
+        """``body(program, certainty, *arguments)``, compiled.
+
+        Sizes that change from call to call are left open after the second one.
+
+        Args:
+            body: A function of a module, or of hashable parts: it is kept.
+            certainty: ``"checked"``, ``"exact"``; or ``"reporting"``: then the result is
+                a pair, with whether digits may have been lost.
+            *arguments: Nests of tensors, or `None`.
+            **options: Of `tf.function`.
+        """
+        flat = tf.nest.flatten(arguments)
+        ranks = tuple(None if t is None else len(t.shape) for t in flat)
+        key = (body, certainty, ranks, tuple(sorted(options.items())))
+        with self._lock:
+            function = self._functions.get(key)
+            if function is None:
+                function = self._functions[key] = self._made(body, certainty, options)
+                while len(self._functions) > MAX_FUNCTIONS:
+                    self._functions.popitem(last=False)
+            else:
+                self._functions.move_to_end(key)
+        try:
+            return function(*arguments)
+        except tf.errors.OpError:  # while it ran: its trace is whole
+            raise
+        except BaseException:
+            with self._lock:
+                self._functions.pop(key, None)
+            raise
+
+    def _made(self, body: Body, certainty: str, options: dict[str, Any]) -> Any:
+        options = {"reduce_retracing": True, **options}
+        if options.pop("noinline", False):
+            options["experimental_attributes"] = {"_noinline": True}
+
+        def function(*arguments: Any) -> Any:
+            program = next(iter(self._programs))
+            if certainty != "reporting":
+                return body(program, _CERTAINTIES[certainty], *arguments)
+            found = reporting()
+            return body(program, found, *arguments), found.is_lossy
+
+        return tf.function(function, autograph=False, **options)
+
+
+_CERTAINTIES: dict[str, Certainty] = {"checked": CHECKED, "exact": EXACT}
+
+_BY_DIGEST: weakref.WeakValueDictionary[str, Traces] = weakref.WeakValueDictionary()
+
+
+def traces_of(program: Any, digest: str) -> Traces:
+    """Those of a program's structure."""
+    traces = _BY_DIGEST.get(digest)
+    if traces is None:
+        traces = _BY_DIGEST.setdefault(digest, Traces())
+    traces.add(program)
+    return traces
+
+
+def clear_traces() -> None:
+    """Forgets what has been traced and compiled for circuits, to free its memory.
+
+    Circuits stay as they are; what they are asked next is traced anew. TensorFlow gives
+    the graphs back, but not what XLA compiled (``jit_compile=True``).
+
+    Example:
+        >>> import tfp_spn
+        >>> tfp_spn.circuits.clear_traces()
+    """
+    for traces in list(_BY_DIGEST.values()):
+        traces.clear()
+
+
+def answer(
+    program: Any, body: Body, *arguments: Any, is_large: bool = False
+) -> Any:
+    """``body(program, certainty, *arguments)``, by a compiled function if it is eager.
+
+    The exact passes are traced and run only if the fast ones were lossy; not so if
+    there is too much for one pass, so that `body` goes on block by block.
+    """
+    if not tf.executing_eagerly():
+        return body(program, CHECKED, *arguments)
+    if is_large:
+        return program.traces.call(body, "checked", *arguments)
+    result, is_lossy = program.traces.call(body, "reporting", *arguments)
+    if not is_lossy:
+        return result
+    return program.traces.call(body, "exact", *arguments)
