@@ -24,7 +24,7 @@ MAX_LINES = 500
 # open to all, and what they import counts as imported by whoever uses them.
 _STATIC = {"region_graphs"}
 _BELOW_LAYERS = _STATIC | {"ops", "sum_ops", "initializers", "constraints", "config"}
-_MODELS = _BELOW_LAYERS | {"layers", "circuits"}
+_MODELS = _BELOW_LAYERS | {"layers", "programs", "circuits"}
 ALLOWED_UNITS: dict[str, set[str]] = {
     "region_graphs": set(),
     "ops": _STATIC,
@@ -33,11 +33,12 @@ ALLOWED_UNITS: dict[str, set[str]] = {
     "constraints": _STATIC | {"ops"},
     "config": {"sum_ops", "initializers", "constraints"},
     "layers": _BELOW_LAYERS,
-    "circuits": _BELOW_LAYERS | {"layers"},
+    "programs": _BELOW_LAYERS | {"layers"},
+    "circuits": _BELOW_LAYERS | {"layers", "programs"},
     "distributions": _MODELS,
     "learning": _MODELS | {"distributions"},
     "losses": {"learning"},
-    "metrics": {"ops", "learning"},
+    "metrics": {"ops", "programs", "learning"},
     "models": _MODELS | {"distributions"},
     "optimizers": {"learning"},
     "saved_model": {"distributions"},
@@ -55,6 +56,7 @@ ALLOWED_HOSTS: dict[str, set[str]] = {
     "constraints": _KERAS,
     "config": _KERAS,
     "layers": _KERAS,
+    "programs": _NUMERIC | {"tensorflow"},
     "circuits": _KERAS,
     "distributions": _KERAS | {"tensorflow_probability"},
     "learning": _KERAS,

@@ -13,7 +13,9 @@ from tests.expand import class_roots, expand_all
 from tests.reference import enumerate_states, evaluate
 from tests.reference.learning import TieError, hard_counts
 from tests.strategies import FINITE, case
-from tfp_spn.circuits import evaluation, posterior
+from tfp_spn.distributions import _queries
+from tfp_spn.programs import evaluation, posterior
+from tfp_spn.programs.leaf_values import leaf_values
 
 SMOOTH = [*FINITE, "normal", "laplace", "mixed"]
 
@@ -198,10 +200,8 @@ def test_counts_of_the_rules(c):
     }
     roots, _, steps = expand_all(c.circuit)
     spread = c.distribution._event.spread(tf.constant(c.x), c.observed)
-    from tfp_spn.distributions import _evidence
-
-    evidence = _evidence.evidence_of(c.distribution, *spread)
-    leaves = evaluation.leaf_values(program, tables, evidence.x, evidence.observed)
+    evidence = _queries.evidence_of(c.distribution._event, tables, *spread)
+    leaves = leaf_values(program, tables, evidence)
     with tf.GradientTape() as tape:
         tape.watch(tables.log_weights)
         log_prob = evaluation.evaluate(program, tables, leaves).log_prob

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import tensorflow as tf
+from tfp_spn.circuits.program import Program
 
 from tfp_spn import layers
-from tfp_spn.circuits.program import Program
 
 BLOCK = 2048
 """Examples at once, as an alternative to the whole batch."""

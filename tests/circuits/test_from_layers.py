@@ -12,9 +12,8 @@ import tensorflow as tf
 from tests.layers.stacks import PLAIN_RULES, RULES, binary_states, make_stack
 from tfp_spn import layers
 from tfp_spn.circuits import LayeredCircuit, from_layers
-from tfp_spn.circuits.circuit import log_joint
-from tfp_spn.programs.evidence import to_evidence
 from tfp_spn.distributions import SumProductNetwork
+from tfp_spn.programs.evidence import to_evidence
 
 STACKS = {
     "plain": {},
@@ -31,7 +30,7 @@ TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
 def joint_of(circuit, x, observed=None):
     program = circuit.program
     evidence = to_evidence(tf.constant(x), observed, len(program.event_shape), 0)
-    return tf.transpose(log_joint(program, circuit.live_params(), evidence)).numpy()
+    return tf.transpose(program.log_joint(program.tables(circuit.live_params()), evidence)).numpy()
 
 
 def data(arguments, dtype="float32", count=6):

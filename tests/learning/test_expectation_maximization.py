@@ -22,7 +22,6 @@ from tests.learning.learning_cases import (
 )
 from tests.reference import evaluate, leaves_of, sums_of
 from tfp_spn import region_graphs
-from tfp_spn.programs.evidence import to_evidence
 from tfp_spn.learning import (
     Batches,
     Data,
@@ -30,6 +29,7 @@ from tfp_spn.learning import (
     expected_statistics,
     maximize,
 )
+from tfp_spn.programs.evidence import to_evidence
 
 
 def e_step(circuit: Any, x: Any, observed: Any = None, **kwargs: Any) -> Any:

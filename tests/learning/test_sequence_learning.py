@@ -16,13 +16,12 @@ from tests.distributions.test_dynamic_sum_product_network import (
     template_of,
 )
 from tfp_spn import circuits, layers, learning, sum_ops
-from tfp_spn.circuits.circuit import evidence_for
 from tfp_spn.distributions import DynamicSumProductNetwork
 
 
 def expectations_of(c, x, observed, weights=None):
     program = c.circuit.program
-    evidence = evidence_for(program, tf.cast(x, tf.float64), tf.constant(observed))
+    evidence = program.evidence(tf.cast(x, tf.float64), tf.constant(observed))
     return learning.expected_statistics(
         program, c.circuit.live_params(), evidence, weights
     )

@@ -16,8 +16,8 @@ def in_support(spn: Any, value: Tensor, observed: Tensor | None) -> list:
     """Assertions that observed values are numbers in the support.
 
     Args:
-        spn: The view of a circuit. Its parameters are read only if components differ in what they
-            can take.
+        spn: The view of a circuit. Its parameters are read only if components differ
+            in what they can take.
         value: ``[..., V(, D)]``.
         observed: bool ``[..., V]`` or `None`.
     """

@@ -34,7 +34,7 @@ def supports(event: Event) -> list[tuple[Support, bool]]:
     """The support of each variable of an event, and whether it is discrete."""
     program = event.program
     of_variable: dict[int, tuple[Support, bool]] = {}
-    for part in program.leaf.parts(program.layout):
+    for part in program.leaf.parts(program.step.layout):
         leaf = part.leaf
         found = (leaf.value_support, leaf.is_discrete)
         of_variable.update(dict.fromkeys(part.variables.tolist(), found))

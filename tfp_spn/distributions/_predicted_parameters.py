@@ -127,9 +127,7 @@ def _describe(shapes: dict[str, tf.TensorShape]) -> str:
     )
 
 
-def moved(
-    program: Program, name: str, parameter: Tensor, change: Tensor
-) -> Tensor:
+def moved(program: Program, name: str, parameter: Tensor, change: Tensor) -> Tensor:
     """A parameter moved by what a network predicts: for any numbers a legal one."""
     parameter = tf.convert_to_tensor(parameter)
     change = tf.cast(change, parameter.dtype)

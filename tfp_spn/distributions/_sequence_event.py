@@ -33,7 +33,7 @@ class SequenceEvent(Event):
         owner: str,
     ) -> None:
         self.step = Event(program.step, variables, owner)
-        super().__init__(program, self.step.variables, owner)  # type: ignore[arg-type]
+        super().__init__(program, self.step.variables, owner)
         every = tuple(range(program.num_steps))
         self.steps = every if steps is None else tuple(steps)
         self.num_steps = program.num_steps

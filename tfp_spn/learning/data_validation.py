@@ -98,9 +98,7 @@ def _checked_x(program: Program, x: Any) -> np.ndarray:
     return x
 
 
-def _checked_mask(
-    program: Program, x: np.ndarray, observed: Any
-) -> np.ndarray:
+def _checked_mask(program: Program, x: np.ndarray, observed: Any) -> np.ndarray:
     observed = np.asarray(observed)
     if observed.dtype != np.bool_:
         raise TypeError(
@@ -122,9 +120,7 @@ def _checked_mask(
     return np.broadcast_to(observed, shape)
 
 
-def _checked_labels(
-    program: Program, x: np.ndarray, labels: Any
-) -> np.ndarray:
+def _checked_labels(program: Program, x: np.ndarray, labels: Any) -> np.ndarray:
     labels = np.asarray(labels)
     if labels.dtype.kind not in "iu":
         raise TypeError(

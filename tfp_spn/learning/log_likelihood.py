@@ -78,8 +78,8 @@ def compiled_log_likelihood(
     @tf.function(jit_compile=jit_compile, autograph=False)
     def evaluate(batch: Batch) -> tuple[Tensor, Tensor]:
         joint = program.log_joint(
-                    program.tables(params), batch.evidence(program), is_whole=True
-                )
+            program.tables(params), batch.evidence(program), is_whole=True
+        )
         log_prob = tf.cast(log_prob_of(joint, batch.labels), tf.float64)
         weights = tf.cast(batch.weights, tf.float64)
         log_prob = tf.reduce_sum(tf.math.multiply_no_nan(log_prob, weights))

@@ -25,7 +25,10 @@ def reshape_axes(value: Tensor, start: int, stop: int, sizes: Sequence[int]) -> 
         sizes: Static sizes of the new axes.
     """
     rank = value.shape.rank
-    start, stop = start % rank if start < 0 else start, stop + rank if stop <= 0 else stop
+    start, stop = (
+        start % rank if start < 0 else start,
+        stop + rank if stop <= 0 else stop,
+    )
     lead, tail = value.shape[:start].as_list(), value.shape[stop:].as_list()
     static = [*lead, *sizes, *tail]
     unknown = [axis for axis, size in enumerate(static) if size is None]

@@ -10,9 +10,10 @@ from tfp_spn._typing import Tensor
 from tfp_spn.layers.leaves.parts import LeafPart
 from tfp_spn.programs import draws, expectations, moments
 from tfp_spn.programs.blocks import block_size, in_blocks
-from tfp_spn.programs.evaluation import log_joint_of, possible_values
+from tfp_spn.programs.evaluation import log_joint_of
 from tfp_spn.programs.evidence import Evidence, to_evidence
 from tfp_spn.programs.folded_program import FoldedProgram
+from tfp_spn.programs.leaf_values import possible_values
 from tfp_spn.programs.tables import Tables
 
 

@@ -7,17 +7,12 @@ import tensorflow as tf
 from tfp_spn._keras_bridge import split_seed
 from tfp_spn._typing import Tensor
 from tfp_spn.programs.blocks import in_blocks
-from tfp_spn.programs.evaluation import (
-    Evaluation,
-    evaluate_max,
-    leaf_values,
-    mode_leaf_values,
-    with_inputs,
-)
+from tfp_spn.programs.evaluation import Evaluation, evaluate_max, with_inputs
 from tfp_spn.programs.evidence import Evidence, nothing_known
 from tfp_spn.programs.examples import Examples
 from tfp_spn.programs.folded_program import FoldedProgram
 from tfp_spn.programs.leaf_draws import mode_values, sample_values
+from tfp_spn.programs.leaf_values import leaf_values, mode_leaf_values
 from tfp_spn.programs.selection import select_leaves
 from tfp_spn.programs.tables import Tables
 
@@ -69,9 +64,8 @@ def mode(
     program: FoldedProgram, tables: Tables, evidence: Evidence | None = None
 ) -> Tensor:
     """Max-product completion: ``P + [V, D]``, or ``S + P + [V, D]``."""
-    given = evidence
-    if evidence is None:
-        given = nothing_known(program.layout, tables.batch_rank, program.dtype)
+    nothing = nothing_known(program.layout, tables.batch_rank, program.dtype)
+    given = nothing if evidence is None else evidence
 
     def of_block(tables: Tables, block: Evidence, _: Tensor) -> Tensor:
         leaves = mode_leaf_values(program, tables, block)

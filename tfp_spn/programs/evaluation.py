@@ -11,24 +11,24 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import tensorflow as tf
 
-from tfp_spn._typing import Tensor
-from tfp_spn.layers.leaves.bounds import region_log_cdf
-from tfp_spn.layers.leaves.parts import LeafPart
+from tfp_spn._typing import Params, Tensor
 from tfp_spn.ops.conditional import stop_recording
 from tfp_spn.ops.log_space import logsumexp, sum_to_shape_of
 from tfp_spn.ops.matrix_products import fold_batch, unfold_batch
-from tfp_spn.ops.sum_rules import SumOpGradBackprop, SumRule
+from tfp_spn.ops.sum_rules import SumRule
 from tfp_spn.programs.evidence import Evidence
+from tfp_spn.programs.exact import ExactFlows, exact_inputs, exact_roots, exactly
 from tfp_spn.programs.folded_program import FoldedProgram
-from tfp_spn.programs.log_pass import LogPass, log_downward, log_upward, max_upward
-from tfp_spn.programs.scaled_pass import ScaledPass, downward, upward
+from tfp_spn.programs.leaf_values import leaf_values, log_base, with_base
+from tfp_spn.programs.log_pass import log_downward, log_upward, max_upward
+from tfp_spn.programs.scaled_pass import downward, upward
 from tfp_spn.programs.tables import Tables
 
-_GRADIENT = SumOpGradBackprop()
+Nest = TypeVar("Nest")
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,46 +60,6 @@ class Evaluation:
             return self.log_joint[..., 0, :]
         log_prob = logsumexp(self.relative, axis=-2)
         return log_prob + tf.cast(self.offset[..., 0, :], log_prob.dtype)
-
-
-def leaf_values(program: FoldedProgram, tables: Tables, evidence: Evidence) -> Tensor:
-    """Log-values ``[..., R, K, N]`` of the leaf regions, hidden variables integrated."""
-    leaf, layout, x = program.leaf, program.layout, evidence.x
-    if evidence.bounded is None:
-        return leaf.region_log_prob(tables.leaf, x, evidence.observed, layout)
-    below = region_log_cdf(
-        leaf, tables.leaf, x, evidence.bounded, layout, evidence.can_be_bounded
-    )
-    if evidence.observed is None:
-        return below
-    return below + leaf.region_log_prob(tables.leaf, x, evidence.observed, layout)
-
-
-def log_base(program: FoldedProgram, evidence: Evidence) -> Tensor:
-    """``[..., N]``: the factor that all components share; -inf outside the support."""
-    if evidence.observed is None and evidence.bounded is not None:
-        return tf.zeros_like(evidence.x[..., 0, 0, :])
-    base = program.leaf.log_base(evidence.x)
-    if evidence.observed is not None:
-        base = tf.where(evidence.observed, base, tf.zeros_like(base))
-    return tf.reduce_sum(base, axis=-2)
-
-
-def possible_values(part: LeafPart, tables: Tables, evidence: Evidence) -> Tensor:
-    """``[..., V', N]``: whether some component of a part can take each value."""
-    x = part.leaf.safe_value(part.of_variable(evidence.x, -3))
-    x = part.layout.gather_variables(x, axis=-3)
-    log_prob = part.leaf.component_log_prob(part.params(tables.leaf), x)
-    of_slot = tf.reduce_any(log_prob > -float("inf"), axis=-2, keepdims=True)
-    ways = part.layout.sum_over_slots(tf.cast(of_slot, tf.int32))
-    return ways[..., 0, :] > 0
-
-
-def with_base(log_joint: Tensor, base: Tensor) -> Tensor:
-    """``log_joint [..., C, N]`` and `base` together; no gradient where it is -inf."""
-    base = base[..., tf.newaxis, :]
-    impossible = tf.constant(-float("inf"), log_joint.dtype)
-    return tf.where(base > impossible, log_joint + base, impossible)
 
 
 def evaluate(
@@ -135,9 +95,9 @@ def evaluate(
             with stop_recording():
                 flows = passes.flows(flow)
             # Of the present graph: that of the second derivatives sees no other one.
-            flow, *sources = map(tf.identity, (flow, *sources))
+            flow, copies = tf.identity(flow), [tf.identity(value) for value in sources]
             return flows, lambda *d_flows: _second_derivatives(
-                program, tables, flow, sources, d_flows
+                program, tables, flow, copies, d_flows
             )
 
         return roots, backward
@@ -162,76 +122,128 @@ class _Passes:
         leaves: Tensor,
         rule: SumRule | None,
     ) -> None:
-        self.program, self.tables, self.rule = program, tables, rule
-        self.leaves = leaves
+        self.program, self.tables = program, tables
+        self.leaves, self.rule = leaves, rule
         specs = [step.sums for step in program.steps if step.sums is not None]
-        self.is_scaled = all((rule or spec.rule).is_gradient for spec in specs)
-        self.is_exact = tables.certainty.is_exact
-        self.folded = None
-        self.done: ScaledPass | LogPass
+        is_exact = tables.certainty.is_exact
+        self.done: _Done
+        if is_exact or not all((rule or spec.rule).is_gradient for spec in specs):
+            self.done = _InLogSpace(program, tables, leaves, rule, is_exact)
+        elif _is_mostly_shared(program, tables, leaves):
+            self.done = _Folded(program, tables, leaves)
+        else:
+            self.done = _Scaled(program, tables, leaves)
 
     def roots(self) -> tuple[Tensor, Tensor]:
         """Log-values of the roots and their offset."""
-        program, tables, leaves = self.program, self.tables, self.leaves
-        if self.is_exact or not self.is_scaled:
-            self.done = log_upward(program, tables, leaves, exact=self.is_exact)
-        elif _is_mostly_shared(program, tables, leaves):
-            self.folded = _with_batch(tables, leaves)
-            folded = fold_batch(self.folded)
-            self.done = upward(program, tables, folded, self.folded)
-        else:
-            self.done = upward(program, tables, leaves)
-        roots = (self.done.roots.relative, self.done.roots.offset)
-        if self.folded is not None:
-            roots = tuple(
-                unfold_batch(value[tf.newaxis], self.folded)[..., 0, :, :]
-                for value in roots
-            )
-        if self.is_exact:
-            return roots
-        return tables.certainty.choose(self.done.is_lossy, self._exact_roots, roots)
+        fast = self.done.roots()
+
+        def exact() -> tuple[Tensor, Tensor]:
+            return self._traced(exact_roots)
+
+        return self._certain(exact, fast)
 
     def flows(self, flow: Tensor) -> list[Tensor]:
         """Of leaves, and counts of weights by parameter, given that of the roots."""
-        program, tables = self.program, self.tables
-        if self.is_exact or not self.is_scaled:
-            leaves, counts = log_downward(
-                program, tables, self.done, flow, self.rule, self.is_exact
-            )
-        elif self.folded is not None:
-            of_roots = fold_batch(
-                tf.broadcast_to(flow, _batched_shape(flow, self.folded))
-            )
-            leaves, counts = downward(program, tables, self.done, of_roots, self.folded)
-            leaves = unfold_batch(leaves, self.folded)
-        else:
-            leaves, counts = downward(program, tables, self.done, flow)
-        flows = self._like_sources(leaves, counts)
-        if self.is_exact:
-            return flows
-        return tables.certainty.choose(
-            self.done.is_lossy, lambda: self._exact_flows(flow), flows
-        )
+        leaves, counts = self.done.flows(flow)
+        fast = self._like_sources(leaves, self.program.by_parameter(counts))
 
-    def _exact_roots(self) -> tuple[Tensor, Tensor]:
-        roots = log_upward(self.program, self.tables, self.leaves).roots
-        return roots.relative, roots.offset
+        def exact() -> list[Tensor]:
+            return self._like_sources(*self._traced(ExactFlows(self.rule), flow))
 
-    def _exact_flows(self, flow: Tensor) -> list[Tensor]:
-        program, tables = self.program, self.tables
-        done = log_upward(program, tables, self.leaves)
-        leaves, counts = log_downward(program, tables, done, flow, self.rule)
-        return self._like_sources(leaves, counts)
+        return self._certain(exact, fast)
 
-    def _like_sources(self, leaves: Tensor, counts: Sequence[Tensor]) -> list[Tensor]:
-        by_parameter = self.program.by_parameter(counts)
+    def _certain(self, exact: Callable[[], Nest], fast: Nest) -> Nest:
+        certainty = self.tables.certainty
+        if certainty.is_exact:
+            return fast
+        return certainty.choose(self.done.is_lossy, exact, fast)
+
+    def _traced(self, body: Callable, *arguments: Tensor) -> Any:
+        return exactly(self.program, body, self.tables, self.leaves, *arguments)
+
+    def _like_sources(self, leaves: Tensor, counts: Params) -> list[Tensor]:
         return [
             sum_to_shape_of(leaves, self.leaves),
             *(
-                sum_to_shape_of(by_parameter[name], value, last_is_equal=False)
+                sum_to_shape_of(counts[name], value, last_is_equal=False)
                 for name, value in self.tables.log_weights.items()
             ),
         ]
+
+
+class _Done(Protocol):
+    """An upward pass that has been done."""
+
+    is_lossy: Tensor
+
+    def roots(self) -> tuple[Tensor, Tensor]:
+        """Log-values of the roots ``[..., C, N]`` and their offset."""
+
+    def flows(self, flow: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Of leaves, and counts of each step's weights."""
+
+
+class _Scaled:
+    """The fast pass."""
+
+    def __init__(self, program: FoldedProgram, tables: Tables, leaves: Tensor) -> None:
+        self.done = upward(program, tables, leaves)
+        self.is_lossy = self.done.is_lossy
+        self._sources = program, tables
+
+    def roots(self) -> tuple[Tensor, Tensor]:
+        return self.done.roots.relative, self.done.roots.offset
+
+    def flows(self, flow: Tensor) -> tuple[Tensor, list[Tensor]]:
+        return downward(*self._sources, self.done, flow)
+
+
+class _Folded:
+    """The fast pass with the batch among the examples; see `_is_mostly_shared`."""
+
+    def __init__(self, program: FoldedProgram, tables: Tables, leaves: Tensor) -> None:
+        self._like = _with_batch(tables, leaves)
+        self.done = upward(program, tables, fold_batch(self._like), self._like)
+        self.is_lossy = self.done.is_lossy
+        self._sources = program, tables
+
+    def roots(self) -> tuple[Tensor, Tensor]:
+        return self._unfolded(self.done.roots.relative), self._unfolded(
+            self.done.roots.offset
+        )
+
+    def flows(self, flow: Tensor) -> tuple[Tensor, list[Tensor]]:
+        shape = tf.concat([tf.shape(self._like)[:-3], tf.shape(flow)[-2:]], 0)
+        flow = fold_batch(tf.broadcast_to(flow, shape))
+        leaves, counts = downward(*self._sources, self.done, flow, self._like)
+        return unfold_batch(leaves, self._like), counts
+
+    def _unfolded(self, roots: Tensor) -> Tensor:
+        return unfold_batch(roots[tf.newaxis], self._like)[..., 0, :, :]
+
+
+class _InLogSpace:
+    """The exact pass, or the one of rules that do not follow the gradient."""
+
+    def __init__(
+        self,
+        program: FoldedProgram,
+        tables: Tables,
+        leaves: Tensor,
+        rule: SumRule | None,
+        is_exact: bool,
+    ) -> None:
+        self.done = log_upward(program, tables, leaves, is_exact)
+        self.is_lossy = self.done.is_lossy
+        self._sources = program, tables
+        self._how = rule, is_exact
+
+    def roots(self) -> tuple[Tensor, Tensor]:
+        return self.done.roots.relative, self.done.roots.offset
+
+    def flows(self, flow: Tensor) -> tuple[Tensor, list[Tensor]]:
+        return log_downward(*self._sources, self.done, flow, *self._how)
 
 
 def _second_derivatives(
@@ -268,11 +280,6 @@ def _with_batch(tables: Tables, leaves: Tensor) -> Tensor:
     return tf.ensure_shape(tf.broadcast_to(leaves, shape), static)
 
 
-def _batched_shape(flow: Tensor, folded: Tensor) -> Tensor:
-    """The shape of a flow of roots ``[..., C, N]`` with the batch of leaves."""
-    return tf.concat([tf.shape(folded)[:-3], tf.shape(flow)[-2:]], 0)
-
-
 def _is_mostly_shared(program: FoldedProgram, tables: Tables, leaves: Tensor) -> bool:
     """Whether only leaves and few of the weights have a batch, and leaves the whole."""
     batch = leaves.shape[:-3].as_list()
@@ -299,9 +306,8 @@ def with_inputs(
     """
 
     def from_exact() -> Any:
-        done = log_upward(program, tables, leaves)
-        relative = _with_prior(tables, done.roots.relative)
-        return function(Evaluation(relative, done.roots.offset, done.inputs))
+        relative, offset, inputs = exactly(program, exact_inputs, tables, leaves)
+        return function(Evaluation(_with_prior(tables, relative), offset, inputs))
 
     if tables.certainty.is_exact:
         return from_exact()
@@ -316,16 +322,6 @@ def evaluate_max(program: FoldedProgram, tables: Tables, leaves: Tensor) -> Eval
     done = max_upward(program, tables, leaves)
     relative = _with_prior(tables, done.roots.relative)
     return Evaluation(relative, done.roots.offset, done.inputs)
-
-
-def mode_leaf_values(
-    program: FoldedProgram, tables: Tables, evidence: Evidence
-) -> Tensor:
-    """Leaf values where unobserved variables take each component's modal density."""
-    at_mode = program.leaf.component_mode_log_prob(tables.leaf)  # [..., L, K]
-    return program.leaf.region_log_prob(
-        tables.leaf, evidence.x, evidence.observed, program.layout, hidden=at_mode
-    )
 
 
 def _with_prior(tables: Tables, relative: Tensor) -> Tensor:

@@ -65,7 +65,7 @@ class Evidence:
 
     @property
     def known(self) -> Tensor | None:
-        """bool ``[..., V, N]``: of which variables anything is known; `None`: of all."""
+        """Bool ``[..., V, N]``: of what anything is known; `None`: of all."""
         if self.observed is None or self.bounded is None:
             return self.observed if self.bounded is None else self.bounded
         return self.observed | self.bounded

@@ -17,11 +17,12 @@ import tensorflow as tf
 
 from tfp_spn._typing import Tensor
 from tfp_spn.ops.weighted_sum import weighted_sum
-from tfp_spn.programs.evaluation import evaluate, leaf_values, log_base
+from tfp_spn.programs.evaluation import evaluate
 from tfp_spn.programs.evidence import Evidence
 from tfp_spn.programs.folded_program import FoldedProgram
 from tfp_spn.programs.hard_flows import hard_flows, is_hard
 from tfp_spn.programs.labels import log_joint_of_labels
+from tfp_spn.programs.leaf_values import leaf_values, log_base
 from tfp_spn.programs.tables import Tables
 
 

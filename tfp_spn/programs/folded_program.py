@@ -100,7 +100,7 @@ class Gather:
 
 
 def gather_of(places: Sequence[Place], size_of: dict[int, int]) -> Gather:
-    """A gather of ``(source, region)`` pairs, given the number of each one's regions."""
+    """A gather of ``(source, region)`` pairs, given each source's number of regions."""
     sources = tuple(sorted(size_of))
     sizes = tuple(size_of[source] for source in sources)
     start = dict(zip(sources, np.cumsum([0, *sizes[:-1]]).tolist(), strict=True))
@@ -372,6 +372,10 @@ class FoldedProgram:
             *batch_of(params, self.param_event_ndims),
             certainty,
         )
+
+    def tables_of_sums(self, log_weights: Params) -> Tables:
+        """Tables of normalised log-weights alone."""
+        return Tables({}, log_weights, {}, None, self._slices)
 
     @functools.cached_property
     def digest(self) -> str:

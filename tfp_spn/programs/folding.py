@@ -163,7 +163,7 @@ def _steps_of(
 
 
 def _multiply_leaves_first(tops: list[Node]) -> bool:
-    """Gives factors that are sums over leaves, if they are several, a node of their own.
+    """Gives several factors that are sums over leaves a node of their own.
 
     Where there is none of higher factors nothing changes for the better: then False.
     """

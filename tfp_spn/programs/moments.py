@@ -7,9 +7,9 @@ import tensorflow as tf
 from tfp_spn._typing import Tensor
 from tfp_spn.programs import posterior
 from tfp_spn.programs.blocks import in_blocks
-from tfp_spn.programs.evaluation import leaf_values
 from tfp_spn.programs.evidence import Evidence
 from tfp_spn.programs.folded_program import FoldedProgram
+from tfp_spn.programs.leaf_values import leaf_values
 from tfp_spn.programs.tables import Tables
 
 

@@ -36,7 +36,7 @@ def compared_partitions(
 ) -> Comparison:
     """Compares the partitions of a step, of which `own` was taken out besides."""
     step, table = program.steps[number], program.partition_offsets[number]
-    total = total_log_scale(table, log_scales)
+    total = total_log_scale(table, log_scales)  # type: ignore[arg-type]
     if own is not None:
         total += tf.cast(own, tf.float64)
     by_region = split_partitions(total, step.num_regions)  # [..., R, H, 1, N]

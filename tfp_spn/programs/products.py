@@ -328,7 +328,7 @@ def _row_of(values: dict[int, Value], name: str, number: int) -> Tensor:
     row = getattr(value, name)
     if row is not None:
         return row
-    regions = value.log if value.is_log else value.units
+    regions: Tensor = value.log if value.is_log else value.units
     return tf.zeros_like(regions[..., :1, :])
 
 

@@ -21,51 +21,87 @@ from tfp_spn.programs.traces import Traces
 
 
 class Program(Protocol):
-    """A compiled circuit.
+    """A compiled circuit."""
 
-    Attributes:
-        leaf: The leaf layer, for its pure functions.
-        num_variables: Variables; of sequences, those of a step.
-        num_dims: Dimensions of each variable.
-        num_classes: Number of roots.
-        prior: The weights of the classes, or `None` when there is one root.
-        event_shape: Shape of an example.
-        mask_shape: Shape of its mask: one flag for each variable.
-        mask_shapes: That, and what is spread to it.
-        flat_event_ndims: Rank of an event whose pixels are in one axis.
-        dtype: Of parameters and log-probabilities.
-        event_dtype: Of samples.
-        sum_specs: All sums.
-        step: The program of one step of a sequence; itself, where there is no time.
-        chain_specs: The sums that lead from step to step, if there are steps.
-        parameters_in_time: Names of parameters that have an axis of steps.
-        num_units: Units of all regions, and of all steps.
-        param_event_ndims: Rank of each parameter of one circuit, by name.
-        digest: A hash of all that traces depend on.
-        traces: Compiled functions, shared with all programs of equal structure.
-        max_examples: How many examples queries evaluate at once.
-    """
+    @property
+    def leaf(self) -> BaseLeaf:
+        """The leaf layer, for its pure functions."""
 
-    leaf: BaseLeaf
-    num_variables: int
-    num_dims: int
-    num_classes: int
-    prior: SumSpec | None
-    event_shape: tuple[int, ...]
-    mask_shape: tuple[int, ...]
-    mask_shapes: tuple[tuple[int, ...], ...]
-    flat_event_ndims: int
-    dtype: tf.DType
-    event_dtype: tf.DType
-    sum_specs: tuple[SumSpec, ...]
-    step: FoldedProgram
-    chain_specs: tuple[SumSpec, ...]
-    parameters_in_time: frozenset[str]
-    num_units: int
-    param_event_ndims: dict[str, int]
-    digest: str
-    traces: Traces
-    max_examples: int
+    @property
+    def num_variables(self) -> int:
+        """Variables; of sequences, those of a step."""
+
+    @property
+    def num_dims(self) -> int:
+        """Dimensions of each variable."""
+
+    @property
+    def num_classes(self) -> int:
+        """Number of roots."""
+
+    @property
+    def prior(self) -> SumSpec | None:
+        """The weights of the classes, or `None` when there is one root."""
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """Shape of an example."""
+
+    @property
+    def mask_shape(self) -> tuple[int, ...]:
+        """Shape of its mask: one flag for each variable."""
+
+    @property
+    def mask_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """That, and what is spread to it."""
+
+    @property
+    def flat_event_ndims(self) -> int:
+        """Rank of an event whose pixels are in one axis."""
+
+    @property
+    def dtype(self) -> tf.DType:
+        """Of parameters and log-probabilities."""
+
+    @property
+    def event_dtype(self) -> tf.DType:
+        """Of samples."""
+
+    @property
+    def sum_specs(self) -> tuple[SumSpec, ...]:
+        """All sums."""
+
+    @property
+    def step(self) -> FoldedProgram:
+        """The program of one step of a sequence; itself, where there is no time."""
+
+    @property
+    def chain_specs(self) -> tuple[SumSpec, ...]:
+        """The sums that lead from step to step, if there are steps."""
+
+    @property
+    def parameters_in_time(self) -> frozenset[str]:
+        """Names of parameters that have an axis of steps."""
+
+    @property
+    def num_units(self) -> int:
+        """Units of all regions, and of all steps."""
+
+    @property
+    def param_event_ndims(self) -> dict[str, int]:
+        """Rank of each parameter of one circuit, by name."""
+
+    @property
+    def digest(self) -> str:
+        """A hash of all that traces depend on."""
+
+    @property
+    def traces(self) -> Traces:
+        """Compiled functions, shared with all programs of equal structure."""
+
+    @property
+    def max_examples(self) -> int:
+        """How many examples queries evaluate at once."""
 
     def tables(self, params: Params, certainty: Certainty = CHECKED) -> Any:
         """Brings all parameters into the kernel's shapes."""

@@ -46,16 +46,14 @@ class Traces:
         with self._lock:
             self._functions.clear()
 
-    def call(
-        self, body: Body, certainty: str, *arguments: Any, **options: Any
-    ) -> Any:
+    def call(self, body: Body, certainty: str, *arguments: Any, **options: Any) -> Any:
         """``body(program, certainty, *arguments)``, compiled.
 
         Sizes that change from call to call are left open after the second one.
 
         Args:
             body: A function of a module, or of hashable parts: it is kept.
-            certainty: ``"checked"``, ``"exact"``; or ``"reporting"``: then the result is
+            certainty: ``"checked"``, ``"exact"``, or ``"reporting"``: the result is then
                 a pair, with whether digits may have been lost.
             *arguments: Nests of tensors, or `None`.
             **options: Of `tf.function`.
@@ -123,9 +121,7 @@ def clear_traces() -> None:
         traces.clear()
 
 
-def answer(
-    program: Any, body: Body, *arguments: Any, is_large: bool = False
-) -> Any:
+def answer(program: Any, body: Body, *arguments: Any, is_large: bool = False) -> Any:
     """``body(program, certainty, *arguments)``, by a compiled function if it is eager.
 
     The exact passes are traced and run only if the fast ones were lossy; not so if

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from tfp_spn.circuits.from_layers import from_layers
-from tfp_spn.programs.folded_program import MARGINALIZED, Gather, Program, Step
+from tfp_spn.programs.folded_program import MARGINALIZED, FoldedProgram, Gather, Step
 
 MAX_NODES = 5_000
 LEAF, PRODUCT, SUM, ROOT, PADDING = "leaf", "product", "sum", "root", "padding"
@@ -76,7 +76,7 @@ def draw(circuit: Any) -> Drawing:
     if isinstance(circuit, keras.Sequential):
         circuit = from_layers(circuit)
     program = getattr(circuit, "program", None)
-    if not isinstance(program, Program):
+    if not isinstance(program, FoldedProgram):
         raise TypeError(
             f"There is nothing to draw in an object of type {type(circuit).__name__}. "
             "Pass a circuit, a keras.Sequential of tfp_spn.layers, or a distribution."
@@ -87,7 +87,7 @@ def draw(circuit: Any) -> Drawing:
     return drawing
 
 
-def _add_nodes(drawing: Drawing, program: Program) -> None:
+def _add_nodes(drawing: Drawing, program: FoldedProgram) -> None:
     width = program.leaf.num_components
     values = [
         [

@@ -69,7 +69,7 @@ class BaseLeaf(keras.layers.Layer):
     has_mode = True
     has_moments = True
     has_linear_moments = True
-    event_ndims = 0
+    event_ndims: int = 0
 
     def __init__(self, num_components: int, **kwargs: Any) -> None:
         if kwargs.get("dtype") is None:

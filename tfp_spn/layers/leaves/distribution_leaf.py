@@ -127,11 +127,6 @@ class DistributionLeaf(ElementwiseLeaf):
         return self.family.label
 
     @property
-    def event_ndims(self) -> int:
-        """0, or 1 for families of vectors."""
-        return self.family.event_ndims
-
-    @property
     def value_support(self) -> Support:
         """Which values are possible."""
         return self.family.support

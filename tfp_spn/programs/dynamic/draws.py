@@ -13,18 +13,16 @@ from tfp_spn.ops.choice import sample_index
 from tfp_spn.ops.log_chain import backward_messages, best_path, log_matmul
 from tfp_spn.programs.dynamic.evaluation import chain_of, emissions, step_evidence
 from tfp_spn.programs.dynamic.structure import DynamicStructure
-from tfp_spn.programs.evaluation import (
-    Evaluation,
-    evaluate_max,
+from tfp_spn.programs.evaluation import Evaluation, evaluate_max, with_inputs
+from tfp_spn.programs.evidence import Evidence
+from tfp_spn.programs.examples import Examples
+from tfp_spn.programs.leaf_draws import mode_values, sample_values
+from tfp_spn.programs.leaf_values import (
     leaf_values,
     log_base,
     mode_leaf_values,
     with_base,
-    with_inputs,
 )
-from tfp_spn.programs.evidence import Evidence
-from tfp_spn.programs.examples import Examples
-from tfp_spn.programs.leaf_draws import mode_values, sample_values
 from tfp_spn.programs.selection import select_leaves
 from tfp_spn.programs.tables import Tables
 

@@ -19,8 +19,8 @@ from tfp_spn.programs.dynamic.structure import (
     DynamicTables,
     SumProduct,
 )
-from tfp_spn.programs.evaluation import possible_values
 from tfp_spn.programs.evidence import Evidence, nothing_known, to_evidence
+from tfp_spn.programs.leaf_values import possible_values
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,9 +22,10 @@ from tfp_spn.programs.dynamic.evaluation import (
     to_steps,
 )
 from tfp_spn.programs.dynamic.structure import DynamicStructure, DynamicTables
-from tfp_spn.programs.evaluation import evaluate, leaf_values
+from tfp_spn.programs.evaluation import evaluate
 from tfp_spn.programs.evidence import Evidence
 from tfp_spn.programs.folded_program import FoldedProgram
+from tfp_spn.programs.leaf_values import leaf_values
 from tfp_spn.programs.tables import Tables
 
 

@@ -12,8 +12,9 @@ from tfp_spn.ops.sum_rules import SumOpGradBackprop
 from tfp_spn.programs import posterior
 from tfp_spn.programs.dynamic.evaluation import chain_of, step_evidence, to_steps
 from tfp_spn.programs.dynamic.states import state_posteriors
-from tfp_spn.programs.evaluation import evaluate, leaf_values
+from tfp_spn.programs.evaluation import evaluate
 from tfp_spn.programs.evidence import Evidence
+from tfp_spn.programs.leaf_values import leaf_values
 
 _GRADIENT = SumOpGradBackprop()
 

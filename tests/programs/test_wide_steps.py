@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tfp_spn import circuits, distributions, layers, region_graphs
-from tfp_spn.circuits import wide_steps
+from tfp_spn.programs import wide_steps
 
 
 def _quad_graph():

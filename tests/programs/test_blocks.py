@@ -7,16 +7,26 @@ import pytest
 import tensorflow as tf
 
 from tfp_spn import layers, region_graphs
-from tfp_spn.circuits import blocks, from_region_graph
+from tfp_spn.circuits import clear_traces, from_region_graph
 from tfp_spn.distributions import SumProductNetwork
+from tfp_spn.programs import blocks
+from tfp_spn.programs.circuit_program import CircuitProgram
 
 NUM_EXAMPLES = 37
 BLOCK = 8
 
 
+def set_block_size(monkeypatch, size: int) -> None:
+    clear_traces()
+    monkeypatch.setattr(blocks, "block_size", lambda program: size)
+    monkeypatch.setattr(CircuitProgram, "max_examples", size)
+
+
 @pytest.fixture
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(blocks, "block_size", lambda program: BLOCK)
+    set_block_size(monkeypatch, BLOCK)
+    yield
+    clear_traces()
 
 
 def normal_spn(batch: int = 0) -> SumProductNetwork:
@@ -50,7 +60,7 @@ def test_blocks_change_nothing(name, max_unrolled, small_blocks, monkeypatch):
     spn, (x, mask) = normal_spn(), examples()
     monkeypatch.setattr(blocks, "_MAX_UNROLLED", max_unrolled)
     in_blocks = query(spn, name, x, mask)
-    monkeypatch.setattr(blocks, "block_size", lambda program: 1000)
+    set_block_size(monkeypatch, 1000)
     at_once = query(spn, name, x, mask)
     assert in_blocks.shape == at_once.shape
     np.testing.assert_allclose(in_blocks, at_once, rtol=1e-5, atol=1e-6)
@@ -60,7 +70,7 @@ def test_batches_of_circuits(small_blocks, monkeypatch):
     spn, (x, mask) = normal_spn(batch=2), examples()
     x, mask = x[:, np.newaxis], mask[:, np.newaxis]
     in_blocks = query(spn, "log_prob", x, mask)
-    monkeypatch.setattr(blocks, "block_size", lambda program: 1000)
+    set_block_size(monkeypatch, 1000)
     np.testing.assert_allclose(
         in_blocks, query(spn, "log_prob", x, mask), rtol=1e-5, atol=1e-6
     )
@@ -105,7 +115,7 @@ def test_gradients(jit_compile, small_blocks, monkeypatch):
         return compute(tf.constant(x))
 
     in_blocks = gradients()
-    monkeypatch.setattr(blocks, "block_size", lambda program: 1000)
+    set_block_size(monkeypatch, 1000)
     for got, expected in zip(in_blocks, gradients(), strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
 

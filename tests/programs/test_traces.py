@@ -10,8 +10,8 @@ import pytest
 import tensorflow as tf
 
 from tfp_spn import layers, region_graphs
-from tfp_spn.circuits import from_region_graph
-from tfp_spn.distributions import SumProductNetwork, _density
+from tfp_spn.circuits import clear_traces, from_region_graph
+from tfp_spn.distributions import SumProductNetwork
 
 
 @pytest.fixture
@@ -20,19 +20,31 @@ def circuit():
     return from_region_graph(graph, layers.NormalLeaf(3), 3)
 
 
-def test_traced_at_most_twice(circuit, monkeypatch):
-    calls = []
-    original = _density.log_prob_of
+def num_traces(circuit) -> int:
+    functions = circuit.program.traces._functions.values()
+    return sum(function.experimental_get_tracing_count() for function in functions)
 
-    def counting(*arguments):
-        calls.append(1)
-        return original(*arguments)
 
-    monkeypatch.setattr(_density, "log_prob_of", counting)
-    for count in (3, 3, 5, 7, 1, 9):  # the first call is eager
+def test_traced_at_most_twice(circuit):
+    clear_traces()
+    for count in (3, 3, 5, 7, 1, 9):
         x = np.zeros([count, 4], np.float32)
         assert SumProductNetwork(circuit).log_prob(x).shape == [count]
-    assert len(calls) == 2
+    assert num_traces(circuit) == 2
+
+
+def test_circuits_of_equal_structure_share_a_trace(circuit):
+    clear_traces()
+    x = np.ones([3, 4], np.float32)
+    want = SumProductNetwork(circuit).log_prob(x)
+    graph = region_graphs.random_binary_trees(4, 2, num_repetitions=2, seed=0)
+    other = from_region_graph(graph, layers.NormalLeaf(3), 3)
+    assert other.program.traces is circuit.program.traces
+    before = SumProductNetwork(other).log_prob(x)
+    other.set_weights(circuit.get_weights())
+    assert not np.allclose(before, want)
+    np.testing.assert_allclose(SumProductNetwork(other).log_prob(x), want, rtol=1e-6)
+    assert num_traces(circuit) == 1
 
 
 def test_follows_training_and_has_gradients(circuit):

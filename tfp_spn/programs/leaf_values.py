@@ -1,0 +1,62 @@
+"""What circuits get to see of evidence: the log-values of their leaf regions."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from tfp_spn._typing import Tensor
+from tfp_spn.layers.leaves.bounds import region_log_cdf
+from tfp_spn.layers.leaves.parts import LeafPart
+from tfp_spn.programs.evidence import Evidence
+from tfp_spn.programs.folded_program import FoldedProgram
+from tfp_spn.programs.tables import Tables
+
+
+def leaf_values(program: FoldedProgram, tables: Tables, evidence: Evidence) -> Tensor:
+    """``[..., R, K, N]``: hidden variables are integrated out."""
+    leaf, layout, x = program.leaf, program.layout, evidence.x
+    if evidence.bounded is None:
+        return leaf.region_log_prob(tables.leaf, x, evidence.observed, layout)
+    below = region_log_cdf(
+        leaf, tables.leaf, x, evidence.bounded, layout, evidence.can_be_bounded
+    )
+    if evidence.observed is None:
+        return below
+    return below + leaf.region_log_prob(tables.leaf, x, evidence.observed, layout)
+
+
+def log_base(program: FoldedProgram, evidence: Evidence) -> Tensor:
+    """``[..., N]``: the factor that all components share; -inf outside the support."""
+    if evidence.observed is None and evidence.bounded is not None:
+        return tf.zeros_like(evidence.x[..., 0, 0, :])
+    base = program.leaf.log_base(evidence.x)
+    if evidence.observed is not None:
+        base = tf.where(evidence.observed, base, tf.zeros_like(base))
+    return tf.reduce_sum(base, axis=-2)
+
+
+def possible_values(part: LeafPart, tables: Tables, evidence: Evidence) -> Tensor:
+    """``[..., V', N]``: whether some component of a part can take each value."""
+    x = part.leaf.safe_value(part.of_variable(evidence.x, -3))
+    x = part.layout.gather_variables(x, axis=-3)
+    log_prob = part.leaf.component_log_prob(part.params(tables.leaf), x)
+    of_slot = tf.reduce_any(log_prob > -float("inf"), axis=-2, keepdims=True)
+    ways = part.layout.sum_over_slots(tf.cast(of_slot, tf.int32))
+    return ways[..., 0, :] > 0
+
+
+def mode_leaf_values(
+    program: FoldedProgram, tables: Tables, evidence: Evidence
+) -> Tensor:
+    """Leaf values where unobserved variables take each component's modal density."""
+    at_mode = program.leaf.component_mode_log_prob(tables.leaf)  # [..., L, K]
+    return program.leaf.region_log_prob(
+        tables.leaf, evidence.x, evidence.observed, program.layout, hidden=at_mode
+    )
+
+
+def with_base(log_joint: Tensor, base: Tensor) -> Tensor:
+    """``log_joint [..., C, N]`` and `base` together; no gradient where it is -inf."""
+    base = base[..., tf.newaxis, :]
+    impossible = tf.constant(-float("inf"), log_joint.dtype)
+    return tf.where(base > impossible, log_joint + base, impossible)
