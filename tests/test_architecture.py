@@ -56,7 +56,7 @@ ALLOWED_HOSTS: dict[str, set[str]] = {
     "constraints": _KERAS,
     "config": _KERAS,
     "layers": _KERAS,
-    "programs": _NUMERIC | {"tensorflow"},
+    "programs": _NUMERIC | {"tensorflow", "tensorflow_probability"},
     "circuits": _KERAS,
     "distributions": _KERAS | {"tensorflow_probability"},
     "learning": _KERAS,

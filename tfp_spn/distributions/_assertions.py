@@ -32,7 +32,7 @@ def in_support(spn: Any, value: Tensor, observed: Tensor | None) -> list:
         "missing values with observed=~np.isnan(x)."
     )
     assertions = [_no_value(is_nan, flat, everywhere, message)]
-    for part in program.leaf.parts(program.layout):
+    for part in program.leaf.parts(program.step.layout):
         own = part.of_variable(flat, -2)
         wrong = _is_outside(part, own)
         if part.leaf.value_support.depends_on_parameters:

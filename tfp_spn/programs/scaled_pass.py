@@ -208,5 +208,5 @@ def _is_lossy(smallest: list[Tensor], dtype: tf.DType) -> Tensor:
     if not smallest:
         return tf.constant(False)
     info = np.finfo(dtype.as_numpy_dtype)
-    least = smallest[0] if len(smallest) == 1 else tf.reduce_min(tf.stack(smallest))
-    return ~(least >= info.tiny / info.eps)  # true of NaN
+    # Grappler takes `~(x >= y)` for `x < y`, which is another thing where x is NaN.
+    return ~tf.reduce_all(tf.stack(smallest) >= info.tiny / info.eps)

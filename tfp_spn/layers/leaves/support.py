@@ -84,7 +84,7 @@ class Support:
         low, high = tf.constant(self.low, x.dtype), tf.constant(self.high, x.dtype)
         x = tf.math.floor(x) if self.is_integer else x
         is_above = x >= high
-        is_below = ~(x >= low) if self.is_integer else ~(x > low)
+        is_below = tf.math.is_nan(x) | (x < low if self.is_integer else x <= low)
         inner = tf.where(is_below | is_above, tf.constant(self.inner, x.dtype), x)
         value = at_most_zero(of_inner(inner))
         value = tf.where(is_above, tf.zeros([], value.dtype), value)
