@@ -30,7 +30,9 @@ TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
 def joint_of(circuit, x, observed=None):
     program = circuit.program
     evidence = to_evidence(tf.constant(x), observed, len(program.event_shape), 0)
-    return tf.transpose(program.log_joint(program.tables(circuit.live_params()), evidence)).numpy()
+    return tf.transpose(
+        program.log_joint(program.tables(circuit.live_params()), evidence)
+    ).numpy()
 
 
 def data(arguments, dtype="float32", count=6):

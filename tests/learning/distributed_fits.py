@@ -62,6 +62,8 @@ from tfp_spn.learning import (  # noqa: E402
     OnlineExpectationMaximization,
     fit,
 )
+from tfp_spn.learning.batch_functions import Maximization  # noqa: E402
+from tfp_spn.learning.replicas import mirrored_functions  # noqa: E402
 
 X = data_of("normal", 37)
 # Batches of 16, 16 and 5, of which replicas get 3 and 2, of very different weights.
@@ -164,7 +166,12 @@ def traces() -> dict[str, int]:
     first = len(calls)
     evaluate(batches())
     counts["LogLikelihood"] = len(calls) - first
-    counts["updates"] = trainers[1].update.experimental_get_tracing_count()
+    [update] = [
+        function
+        for (_, body), function in mirrored_functions(model).items()
+        if isinstance(body, Maximization)
+    ]
+    counts["updates"] = update.experimental_get_tracing_count()
     counts["all"] = len(calls)
     Batch.evidence = evidence  # type: ignore[method-assign]
     return counts

@@ -206,7 +206,7 @@ def test_one_dirichlet_draws_anew_for_each_layer() -> None:
     def circuit(seed: int | None) -> Any:
         initializer = initializers.Dirichlet(seed=seed)
         return initializer, from_region_graph(
-            graph, leaf_of("bernoulli"), 2, accumulator_initializer=initializer
+            graph, leaf_of("bernoulli"), 3, accumulator_initializer=initializer
         )
 
     for seed in (3, None):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.tracing import num_traces
 from tfp_spn import layers, region_graphs
 from tfp_spn.circuits import clear_traces, from_region_graph
 from tfp_spn.distributions import SumProductNetwork
@@ -18,11 +19,6 @@ from tfp_spn.distributions import SumProductNetwork
 def circuit():
     graph = region_graphs.random_binary_trees(4, 2, num_repetitions=2, seed=0)
     return from_region_graph(graph, layers.NormalLeaf(3), 3)
-
-
-def num_traces(circuit) -> int:
-    functions = circuit.program.traces._functions.values()
-    return sum(function.experimental_get_tracing_count() for function in functions)
 
 
 def test_traced_at_most_twice(circuit):

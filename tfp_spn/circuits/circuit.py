@@ -8,7 +8,9 @@ import keras
 import tensorflow as tf
 
 from tfp_spn._typing import Params, Tensor
+from tfp_spn.ops.certainty import Certainty
 from tfp_spn.programs.program import Program
+from tfp_spn.programs.traces import answer
 
 
 class Circuit(keras.Model):
@@ -58,9 +60,9 @@ class Circuit(keras.Model):
             observed = self._for_each_example(x, observed)
         x, observed = self.checked(x, observed)
         program = self.program
-        evidence = program.evidence(tf.cast(x, program.dtype), observed)
-        tables = program.tables(self.live_params())
-        return tf.transpose(program.log_joint(tables, evidence, is_whole=True))
+        x = tf.cast(x, program.dtype)
+        params = {k: tf.convert_to_tensor(v) for k, v in self.live_params().items()}
+        return answer(program, _log_joint, params, x, observed)
 
     def compute_output_spec(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Symbolic output."""
@@ -148,6 +150,19 @@ class Circuit(keras.Model):
                 "Reshape the data, or build the circuit over a region graph with as "
                 "many variables as the data have columns."
             )
+
+
+def _log_joint(
+    program: Program,
+    certainty: Certainty,
+    params: Params,
+    x: Tensor,
+    observed: Tensor | None,
+) -> Tensor:
+    """``log p(x, class) [batch, C]``."""
+    tables = program.tables(params, certainty)
+    evidence = program.evidence(x, observed)
+    return tf.transpose(program.log_joint(tables, evidence, is_whole=True))
 
 
 def _pair(x: Any, observed: Any) -> tuple[Any, Any]:

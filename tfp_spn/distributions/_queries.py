@@ -15,9 +15,9 @@ import tensorflow as tf
 
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.distributions._event import EventKey
+from tfp_spn.ops.certainty import Certainty
 from tfp_spn.ops.log_space import at_most_zero, logsumexp
 from tfp_spn.programs import moments
-from tfp_spn.programs.certainty import Certainty
 from tfp_spn.programs.evidence import Evidence
 from tfp_spn.programs.program import Program
 from tfp_spn.programs.traces import answer

@@ -20,7 +20,7 @@ def posterior_units(
 ) -> Tensor:
     """``p(z_t | x)``, ``S + P + [T, S]``."""
     evidence, chain = _chain(event, tables, value, observed)
-    probs = states.unit_posteriors(event.program, chain)
+    probs = states.unit_posteriors(event.program, chain, tables.step.certainty)
     return states.in_user_shape(evidence, probs)
 
 
@@ -37,7 +37,7 @@ def prior_units(event: Any, tables: Any) -> Tensor:
     """``p(z_t)``, ``P + [T, S]``."""
     evidence = event.program.nothing_known(tables.batch_rank)
     chain = chain_of(event.program, tables, evidence, to_end=True)
-    probs = states.unit_posteriors(event.program, chain)
+    probs = states.unit_posteriors(event.program, chain, tables.step.certainty)
     return states.in_user_shape(evidence, probs)
 
 

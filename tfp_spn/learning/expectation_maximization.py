@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import tensorflow as tf
 
-from tfp_spn._typing import Tensor
-from tfp_spn.circuits.circuit import Circuit
+from tfp_spn.learning.batch_functions import Maximization, expectations_of
 from tfp_spn.learning.batches import Batch
-from tfp_spn.learning.expectations import (
-    Expectations,
-    add_expectations,
-    expected_statistics,
-    to_float64,
-)
+from tfp_spn.learning.expectations import Expectations
 from tfp_spn.learning.log_likelihood import mean_of_examples
-from tfp_spn.learning.maximization import as_circuit, maximize, trainable_names
-from tfp_spn.learning.per_circuit import per_circuit
+from tfp_spn.learning.maximization import as_circuit, trainable_names
 from tfp_spn.learning.replicas import Replicas
-
-_compiled_sum = tf.function(add_expectations, autograph=False)
 
 
 class ExpectationMaximization:
@@ -62,10 +53,8 @@ class ExpectationMaximization:
         jit_compile: bool | None = None,
     ) -> None:
         self.circuit = as_circuit(circuit)
-        self.step_size = step_size
+        self.step_size, self.pseudocount = step_size, pseudocount
         self.replicas = Replicas(self.circuit, jit_compile)
-        self.expectations = compiled_expectations(self.circuit, jit_compile)
-        self.update = compiled_update(self.circuit, pseudocount)
 
     @property
     def state(self) -> list[tf.Variable]:
@@ -83,54 +72,17 @@ class ExpectationMaximization:
         total: Expectations | None = None
         replicas = self.replicas
         for batch in replicas.in_step(batches):
-            expectations = replicas.run(self.expectations, batch)
-            if total is None:
-                total = expectations
-            else:
-                total = replicas.plus(_compiled_sum, total, expectations)
+            found = replicas.run(expectations_of, batch)
+            total = found if total is None else replicas.sum(total, found)
         if total is None:
             raise ValueError(
                 "ExpectationMaximization.epoch: received no batches, expected at least "
                 "one. An iterator can be consumed once only: pass a fresh one."
             )
         total = replicas.total(total)
-        self.update(total, tf.constant(self.step_size, self.circuit.program.dtype))
+        move = Maximization(trainable_names(self.circuit))
+        replicas.change(move, total, self.step_size, self.pseudocount)
         return mean_log_likelihood(total)
-
-
-@per_circuit
-def compiled_expectations(
-    circuit: Circuit, jit_compile: bool | None = None
-) -> Callable[[Batch], Expectations]:
-    """The E-step of a batch, in double precision; traced once per shape."""
-    program, params = circuit.program, circuit.live_params()
-
-    @tf.function(jit_compile=jit_compile, autograph=False)
-    def expectations(batch: Batch) -> Expectations:
-        return to_float64(
-            expected_statistics(
-                program, params, batch.evidence(program), batch.weights, batch.labels
-            )
-        )
-
-    return expectations
-
-
-@per_circuit
-def compiled_update(
-    circuit: Circuit, pseudocount: float
-) -> Callable[[Expectations, Tensor], None]:
-    """The M-step, assigned to the circuit's trainable variables."""
-    program, params = circuit.program, circuit.live_params()
-    names = trainable_names(circuit)
-
-    @tf.function(autograph=False)
-    def update(expectations: Expectations, step_size: Tensor) -> None:
-        new = maximize(program, params, expectations, step_size, pseudocount, names)
-        for name in names:
-            params[name].assign(new[name])
-
-    return update
 
 
 def mean_log_likelihood(expectations: Expectations) -> float:

@@ -9,8 +9,9 @@ import keras
 import tensorflow as tf
 
 from tfp_spn.circuits.circuit import Circuit
+from tfp_spn.learning.batch_functions import Slopes
 from tfp_spn.learning.batches import Batch
-from tfp_spn.learning.log_likelihood import log_prob_of, mean_of_examples
+from tfp_spn.learning.log_likelihood import mean_of_examples
 from tfp_spn.learning.maximization import as_circuit
 from tfp_spn.learning.replicas import Replicas
 
@@ -53,30 +54,14 @@ class GradientAscent:
             variables = self.circuit.trainable_variables
             if not self.optimizer.built:
                 self.optimizer.build(variables)
-        program, params = self.circuit.program, self.circuit.live_params()
+        self._slopes = Slopes(_names_of(self.circuit, variables))
 
-        def slopes(batch: Batch) -> dict[str, Any]:
-            """Weighted sums, which add over replicas as means would not."""
-            with tf.GradientTape() as tape:
-                joint = program.log_joint(
-                    program.tables(params), batch.evidence(program), is_whole=True
-                )
-                log_prob = log_prob_of(joint, batch.labels)
-                possible = tf.where(tf.math.is_finite(log_prob), log_prob, 0.0)
-                loss = -tf.reduce_sum(possible * batch.weights)
-            gradients = tape.gradient(loss, [v.value for v in variables])
-            log_prob = tf.math.multiply_no_nan(log_prob, batch.weights)
-            return {
-                "gradients": gradients,
-                "log_likelihood": tf.reduce_sum(tf.cast(log_prob, tf.float64)),
-                "weight": tf.reduce_sum(batch.weights),
-            }
-
+        @tf.function(autograph=False)
         def ascend(sums: dict[str, Any]) -> None:
             means = [gradient / sums["weight"] for gradient in sums["gradients"]]
             self.optimizer.apply(means, variables)
 
-        self.step = self.replicas.compiled_step(slopes, ascend, jit_compile)
+        self._ascend = ascend
 
     @property
     def state(self) -> list[tf.Variable]:
@@ -93,10 +78,19 @@ class GradientAscent:
         for batch in self.replicas.in_step(batches):
             if not batch.weights.numpy().any():
                 continue
-            sums = self.step(batch)
+            sums = self.replicas.total(self.replicas.run(self._slopes, batch))
+            # Outside of a strategy's scope an assignment is to all copies, and an
+            # optimizer does what it does on one device, clipping included.
+            self._ascend(sums)
             log_likelihood += float(sums["log_likelihood"])
             weight += float(sums["weight"])
         return mean_of_examples(log_likelihood, weight)
+
+
+def _names_of(circuit: Circuit, variables: list[Any]) -> tuple[str, ...]:
+    """Names of the parameters that Keras' variables hold, in their order."""
+    name_of = {id(value): name for name, value in circuit.live_params().items()}
+    return tuple(name_of[id(variable.value)] for variable in variables)
 
 
 def _check_rules(circuit: Circuit) -> None:

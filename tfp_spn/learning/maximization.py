@@ -31,7 +31,7 @@ def maximize(
     params: Params,
     expectations: Expectations,
     step_size: TensorLike = 1.0,
-    pseudocount: float = 0.01,
+    pseudocount: TensorLike = 0.01,
     trainable: Collection[str] | None = None,
 ) -> Params:
     """Parameters that maximise the expected log-likelihood, or a step towards them.
@@ -67,7 +67,8 @@ def maximize(
         lambda value: tf.cast(value, program.dtype), expectations["leaf"]
     )
     step_size = tf.cast(step_size, program.dtype)
-    leaf = program.leaf.maximize(tables.leaf, statistics, step_size, pseudocount)
+    of_leaf = tf.cast(pseudocount, program.dtype)
+    leaf = program.leaf.maximize(tables.leaf, statistics, step_size, of_leaf)
     for name, value in leaf.items():
         old = new[f"leaf_{name}"]
         new[f"leaf_{name}"] = tf.reshape(value, tf.shape(old))
@@ -140,15 +141,14 @@ def _moved_sum(
     weights: Tensor,
     count: Tensor,
     step_size: TensorLike,
-    pseudocount: float,
+    pseudocount: TensorLike,
 ) -> Tensor:
     """New accumulators; `weights` and `count` are ``[..., I, O]``."""
     dtype = weights.dtype
     num_inputs = tf.cast(tf.shape(count)[-2], count.dtype)
     total = tf.reduce_sum(count, axis=-2, keepdims=True)
-    target = tf.math.divide_no_nan(
-        count + pseudocount / num_inputs, total + pseudocount
-    )
+    added = tf.cast(pseudocount, count.dtype)
+    target = tf.math.divide_no_nan(count + added / num_inputs, total + added)
     step = tf.cast(step_size, dtype)
     weights = (1 - step) * weights + step * tf.cast(target, dtype)
     weights = tf.maximum(weights, tf.cast(MIN_WEIGHT, dtype))

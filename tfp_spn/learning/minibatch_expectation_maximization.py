@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfp_spn.learning.batches import Batch
-from tfp_spn.learning.expectation_maximization import (
-    compiled_expectations,
-    compiled_update,
+from tfp_spn.learning.batch_functions import (
+    Maximization,
+    OnlineStep,
+    expectations_of,
 )
+from tfp_spn.learning.batches import Batch
+from tfp_spn.learning.expectations import Expectations
 from tfp_spn.learning.log_likelihood import mean_of_examples
-from tfp_spn.learning.maximization import as_circuit
+from tfp_spn.learning.maximization import as_circuit, trainable_names
 from tfp_spn.learning.replicas import Replicas
 
 StepSize = float | Callable[[int], Any]
@@ -54,10 +56,8 @@ class MinibatchExpectationMaximization:
         jit_compile: bool | None = None,
     ) -> None:
         self.circuit = as_circuit(circuit)
-        self.step_size = step_size
+        self.step_size, self.pseudocount = step_size, pseudocount
         self.replicas = Replicas(self.circuit, jit_compile)
-        self.expectations = compiled_expectations(self.circuit, jit_compile)
-        self.update = compiled_update(self.circuit, pseudocount)
         self.steps = tf.Variable(0, dtype=tf.int64, trainable=False, name="steps")
 
     @property
@@ -73,13 +73,19 @@ class MinibatchExpectationMaximization:
         """
         log_likelihood = weight = 0.0
         for batch in self.replicas.in_step(batches):
-            expectations = self.replicas.run(self.expectations, batch)
-            expectations = self.replicas.total(expectations)
             step = self.step_size
             size = float(step(int(self.steps))) if callable(step) else float(step)
             size *= float(np.mean(batch.weights.numpy() > 0))
-            self.update(expectations, tf.constant(size, self.circuit.program.dtype))
+            found = self._step(batch, size)
             self.steps.assign_add(1)
-            log_likelihood += float(expectations["log_likelihood"])
-            weight += float(expectations["num_examples"])
+            log_likelihood += float(found["log_likelihood"])
+            weight += float(found["num_examples"])
         return mean_of_examples(log_likelihood, weight)
+
+    def _step(self, batch: Batch, size: float) -> Expectations:
+        replicas, names = self.replicas, trainable_names(self.circuit)
+        if replicas.strategy is None:
+            return replicas.run(OnlineStep(names), batch, size, self.pseudocount)
+        found = replicas.total(replicas.run(expectations_of, batch))
+        replicas.change(Maximization(names), found, size, self.pseudocount)
+        return found

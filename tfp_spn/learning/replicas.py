@@ -10,6 +10,7 @@ examples, and of whatever weight, each replica was given: nothing is averaged.
 from __future__ import annotations
 
 import contextlib
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ import tensorflow as tf
 
 from tfp_spn._typing import Tensor
 from tfp_spn.circuits.circuit import Circuit
+from tfp_spn.learning.batch_functions import sum_of
 from tfp_spn.learning.batches import Batch
 from tfp_spn.learning.worker_agreement import (
     batch_facts,
@@ -26,9 +28,11 @@ from tfp_spn.learning.worker_agreement import (
     digest,
     no_batch,
 )
+from tfp_spn.ops.certainty import CHECKED
+from tfp_spn.programs.program import Program
+from tfp_spn.programs.traces import Body, answer
 
 Nest = TypeVar("Nest")
-Sharing = Callable[..., Any]
 
 _SYNCHRONOUS = (
     tf.distribute.MirroredStrategy,
@@ -101,6 +105,16 @@ def assign_in_replica(variables: list[tf.Variable], values: list[Tensor]) -> Non
     tf.distribute.get_replica_context().merge_call(update, args=(values,))
 
 
+_FUNCTIONS: weakref.WeakKeyDictionary[Circuit, dict[tuple[Program, Body], Any]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def mirrored_functions(circuit: Circuit) -> dict[tuple[Program, Body], Any]:
+    """What has been traced for a circuit under a strategy, by program and body."""
+    return _FUNCTIONS.setdefault(circuit, {})
+
+
 class Replicas:
     """Runs what learning does for a batch on the devices of a circuit's variables.
 
@@ -115,6 +129,7 @@ class Replicas:
     """
 
     def __init__(self, circuit: Circuit, jit_compile: bool | None = None) -> None:
+        self.circuit, self.jit_compile = circuit, jit_compile
         self.strategy = _strategy_of(circuit)
         if self.strategy is None:
             return
@@ -178,24 +193,56 @@ class Replicas:
                     "within `with strategy.scope():`."
                 )
 
-    def run(self, function: Sharing, batch: Batch) -> Any:
-        """Calls a `tf.function` on each replica with its share of a batch.
+    def run(self, body: Body, batch: Batch, *numbers: float) -> Any:
+        """Computes something of a batch, each replica of its share.
 
         Shares are of one size; what a batch lacks is filled up with weight zero.
 
+        Args:
+            body: See `tfp_spn.learning.batch_functions`.
+            batch: The batch.
+            *numbers: Further arguments of `body`.
+
         Returns:
-            What each replica computed; give it to `plus` and `total`.
+            What each replica computed; give it to `sum` and `total`.
         """
         if self.strategy is None:
-            return function(batch)
+            return self._answer(body, batch, *numbers, jit_compile=self.jit_compile)
+        function = self._mirrored(body)
         with self._clear_about_lost_workers():
-            return self.strategy.run(function, args=(self._shared_out(batch),))
+            return self.strategy.run(function, args=(self._shared_out(batch), *numbers))
 
-    def plus(self, function: Sharing, a: Any, b: Any) -> Any:
-        """Calls ``function(a, b)`` on each replica with what two runs returned."""
+    def change(self, body: Body, totals: Any, *numbers: float) -> None:
+        """Changes parameters, once for all replicas, by what `total` returned."""
         if self.strategy is None:
-            return function(a, b)
-        return self.strategy.run(function, args=(a, b))
+            self._answer(body, totals, *numbers)
+        else:  # outside of a strategy's scope an assignment is to all copies
+            tensors = [tf.constant(number, tf.float64) for number in numbers]
+            self._mirrored(body)(totals, *tensors)
+
+    def sum(self, a: Any, b: Any) -> Any:
+        """Adds what two runs returned."""
+        if self.strategy is None:
+            return answer(self.circuit.program, sum_of, {}, a, b)
+        return self.strategy.run(self._mirrored(sum_of), args=(a, b))
+
+    def _answer(self, body: Body, values: Any, *numbers: float, **options: Any) -> Any:
+        program, params = self.circuit.program, self.circuit.live_params()
+        tensors = [tf.constant(number, tf.float64) for number in numbers]
+        return answer(program, body, params, values, *tensors, **options)
+
+    def _mirrored(self, body: Body) -> Any:
+        """The body as a function of this strategy, of the circuit's own variables."""
+        program, params = self.circuit.program, self.circuit.live_params()
+        functions = mirrored_functions(self.circuit)
+        if (program, body) not in functions:
+
+            @tf.function(autograph=False)
+            def function(*arguments: Any) -> Any:
+                return body(program, CHECKED, params, *arguments)
+
+            functions[program, body] = function
+        return functions[program, body]
 
     def total(self, values: Any) -> Any:
         """Sums what `run` returned over all replicas, in all processes."""
@@ -203,43 +250,6 @@ class Replicas:
             return values
         with self._clear_about_lost_workers():
             return tf.nest.map_structure(self._any_of, self._summed(values))
-
-    def compiled_step(
-        self,
-        function: Callable[[Batch], Any],
-        finish: Callable[[Any], None],
-        jit_compile: bool | None = None,
-    ) -> Callable[[Batch], Any]:
-        """A step that sums over replicas, then changes variables.
-
-        Args:
-            function: What adds over examples, from a batch or a share of it.
-            finish: What is done once, with the sums of all replicas.
-            jit_compile: Whether XLA compiles the step.
-
-        Returns:
-            A compiled function from a batch to the sums.
-        """
-        if self.strategy is None:
-
-            @tf.function(jit_compile=jit_compile, autograph=False)
-            def step(batch: Batch) -> Any:
-                sums = function(batch)
-                finish(sums)
-                return sums
-
-            return step
-        share_step = tf.function(function, autograph=False)
-        last_step = tf.function(finish, autograph=False)
-
-        def distributed_step(batch: Batch) -> Any:
-            sums = self.total(self.run(share_step, batch))
-            # Outside of the strategy's scope an assignment is to all copies, and an
-            # optimizer does what it does on one device, clipping included.
-            last_step(sums)
-            return sums
-
-        return distributed_step
 
     def in_step(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """The batches, checked to be the same in all processes.

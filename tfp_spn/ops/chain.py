@@ -25,7 +25,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
-from tfp_spn.ops.conditional import pullback, replaced_if
+from tfp_spn.ops.certainty import CHECKED, Certainty
+from tfp_spn.ops.conditional import pullback
 from tfp_spn.ops.log_chain import (
     MAX_UNROLLED,
     exact_log_chain,
@@ -76,7 +77,9 @@ class Chain(NamedTuple):
         return Chain(emission, initial, transition, interface, self.exists)
 
 
-def log_chain(chain: Chain, parallel: bool | None = None) -> Tensor:
+def log_chain(
+    chain: Chain, parallel: bool | None = None, certainty: Certainty = CHECKED
+) -> Tensor:
     """``log Z``, ``[..., N]``.
 
     Gradients with respect to the logarithms are posterior probabilities of states and
@@ -89,6 +92,7 @@ def log_chain(chain: Chain, parallel: bool | None = None) -> Tensor:
             dependent steps and log space, instead of one step after another. Default:
             if there are few states and examples. Chains of a few steps are by default
             evaluated in log space, which compiles faster.
+        certainty: What is done about digits that may have been lost.
     """
     num_steps, num_states = chain.emission.shape[0], chain.emission.shape[-2]
     is_chosen = parallel is not None
@@ -99,37 +103,21 @@ def log_chain(chain: Chain, parallel: bool | None = None) -> Tensor:
             and num_steps >= 32
             and num_states**3 * count <= _PARALLEL_WORK
         )
-    if num_steps == 1 or (num_steps <= MAX_UNROLLED and not is_chosen):
+    is_short = num_steps <= MAX_UNROLLED and not is_chosen
+    if num_steps == 1 or is_short or certainty.is_exact:
         return exact_log_chain(*chain)
     if parallel:
         return parallel_log_chain(*chain)
-    if tf.executing_eagerly():  # operation by operation it takes ten times as long
-        specs = [None if p is None else tf.TensorSpec(p.shape, p.dtype) for p in chain]
-        return _compiled(*specs)(*(part for part in chain if part is not None))
-    return _scaled_log_chain(chain)
+    return _scaled_log_chain(chain, certainty)
 
 
-@functools.lru_cache(maxsize=64)
-def _compiled(*specs: tf.TensorSpec | None) -> Callable[..., Tensor]:
-    """A function of the parts that are there, for one shape of them."""
-
-    @tf.function(autograph=False)
-    def log_chain(*parts: Tensor) -> Tensor:
-        given = iter(parts)
-        chain = Chain(*(None if spec is None else next(given) for spec in specs))
-        return _scaled_log_chain(chain, is_twice_differentiable=False)
-
-    return log_chain.get_concrete_function(*(s for s in specs if s is not None))
-
-
-def _scaled_log_chain(chain: Chain, is_twice_differentiable: bool = True) -> Tensor:
+def _scaled_log_chain(chain: Chain, certainty: Certainty) -> Tensor:
     @tf.custom_gradient
     def run(*sources: Tensor) -> tuple[Tensor, Callable]:
         fixed = chain.replaced(tuple(tf.stop_gradient(s) for s in sources))
         messages = _Messages(fixed)
         log_z, is_lossy = messages.half_way()
-        result = tf.cond(is_lossy, lambda: exact_log_chain(*fixed), lambda: log_z)
-        result = tf.ensure_shape(result, log_z.shape)
+        result = certainty.choose(is_lossy, lambda: exact_log_chain(*fixed), log_z)
 
         def backward(flow: Tensor) -> list[Tensor]:
             return first_derivatives(flow, *sources)
@@ -147,17 +135,9 @@ def _scaled_log_chain(chain: Chain, is_twice_differentiable: bool = True) -> Ten
 
                 return pullback(function, fixed.sources, fixed_flow)
 
-            values = replaced_if(is_lossy | ~is_consistent, exact_counts, counts)
+            values = certainty.choose(is_lossy | ~is_consistent, exact_counts, counts)
 
-            def second(*flows: Tensor) -> list[Tensor]:
-                if is_twice_differentiable:
-                    return _second_derivatives(chain, flow, sources, *flows)
-                raise NotImplementedError(
-                    "log_chain: second derivatives are not there in eager mode. Put "
-                    "the whole computation into a tf.function."
-                )
-
-            return values, second
+            return values, functools.partial(_second_derivatives, chain, flow, sources)
 
         return result, backward
 
@@ -228,8 +208,7 @@ class _Messages:
 
         def disagree() -> Tensor:
             upper, _ = self._meet(*self._run(self.floor))
-            agree = upper - log_z <= self.tolerance
-            return tf.reduce_any(~agree)
+            return ~tf.reduce_all(upper - log_z <= self.tolerance)
 
         is_lossy = tf.cond(smallest < self.floor, disagree, lambda: tf.constant(False))
         log_z += tf.reduce_sum(tf.cast(self.maximum, tf.float64), [0, -2])

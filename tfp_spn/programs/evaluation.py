@@ -3,7 +3,7 @@
 Pure functions of a program and its tables. `evaluate` is the sum-product pass: it runs
 the fast pass (`tfp_spn.programs.scaled_pass`) and, where a check finds that a term was
 lost to underflow, the exact one (`tfp_spn.programs.log_pass`); see
-`tfp_spn.programs.certainty`.
+`tfp_spn.ops.certainty`.
 """
 
 from __future__ import annotations

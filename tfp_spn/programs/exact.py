@@ -13,8 +13,8 @@ from typing import Any
 import tensorflow as tf
 
 from tfp_spn._typing import Params, Tensor
+from tfp_spn.ops.certainty import Certainty
 from tfp_spn.ops.sum_rules import SumRule
-from tfp_spn.programs.certainty import Certainty
 from tfp_spn.programs.folded_program import FoldedProgram
 from tfp_spn.programs.log_pass import log_downward, log_upward
 from tfp_spn.programs.tables import Tables
@@ -28,8 +28,8 @@ def exactly(
     *rest: Tensor,
 ) -> Any:
     """A body of this module for leaf values, and flows of the roots."""
-    leaves, *rest = (_of_any_number(value) for value in (leaves, *rest))
-    arguments = leaves, tables.log_weights, *rest
+    opened = [_of_any_number(value) for value in (leaves, *rest)]
+    arguments = opened[0], tables.log_weights, *opened[1:]
     return program.traces.call(body, "exact", *arguments, noinline=True)
 
 

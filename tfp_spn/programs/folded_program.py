@@ -28,9 +28,9 @@ import tensorflow as tf
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.layers.leaves.layout import LeafLayout
+from tfp_spn.ops.certainty import CHECKED, Certainty
 from tfp_spn.ops.sum_rules import SumRule
 from tfp_spn.ops.weights import normalized_log_weights, normalized_weights
-from tfp_spn.programs.certainty import CHECKED, Certainty
 from tfp_spn.programs.routing import (
     ROOT,
     OffsetTable,

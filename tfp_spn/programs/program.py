@@ -14,7 +14,7 @@ import tensorflow as tf
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.layers.leaves.parts import LeafPart
-from tfp_spn.programs.certainty import CHECKED, Certainty
+from tfp_spn.ops.certainty import CHECKED, Certainty
 from tfp_spn.programs.evidence import Evidence
 from tfp_spn.programs.folded_program import FoldedProgram, SumSpec
 from tfp_spn.programs.traces import Traces

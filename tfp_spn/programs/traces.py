@@ -16,7 +16,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfp_spn.programs.certainty import CHECKED, EXACT, Certainty, reporting
+from tfp_spn.ops.certainty import CHECKED, EXACT, Certainty, reporting
 
 MAX_FUNCTIONS = 128
 """Functions kept for one structure; the one that was longest unused goes first."""
@@ -53,8 +53,8 @@ class Traces:
 
         Args:
             body: A function of a module, or of hashable parts: it is kept.
-            certainty: ``"checked"``, ``"exact"``, or ``"reporting"``: the result is then
-                a pair, with whether digits may have been lost.
+            certainty: ``"checked"``, ``"exact"``, or ``"reporting"``: then the result
+                is a pair, with whether digits may have been lost.
             *arguments: Nests of tensors, or `None`.
             **options: Of `tf.function`.
         """
@@ -121,7 +121,9 @@ def clear_traces() -> None:
         traces.clear()
 
 
-def answer(program: Any, body: Body, *arguments: Any, is_large: bool = False) -> Any:
+def answer(
+    program: Any, body: Body, *arguments: Any, is_large: bool = False, **options: Any
+) -> Any:
     """``body(program, certainty, *arguments)``, by a compiled function if it is eager.
 
     The exact passes are traced and run only if the fast ones were lossy; not so if
@@ -130,8 +132,8 @@ def answer(program: Any, body: Body, *arguments: Any, is_large: bool = False) ->
     if not tf.executing_eagerly():
         return body(program, CHECKED, *arguments)
     if is_large:
-        return program.traces.call(body, "checked", *arguments)
-    result, is_lossy = program.traces.call(body, "reporting", *arguments)
+        return program.traces.call(body, "checked", *arguments, **options)
+    result, is_lossy = program.traces.call(body, "reporting", *arguments, **options)
     if not is_lossy:
         return result
-    return program.traces.call(body, "exact", *arguments)
+    return program.traces.call(body, "exact", *arguments, **options)

@@ -131,7 +131,8 @@ def log_prob_of_evidence(
     parallel: bool | None = None,
 ) -> Tensor:
     """``log p(x)``, ``[..., N]``."""
-    return log_chain(chain_of(program, tables, evidence), parallel)
+    chain = chain_of(program, tables, evidence)
+    return log_chain(chain, parallel, tables.step.certainty)
 
 
 def _move(value: Tensor, source: int, target: int) -> Tensor:

@@ -97,7 +97,7 @@ def _chain_counts(
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(sources)
         chain = program.chain(tables, values, existing_steps(evidence))
-        log_prob = log_chain(chain)
+        log_prob = log_chain(chain, certainty=tables.step.certainty)
     possible = tf.math.is_finite(log_prob)
     counts = tape.gradient(
         log_prob,

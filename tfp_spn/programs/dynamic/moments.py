@@ -23,10 +23,13 @@ def mean_and_variance(
     program: Any, tables: Any, evidence: Evidence
 ) -> tuple[Tensor, Tensor]:
     """Exact moments of each coordinate, ``S + P + [T, V, D]``."""
+    certainty = tables.step.certainty
     chain = chain_of(program, tables, evidence, to_end=True)
-    roots = program.roots_of_states(state_posteriors(chain))
+    roots = program.roots_of_states(state_posteriors(chain, certainty))
     flows = to_steps(program, roots)  # [..., K, T N]
-    possible = log_chain(chain) > -float("inf")  # evidence that is not says nothing
+    possible = log_chain(chain, certainty=certainty) > -float(
+        "inf"
+    )  # evidence that is not says nothing
     known = evidence.hidden_unless(possible[..., tf.newaxis, tf.newaxis, :])
     leaves = leaf_values(program.step, tables.step, step_evidence(program, known))
     shape = tf.broadcast_dynamic_shape(tf.shape(flows)[:-2], tf.shape(leaves)[:-3])

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
+from tfp_spn.ops.certainty import CHECKED, Certainty
 from tfp_spn.ops.chain import Chain, log_chain
 from tfp_spn.ops.log_chain import backward_messages, forward_messages, log_matmul
 from tfp_spn.ops.log_space import logsumexp, softmax
@@ -15,38 +13,15 @@ from tfp_spn.programs.dynamic.structure import DynamicStructure
 from tfp_spn.programs.evidence import Evidence
 
 
-def state_posteriors(chain: Chain) -> Tensor:
+def state_posteriors(chain: Chain, certainty: Certainty = CHECKED) -> Tensor:
     """``p(q_t | x)``, ``[T, ..., Q, N]``; the prior where evidence is impossible.
 
-    The gradient of a log-likelihood; it is taken in a graph, since eagerly chains have
-    no second derivatives.
+    The gradient of a log-likelihood.
     """
-    if not tf.executing_eagerly():
-        return _state_posteriors(chain)
-    parts = [part for part in chain if part is not None]
-    specs = [None if p is None else tf.TensorSpec.from_tensor(p) for p in chain]
-    return _compiled_posteriors(*specs)(*parts)
-
-
-@functools.lru_cache(maxsize=64)
-def _compiled_posteriors(*specs: tf.TensorSpec | None) -> Callable[..., Tensor]:
-    """A function of the parts that are there, for one shape of them."""
-
-    @tf.function(autograph=False)
-    def posteriors(*parts: Tensor) -> Tensor:
-        given = iter(parts)
-        return _state_posteriors(
-            Chain(*(None if spec is None else next(given) for spec in specs))
-        )
-
-    return posteriors
-
-
-def _state_posteriors(chain: Chain) -> Tensor:
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         chain = chain._replace(emission=tf.identity(chain.emission))
         tape.watch(chain.emission)
-        log_z = log_chain(chain)
+        log_z = log_chain(chain, certainty=certainty)
     probs = tape.gradient(log_z, chain.emission)
     impossible = ~(log_z > -float("inf"))[..., tf.newaxis, :]
 
@@ -62,7 +37,9 @@ def _blank(chain: Chain) -> Chain:
     return chain._replace(emission=tf.zeros_like(chain.emission))
 
 
-def unit_posteriors(program: DynamicStructure, chain: Chain) -> Tensor:
+def unit_posteriors(
+    program: DynamicStructure, chain: Chain, certainty: Certainty = CHECKED
+) -> Tensor:
     """``p(z_t | x)`` of the interface's units behind each step, ``[T, ..., S, N]``."""
     if program.sum_product == "cp":
         forward = log_filtered_units(chain)
@@ -71,7 +48,7 @@ def unit_posteriors(program: DynamicStructure, chain: Chain) -> Tensor:
         later = log_matmul(weights, backward[1:])
         later = tf.concat([later, tf.zeros_like(forward[:1])], 0)
         return _or_prior(chain, softmax(forward + later, -2))
-    return program.units_of_states(state_posteriors(chain))
+    return program.units_of_states(state_posteriors(chain, certainty))
 
 
 def filtered_units(program: DynamicStructure, chain: Chain) -> Tensor:

@@ -27,10 +27,10 @@ import tensorflow as tf
 
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
+from tfp_spn.ops.certainty import CHECKED, Certainty
 from tfp_spn.ops.chain import Chain
 from tfp_spn.ops.sum_rules import SumRule
 from tfp_spn.ops.weights import normalized_log_weights, normalized_weights
-from tfp_spn.programs.certainty import CHECKED, Certainty
 from tfp_spn.programs.circuit_program import CircuitProgram
 from tfp_spn.programs.folded_program import SumSpec
 from tfp_spn.programs.tables import Tables, batch_of

@@ -1,0 +1,143 @@
+"""What learning computes of a batch: functions that equal circuits share.
+
+They are bodies of `tfp_spn.programs.traces`: what they know of a circuit is its
+program; parameters, tensors or variables, are arguments.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from tfp_spn._typing import Params, Tensor
+from tfp_spn.learning.batches import Batch
+from tfp_spn.learning.expectations import Expectations, to_float64
+from tfp_spn.learning.maximization import maximize
+from tfp_spn.ops.certainty import Certainty
+from tfp_spn.ops.log_space import logsumexp
+from tfp_spn.programs.labels import log_joint_of_labels
+from tfp_spn.programs.program import Program
+
+
+def expectations_of(
+    program: Program, certainty: Certainty, params: Params, batch: Batch
+) -> Expectations:
+    """The E-step, in double precision."""
+    tables, evidence = program.tables(params, certainty), batch.evidence(program)
+    expectations, _ = program.expectations(
+        tables, evidence, batch.weights, batch.labels
+    )
+    return to_float64(expectations)
+
+
+def sum_of(_: Program, __: Certainty, ___: Params, a: Any, b: Any) -> Any:
+    """Of what was computed of two batches."""
+    return tf.nest.map_structure(tf.add, a, b)
+
+
+@dataclass(frozen=True)
+class Maximization:
+    """The M-step, assigned to variables, unless what it is based on lost digits.
+
+    Attributes:
+        names: The parameters to change.
+    """
+
+    names: frozenset[str]
+
+    def __call__(
+        self,
+        program: Program,
+        certainty: Certainty,
+        params: Params,
+        expectations: Expectations,
+        step_size: Tensor,
+        pseudocount: Tensor,
+    ) -> None:
+        """Moves `params`, which are variables."""
+        new = maximize(
+            program, params, expectations, step_size, pseudocount, self.names
+        )
+        for name in sorted(self.names):
+            value = new[name]
+            if certainty.flags:
+                value = tf.where(certainty.is_lossy, params[name], value)
+            params[name].assign(value)
+
+
+@dataclass(frozen=True)
+class OnlineStep:
+    """The E-step of a batch and the M-step that follows.
+
+    Attributes:
+        names: The parameters to change.
+    """
+
+    names: frozenset[str]
+
+    def __call__(
+        self,
+        program: Program,
+        certainty: Certainty,
+        params: Params,
+        batch: Batch,
+        step_size: Tensor,
+        pseudocount: Tensor,
+    ) -> Expectations:
+        """Moves `params` and returns scalars: log-likelihood and number of examples."""
+        found = expectations_of(program, certainty, params, batch)
+        move = Maximization(self.names)
+        move(program, certainty, params, found, step_size, pseudocount)
+        return {name: found[name] for name in ("log_likelihood", "num_examples")}
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """The gradient of the log-likelihood.
+
+    Attributes:
+        names: The parameters to differentiate by, in order.
+    """
+
+    names: tuple[str, ...]
+
+    def __call__(
+        self, program: Program, certainty: Certainty, params: Params, batch: Batch
+    ) -> dict[str, Any]:
+        """Weighted sums, which add over replicas as means would not."""
+        params = {name: tf.convert_to_tensor(value) for name, value in params.items()}
+        sources = [params[name] for name in self.names]
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(sources)
+            log_prob = _log_prob(program, certainty, params, batch)
+            possible = tf.where(tf.math.is_finite(log_prob), log_prob, 0.0)
+            loss = -tf.reduce_sum(possible * batch.weights)
+        log_prob = tf.math.multiply_no_nan(log_prob, batch.weights)
+        return {
+            "gradients": tape.gradient(loss, sources),
+            "log_likelihood": tf.reduce_sum(tf.cast(log_prob, tf.float64)),
+            "weight": tf.reduce_sum(batch.weights),
+        }
+
+
+def log_likelihood_of(
+    program: Program, certainty: Certainty, params: Params, batch: Batch
+) -> tuple[Tensor, Tensor]:
+    """Sum of log-likelihoods, and of weights, in double precision."""
+    log_prob = tf.cast(_log_prob(program, certainty, params, batch), tf.float64)
+    weights = tf.cast(batch.weights, tf.float64)
+    log_prob = tf.reduce_sum(tf.math.multiply_no_nan(log_prob, weights))
+    return log_prob, tf.reduce_sum(weights)
+
+
+def _log_prob(
+    program: Program, certainty: Certainty, params: Params, batch: Batch
+) -> Tensor:
+    """``log p(x)`` or ``log p(x, label)``, ``[N]``."""
+    tables, evidence = program.tables(params, certainty), batch.evidence(program)
+    joint = program.log_joint(tables, evidence, is_whole=True)
+    if batch.labels is None:
+        return logsumexp(joint, axis=-2)
+    return log_joint_of_labels(joint, batch.labels)
