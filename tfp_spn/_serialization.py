@@ -1,16 +1,124 @@
-"""Registration of classes with Keras, under the package's name."""
+"""What Keras saves of objects, and what a file may call when they are loaded.
+
+Keras describes an object by a dict of its module, class and config, and loads it by
+calling whatever the dict names, functions included. Here each slot of a layer or model
+says what it may hold, and a description is judged by the names in it before anything is
+imported, made or called: see `deserialize`. Anywhere else within the config of one of
+the package's classes nothing may be named but parts of models, and what was registered
+by `keras.saving.register_keras_serializable`: see `register`.
+"""
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+import functools
+import inspect
+import sys
+from typing import Any, NamedTuple, TypeVar
 
 import keras
 
 T = TypeVar("T")
 
+# To make one of these does nothing but keep numbers and names.
+_SETTINGS: tuple[type, ...] = (
+    keras.constraints.Constraint,
+    keras.dtype_policies.DTypePolicy,
+    keras.initializers.Initializer,
+    keras.optimizers.schedules.LearningRateSchedule,
+    keras.random.SeedGenerator,
+    keras.regularizers.Regularizer,
+)
+_PARTS: tuple[type, ...] = (
+    *_SETTINGS,
+    keras.Operation,  # which layers and models are
+    keras.losses.Loss,
+    keras.metrics.Metric,
+    keras.optimizers.Optimizer,
+    keras.quantizers.QuantizationConfig,
+    keras.quantizers.Quantizer,
+)
+_DATA = ("bytes", "ellipsis", "keras_tensor", "numpy", "slice", "tensor")
+_FUNCTION_MODULES = (keras.activations, keras.losses, keras.metrics)
+_FUNCTIONS = {
+    name: value
+    for module in _FUNCTION_MODULES
+    for name, value in vars(module).items()
+    if inspect.isfunction(value) and name not in ("deserialize", "get", "serialize")
+}
+# What Keras deserializes itself in the constructors of layers and optimizers.
+_SLOTS_OF_KERAS: dict[str, type] = {
+    "activity_regularizer": keras.regularizers.Regularizer,
+    "dtype": keras.dtype_policies.DTypePolicy,
+    "learning_rate": keras.optimizers.schedules.LearningRateSchedule,
+}
+
+
+class _Allowed(NamedTuple):
+    """What may be named in some place.
+
+    Attributes:
+        bases: Base classes.
+        functions: Whether registered functions.
+        data: Whether arrays and the like.
+        in_model: Whether any registered class, and Keras' activations and losses.
+    """
+
+    bases: tuple[type, ...]
+    functions: bool = False
+    data: bool = False
+    in_model: bool = False
+
+    def __str__(self) -> str:
+        of = [f"{b.__module__.split('.')[0]} {b.__name__}" for b in self.bases]
+        kinds = ["a part of a model"] if self.in_model else [f"a {name}" for name in of]
+        return " or ".join([*kinds, *["a registered function"] * self.functions])
+
+
+_IN_MODELS = _Allowed(_PARTS, functions=True, data=True, in_model=True)
+_IN_SETTINGS = _Allowed(_SETTINGS, data=True)
+
+
+class _Named(NamedTuple):
+    """A class or function that a description names; `None` if Keras knows none."""
+
+    object: Any
+    is_registered: bool
+
+    def fits(self, allowed: _Allowed) -> bool:
+        """Whether it may be called."""
+        if inspect.isclass(self.object):
+            is_known = self.is_registered and allowed.in_model
+            return is_known or issubclass(self.object, allowed.bases)
+        is_known = self.is_registered or allowed.in_model
+        return allowed.functions and is_known and callable(self.object)
+
+    @property
+    def inside(self) -> _Allowed | None:
+        """What its config may name; `None` if it is one of ours, which `register`."""
+        if not inspect.isclass(self.object) or self.object.__module__.startswith(
+            f"{__package__}."
+        ):
+            return None
+        is_setting = issubclass(self.object, _SETTINGS) and not self.is_registered
+        return _IN_SETTINGS if is_setting else _IN_MODELS
+
 
 def register(cls: type[T]) -> type[T]:
-    """Class decorator: makes `cls` known to Keras' saving as ``tfp_spn>Name``."""
+    """Class decorator: makes `cls` known to Keras' saving as ``tfp_spn>Name``.
+
+    Its `from_config` refuses a config that names anything but parts of models.
+    """
+    registered: Any = cls
+    build = registered.from_config.__func__
+
+    @functools.wraps(build)
+    def from_config(cls: Any, config: Any, *args: Any, **kwargs: Any) -> Any:
+        for slot, value in config.items() if isinstance(config, dict) else ():
+            base = _SLOTS_OF_KERAS.get(slot)
+            _check(cls, slot, value, _Allowed((base,)) if base else _IN_MODELS)
+        return build(cls, config, *args, **kwargs)
+
+    registered.from_config = classmethod(from_config)
     return keras.saving.register_keras_serializable("tfp_spn")(cls)
 
 
@@ -19,8 +127,115 @@ def serialize(value: Any) -> Any:
     return keras.saving.serialize_keras_object(value)
 
 
-def deserialize(value: Any) -> Any:
-    """Inverse of `serialize`; what is not a description is returned as it is."""
-    if isinstance(value, dict) and "class_name" in value:
-        return keras.saving.deserialize_keras_object(value)
-    return value
+def deserialize(
+    owner: Any, slot: str, value: Any, *bases: type, functions: bool = False
+) -> Any:
+    """Inverse of `serialize` for one slot; what is no description is returned as it is.
+
+    Args:
+        owner: The object that has the slot, or its class.
+        slot: The name of the slot.
+        value: A description, or the object itself.
+        *bases: Base classes of what the slot may hold.
+        functions: Whether it may also hold a registered function.
+
+    Raises:
+        ValueError: The description, or one within it, names something else.
+    """
+    if not isinstance(value, dict) or "class_name" not in value:
+        return value
+    allowed = _Allowed(bases, functions)
+    _check(owner, slot, value, allowed)
+    made = keras.saving.deserialize_keras_object(value)
+    if not (isinstance(made, bases) or made is _named(value).object):
+        # Keras found an object that the file shares with another slot.
+        raise _refusal(owner, slot, value, allowed)
+    return made
+
+
+def initializer_of(owner: Any, slot: str, value: Any) -> Any:
+    """A Keras initializer by its description, name or itself; `None` for `None`."""
+    value = _of_kind(owner, slot, value, keras.initializers.Initializer)
+    return keras.initializers.get(value)
+
+
+def constraint_of(owner: Any, slot: str, value: Any) -> Any:
+    """A Keras constraint by its description, name or itself; `None` for `None`."""
+    value = _of_kind(owner, slot, value, keras.constraints.Constraint)
+    return keras.constraints.get(value)
+
+
+def regularizer_of(owner: Any, slot: str, value: Any) -> Any:
+    """A Keras regularizer by its description, name or itself; `None` for `None`."""
+    value = _of_kind(owner, slot, value, keras.regularizers.Regularizer)
+    return keras.regularizers.get(value)
+
+
+def _of_kind(owner: Any, slot: str, value: Any, base: type) -> Any:
+    if isinstance(value, str):
+        named = _Named(keras.saving.get_registered_object(value), is_registered=True)
+        allowed = _Allowed((base,), functions=True)
+        if named.object is not None and not named.fits(allowed):
+            raise _refusal(owner, slot, value, allowed)
+    return deserialize(owner, slot, value, base, functions=True)
+
+
+def _check(owner: Any, slot: str, value: Any, allowed: _Allowed) -> None:
+    """Refuses descriptions, at any depth, of what is not allowed where they are."""
+    waiting: list[tuple[Any, _Allowed]] = [(value, allowed)]
+    while waiting:  # no recursion: the depth is the file's choice
+        part, allowed = waiting.pop()
+        if isinstance(part, list | tuple):
+            waiting.extend((item, allowed) for item in part)
+        if not isinstance(part, dict):
+            continue
+        inside: _Allowed | None = allowed
+        if "class_name" in part and not (allowed.data and _is_data(part)):
+            named = _named(part)
+            if not named.fits(allowed):
+                raise _refusal(owner, slot, part, allowed)
+            inside = named.inside
+            beside = [item for key, item in part.items() if key != "config"]
+            waiting.append((beside, _IN_MODELS))
+            part = {"config": part.get("config")}
+        if inside is not None:
+            waiting.extend((item, inside) for item in part.values())
+
+
+def _is_data(description: dict[str, Any]) -> bool:
+    return description["class_name"] in [f"__{kind}__" for kind in _DATA]
+
+
+def _named(description: dict[str, Any]) -> _Named:
+    """What Keras would call; nothing is imported to find it."""
+    name, module = description["class_name"], description.get("module")
+    registered_name = description.get("registered_name", name)
+    is_function = name == "function"
+    if is_function:
+        registered_name = name = description.get("config")
+    found: Any = None
+    if isinstance(registered_name, str):
+        found = keras.saving.get_registered_object(registered_name)
+    is_registered = found is not None
+    if not is_registered and isinstance(name, str) and isinstance(module, str):
+        if is_function:
+            modules = ["builtins", *(m.__name__ for m in _FUNCTION_MODULES)]
+            found = _FUNCTIONS.get(name) if module in modules else None
+        elif module.split(".")[0] == "keras" and module in sys.modules:
+            found = vars(sys.modules[module]).get(name)
+    if inspect.isclass(found) == is_function:  # Keras would take one for the other
+        found = None
+    return _Named(found, is_registered)
+
+
+def _refusal(owner: Any, slot: str, value: Any, allowed: _Allowed) -> ValueError:
+    name = (owner if inspect.isclass(owner) else type(owner)).__name__
+    if isinstance(value, dict):
+        keys = ("module", "class_name", "registered_name")
+        value = {key: value[key] for key in keys if key in value}
+    return ValueError(
+        f"{name}: {slot} names what loading must not call, received "
+        f"{str(value)[:200]}, expected {allowed}. If it is your own, register it by "
+        "@keras.saving.register_keras_serializable(package) before loading; if it is "
+        "not, distrust the file."
+    )

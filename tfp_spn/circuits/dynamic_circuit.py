@@ -227,8 +227,10 @@ class DynamicCircuit(Circuit):
     ) -> DynamicCircuit:
         """Builds the circuit from `get_config`'s result."""
         config = dict(config)
-        for key in ("template", "sum_op", "accumulator_initializer"):
-            config[key] = deserialize(config[key])
+        for key, base in (("template", Circuit), ("sum_op", SumRule)):
+            config[key] = deserialize(cls, key, config.get(key), base)
+        key, base = "accumulator_initializer", keras.initializers.Initializer
+        config[key] = deserialize(cls, key, config.get(key), base, functions=True)
         return cls(**config)
 
 

@@ -16,6 +16,7 @@ from tfp_spn.circuits.layer_stack import compile_stack
 from tfp_spn.circuits.outer_layers import circuit_layers
 from tfp_spn.circuits.program import Program
 from tfp_spn.circuits.stack_validation import (
+    KNOWN_LAYERS,
     check_stack,
     leaf_of,
     permutation_tables,
@@ -156,5 +157,8 @@ class LayeredCircuit(Circuit):
     ) -> LayeredCircuit:
         """Builds the circuit from `get_config`'s result."""
         config = dict(config)
-        config["stack"] = [deserialize(layer) for layer in config["stack"]]
+        config["stack"] = [
+            deserialize(cls, "stack", layer, *KNOWN_LAYERS)
+            for layer in config.get("stack") or []
+        ]
         return cls(**config)

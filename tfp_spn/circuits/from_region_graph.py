@@ -263,8 +263,10 @@ class RegionGraphCircuit(Circuit):
         """Builds the circuit from `get_config`'s result."""
         config = dict(config)
         config["region_graph"] = RegionGraph.from_json(config["region_graph"])
-        for key in ("leaf", "sum_op", "accumulator_initializer"):
-            config[key] = deserialize(config[key])
+        for key, base in (("leaf", BaseLeaf), ("sum_op", SumRule)):
+            config[key] = deserialize(cls, key, config.get(key), base)
+        key, base = "accumulator_initializer", keras.initializers.Initializer
+        config[key] = deserialize(cls, key, config.get(key), base, functions=True)
         return cls(**config)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfp_spn._serialization import deserialize, register, serialize
+from tfp_spn._serialization import deserialize, initializer_of, register, serialize
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import ParameterSpec
 from tfp_spn.layers.leaves.elementwise_leaf import ElementwiseLeaf, slot_flow
@@ -102,7 +102,7 @@ class DistributionLeaf(ElementwiseLeaf):
     ) -> None:
         super().__init__(num_components, **kwargs)
         self.family = Family(
-            deserialize(make_distribution),
+            deserialize(self, "make_distribution", make_distribution, functions=True),
             parameters,
             constants,
             support,
@@ -110,7 +110,7 @@ class DistributionLeaf(ElementwiseLeaf):
             self.compute_dtype,
         )
         self._initializers = {
-            name: keras.initializers.get(deserialize(value))
+            name: initializer_of(self, "initializers", value)
             for name, value in (initializers or {}).items()
         }
         known = set(self.family.parameters(2))
