@@ -127,6 +127,37 @@ def serialize(value: Any) -> Any:
     return keras.saving.serialize_keras_object(value)
 
 
+def configuration_of(layer: Any, config: dict[str, Any] | None = None) -> Any:
+    """What tells a layer from another in function, ready for JSON.
+
+    Args:
+        layer: The layer.
+        config: Its configuration. Default: what `get_config` returns.
+
+    Returns:
+        The name of its class, and its configuration without names and initial values.
+    """
+    try:
+        config = serialize(layer.get_config() if config is None else config)
+    except (NotImplementedError, TypeError, ValueError):  # it cannot be saved
+        config = {}
+    chosen = {
+        key: _without_modules(value)
+        for key, value in (config or {}).items()
+        if key != "name" and not key.endswith(("initializer", "initializers"))
+    }
+    return {"class": keras.saving.get_registered_name(type(layer)), **chosen}
+
+
+def _without_modules(value: Any) -> Any:
+    """Modules of the same class may differ between versions."""
+    if isinstance(value, list | tuple):
+        return [_without_modules(item) for item in value]
+    if isinstance(value, dict):
+        return {k: _without_modules(v) for k, v in value.items() if k != "module"}
+    return value
+
+
 def deserialize(
     owner: Any, slot: str, value: Any, *bases: type, functions: bool = False
 ) -> Any:

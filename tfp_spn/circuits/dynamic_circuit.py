@@ -213,6 +213,12 @@ class DynamicCircuit(Circuit):
             if variable.value is unused:
                 variable.trainable = False
 
+    def structure(self) -> dict[str, Any]:
+        """That of the template, and how it is repeated."""
+        names = ("num_steps", "num_interfaces", "sum_product", "is_stationary")
+        numbers = {name: self._arguments[name] for name in names}
+        return {"template": self.template.structure(), **numbers}
+
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         config = {**keras.Model.get_config(self), **self._arguments}

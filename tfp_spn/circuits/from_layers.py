@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import weakref
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +10,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfp_spn._serialization import deserialize, register, serialize
+from tfp_spn._serialization import (
+    configuration_of,
+    deserialize,
+    register,
+    serialize,
+)
 from tfp_spn._typing import Params
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.circuits.layer_stack import compile_stack
@@ -142,6 +148,18 @@ class LayeredCircuit(Circuit):
         for name, layer in self._sums.items():
             params[name] = layer.accumulators.value
         return dict(sorted(params.items()))
+
+    def structure(self) -> dict[str, Any]:
+        """The layers, and a hash of their permutations."""
+        digest = hashlib.sha256()
+        for table in permutation_tables(self.stack):
+            digest.update(f"{table.shape} {table.tolist()}".encode())
+        layers = {str(n): configuration_of(la) for n, la in enumerate(self.stack)}
+        return {
+            "layers": layers,
+            "permutations": digest.hexdigest()[:16],
+            "event_shape": list(self.program.event_shape),
+        }
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""

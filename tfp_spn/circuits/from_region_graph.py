@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, Literal
 
 import keras
@@ -246,6 +247,13 @@ class RegionGraphCircuit(Circuit):
         if self.prior is not None:
             params["prior"] = self.prior.value
         return dict(sorted(params.items()))
+
+    def structure(self) -> dict[str, Any]:
+        """The region graph as a hash, and the numbers beside it."""
+        digest = hashlib.sha256(self.region_graph.to_json().encode()).hexdigest()
+        names = ("num_sums", "sum_product", "num_classes", "leaf_sums", "num_dims")
+        numbers = {name: self._arguments[name] for name in names}
+        return {"region_graph": digest[:16], **numbers}
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""

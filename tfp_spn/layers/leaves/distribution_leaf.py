@@ -9,7 +9,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfp_spn._serialization import deserialize, initializer_of, register, serialize
+from tfp_spn._serialization import (
+    configuration_of,
+    deserialize,
+    initializer_of,
+    register,
+    serialize,
+)
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import ParameterSpec
 from tfp_spn.layers.leaves.elementwise_leaf import ElementwiseLeaf, slot_flow
@@ -365,6 +371,11 @@ class DistributionLeaf(ElementwiseLeaf):
         if name == "probs":
             return tf.clip_by_value(value, 1e-6, 1 - 1e-6)
         return tf.maximum(value, 1e-5)
+
+    def configuration(self) -> dict[str, Any]:
+        """The same of functions that are not registered, by their names."""
+        config = {**super().get_config(), **self.family.arguments()}
+        return configuration_of(self, {**config, "family": self.label})
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
