@@ -87,6 +87,8 @@ PLOTTING_LAYER = instance(
     function=PLOT,
     arguments={"path": "mine.png", "value_range": [0, 1]},
 )
+DENSE = instance("keras.layers", "Dense")
+TRAP = "hostile>TrapLayer"
 PLOTTING_DENSE = instance("keras.layers", "Dense", units=2, activation=PLOT)
 
 
@@ -131,7 +133,7 @@ STACK = "config/stack/{}/config"
 LAYER = "config/layers/{}"
 CONDITIONAL = LAYER.format(2)
 
-# good file, path, what is put there, whether it is Keras that refuses
+# good file, path, what is put there
 HOSTILE: list[tuple[str, str, Any]] = [
     ("gamma", f"{LEAF}/make_distribution", PLOT),
     ("gamma", f"{LEAF}/make_distribution", EVAL),
@@ -147,7 +149,7 @@ HOSTILE: list[tuple[str, str, Any]] = [
     ("gamma", f"{LEAF}/constants", {"name": trap()}),
     ("gamma", f"{LEAF}/initializers", {"rate": DOWNLOAD}),
     ("gamma", f"{LEAF}/initializers", {"rate": seeded(VOCABULARY)}),
-    ("gamma", f"{LEAF}/initializers", {"rate": "hostile>TrapLayer"}),
+    ("gamma", f"{LEAF}/initializers", {"rate": TRAP}),
     ("gamma", f"{LEAF}/dtype", SAVED_MODEL),
     ("gamma", f"{LEAF}/dtype", trap("TrapInitializer")),
     ("registered function", f"{LEAF}/initializers/rate", trap("TrapLayer")),
@@ -157,7 +159,7 @@ HOSTILE: list[tuple[str, str, Any]] = [
     ("normal", "config/leaf", PROCESS),
     ("normal", "config/leaf", [[trap("TrapLayer"), [0, 1, 2, 3, 4]]]),
     ("normal", "config/leaf", function("builtins", "tfp_spn>NormalLeaf")),
-    ("normal", "config/leaf/registered_name", "hostile>TrapLayer"),
+    ("normal", "config/leaf/registered_name", TRAP),
     ("normal", "config/leaf/build_config", {"input_shape": IMPORT}),
     ("normal", f"{LEAF}/location_initializer", PLOT),
     ("normal", f"{LEAF}/location_initializer", constant(PLOT)),
@@ -172,6 +174,9 @@ HOSTILE: list[tuple[str, str, Any]] = [
     ("normal", f"{LEAF}/scale_constraint", trap("TrapInitializer")),
     ("normal", f"{LEAF}/activity_regularizer", trap("TrapLayer")),
     ("normal", f"{LEAF}/activity_regularizer", PLOT),
+    ("normal", f"{LEAF}/activity_regularizer", TRAP),
+    ("normal", "config/leaf/class_name", "__lambda__"),
+    ("normal", "config/leaf/class_name", "__typespec__"),
     ("chosen leaf", f"{LEAF}/location_initializer", LOGGER),
     ("chosen leaf", f"{LEAF}/scale_constraint/config", IMPORT),
     ("cauchy", f"{LEAF}/location_initializer/config/seed", SPEC),
@@ -219,6 +224,9 @@ HOSTILE: list[tuple[str, str, Any]] = [
         functional(PLOTTING_LAYER),
     ),
     ("libspn dynamic", "config/top_network", PLOT),
+    ("libspn dynamic", "config/top_network", sequential(trap())),
+    ("libspn dynamic", "config/top_network/compile_config", {"loss": trap()}),
+    ("libspn dynamic", "config/top_network/compile_config", {"loss": PLOT}),
     ("libspn dynamic", "config/top_network", sequential(PLOTTING_DENSE)),
     ("sequential", "config/layers/4", PLOTTING_LAYER),
     ("sequential", "config/layers/4", SAVED_MODEL),
@@ -227,6 +235,8 @@ HOSTILE: list[tuple[str, str, Any]] = [
     ("functional", "config/layers/4/config", {"name": IMPORT}),
     ("functional", "config/layers/4", {"name": "a", **PLOTTING_LAYER}),
     ("functional", "config/layers/4/inbound_nodes/0/kwargs", {"mask": PLOT}),
+    ("sequential", "config/layers/4", {**DENSE, "config": {"bias_initializer": PLOT}}),
+    ("sequential", "config/layers/4", {**DENSE, "config": {"bias_regularizer": TRAP}}),
     ("conditional", f"{CONDITIONAL}/config/network", PLOT),
     ("conditional", f"{CONDITIONAL}/config/network", PLOTTING_LAYER),
     ("conditional", f"{CONDITIONAL}/config/network", trap()),

@@ -45,11 +45,13 @@ _FUNCTIONS = {
     for name, value in vars(module).items()
     if inspect.isfunction(value) and name not in ("deserialize", "get", "serialize")
 }
-# What Keras deserializes itself in the constructors of layers and optimizers.
+# Ends of the names of slots that Keras itself fills, in layers and optimizers.
 _SLOTS_OF_KERAS: dict[str, type] = {
-    "activity_regularizer": keras.regularizers.Regularizer,
+    "constraint": keras.constraints.Constraint,
     "dtype": keras.dtype_policies.DTypePolicy,
+    "initializer": keras.initializers.Initializer,
     "learning_rate": keras.optimizers.schedules.LearningRateSchedule,
+    "regularizer": keras.regularizers.Regularizer,
 }
 
 
@@ -60,13 +62,15 @@ class _Allowed(NamedTuple):
         bases: Base classes.
         functions: Whether registered functions.
         data: Whether arrays and the like.
-        in_model: Whether any registered class, and Keras' activations and losses.
+        in_model: Whether functions that Keras' layers take, such as activations.
+        registered: Whether any registered class.
     """
 
     bases: tuple[type, ...]
     functions: bool = False
     data: bool = False
     in_model: bool = False
+    registered: bool = False
 
     def __str__(self) -> str:
         of = [f"{b.__module__.split('.')[0]} {b.__name__}" for b in self.bases]
@@ -74,8 +78,11 @@ class _Allowed(NamedTuple):
         return " or ".join([*kinds, *["a registered function"] * self.functions])
 
 
-_IN_MODELS = _Allowed(_PARTS, functions=True, data=True, in_model=True)
 _IN_SETTINGS = _Allowed(_SETTINGS, data=True)
+_IN_KERAS = _Allowed(_PARTS, functions=True, data=True, in_model=True)
+# The slots of ours are judged one by one by `deserialize`; what is registered by others
+# deserializes its own.
+_IN_REGISTERED = _IN_KERAS._replace(registered=True)
 
 
 class _Named(NamedTuple):
@@ -87,7 +94,7 @@ class _Named(NamedTuple):
     def fits(self, allowed: _Allowed) -> bool:
         """Whether it may be called."""
         if inspect.isclass(self.object):
-            is_known = self.is_registered and allowed.in_model
+            is_known = self.is_registered and allowed.registered
             return is_known or issubclass(self.object, allowed.bases)
         is_known = self.is_registered or allowed.in_model
         return allowed.functions and is_known and callable(self.object)
@@ -99,8 +106,9 @@ class _Named(NamedTuple):
             f"{__package__}."
         ):
             return None
-        is_setting = issubclass(self.object, _SETTINGS) and not self.is_registered
-        return _IN_SETTINGS if is_setting else _IN_MODELS
+        if self.is_registered:
+            return _IN_REGISTERED
+        return _IN_SETTINGS if issubclass(self.object, _SETTINGS) else _IN_KERAS
 
 
 def register(cls: type[T]) -> type[T]:
@@ -114,8 +122,7 @@ def register(cls: type[T]) -> type[T]:
     @functools.wraps(build)
     def from_config(cls: Any, config: Any, *args: Any, **kwargs: Any) -> Any:
         for slot, value in config.items() if isinstance(config, dict) else ():
-            base = _SLOTS_OF_KERAS.get(slot)
-            _check(cls, slot, value, _Allowed((base,)) if base else _IN_MODELS)
+            _check(cls, slot, value, _allowed_at(slot, _IN_REGISTERED))
         return build(cls, config, *args, **kwargs)
 
     registered.from_config = classmethod(from_config)
@@ -204,11 +211,15 @@ def regularizer_of(owner: Any, slot: str, value: Any) -> Any:
 
 def _of_kind(owner: Any, slot: str, value: Any, base: type) -> Any:
     if isinstance(value, str):
-        named = _Named(keras.saving.get_registered_object(value), is_registered=True)
-        allowed = _Allowed((base,), functions=True)
-        if named.object is not None and not named.fits(allowed):
-            raise _refusal(owner, slot, value, allowed)
+        _check(owner, slot, value, _Allowed((base,), functions=True))
     return deserialize(owner, slot, value, base, functions=True)
+
+
+def _allowed_at(slot: str, otherwise: _Allowed) -> _Allowed:
+    for end, base in _SLOTS_OF_KERAS.items():
+        if slot.endswith(end):
+            return _Allowed((base,), functions=True)
+    return otherwise
 
 
 def _check(owner: Any, slot: str, value: Any, allowed: _Allowed) -> None:
@@ -216,21 +227,27 @@ def _check(owner: Any, slot: str, value: Any, allowed: _Allowed) -> None:
     waiting: list[tuple[Any, _Allowed]] = [(value, allowed)]
     while waiting:  # no recursion: the depth is the file's choice
         part, allowed = waiting.pop()
-        if isinstance(part, list | tuple):
+        if isinstance(part, str) and not allowed.data:  # a name, to a slot of Keras
+            named = _Named(keras.saving.get_registered_object(part), True)
+            if named.object is not None and not named.fits(allowed):
+                raise _refusal(owner, slot, part, allowed)
+        elif isinstance(part, list | tuple):
             waiting.extend((item, allowed) for item in part)
-        if not isinstance(part, dict):
-            continue
-        inside: _Allowed | None = allowed
-        if "class_name" in part and not (allowed.data and _is_data(part)):
-            named = _named(part)
+        elif isinstance(part, dict) and ("class_name" not in part or _is_data(part)):
+            if "class_name" in part and not allowed.data:
+                raise _refusal(owner, slot, part, allowed)
+            waiting.extend((item, allowed) for item in part.values())
+        elif isinstance(part, dict):
+            named, config = _named(part), part.get("config")
             if not named.fits(allowed):
                 raise _refusal(owner, slot, part, allowed)
-            inside = named.inside
-            beside = [item for key, item in part.items() if key != "config"]
-            waiting.append((beside, _IN_MODELS))
-            part = {"config": part.get("config")}
-        if inside is not None:
-            waiting.extend((item, inside) for item in part.values())
+            waiting.extend((v, _IN_KERAS) for k, v in part.items() if k != "config")
+            if named.inside is _IN_KERAS and isinstance(config, dict):
+                waiting.extend(
+                    (v, _allowed_at(k, _IN_KERAS)) for k, v in config.items()
+                )
+            elif named.inside is not None:
+                waiting.append((config, named.inside))
 
 
 def _is_data(description: dict[str, Any]) -> bool:
@@ -241,6 +258,8 @@ def _named(description: dict[str, Any]) -> _Named:
     """What Keras would call; nothing is imported to find it."""
     name, module = description["class_name"], description.get("module")
     registered_name = description.get("registered_name", name)
+    if str(name).startswith("__"):  # which Keras reads in a way of its own
+        return _Named(None, is_registered=False)
     is_function = name == "function"
     if is_function:
         registered_name = name = description.get("config")
@@ -262,8 +281,8 @@ def _named(description: dict[str, Any]) -> _Named:
 def _refusal(owner: Any, slot: str, value: Any, allowed: _Allowed) -> ValueError:
     name = (owner if inspect.isclass(owner) else type(owner)).__name__
     if isinstance(value, dict):
-        keys = ("module", "class_name", "registered_name")
-        value = {key: value[key] for key in keys if key in value}
+        keys = ("module", "class_name", "config", "registered_name")
+        value = {k: value[k] for k in keys if isinstance(value.get(k), str)}
     return ValueError(
         f"{name}: {slot} names what loading must not call, received "
         f"{str(value)[:200]}, expected {allowed}. If it is your own, register it by "

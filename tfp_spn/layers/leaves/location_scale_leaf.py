@@ -62,12 +62,14 @@ class LocationScaleLeaf(BaseLeaf):
             self, "location_initializer", location_initializer
         ) or keras.initializers.TruncatedNormal(stddev=1.0)
         self.location_trainable = bool(location_trainable)
-        self.scale_initializer = initializer_of(
-            self, "scale_initializer", scale_initializer or "ones"
+        self.scale_initializer = (
+            initializer_of(self, "scale_initializer", scale_initializer)
+            or keras.initializers.Ones()
         )
         self.scale_trainable = bool(scale_trainable)
-        self.accumulator_initializer = initializer_of(
-            self, "accumulator_initializer", accumulator_initializer or "ones"
+        self.accumulator_initializer = (
+            initializer_of(self, "accumulator_initializer", accumulator_initializer)
+            or keras.initializers.Ones()
         )
         self.use_accumulators = bool(use_accumulators)
         self.scale_constraint = constraint_of(
