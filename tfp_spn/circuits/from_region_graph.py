@@ -270,7 +270,7 @@ class RegionGraphCircuit(Circuit):
     ) -> RegionGraphCircuit:
         """Builds the circuit from `get_config`'s result."""
         config = dict(config)
-        config["region_graph"] = RegionGraph.from_json(config["region_graph"])
+        config["region_graph"] = RegionGraph.from_json(config.get("region_graph", ""))
         for key, base in (("leaf", BaseLeaf), ("sum_op", SumRule)):
             config[key] = deserialize(cls, key, config.get(key), base)
         key, base = "accumulator_initializer", keras.initializers.Initializer
