@@ -36,6 +36,13 @@ class Circuit(keras.Model):
         """The un-read variables by name."""
         raise NotImplementedError
 
+    def structure(self) -> dict[str, Any]:
+        """What tells the circuit from those of other structure, ready for JSON.
+
+        Checkpoints of a fit record it; it does not depend on how circuits are folded.
+        """
+        return {}
+
     def build(self, input_shape: Any = None) -> None:
         """Checks that the data have the circuit's shape."""
         self.check_shape(input_shape)

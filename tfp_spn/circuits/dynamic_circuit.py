@@ -209,6 +209,12 @@ class DynamicCircuit(Circuit):
             if variable.value is unused:
                 variable.trainable = False
 
+    def structure(self) -> dict[str, Any]:
+        """That of the template, and how it is repeated."""
+        names = ("num_steps", "num_interfaces", "sum_product", "is_stationary")
+        numbers = {name: self._arguments[name] for name in names}
+        return {"template": self.template.structure(), **numbers}
+
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         config = {**keras.Model.get_config(self), **self._arguments}
@@ -223,8 +229,10 @@ class DynamicCircuit(Circuit):
     ) -> DynamicCircuit:
         """Builds the circuit from `get_config`'s result."""
         config = dict(config)
-        for key in ("template", "sum_op", "accumulator_initializer"):
-            config[key] = deserialize(config[key])
+        for key, base in (("template", Circuit), ("sum_op", SumRule)):
+            config[key] = deserialize(cls, key, config.get(key), base)
+        key, base = "accumulator_initializer", keras.initializers.Initializer
+        config[key] = deserialize(cls, key, config.get(key), base, functions=True)
         return cls(**config)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import weakref
 from collections.abc import Sequence
 from typing import Any
@@ -9,12 +10,18 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfp_spn._serialization import deserialize, register, serialize
+from tfp_spn._serialization import (
+    configuration_of,
+    deserialize,
+    register,
+    serialize,
+)
 from tfp_spn._typing import Params
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.circuits.layer_stack import compile_stack
 from tfp_spn.circuits.outer_layers import circuit_layers
 from tfp_spn.circuits.stack_validation import (
+    KNOWN_LAYERS,
     check_stack,
     leaf_of,
     permutation_tables,
@@ -142,6 +149,18 @@ class LayeredCircuit(Circuit):
             params[name] = layer.accumulators.value
         return dict(sorted(params.items()))
 
+    def structure(self) -> dict[str, Any]:
+        """The layers, and a hash of their permutations."""
+        digest = hashlib.sha256()
+        for table in permutation_tables(self.stack):
+            digest.update(f"{table.shape} {table.tolist()}".encode())
+        layers = {str(n): configuration_of(la) for n, la in enumerate(self.stack)}
+        return {
+            "layers": layers,
+            "permutations": digest.hexdigest()[:16],
+            "event_shape": list(self.program.event_shape),
+        }
+
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         return {
@@ -156,5 +175,8 @@ class LayeredCircuit(Circuit):
     ) -> LayeredCircuit:
         """Builds the circuit from `get_config`'s result."""
         config = dict(config)
-        config["stack"] = [deserialize(layer) for layer in config["stack"]]
+        config["stack"] = [
+            deserialize(cls, "stack", layer, *KNOWN_LAYERS)
+            for layer in config.get("stack") or []
+        ]
         return cls(**config)

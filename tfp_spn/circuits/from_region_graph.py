@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, Literal
 
 import keras
@@ -185,6 +186,9 @@ class RegionGraphCircuit(Circuit):
             ),
             leaf_event_ndims=ndims,
             recompute=bool(recompute),
+            blocks=folded.blocks,
+            stored_shapes=folded.storage.sum_shapes,
+            stored_digest=folded.storage.digest,
         )
         self.sums = [
             FoldedSum(
@@ -245,6 +249,13 @@ class RegionGraphCircuit(Circuit):
             params["prior"] = self.prior.value
         return dict(sorted(params.items()))
 
+    def structure(self) -> dict[str, Any]:
+        """The region graph as a hash, and the numbers beside it."""
+        digest = hashlib.sha256(self.region_graph.to_json().encode()).hexdigest()
+        names = ("num_sums", "sum_product", "num_classes", "leaf_sums", "num_dims")
+        numbers = {name: self._arguments[name] for name in names}
+        return {"region_graph": digest[:16], **numbers}
+
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         config = {**keras.Model.get_config(self), **self._arguments}
@@ -260,9 +271,11 @@ class RegionGraphCircuit(Circuit):
     ) -> RegionGraphCircuit:
         """Builds the circuit from `get_config`'s result."""
         config = dict(config)
-        config["region_graph"] = RegionGraph.from_json(config["region_graph"])
-        for key in ("leaf", "sum_op", "accumulator_initializer"):
-            config[key] = deserialize(config[key])
+        config["region_graph"] = RegionGraph.from_json(config.get("region_graph", ""))
+        for key, base in (("leaf", BaseLeaf), ("sum_op", SumRule)):
+            config[key] = deserialize(cls, key, config.get(key), base)
+        key, base = "accumulator_initializer", keras.initializers.Initializer
+        config[key] = deserialize(cls, key, config.get(key), base, functions=True)
         return cls(**config)
 
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfp_spn._serialization import deserialize, register, serialize
 from tfp_spn._typing import Params, Tensor
+from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.circuits.dynamic_circuit import DynamicCircuit
 from tfp_spn.distributions._predicted_parameters import (
     check_predictions,
@@ -169,8 +170,10 @@ class ConditionalSumProductNetwork(DistributionOutput, keras.layers.Layer):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> ConditionalSumProductNetwork:
         config = dict(config)
-        for key in ("circuit", "network"):
-            config[key] = deserialize(config[key])
+        key = "circuit"
+        config[key] = deserialize(cls, key, config.get(key), Circuit)
+        key, base = "network", keras.layers.Layer
+        config[key] = deserialize(cls, key, config.get(key), base, functions=True)
         return cls(**config)
 
 

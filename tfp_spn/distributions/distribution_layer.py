@@ -153,8 +153,10 @@ class DistributionLayer(DistributionOutput, keras.layers.Layer):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> DistributionLayer:
         config = dict(config)
-        for key in ("make_distribution", "output"):
-            config[key] = deserialize(config[key])
+        key, base = "make_distribution", keras.layers.Layer
+        config[key] = deserialize(cls, key, config.get(key), base, functions=True)
+        key = "output"
+        config[key] = deserialize(cls, key, config.get(key), functions=True)
         return cls(**config)
 
 

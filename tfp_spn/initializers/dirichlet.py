@@ -34,7 +34,8 @@ class Dirichlet(keras.initializers.Initializer):
             raise ValueError(f"Dirichlet: alpha must be positive, received {alpha}.")
         self.axis = int(axis)
         self.alpha = float(alpha)
-        self._given_seed = seed = deserialize(seed)
+        seed = deserialize(self, "seed", seed, keras.random.SeedGenerator)
+        self._given_seed = seed
         # As Keras' own initializers do: Python's generator, which
         # keras.utils.set_random_seed governs.
         self._seed = random.randint(1, 10**9) if seed is None else seed

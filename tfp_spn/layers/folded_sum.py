@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from tfp_spn._serialization import deserialize, register, serialize
+from tfp_spn._serialization import initializer_of, register, serialize
 from tfp_spn._typing import Tensor
 from tfp_spn.config.accumulator_constraints import (
     get_default_linear_accumulators_constraint,
@@ -48,9 +48,9 @@ class FoldedSum(keras.layers.Layer):
         self.num_regions = int(num_regions)
         self.num_inputs = int(num_inputs)
         self.num_sums = int(num_sums)
-        self.initializer = keras.initializers.get(
-            deserialize(initializer) or Dirichlet(axis=-2, alpha=0.2)
-        )
+        self.initializer = initializer_of(
+            self, "initializer", initializer
+        ) or Dirichlet(axis=-2, alpha=0.2)
         self.logspace_accumulators = bool(logspace_accumulators)
         self.accumulators = self.add_weight(
             name="accumulators",

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.learning.batches import Batches, unpack
+from tfp_spn.learning.circuit_identity import circuit_identity
 from tfp_spn.learning.data_validation import Data, validated
 from tfp_spn.learning.expectation_maximization import ExpectationMaximization
 from tfp_spn.learning.fit_arguments import check_arguments
@@ -25,11 +26,7 @@ from tfp_spn.learning.minibatch_expectation_maximization import (
 )
 from tfp_spn.learning.progress import Progress
 from tfp_spn.learning.stopping import Stopping
-from tfp_spn.learning.training_state import (
-    TrainingState,
-    data_digest,
-    structure_digest,
-)
+from tfp_spn.learning.training_state import TrainingState, data_digest
 from tfp_spn.programs.program import Program
 
 Method = Literal["em", "online_em", "gradient"]
@@ -106,10 +103,12 @@ def fit(
             shuffles itself.
         verbose: Whether to show a progress bar.
         checkpoint: Path of an ``.npz`` file that is written after each epoch. If it
-            exists, the fit continues where that one stopped; one of another circuit,
-            method or objective is refused, and one of other data where the shape or
-            the first and last rows tell (of a dataset, only its types are known).
-            Of several processes, the first one writes and all read.
+            exists, the fit continues where that one stopped; one of another circuit
+            (other structure, leaves, learning rules or dtype), method or objective is
+            refused, and one of other data where the shape or the first and last rows
+            tell (of a dataset, only its types are known). Of several processes, the
+            first one writes and all read. A file of tfp_spn 0.1 is taken with a
+            warning: it records neither leaves nor rules.
         jit_compile: Whether XLA compiles what is done for a batch.
 
     Returns:
@@ -151,14 +150,17 @@ def fit(
         "seed": seed,
         "batch_size": batch_size,
         "pseudocount": pseudocount,
-        "structure": structure_digest(program),
+        **circuit_identity(circuit),
         "step_size": _size_of(trainer),
         "optimizer": _optimizer_of(trainer),
         "data": data_digest(train.data),
         "validation_data": None if validation is None else data_digest(validation.data),
     }
     replicas = trainer.replicas
-    progress = Progress(state, settings, checkpoint, saves=replicas.is_chief)
+    in_version_1 = {"structure": program.digest_in_version_1} if checkpoint else {}
+    progress = Progress(
+        state, settings, in_version_1, checkpoint, saves=replicas.is_chief
+    )
     replicas.check_agreement(
         {
             **settings,

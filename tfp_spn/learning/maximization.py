@@ -54,21 +54,27 @@ def maximize(
     """
     tables = program.tables(params)
     new = {name: tf.convert_to_tensor(value) for name, value in params.items()}
-    weights = dict(tables.weights)
-    if program.prior is not None and tables.log_prior is not None:
-        weights[program.prior.parameter] = tf.exp(tables.log_prior)[:, tf.newaxis]
-    for spec in {spec.parameter: spec for spec in program.sum_specs}.values():
-        old = weights[spec.parameter]
-        count = tf.reshape(expectations["sums"][spec.parameter], tf.shape(old))
-        new[spec.parameter] = _moved_sum(
-            new[spec.parameter], spec, old, count, step_size, pseudocount
+    counts, old = program.packed(expectations["sums"]), program.packed(new)
+    step, added = tf.cast(step_size, program.dtype), tf.cast(pseudocount, tf.float64)
+    moved = {
+        name: _moved_sum(
+            old[name], spec, tables.weights[name], counts[name], step, added
         )
+        for name, spec in program.block_specs.items()
+    }
+    moved = program.unpacked(moved)
+    if program.prior is not None:
+        name = program.prior.parameter
+        columns = (new[name], tf.exp(tables.log_prior), expectations["sums"][name])
+        old, weights, count = (value[:, tf.newaxis] for value in columns)
+        moved[name] = _moved_sum(old, program.prior, weights, count, step, added)
+    for name, value in moved.items():
+        new[name] = tf.reshape(value, tf.shape(new[name]))
     statistics = tf.nest.map_structure(
         lambda value: tf.cast(value, program.dtype), expectations["leaf"]
     )
-    step_size = tf.cast(step_size, program.dtype)
     of_leaf = tf.cast(pseudocount, program.dtype)
-    leaf = program.leaf.maximize(tables.leaf, statistics, step_size, of_leaf)
+    leaf = program.leaf.maximize(tables.leaf, statistics, step, of_leaf)
     for name, value in leaf.items():
         old = new[f"leaf_{name}"]
         new[f"leaf_{name}"] = tf.reshape(value, tf.shape(old))
@@ -140,20 +146,16 @@ def _moved_sum(
     spec: SumSpec,
     weights: Tensor,
     count: Tensor,
-    step_size: TensorLike,
-    pseudocount: TensorLike,
+    step: Tensor,
+    pseudocount: Tensor,
 ) -> Tensor:
-    """New accumulators; `weights` and `count` are ``[..., I, O]``."""
-    dtype = weights.dtype
+    """New accumulators ``[..., I, O]``."""
     num_inputs = tf.cast(tf.shape(count)[-2], count.dtype)
     total = tf.reduce_sum(count, axis=-2, keepdims=True)
     added = tf.cast(pseudocount, count.dtype)
     target = tf.math.divide_no_nan(count + added / num_inputs, total + added)
-    step = tf.cast(step_size, dtype)
-    weights = (1 - step) * weights + step * tf.cast(target, dtype)
-    weights = tf.maximum(weights, tf.cast(MIN_WEIGHT, dtype))
+    weights = (1 - step) * weights + step * tf.cast(target, weights.dtype)
+    weights = tf.maximum(weights, tf.cast(MIN_WEIGHT, weights.dtype))
     if spec.logspace:
         weights = tf.math.log(weights)
-    received = tf.broadcast_to(total > 0, tf.shape(weights))
-    shape = tf.shape(old)
-    return tf.where(tf.reshape(received, shape), tf.reshape(weights, shape), old)
+    return tf.where(total > 0, weights, old)

@@ -6,16 +6,16 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from tfp_spn.learning.history import History
-from tfp_spn.learning.training_state import (
+from tfp_spn.learning.checkpoint_file import (
     Arrays,
-    TrainingState,
+    Settings,
     load,
-    params_of,
+    remove_leftovers,
     save,
 )
+from tfp_spn.learning.history import History
+from tfp_spn.learning.training_state import TrainingState, params_of
 
 
 class Progress:
@@ -24,6 +24,7 @@ class Progress:
     Args:
         state: The variables that the fit changes.
         settings: What a checkpoint must agree in.
+        in_version_1: What the first version of checkpoints recorded otherwise.
         checkpoint: Path of the checkpoint; read if it exists.
         saves: Whether this process writes it.
 
@@ -34,7 +35,8 @@ class Progress:
     def __init__(
         self,
         state: TrainingState,
-        settings: dict[str, Any],
+        settings: Settings,
+        in_version_1: Settings,
         checkpoint: str | os.PathLike[str] | None = None,
         saves: bool = True,
     ) -> None:
@@ -46,8 +48,12 @@ class Progress:
         self.start = state.take()
         self.last: Arrays = self.start
         self.best: Arrays = {}
+        if self.path is not None and saves:
+            remove_leftovers(self.path)
         if self.path is not None and self.path.exists():
-            self.history, self.last, self.best = load(self.path, settings, state)
+            self.history, self.last, self.best = load(
+                self.path, settings, in_version_1, self.start
+            )
 
     @contextlib.contextmanager
     def guarded(self) -> Iterator[None]:

@@ -240,7 +240,10 @@ class DynamicSumProductNetwork(UnsupervisedTraining, keras.Model):
         cls, config: dict[str, Any], custom_objects: Any = None
     ) -> DynamicSumProductNetwork:
         """Builds the model from `get_config`'s result."""
-        networks = {name: deserialize(config[name]) for name in NETWORKS}
+        networks = {
+            name: deserialize(cls, name, config.get(name), keras.Model)
+            for name in NETWORKS
+        }
         return cls(**{**config, **networks})
 
     # --- parts -----------------------------------------------------------------------

@@ -239,7 +239,10 @@ class SequentialSumProductNetwork(UnsupervisedTraining, keras.Sequential):
     ) -> SequentialSumProductNetwork:
         """Builds the model from `get_config`'s result."""
         model = cls(
-            [deserialize(layer) for layer in config["layers"]],
+            [
+                deserialize(cls, "layers", layer, keras.layers.Layer)
+                for layer in config["layers"]
+            ],
             config["infer_no_evidence"],
             config["unsupervised"],
             config["infer_weighted_sum"],

@@ -146,7 +146,7 @@ class _Passes:
     def flows(self, flow: Tensor) -> list[Tensor]:
         """Of leaves, and counts of weights by parameter, given that of the roots."""
         leaves, counts = self.done.flows(flow)
-        fast = self._like_sources(leaves, self.program.by_parameter(counts))
+        fast = self._like_sources(leaves, self.program.by_block(counts))
 
         def exact() -> list[Tensor]:
             return self._like_sources(*self._traced(ExactFlows(self.rule), flow))

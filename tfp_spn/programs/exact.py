@@ -79,4 +79,4 @@ class ExactFlows:
         tables = program.tables_of_sums(log_weights)
         done = log_upward(program, tables, leaves)
         of_leaves, counts = log_downward(program, tables, done, flow, self.rule)
-        return of_leaves, program.by_parameter(counts)
+        return of_leaves, program.by_block(counts)

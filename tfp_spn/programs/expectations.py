@@ -56,7 +56,7 @@ def of_examples(
     leaf = program.leaf.expected_statistics(
         tables.leaf, evidence.x, evidence.observed, flows["leaves"], program.layout
     )
-    counts = dict(flows["log_weights"])
+    counts = program.unpacked(flows["log_weights"])
     if program.prior is not None:
         counts[program.prior.parameter] = flows["log_prior"]
     prior = 0 if tables.log_prior is None else tables.log_prior[:, tf.newaxis]

@@ -19,7 +19,7 @@ import functools
 import hashlib
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -39,6 +39,7 @@ from tfp_spn.programs.routing import (
     flow_routes,
     offset_table,
 )
+from tfp_spn.programs.storage import Block
 from tfp_spn.programs.tables import Slice, Tables, batch_of
 from tfp_spn.programs.traces import Traces, traces_of
 
@@ -116,7 +117,8 @@ class SumSpec:
     """Weighted sums of a step.
 
     Attributes:
-        parameter: Name of the accumulators among the circuit's parameters.
+        parameter: Name of the accumulators: of a parameter of the circuit, or of a
+            `Block` of several.
         num_outputs: Sums per region.
         rule: Learning rule.
         logspace: Whether accumulators are logarithms.
@@ -125,7 +127,7 @@ class SumSpec:
         always_exact: Whether to sum term by term in log space from the start: for
             weights of zero and one.
         shared: Whether all regions have the same weights, ``[1, I, O]``.
-        start: Where the step's regions begin among those of the parameter.
+        start: Where the step's regions begin there.
     """
 
     parameter: str
@@ -229,6 +231,10 @@ class FoldedProgram:
         leaf_event_ndims: Rank of each leaf parameter of one circuit.
         grid: Height and width, if the variables are the pixels of an image.
         recompute: Whether gradients evaluate all products again.
+        blocks: Weights that are used as one, by name. Other names are of parameters.
+        stored_shapes: ``[regions, I, O]`` of the parameters in blocks.
+        stored_digest: A hash of the structure in the order of the parameters, if it is
+            another one than that of the steps.
     """
 
     leaf: BaseLeaf
@@ -240,6 +246,9 @@ class FoldedProgram:
     leaf_event_ndims: dict[str, int]
     grid: tuple[int, int] | None = None
     recompute: bool = False
+    blocks: dict[str, Block] = field(default_factory=dict)
+    stored_shapes: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+    stored_digest: str = ""
 
     @property
     def num_variables(self) -> int:
@@ -307,13 +316,26 @@ class FoldedProgram:
 
     @functools.cached_property
     def sum_specs(self) -> tuple[SumSpec, ...]:
-        """The sums of all steps, then the prior."""
-        specs = [step.sums for step in self.steps if step.sums is not None]
-        return tuple(specs + ([self.prior] if self.prior else []))
+        """The sums of all parameters, then the prior."""
+        specs: dict[str, SumSpec] = {}
+        for step in self.steps:
+            if step.sums is not None:
+                for name in self._block(step.sums.parameter).parts:
+                    specs[name] = replace(step.sums, parameter=name, start=0)
+        ordered = [specs[name] for name in self.stored_shapes] or [*specs.values()]
+        return tuple(ordered + ([self.prior] if self.prior else []))
+
+    def _block(self, name: str) -> Block:
+        return self.blocks.get(name) or Block((name,), self.block_shapes[name][:1])
+
+    @property
+    def sum_shapes(self) -> dict[str, tuple[int, int, int]]:
+        """``[regions, I, O]`` of each parameter of sums."""
+        return self.stored_shapes or self.block_shapes
 
     @functools.cached_property
-    def sum_shapes(self) -> dict[str, tuple[int, int, int]]:
-        """``[regions, I, O]`` of each parameter of sums, in the order of the steps."""
+    def block_shapes(self) -> dict[str, tuple[int, int, int]]:
+        """``[regions, I, O]`` of all that is used as one, in the order of the steps."""
         shapes: dict[str, tuple[int, int, int]] = {}
         for step in self.steps:
             spec = step.sums
@@ -346,11 +368,10 @@ class FoldedProgram:
     def tables(self, params: Params, certainty: Certainty = CHECKED) -> Tables:
         """Brings all parameters into the kernel's shapes."""
         leaf = {name: params[f"leaf_{name}"] for name in self.leaf_event_ndims}
-        spec_of = {spec.parameter: spec for spec in self.sum_specs}
         log_weights, weights = {}, {}
-        for name, shape in self.sum_shapes.items():
-            spec = spec_of[name]
-            accumulators = _flat_event(params, spec, list(shape))
+        specs = self.block_specs
+        for name, accumulators in self.packed(params).items():
+            spec = specs[name]
             log_weights[name] = normalized_log_weights(
                 accumulators, spec.rule, spec.logspace
             )
@@ -359,7 +380,9 @@ class FoldedProgram:
             weights[name] = normalized_weights(fixed, spec.logspace)
         log_prior = None
         if self.prior is not None:
-            accumulators = _flat_event(params, self.prior, [self.num_classes])
+            accumulators = _flat_event(
+                params[self.prior.parameter], self.prior, [self.num_classes]
+            )
             log_prior = normalized_log_weights(
                 accumulators, self.prior.rule, self.prior.logspace, axis=-1
             )
@@ -372,6 +395,31 @@ class FoldedProgram:
             *batch_of(params, self.param_event_ndims),
             certainty,
         )
+
+    @functools.cached_property
+    def block_specs(self) -> dict[str, SumSpec]:
+        """The sums of all that is used as one, by name; without the prior."""
+        return {s.sums.parameter: s.sums for s in self.steps if s.sums is not None}
+
+    def packed(self, values: Params) -> Params:
+        """What is used as one, ``[..., regions, I, O]``, of values by parameter."""
+        result = {}
+        for name, spec in self.block_specs.items():
+            block, shape = self._block(name), self.block_shapes[name]
+            sizes = zip(block.parts, block.sizes, strict=True)
+            flat = [
+                _flat_event(values[part], spec, [size, *shape[1:]])
+                for part, size in sizes
+            ]
+            result[name] = block.pack(flat)
+        return result
+
+    def unpacked(self, values: Params) -> Params:
+        """``[..., regions, I, O]`` of each parameter, of what is used as one."""
+        found: Params = {}
+        for name, value in values.items():
+            found.update(self._block(name).unpack(value))
+        return {name: found[name] for name in self.sum_shapes}
 
     def tables_of_sums(self, log_weights: Params) -> Tables:
         """Tables of normalised log-weights alone."""
@@ -394,7 +442,21 @@ class FoldedProgram:
         for gather in [*(g for s in self.steps for g in s.factors), self.root]:
             found.update(repr((gather.sources, gather.sizes)).encode())
             found.update(gather.index.astype(np.int64).tobytes())
+        for name, block in self.blocks.items():
+            found.update(repr((name, block.parts, block.sizes)).encode())
+            if block.rows is not None:
+                found.update(block.rows.tobytes())
         return found.hexdigest()
+
+    @functools.cached_property
+    def digest_in_version_1(self) -> str:
+        """What files of tfp_spn 0.1 tell structures apart by."""
+        if self.stored_digest:
+            return self.stored_digest
+        found = hashlib.sha256(repr(self.layout.scopes).encode())
+        for gather in [*(g for s in self.steps for g in s.factors), self.root]:
+            found.update(repr((gather.sources, gather.index.tolist())).encode())
+        return found.hexdigest()[:16]
 
     @functools.cached_property
     def traces(self) -> Traces:
@@ -438,11 +500,10 @@ class FoldedProgram:
             return []
         return [gather.places[region] for gather in self.steps[value - 1].factors]
 
-    def by_parameter(self, counts: Sequence[Tensor]) -> Params:
-        """Counts ``[..., R, I, O]`` of the steps that have sums, by parameter.
+    def by_block(self, counts: Sequence[Tensor]) -> Params:
+        """Counts ``[..., R, I, O]`` of the steps that have sums, as they are used.
 
-        Those of steps that share weights are added, those of steps whose regions are
-        parts of one parameter are put together.
+        Those of steps that share weights are added, others put together.
         """
         parts: dict[str, dict[int, Tensor]] = {}
         specs = [step.sums for step in self.steps if step.sums is not None]
@@ -456,10 +517,10 @@ class FoldedProgram:
         }
 
 
-def _flat_event(params: Params, spec: SumSpec, shape: list[int]) -> Tensor:
+def _flat_event(value: Tensor, spec: SumSpec, shape: list[int]) -> Tensor:
     # `tf.custom_gradient` takes no tensors that were made outside of a graph.
-    value = tf.identity(params[spec.parameter])
-    if spec.event_ndims == len(shape):
+    value = tf.identity(value)
+    if value.shape.rank == 3 or spec.event_ndims == len(shape):
         return value
     lead = value.shape.rank - spec.event_ndims
     batch, static = tf.shape(value)[:lead], value.shape[:lead].concatenate(shape)

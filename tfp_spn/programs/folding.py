@@ -19,8 +19,7 @@ from __future__ import annotations
 import dataclasses
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
 
 from tfp_spn.ops.sum_rules import SumRule
 from tfp_spn.programs.folded_program import (
@@ -30,38 +29,15 @@ from tfp_spn.programs.folded_program import (
     SumSpec,
     gather_of,
 )
+from tfp_spn.programs.nodes import (
+    Node,
+    Product,
+    all_nodes,
+    multiply_leaves_first,
+    nodes_of,
+)
+from tfp_spn.programs.storage import Block, Storage, storage_of
 from tfp_spn.region_graphs import RegionGraph
-
-Product = Literal["hadamard", "kronecker"]
-
-MAX_BLOCK = 2**20
-"""Weights of a parameter that several steps share: larger ones are better apart."""
-
-
-@dataclass(eq=False)
-class Node:
-    """A region as it is evaluated; a leaf has no partitions.
-
-    Attributes:
-        width: Its units.
-        partitions: The children of each.
-        scope: The variables of a leaf.
-        has_sums: Whether there are sums, or units are the products of one partition.
-        height: The longest way down to a leaf.
-        depth: The longest way up to a root.
-    """
-
-    width: int
-    partitions: list[list[Node]] = field(default_factory=list)
-    scope: tuple[int, ...] = ()
-    has_sums: bool = True
-    height: int = 0
-    depth: int = 0
-
-    @property
-    def children(self) -> list[Node]:
-        """Of all partitions."""
-        return [child for partition in self.partitions for child in partition]
 
 
 @dataclass(frozen=True)
@@ -72,11 +48,15 @@ class FoldedGraph:
         leaf_scopes: Scopes of the leaf regions in kernel order.
         steps: The steps.
         root: Gather of the root regions.
+        blocks: Weights that are used as one.
+        storage: The variables.
     """
 
     leaf_scopes: tuple[tuple[int, ...], ...]
     steps: tuple[Step, ...]
     root: Gather
+    blocks: dict[str, Block]
+    storage: Storage
 
 
 def fold(
@@ -106,11 +86,13 @@ def fold(
     candidates = []
     for with_leaf_products in (False, True) if product == "hadamard" else (False,):
         tops = nodes_of(region_graph, *widths, leaf_sums)
-        if with_leaf_products and not _multiply_leaves_first(tops):
+        storage = storage_of(tops, product)
+        if with_leaf_products and not multiply_leaves_first(tops):
             continue
         for level in (late, early):
-            groups = ordered_groups(tops, product, level)
-            candidates.append(_steps_of(tops, groups, product, rule, logspace))
+            groups = [storage.leaves, *ordered_groups(tops, product, level)]
+            spec = SumSpec("", 0, rule, logspace)
+            candidates.append(_steps_of(tops, groups, product, spec, storage))
     return min(candidates, key=_num_operations)
 
 
@@ -124,8 +106,8 @@ def _steps_of(
     tops: list[Node],
     groups: list[list[Node]],
     product: Product,
-    rule: SumRule,
-    logspace: bool,
+    spec: SumSpec,
+    storage: Storage,
 ) -> FoldedGraph:
     place_of = {
         id(node): (value, place)
@@ -142,9 +124,9 @@ def _steps_of(
         return gather_of(places, read)
 
     steps: list[Step] = []
-    blocks = _Blocks(rule, logspace)
-    roots = {place_of[id(top)][0] for top in tops}
-    for value, group in enumerate(groups[1:], 1):
+    blocks, slices = storage.blocks(g for g in groups[1:] if g[0].has_sums)
+    specs = iter(slices)
+    for group in groups[1:]:
         partitions = [partition for node in group for partition in node.partitions]
         longest = max(partitions, key=len)
         factors = tuple(
@@ -155,121 +137,14 @@ def _steps_of(
         num_partitions = len(group[0].partitions)
         step = Step(factors, widths, len(group), num_partitions, product, None)
         if group[0].has_sums:
-            sums = blocks.of_step(step, group[0].width, is_root=value in roots)
+            name, start = next(specs)
+            sums = dataclasses.replace(
+                spec, parameter=name, num_outputs=group[0].width, start=start
+            )
             step = dataclasses.replace(step, sums=sums)
         steps.append(step)
     scopes = tuple(node.scope for node in groups[0])
-    return FoldedGraph(scopes, tuple(steps), gather([*tops]))
-
-
-def _multiply_leaves_first(tops: list[Node]) -> bool:
-    """Gives several factors that are sums over leaves a node of their own.
-
-    Where there is none of higher factors nothing changes for the better: then False.
-    """
-    changed = False
-    for node in all_nodes(tops):
-        if not node.has_sums or len(node.partitions) != 1 or node.height < 2:
-            continue
-        [partition] = node.partitions
-        low = [child for child in partition if child.height <= 1]
-        if len(low) > 1:
-            changed |= len(low) < len(partition)
-            products = Node(low[0].width, [low], has_sums=False)
-            node.partitions = [[products, *(c for c in partition if c.height > 1)]]
-    if changed:
-        _set_heights(tops)
-    return changed
-
-
-def _set_heights(tops: list[Node]) -> None:
-    """From the leaves up, without recursion: chains may be long."""
-    pending = [(top, False) for top in tops]
-    done: set[int] = set()
-    while pending:
-        node, is_expanded = pending.pop()
-        if id(node) in done:
-            continue
-        if not is_expanded:
-            pending.append((node, True))
-            pending += [(child, False) for child in node.children]
-            continue
-        done.add(id(node))
-        node.height = 1 + max((child.height for child in node.children), default=-1)
-
-
-class _Blocks:
-    """Names parameters: successive steps of equal inputs and sums share one.
-
-    What is done for each parameter, as normalising and learning, is done once for all
-    regions of a block. The weights of the roots stay apart, under a name of their own.
-    """
-
-    def __init__(self, rule: SumRule, logspace: bool) -> None:
-        self.rule, self.logspace = rule, logspace
-        self.open: dict[tuple[int, int], tuple[str, int]] = {}
-        self.count = 0
-
-    def of_step(self, step: Step, num_outputs: int, is_root: bool) -> SumSpec:
-        """The sums of a step, with the name and place of their weights."""
-        kind = (step.num_inputs, num_outputs)
-        name, start = self.open.get(kind, ("", 0))
-        stop = start + step.num_regions
-        if not name or is_root or stop * kind[0] * kind[1] > MAX_BLOCK:
-            name, start, stop = f"sums_{self.count}", 0, step.num_regions
-            self.count += 1
-        if not is_root:
-            self.open[kind] = (name, stop)
-        return SumSpec(name, num_outputs, self.rule, self.logspace, start=start)
-
-
-def nodes_of(
-    region_graph: RegionGraph,
-    num_components: int,
-    num_sums: int,
-    num_root_units: int,
-    leaf_sums: bool,
-) -> list[Node]:
-    """Nodes of the roots, and so of all regions; arguments are those of `fold`."""
-
-    def sum_node(partitions: list[list[Node]], width: int) -> Node:
-        node = Node(width, partitions)
-        node.height = 1 + max(child.height for child in node.children)
-        return node
-
-    node_of: dict[int, Node] = {}
-    roots = set(region_graph.roots)
-    for region in region_graph.topological_order:
-        width = num_root_units if region in roots else num_sums
-        partitions = region_graph.partitions[region]
-        if not partitions:
-            node = Node(num_components, scope=region_graph.scopes[region])
-            if leaf_sums or region in roots:
-                node = sum_node([[node]], width)
-        else:
-            alike: dict[tuple[int, ...], list[list[Node]]] = defaultdict(list)
-            for children in partitions:
-                partition = [node_of[child] for child in children]
-                alike[tuple(child.width for child in partition)].append(partition)
-            kinds = list(alike.values())
-            if len(kinds) > 1:
-                # Partitions of unequal arity or width: sum each kind, then mix.
-                kinds = [[[sum_node(kind, num_sums)] for kind in kinds]]
-            node = sum_node(kinds[0], width)
-        node_of[region] = node
-    return [node_of[root] for root in region_graph.roots]
-
-
-def all_nodes(tops: Iterable[Node]) -> list[Node]:
-    """Every node once."""
-    found = {id(top): top for top in tops}
-    pending = list(found.values())
-    while pending:
-        for child in pending.pop().children:
-            if id(child) not in found:
-                found[id(child)] = child
-                pending.append(child)
-    return list(found.values())
+    return FoldedGraph(scopes, tuple(steps), gather([*tops]), blocks, storage)
 
 
 def early(node: Node) -> int:
@@ -294,7 +169,7 @@ _FIRST = 2**30
 def ordered_groups(
     tops: list[Node], product: Product, level: Callable[[Node], int]
 ) -> list[list[Node]]:
-    """Leaves, then the nodes of each step, children before their parents.
+    """The nodes of each step, children before their parents.
 
     Args:
         tops: The roots.
@@ -342,4 +217,4 @@ def ordered_groups(
             for a in range(max(map(len, partitions))):
                 request(p[a] for p in partitions if a < len(p))
             done.append(group)
-    return [members[(_LEAVES,)], *done[::-1]]
+    return done[::-1]

@@ -101,7 +101,7 @@ class _Routing:
         counts = [self.counts[n] for n, step in steps if step.sums is not None]
         flows = {
             "leaves": self._leaf_flow(leaf),
-            "log_weights": program.by_parameter(counts),
+            "log_weights": program.by_block(counts),
             "log_prior": prior_counts,
         }
         return roots, flows

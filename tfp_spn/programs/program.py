@@ -96,12 +96,26 @@ class Program(Protocol):
         """A hash of all that traces depend on."""
 
     @property
+    def digest_in_version_1(self) -> str:
+        """What files of tfp_spn 0.1 tell structures apart by."""
+
+    @property
     def traces(self) -> Traces:
         """Compiled functions, shared with all programs of equal structure."""
 
     @property
     def max_examples(self) -> int:
         """How many examples queries evaluate at once."""
+
+    @property
+    def block_specs(self) -> dict[str, SumSpec]:
+        """The sums of all weights that are used as one, without the prior."""
+
+    def packed(self, values: Params) -> Params:
+        """What is used as one, ``[..., regions, I, O]``, of values by parameter."""
+
+    def unpacked(self, values: Params) -> Params:
+        """Values ``[..., regions, I, O]`` by parameter, of what is used as one."""
 
     def tables(self, params: Params, certainty: Certainty = CHECKED) -> Any:
         """Brings all parameters into the kernel's shapes."""

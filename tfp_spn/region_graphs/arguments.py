@@ -3,22 +3,56 @@
 from __future__ import annotations
 
 import operator
+import reprlib
 from collections.abc import Iterable
 from typing import Any
 
+_BITS = 63  # of an integer that NumPy can hold
+_MOST_IN_SCOPES = 10_000_000  # about a gigabyte
+
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = 120
+
+
+def shown(value: Any) -> str:
+    """Writes a value for a message, cut: it may be of any size, depth and kind."""
+    try:
+        return _REPR.repr(value)
+    except Exception:  # integers of too many digits, and whatever a class does
+        return f"<{type(value).__name__}>"
+
 
 def as_int(value: Any, what: str) -> int:
-    """Returns `value` as a Python int, or raises a `TypeError` that names `what`."""
+    """Returns `value` as a Python int, or raises an error that names `what`."""
+    number = None
     # bool has __index__, but a region called True is always a mistake.
     if not isinstance(value, bool):
         try:
-            return operator.index(value)
+            number = operator.index(value)
         except TypeError:
             pass
-    raise TypeError(
-        f"{what} must be an integer. Received {value!r} of type "
-        f"{type(value).__name__}. Pass a Python or NumPy integer."
-    )
+    if number is None:
+        raise TypeError(
+            f"{what} must be an integer. Received {shown(value)} of type "
+            f"{type(value).__name__}. Pass a Python or NumPy integer."
+        )
+    if number.bit_length() > _BITS:
+        raise ValueError(
+            f"{what} is out of range. Received an integer of {number.bit_length()} "
+            f"bits; expected at most {_BITS}. Pass a smaller one."
+        )
+    return number
+
+
+def check_total(total: int, what: str) -> None:
+    """Refuses nests whose scopes would be far longer than what was written."""
+    if total > _MOST_IN_SCOPES:
+        raise ValueError(
+            f"{what} is nested too deep for a region graph. Received a nest whose "
+            f"regions have {total} variables in their scopes altogether; expected at "
+            f"most {_MOST_IN_SCOPES}. Nest evenly: a balanced nest of n variables has "
+            "n * log2(n)."
+        )
 
 
 def as_count(value: Any, name: str) -> int:
@@ -38,14 +72,14 @@ def as_shape(shape: Any) -> tuple[int, int]:
         sides = tuple(shape)
     except TypeError:
         raise TypeError(
-            f"`shape` must be a pair (height, width). Received {shape!r} of type "
+            f"`shape` must be a pair (height, width). Received {shown(shape)} of type "
             f"{type(shape).__name__}. Pass for example shape=(28, 28)."
         ) from None
     if len(sides) != 2:
         raise ValueError(
             f"`shape` must be a pair (height, width). Received {len(sides)} sides, "
-            f"shape={shape!r}. Drop the channels: all channels of a pixel belong to "
-            "one variable."
+            f"shape={shown(shape)}. Drop the channels: all channels of a pixel belong "
+            "to one variable."
         )
     return as_count(sides[0], "shape[0]"), as_count(sides[1], "shape[1]")
 
@@ -54,7 +88,7 @@ def as_sequence(values: Iterable[Any], name: str) -> tuple[Any, ...]:
     """Returns the elements of an iterable argument, or raises naming the argument."""
     if isinstance(values, str | bytes) or not isinstance(values, Iterable):
         raise TypeError(
-            f"`{name}` must be a sequence. Received {values!r} of type "
+            f"`{name}` must be a sequence. Received {shown(values)} of type "
             f"{type(values).__name__}. Pass a list or tuple."
         )
     return tuple(values)

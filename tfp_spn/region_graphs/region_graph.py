@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tfp_spn.region_graphs import validation
-from tfp_spn.region_graphs.arguments import as_int
+from tfp_spn.region_graphs.arguments import as_int, shown
 
 _FORMAT = "tfp_spn.RegionGraph"
 _VERSION = 1
@@ -94,13 +94,17 @@ class RegionGraph:
         partitions: Iterable[tuple[int, Sequence[int]]],
         roots: Sequence[int] | None = None,
     ) -> None:
-        scopes = validation.normalized_scopes(scopes)
-        by_region = validation.normalized_partitions(scopes, partitions)
-        # A cycle always breaks a scope too; it is named first because it is the cause.
-        heights = validation.check_heights(scopes, by_region)
-        validation.check_decomposable(scopes, by_region)
-        num_variables = validation.check_variables(scopes)
-        roots = validation.checked_roots(scopes, by_region, roots, num_variables)
+        try:
+            scopes = validation.normalized_scopes(scopes)
+            by_region = validation.normalized_partitions(scopes, partitions)
+            # A cycle always breaks a scope too; it is the cause, and named first.
+            heights = validation.check_heights(scopes, by_region)
+            validation.check_decomposable(scopes, by_region)
+            num_variables = validation.check_variables(scopes)
+            roots = validation.checked_roots(scopes, by_region, roots, num_variables)
+        except (TypeError, ValueError) as error:
+            error.args = (f"RegionGraph: {error}",)
+            raise
         regions = range(len(scopes))
         values = {
             "_hash": hash((scopes, by_region, roots)),
@@ -171,27 +175,35 @@ class RegionGraph:
         return json.dumps(content, separators=(",", ":"))
 
     @classmethod
-    def from_json(cls, text: str) -> RegionGraph:
+    def from_json(cls, text: str | bytes) -> RegionGraph:
         """Makes a graph from the text of `to_json`; the graph is checked again."""
+        if not isinstance(text, str | bytes | bytearray):
+            raise TypeError(
+                "RegionGraph.from_json: the text is none. Received a value of type "
+                f"{type(text).__name__}; expected the text that `RegionGraph.to_json` "
+                "returns. Pass it, or use `RegionGraph.load` for a file."
+            )
         try:
             content = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:  # of syntax, encoding, digits
             raise ValueError(
-                f"The text is not JSON: {error}. Expected the text that "
-                "`RegionGraph.to_json` returns."
+                f"RegionGraph.from_json: the text is not JSON: {error}. Expected the "
+                "text that `RegionGraph.to_json` returns. Write it again."
             ) from error
         found = content if isinstance(content, dict) else {}
-        if (found.get("format"), found.get("version")) != (_FORMAT, _VERSION):
+        kind, version = found.get("format"), found.get("version")
+        if (kind, version) != (_FORMAT, _VERSION) or isinstance(version, bool | float):
             raise ValueError(
-                f"The JSON is not a region graph of this version. Received format "
-                f"{found.get('format')!r}, version {found.get('version')!r}; expected "
-                f"{_FORMAT!r}, version {_VERSION}. Write it with `RegionGraph.to_json`."
+                "RegionGraph.from_json: the JSON is not a region graph of this "
+                f"version. Received format {shown(kind)}, version {shown(version)}; "
+                f"expected {_FORMAT!r}, version {_VERSION}. Write it with "
+                "`RegionGraph.to_json`."
             )
         missing = [k for k in ("scopes", "partitions", "roots") if k not in found]
         if missing:
             raise ValueError(
-                f"The JSON of a region graph lacks {missing}. Received the keys "
-                f"{sorted(found)}. Write it with `RegionGraph.to_json`."
+                f"RegionGraph.from_json: the JSON lacks {missing}. Received the keys "
+                f"{shown(sorted(found))}. Write it with `RegionGraph.to_json`."
             )
         return cls(found["scopes"], found["partitions"], found["roots"])
 
@@ -202,7 +214,7 @@ class RegionGraph:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> RegionGraph:
         """Reads a graph from a file that `save` wrote."""
-        return cls.from_json(Path(path).read_text(encoding="utf-8"))
+        return cls.from_json(Path(path).read_bytes())
 
     def _flat_partitions(self) -> tuple[tuple[int, tuple[int, ...]], ...]:
         """The partitions as the constructor takes them."""

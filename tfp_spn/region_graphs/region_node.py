@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tfp_spn.region_graphs.arguments import as_int
+from tfp_spn.region_graphs.arguments import as_int, as_sequence, check_total, shown
 from tfp_spn.region_graphs.from_nested_lists import from_nested_lists
 from tfp_spn.region_graphs.region_graph import RegionGraph
 
@@ -48,6 +48,11 @@ class RegionVariable:
         """Nodes below it on the longest path: 0."""
         return 0
 
+    @property
+    def total(self) -> int:
+        """Variables in the scopes of all nodes below it: none."""
+        return 0
+
     def __repr__(self) -> str:
         return f"RegionVariable({self.index})"
 
@@ -74,13 +79,12 @@ class RegionNode:
     """
 
     def __init__(self, children: Sequence[RegionNode | RegionVariable]) -> None:
-        self.children = tuple(children)
+        self.children = as_sequence(children, "children")
         if not self.children:
             raise ValueError(
                 "A RegionNode has no children. Expected at least one. Pass the regions "
                 "that it splits into, or use a RegionVariable."
             )
-        seen: set[int] = set()
         for child in self.children:
             if not isinstance(child, RegionNode | RegionVariable):
                 raise TypeError(
@@ -88,12 +92,16 @@ class RegionNode:
                     "Expected a RegionNode or a RegionVariable. Wrap an integer i as "
                     "RegionVariable(i)."
                 )
+        self.total = sum(child.total + len(child.scope) for child in self.children)
+        check_total(self.total, "A RegionNode")
+        seen: set[int] = set()
+        for child in self.children:
             shared = seen & child.scope
             if shared:
                 raise ValueError(
-                    f"Children of a RegionNode overlap. Received {self!r}, in which "
-                    f"more than one holds the variables {sorted(shared)}. Let each "
-                    "variable occur once."
+                    f"Children of a RegionNode overlap. Received {shown(self)}, in "
+                    f"which more than one holds the variables {shown(sorted(shared))}. "
+                    "Let each variable occur once."
                 )
             seen |= child.scope
         self.scope: frozenset[int] = frozenset(seen)
@@ -116,9 +124,17 @@ class RegionNode:
         return f"RegionNode({list(self.children)!r})"
 
 
-def _nested(node: RegionNode | RegionVariable) -> Any:
-    while isinstance(node, RegionNode) and len(node.children) == 1:
-        node = node.children[0]
-    if isinstance(node, RegionVariable):
-        return node.index
-    return [_nested(child) for child in node.children]
+def _nested(root: RegionNode | RegionVariable) -> Any:
+    result: list[Any] = []
+    waiting = [(root, result)]  # nodes, and the list that each belongs to
+    while waiting:
+        node, siblings = waiting.pop()
+        while isinstance(node, RegionNode) and len(node.children) == 1:
+            node = node.children[0]
+        if isinstance(node, RegionVariable):
+            siblings.append(node.index)
+        else:
+            nest: list[Any] = []
+            siblings.append(nest)
+            waiting.extend((child, nest) for child in reversed(node.children))
+    return result[0]

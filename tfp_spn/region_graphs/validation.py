@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import islice, pairwise
 from typing import NoReturn
 
-from tfp_spn.region_graphs.arguments import as_int, as_sequence
+from tfp_spn.region_graphs.arguments import as_int, as_sequence, shown
 
 Scope = tuple[int, ...]
 Partition = tuple[int, ...]
@@ -13,13 +14,12 @@ Partition = tuple[int, ...]
 _SHOWN = 8
 
 
-def braces(variables: Iterable[int]) -> str:
-    """Writes a set of variables or regions, cut after the first few."""
+def braces(variables: Iterable[int], count: int | None = None) -> str:
+    """Writes a set of variables or regions (of `count` in all), cut after a few."""
     numbers = list(variables)
-    shown = ", ".join(str(number) for number in numbers[:_SHOWN])
-    if len(numbers) > _SHOWN:
-        return f"{{{shown}, ...}} ({len(numbers)} in all)"
-    return f"{{{shown}}}"
+    count = len(numbers) if count is None else count
+    listed = ", ".join(str(number) for number in numbers[:_SHOWN])
+    return f"{{{listed}}}" if count <= _SHOWN else f"{{{listed}, ...}} ({count} in all)"
 
 
 def normalized_scopes(scopes: Sequence[Iterable[int]]) -> tuple[Scope, ...]:
@@ -29,8 +29,8 @@ def normalized_scopes(scopes: Sequence[Iterable[int]]) -> tuple[Scope, ...]:
         if isinstance(variables, str | bytes) or not isinstance(variables, Iterable):
             raise TypeError(
                 f"The scope of region {region} must be an iterable of integers. "
-                f"Received {variables!r} of type {type(variables).__name__}. Write a "
-                "region over the single variable 3 as (3,)."
+                f"Received {shown(variables)} of type {type(variables).__name__}. "
+                "Write a region over the single variable 3 as (3,)."
             )
         what = f"A variable of region {region}"
         scope = tuple(sorted(as_int(variable, what) for variable in variables))
@@ -45,12 +45,11 @@ def normalized_scopes(scopes: Sequence[Iterable[int]]) -> tuple[Scope, ...]:
                 f"{braces(scope)}. Expected variables 0, ..., num_variables - 1. "
                 "Number the variables from 0."
             )
-        repeated = sorted({a for a, b in zip(scope, scope[1:], strict=False) if a == b})
+        repeated = sorted({a for a, b in pairwise(scope) if a == b})
         if repeated:
             raise ValueError(
-                f"Region {region} repeats the variables {braces(repeated)} in its "
-                f"scope {braces(scope)}. Expected each variable once. Remove the "
-                "repeats."
+                f"Region {region} repeats {braces(repeated)} in its scope "
+                f"{braces(scope)}. Expected each variable once. Remove the repeats."
             )
         result.append(scope)
     if not result:
@@ -63,13 +62,15 @@ def normalized_scopes(scopes: Sequence[Iterable[int]]) -> tuple[Scope, ...]:
 
 def check_variables(scopes: Sequence[Scope]) -> int:
     """Returns the number of variables; they must be 0, ..., n - 1 without gaps."""
-    used = set().union(*scopes)
-    missing = sorted(set(range(max(used) + 1)) - used)
-    if missing:
+    used = sorted(set().union(*scopes))
+    num_missing = used[-1] + 1 - len(used)
+    if num_missing:  # perhaps very many: only the first are looked for
+        gaps = (v for a, b in pairwise([-1, *used]) for v in range(a + 1, b))
+        missing = braces(islice(gaps, _SHOWN), num_missing)
         raise ValueError(
-            f"The variables {braces(missing)} are in no region. Received scopes with "
-            f"largest variable {max(used)}; expected every variable from 0 to it. "
-            "Number the variables without gaps, or add the missing ones to the root."
+            f"The variables {missing} are in no region. Received scopes with largest "
+            f"variable {used[-1]}; expected every variable from 0 to it. Number the "
+            "variables without gaps, or add the missing ones to the root."
         )
     return len(used)
 
@@ -87,7 +88,7 @@ def normalized_partitions(
         except (TypeError, ValueError):
             raise TypeError(
                 f"Partition number {index} must be a pair (region, children). "
-                f"Received {item!r}. Write it as for example (0, (1, 2))."
+                f"Received {shown(item)}. Write it as for example (0, (1, 2))."
             ) from None
         parent = as_int(parent, f"The region of partition number {index}")
         children = tuple(
@@ -96,20 +97,20 @@ def normalized_partitions(
         for region in (parent, *children):
             if not 0 <= region < len(scopes):
                 raise ValueError(
-                    f"Partition number {index}, {children} of region {parent}, names "
-                    f"the unknown region {region}. Expected region ids from 0 to "
+                    f"Partition number {index}, {shown(children)} of region {parent}, "
+                    f"names the unknown region {region}. Expected region ids from 0 to "
                     f"{len(scopes) - 1}. Correct the id, or add the region's scope."
                 )
         if len(children) < 2:
             raise ValueError(
                 f"A partition of {describe(scopes, parent)} has {len(children)} "
-                f"children, {children}. Expected at least two. Remove the partition, "
-                "or split the region into two or more children."
+                f"children, {shown(children)}. Expected at least two. Remove the "
+                "partition, or split the region into two or more children."
             )
         if (parent, frozenset(children)) in seen:
             raise ValueError(
                 f"A partition of {describe(scopes, parent)} is a duplicate: received "
-                f"the children {children} twice (the order does not matter). Expected "
+                f"the children {shown(children)} twice (in any order). Expected "
                 "different partitions. Remove one, or give it its own child regions."
             )
         seen.add((parent, frozenset(children)))
@@ -138,18 +139,20 @@ def _raise_overlap(
     parent: int,
     children: Partition,
 ) -> NoReturn:
-    """Names the first two children that share variables."""
+    """Names the first child that shares variables with one before it."""
+    owners: dict[int, int] = {}  # by variable, the place of the child that has it
     first, second = next(
-        (a, b)
-        for i, a in enumerate(children)
-        for b in children[i + 1 :]
-        if sets[a] & sets[b]
+        (children[owners[variable]], child)
+        for place, child in enumerate(children)
+        for variable in sets[child]
+        if owners.setdefault(variable, place) != place
     )
     raise ValueError(
-        f"The partition {children} of {describe(scopes, parent)} is not decomposable: "
-        f"its children {describe(scopes, first)} and {describe(scopes, second)} "
-        f"overlap in the variables {braces(sorted(sets[first] & sets[second]))}. "
-        "Expected disjoint scopes. Remove the shared variables from one of the two."
+        f"The partition {shown(children)} of {describe(scopes, parent)} is not "
+        f"decomposable: its children {describe(scopes, first)} and "
+        f"{describe(scopes, second)} overlap in the variables "
+        f"{braces(sorted(sets[first] & sets[second]))}. Expected disjoint scopes. "
+        "Remove the shared variables from one of the two."
     )
 
 
@@ -200,15 +203,15 @@ def _raise_cycle(
 ) -> NoReturn:
     """Names the regions of one cycle: a stuck region always has a stuck child."""
     region = stuck.index(True)
-    path: list[int] = []
-    while region not in path:
-        path.append(region)
+    place: dict[int, int] = {}
+    while region not in place:
+        place[region] = len(place)
         region = next(c for entry in partitions[region] for c in entry if stuck[c])
-    cycle = [*path[path.index(region) :], region]
-    shown = " -> ".join(describe(scopes, r) for r in cycle[:_SHOWN])
+    cycle = [*list(place)[place[region] :], region]
+    listed = " -> ".join(describe(scopes, r) for r in cycle[:_SHOWN])
     more = " -> ..." if len(cycle) > _SHOWN else ""
     raise ValueError(
-        f"The region graph has a cycle: {shown}{more}. Expected every partition to "
+        f"The region graph has a cycle: {listed}{more}. Expected every partition to "
         "split a region into strictly smaller ones. Remove one of these partitions."
     )
 
@@ -229,7 +232,7 @@ def checked_roots(
     num_variables: int,
 ) -> tuple[int, ...]:
     """Returns the roots: the regions without parents, each over all variables."""
-    tops = [region for region, above in enumerate(parents_of(partitions)) if not above]
+    tops = tuple(r for r, above in enumerate(parents_of(partitions)) if not above)
     if roots is None:
         if len(tops) > 1:
             raise ValueError(
@@ -238,7 +241,7 @@ def checked_roots(
                 "from it: remove them, or use them in a partition. If the graph is "
                 "meant to have several roots, name them with roots=."
             )
-        result = tuple(tops)
+        result = tops
     else:
         result = tuple(as_int(root, "A root") for root in as_sequence(roots, "roots"))
         _check_given_roots(scopes, tops, result)
@@ -255,13 +258,13 @@ def checked_roots(
 
 
 def _check_given_roots(
-    scopes: Sequence[Scope], tops: Sequence[int], roots: Sequence[int]
+    scopes: Sequence[Scope], tops: Partition, roots: Partition
 ) -> None:
     """The given roots must be exactly the regions without parents, each once."""
     if len(set(roots)) < len(roots) or not roots:
         raise ValueError(
-            f"`roots` must name each root once. Received roots={tuple(roots)}; "
-            f"expected the regions without parents, {tuple(tops)}. Correct the list, "
+            f"`roots` must name each root once. Received roots={shown(roots)}; "
+            f"expected the regions without parents, {shown(tops)}. Correct the list, "
             "or leave it out for a graph with one root."
         )
     for root in roots:
@@ -270,17 +273,17 @@ def _check_given_roots(
                 f"`roots` names the unknown region {root}. Expected region ids from 0 "
                 f"to {len(scopes) - 1}. Correct the id."
             )
-    inner = [root for root in roots if root not in tops]
+    inner = sorted(set(roots) - set(tops))
     if inner:
         raise ValueError(
             f"`roots` names regions that are children: {_listing(scopes, inner)}. "
-            f"Expected exactly the regions without parents, {tuple(tops)}. Remove them "
+            f"Expected exactly the regions without parents, {shown(tops)}. Remove them "
             "from `roots`, or remove the partitions above them."
         )
-    unreachable = [top for top in tops if top not in roots]
+    unreachable = sorted(set(tops) - set(roots))
     if unreachable:
         raise ValueError(
-            f"Unreachable from roots={tuple(roots)}: {_listing(scopes, unreachable)}. "
+            f"Unreachable from roots={shown(roots)}: {_listing(scopes, unreachable)}. "
             "Expected every region below a root. Add them to `roots`, use them in a "
             "partition, or remove them."
         )
@@ -293,5 +296,5 @@ def describe(scopes: Sequence[Scope], region: int) -> str:
 
 def _listing(scopes: Sequence[Scope], regions: Sequence[int]) -> str:
     """Writes several regions, cut after the first few."""
-    shown = ", ".join(describe(scopes, region) for region in regions[:_SHOWN])
-    return shown + (", ..." if len(regions) > _SHOWN else "")
+    listed = ", ".join(describe(scopes, region) for region in regions[:_SHOWN])
+    return listed + (", ..." if len(regions) > _SHOWN else "")

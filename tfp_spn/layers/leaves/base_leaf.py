@@ -24,6 +24,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfp_spn._serialization import configuration_of
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.layers.leaves.parts import LeafPart
@@ -189,6 +190,10 @@ class BaseLeaf(keras.layers.Layer):
     def parts(self, layout: LeafLayout) -> tuple[LeafPart, ...]:
         """The layers that the variables belong to: this one has them all."""
         return (LeafPart.whole(self, layout),)
+
+    def configuration(self) -> dict[str, Any]:
+        """What tells the family from others; checkpoints of a fit record it."""
+        return configuration_of(self)
 
     # --- pure functions, in the kernel's layout ----------------------------------
 

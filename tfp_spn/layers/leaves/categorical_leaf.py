@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfp_spn._serialization import deserialize, register, serialize
+from tfp_spn._serialization import initializer_of, register, serialize
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import ParameterSpec
 from tfp_spn.layers.leaves.elementwise_leaf import ElementwiseLeaf, slot_flow
@@ -55,10 +55,9 @@ class CategoricalLeaf(ElementwiseLeaf):
     ) -> None:
         super().__init__(num_components, **kwargs)
         self.num_categories = as_count(num_categories, "num_categories")
-        self.logits_initializer = keras.initializers.get(
-            deserialize(logits_initializer)
-            or keras.initializers.RandomNormal(stddev=1.0)
-        )
+        self.logits_initializer = initializer_of(
+            self, "logits_initializer", logits_initializer
+        ) or keras.initializers.RandomNormal(stddev=1.0)
 
     def parameter_specs(self, num_dims: int) -> dict[str, ParameterSpec]:
         """`logits`, ``[D, C, K]``: one row of components per category."""

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfp_spn._serialization import deserialize, serialize
+from tfp_spn._serialization import initializer_of, serialize
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import ParameterSpec, blend
 from tfp_spn.layers.leaves.exponential_family_leaf import ExponentialFamilyLeaf
@@ -37,10 +37,9 @@ class CountLeaf(ExponentialFamilyLeaf):
     ) -> None:
         super().__init__(num_components, **kwargs)
         self.total_count = as_count(total_count, "total_count")
-        self.logits_initializer = keras.initializers.get(
-            deserialize(logits_initializer)
-            or keras.initializers.RandomNormal(stddev=1.0)
-        )
+        self.logits_initializer = initializer_of(
+            self, "logits_initializer", logits_initializer
+        ) or keras.initializers.RandomNormal(stddev=1.0)
 
     def parameter_specs(self, num_dims: int) -> dict[str, ParameterSpec]:
         """`logits`, ``[K, D]``."""

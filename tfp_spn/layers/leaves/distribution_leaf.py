@@ -9,7 +9,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfp_spn._serialization import deserialize, register, serialize
+from tfp_spn._serialization import (
+    configuration_of,
+    deserialize,
+    initializer_of,
+    register,
+    serialize,
+)
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import ParameterSpec
 from tfp_spn.layers.leaves.elementwise_leaf import ElementwiseLeaf, slot_flow
@@ -102,7 +108,7 @@ class DistributionLeaf(ElementwiseLeaf):
     ) -> None:
         super().__init__(num_components, **kwargs)
         self.family = Family(
-            deserialize(make_distribution),
+            deserialize(self, "make_distribution", make_distribution, functions=True),
             parameters,
             constants,
             support,
@@ -110,7 +116,7 @@ class DistributionLeaf(ElementwiseLeaf):
             self.compute_dtype,
         )
         self._initializers = {
-            name: keras.initializers.get(deserialize(value))
+            name: initializer_of(self, "initializers", value)
             for name, value in (initializers or {}).items()
         }
         known = set(self.family.parameters(2))
@@ -364,6 +370,11 @@ class DistributionLeaf(ElementwiseLeaf):
         if name == "probs":
             return tf.clip_by_value(value, 1e-6, 1 - 1e-6)
         return tf.maximum(value, 1e-5)
+
+    def configuration(self) -> dict[str, Any]:
+        """The same of functions that are not registered, by their names."""
+        config = {**super().get_config(), **self.family.arguments()}
+        return configuration_of(self, {**config, "family": self.label})
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""

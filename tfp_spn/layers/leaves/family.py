@@ -278,11 +278,15 @@ class Family:
 
     def config(self) -> dict[str, Any]:
         """The arguments, for `DistributionLeaf.get_config`."""
+        make = self.name or self._serialized_function()
+        return {"make_distribution": make, **self.arguments()}
+
+    def arguments(self) -> dict[str, Any]:
+        """All but the class or function."""
         shapes = self.shapes
         if shapes is not None:
             shapes = {k: None if v is None else list(v) for k, v in shapes.items()}
         return {
-            "make_distribution": self.name or self._serialized_function(),
             "parameters": shapes,
             "constants": dict(self.constants),
             "support": self.chosen_support,

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfp_spn._serialization import deserialize, serialize
+from tfp_spn._serialization import constraint_of, initializer_of, serialize
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves import accumulators
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf, ParameterSpec
@@ -58,20 +58,23 @@ class LocationScaleLeaf(BaseLeaf):
                 f"{type(self).__name__}: min_scale must not be negative, received "
                 f"min_scale={min_scale}."
             )
-        self.location_initializer = keras.initializers.get(
-            deserialize(location_initializer)
-            or keras.initializers.TruncatedNormal(stddev=1.0)
-        )
+        self.location_initializer = initializer_of(
+            self, "location_initializer", location_initializer
+        ) or keras.initializers.TruncatedNormal(stddev=1.0)
         self.location_trainable = bool(location_trainable)
-        self.scale_initializer = keras.initializers.get(
-            deserialize(scale_initializer) or "ones"
+        self.scale_initializer = (
+            initializer_of(self, "scale_initializer", scale_initializer)
+            or keras.initializers.Ones()
         )
         self.scale_trainable = bool(scale_trainable)
-        self.accumulator_initializer = keras.initializers.get(
-            deserialize(accumulator_initializer) or "ones"
+        self.accumulator_initializer = (
+            initializer_of(self, "accumulator_initializer", accumulator_initializer)
+            or keras.initializers.Ones()
         )
         self.use_accumulators = bool(use_accumulators)
-        self.scale_constraint = keras.constraints.get(deserialize(scale_constraint))
+        self.scale_constraint = constraint_of(
+            self, "scale_constraint", scale_constraint
+        )
         self.min_scale = float(min_scale)
 
     def parameter_specs(self, num_dims: int) -> dict[str, ParameterSpec]:

@@ -355,7 +355,8 @@ def _checked_pairs(leaves: Any) -> list[tuple[BaseLeaf, tuple[int, ...]]]:
     for pair in leaves:
         if not isinstance(pair, list | tuple) or len(pair) != 2:
             raise TypeError(f"MixedLeaf: received {pair!r} among leaves, {expected}")
-        leaf, variables = deserialize(pair[0]), np.asarray(pair[1])
+        leaf = deserialize(MixedLeaf, "leaves", pair[0], BaseLeaf)
+        variables = np.asarray(pair[1])
         if not isinstance(leaf, BaseLeaf) or isinstance(leaf, MixedLeaf):
             raise TypeError(
                 f"MixedLeaf: received {type(leaf).__name__} among leaves, {expected}"

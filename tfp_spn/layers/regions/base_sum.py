@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 import tensorflow as tf
 
-from tfp_spn._serialization import deserialize, serialize
+from tfp_spn._serialization import (
+    constraint_of,
+    deserialize,
+    initializer_of,
+    regularizer_of,
+    serialize,
+)
 from tfp_spn._typing import Tensor
 from tfp_spn.config.accumulator_constraints import (
     get_default_linear_accumulators_constraint,
@@ -56,21 +61,25 @@ class BaseSum(RegionLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.sum_op = self._checked_rule(deserialize(sum_op))
+        self.sum_op = self._checked_rule(deserialize(self, "sum_op", sum_op, SumRule))
         self.logspace_accumulators = self._resolved_logspace(logspace_accumulators)
-        self.accumulator_initializer = keras.initializers.get(
-            deserialize(accumulator_initializer)
+        self.accumulator_initializer = (
+            initializer_of(self, "accumulator_initializer", accumulator_initializer)
             or get_default_accumulator_initializer()
         )
-        self.accumulator_regularizer = keras.regularizers.get(
-            deserialize(accumulator_regularizer)
+        self.accumulator_regularizer = regularizer_of(
+            self, "accumulator_regularizer", accumulator_regularizer
         )
-        self.logspace_accumulator_constraint = keras.constraints.get(
-            deserialize(logspace_accumulator_constraint)
+        self.logspace_accumulator_constraint = (
+            constraint_of(
+                self, "logspace_accumulator_constraint", logspace_accumulator_constraint
+            )
             or get_default_logspace_accumulators_constraint()
         )
-        self.linear_accumulator_constraint = keras.constraints.get(
-            deserialize(linear_accumulator_constraint)
+        self.linear_accumulator_constraint = (
+            constraint_of(
+                self, "linear_accumulator_constraint", linear_accumulator_constraint
+            )
             or get_default_linear_accumulators_constraint()
         )
         self.accumulators: Any = None

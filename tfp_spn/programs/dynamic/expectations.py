@@ -67,7 +67,7 @@ def of_sequences(
     template = _template_counts(
         program.step, tables.step, steps, to_steps(program, flows)
     )
-    counts.update(template["sums"])
+    counts.update(program.step.unpacked(template["sums"]))
     weights = tf.cast(weights, tf.float64)
     wide = tf.cast(log_prob, tf.float64)
     expectations = {

@@ -51,7 +51,7 @@ class DynamicTables:
         initial: Log-weights ``[..., Q]``.
         transition: ``[M, ..., Q, S]``, ``M`` is 1 or ``T - 1``.
         interface: ``[M, ..., S, Q]``, or `None`.
-        weights: Normalised weights of all sums, by parameter.
+        weights: Normalised weights of all sums, as they are used.
         batch_rank: Number of leading batch dimensions ``P`` of the parameters.
     """
 
@@ -201,6 +201,23 @@ class DynamicStructure:
         return {spec.parameter: shapes[spec.parameter] for spec in self.chain_specs}
 
     @functools.cached_property
+    def block_specs(self) -> dict[str, SumSpec]:
+        """The sums of all that is used as one, by name."""
+        chain = {spec.parameter: spec for spec in self.chain_specs}
+        return {**self.step.block_specs, **chain}
+
+    def packed(self, values: Params) -> Params:
+        """What is used as one, of values by parameter."""
+        chain = {spec.parameter: values[spec.parameter] for spec in self.chain_specs}
+        return {**self.step.packed(values), **chain}
+
+    def unpacked(self, values: Params) -> Params:
+        """Values by parameter, of what is used as one."""
+        chain = {spec.parameter: values[spec.parameter] for spec in self.chain_specs}
+        step = {name: values[name] for name in self.step.block_specs}
+        return {**self.step.unpacked(step), **chain}
+
+    @functools.cached_property
     def param_event_ndims(self) -> dict[str, int]:
         """Rank of each parameter of one circuit; further leading axes are batch."""
         ndims = dict(self.step.param_event_ndims)
@@ -217,6 +234,13 @@ class DynamicStructure:
             *(self.rule, self.is_stationary, sorted(self.parameters_in_time)),
         ]
         return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+    @functools.cached_property
+    def digest_in_version_1(self) -> str:
+        """What files of tfp_spn 0.1 tell structures apart by."""
+        shape = (self.num_steps, self.sum_product, self.chain_shapes)
+        text = f"{self.step.digest_in_version_1} {shape}"
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @functools.cached_property
     def traces(self) -> Traces:

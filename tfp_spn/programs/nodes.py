@@ -1,0 +1,123 @@
+"""A region graph as what is evaluated: nodes with units, sums and products."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from tfp_spn.region_graphs import RegionGraph
+
+Product = Literal["hadamard", "kronecker"]
+
+
+@dataclass(eq=False)
+class Node:
+    """A region as it is evaluated; a leaf has no partitions.
+
+    Attributes:
+        width: Its units.
+        partitions: The children of each.
+        scope: The variables of a leaf.
+        has_sums: Whether there are sums, or units are the products of one partition.
+        height: The longest way down to a leaf.
+        depth: The longest way up to a root.
+    """
+
+    width: int
+    partitions: list[list[Node]] = field(default_factory=list)
+    scope: tuple[int, ...] = ()
+    has_sums: bool = True
+    height: int = 0
+    depth: int = 0
+
+    @property
+    def children(self) -> list[Node]:
+        """Of all partitions."""
+        return [child for partition in self.partitions for child in partition]
+
+
+def nodes_of(
+    region_graph: RegionGraph,
+    num_components: int,
+    num_sums: int,
+    num_root_units: int,
+    leaf_sums: bool,
+) -> list[Node]:
+    """Nodes of the roots, and so of all regions; arguments are those of `fold`."""
+
+    def sum_node(partitions: list[list[Node]], width: int) -> Node:
+        node = Node(width, partitions)
+        node.height = 1 + max(child.height for child in node.children)
+        return node
+
+    node_of: dict[int, Node] = {}
+    roots = set(region_graph.roots)
+    for region in region_graph.topological_order:
+        width = num_root_units if region in roots else num_sums
+        partitions = region_graph.partitions[region]
+        if not partitions:
+            node = Node(num_components, scope=region_graph.scopes[region])
+            if leaf_sums or region in roots:
+                node = sum_node([[node]], width)
+        else:
+            alike: dict[tuple[int, ...], list[list[Node]]] = defaultdict(list)
+            for children in partitions:
+                partition = [node_of[child] for child in children]
+                alike[tuple(child.width for child in partition)].append(partition)
+            kinds = list(alike.values())
+            if len(kinds) > 1:
+                # Partitions of unequal arity or width: sum each kind, then mix.
+                kinds = [[[sum_node(kind, num_sums)] for kind in kinds]]
+            node = sum_node(kinds[0], width)
+        node_of[region] = node
+    return [node_of[root] for root in region_graph.roots]
+
+
+def all_nodes(tops: Iterable[Node]) -> list[Node]:
+    """Every node once."""
+    found = {id(top): top for top in tops}
+    pending = list(found.values())
+    while pending:
+        for child in pending.pop().children:
+            if id(child) not in found:
+                found[id(child)] = child
+                pending.append(child)
+    return list(found.values())
+
+
+def multiply_leaves_first(tops: list[Node]) -> bool:
+    """Gives several factors that are sums over leaves a node of their own.
+
+    Where there is none of higher factors nothing changes for the better: then False.
+    """
+    changed = False
+    for node in all_nodes(tops):
+        if not node.has_sums or len(node.partitions) != 1 or node.height < 2:
+            continue
+        [partition] = node.partitions
+        low = [child for child in partition if child.height <= 1]
+        if len(low) > 1:
+            changed |= len(low) < len(partition)
+            products = Node(low[0].width, [low], has_sums=False)
+            node.partitions = [[products, *(c for c in partition if c.height > 1)]]
+    if changed:
+        _set_heights(tops)
+    return changed
+
+
+def _set_heights(tops: list[Node]) -> None:
+    """From the leaves up, without recursion: chains may be long."""
+    pending = [(top, False) for top in tops]
+    done: set[int] = set()
+    while pending:
+        node, is_expanded = pending.pop()
+        if id(node) in done:
+            continue
+        if not is_expanded:
+            pending.append((node, True))
+            pending += [(child, False) for child in node.children]
+            continue
+        done.add(id(node))
+        node.height = 1 + max((child.height for child in node.children), default=-1)
