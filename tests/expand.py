@@ -22,7 +22,7 @@ from tests.reference.families import (
 )
 from tests.reference.nodes import Leaf, Node, Product, Sum
 from tfp_spn import layers
-from tfp_spn.programs.folded_program import MARGINALIZED
+from tfp_spn.programs.steps import MARGINALIZED
 
 
 def expand(circuit, params=None) -> Node:

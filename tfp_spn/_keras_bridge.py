@@ -17,17 +17,11 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-import tensorflow_probability as tfp
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 from tensorflow_probability.python.distributions.distribution import (
     DiscreteDistributionMixin,
 )
-
-
-def split_seed(seed: Any, n: int, salt: str) -> Any:
-    """Seeds int32 ``[2]`` made of one, or of what TFP takes for one."""
-    return tfp.random.split_seed(seed, n=n, salt=salt)
 
 
 def frozen_variable_ids(owner: Any) -> set[int]:

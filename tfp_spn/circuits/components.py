@@ -11,7 +11,7 @@ from tfp_spn._typing import Params, Tensor
 from tfp_spn.ops.log_space import safe_log
 from tfp_spn.ops.sum_rules import SumOpGradBackprop
 from tfp_spn.programs.circuit_program import CircuitProgram
-from tfp_spn.programs.folded_program import Gather, Step, SumSpec
+from tfp_spn.programs.steps import Gather, Step, SumSpec
 
 _SELECTOR = "selector"
 

@@ -22,8 +22,8 @@ from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.layers.leaves.mixed_leaf import as_leaf
 from tfp_spn.ops.sum_rules import SumRule
 from tfp_spn.programs.circuit_program import CircuitProgram
-from tfp_spn.programs.folded_program import SumSpec
 from tfp_spn.programs.folding import fold
+from tfp_spn.programs.steps import SumSpec
 from tfp_spn.region_graphs import RegionGraph
 from tfp_spn.region_graphs.arguments import as_count
 

@@ -35,7 +35,7 @@ from tfp_spn.layers.spatial.conv2d_sum import Conv2DSum
 from tfp_spn.layers.spatial.grid_scopes import GridScopes
 from tfp_spn.layers.spatial.spatial_to_regions import SpatialToRegions
 from tfp_spn.programs.circuit_program import CircuitProgram
-from tfp_spn.programs.folded_program import MARGINALIZED, Gather, Step, SumSpec
+from tfp_spn.programs.steps import MARGINALIZED, Gather, Step, SumSpec
 
 
 def compile_stack(layers: Sequence[Any]) -> CircuitProgram:

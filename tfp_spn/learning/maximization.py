@@ -19,8 +19,8 @@ from tfp_spn._typing import Params, Tensor, TensorLike
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.circuits.from_layers import from_layers
 from tfp_spn.learning.expectations import Expectations
-from tfp_spn.programs.folded_program import SumSpec
 from tfp_spn.programs.program import Program
+from tfp_spn.programs.steps import SumSpec
 
 MIN_WEIGHT = 1e-12
 """Floor of new weights: none is ever exactly zero, or EM could not revive it."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tensorflow as tf
+from tensorflow_probability import random as tfp_random
 
-from tfp_spn._keras_bridge import split_seed
 from tfp_spn._typing import Tensor
 from tfp_spn.programs.blocks import in_blocks
 from tfp_spn.programs.evaluation import Evaluation, evaluate_max, with_inputs
@@ -28,7 +28,7 @@ def sample(
 
     `seed` is int32 ``[2]``.
     """
-    select_seed, value_seed = split_seed(seed, 2, "SumProductNetwork")
+    select_seed, value_seed = tfp_random.split_seed(seed, 2, "SumProductNetwork")
     n = tf.convert_to_tensor(n, tf.int32)
     if evidence is None:
         examples = Examples(tables.batch_shape(), tables.batch_rank, n)
@@ -38,7 +38,7 @@ def sample(
 
     def of_block(tables: Tables, block: Evidence, number: Tensor) -> Tensor:
         own_seed = tf.bitwise.bitwise_xor(select_seed, number)
-        seeds = split_seed(own_seed, 2, "block")
+        seeds = tfp_random.split_seed(own_seed, 2, "block")
         count = tf.shape(block.x)[-1]
         batch = tables.batch_shape(block.x)
         examples = Examples(batch, tables.batch_rank, n * count, count)

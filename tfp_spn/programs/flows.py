@@ -7,9 +7,10 @@ import tensorflow as tf
 from tfp_spn._typing import Tensor
 from tfp_spn.ops.log_space import sum_to_shape_of
 from tfp_spn.ops.regions import places_of, sum_over_uses
-from tfp_spn.programs.folded_program import FoldedProgram, Step
+from tfp_spn.programs.folded_program import FoldedProgram
 from tfp_spn.programs.gathering import concat_regions, split_units
 from tfp_spn.programs.routing import ROOT, Key
+from tfp_spn.programs.steps import Step
 
 
 class Flows:

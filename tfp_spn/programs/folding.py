@@ -22,13 +22,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from tfp_spn.ops.sum_rules import SumRule
-from tfp_spn.programs.folded_program import (
-    MARGINALIZED,
-    Gather,
-    Step,
-    SumSpec,
-    gather_of,
-)
 from tfp_spn.programs.nodes import (
     Node,
     Product,
@@ -36,6 +29,7 @@ from tfp_spn.programs.nodes import (
     multiply_leaves_first,
     nodes_of,
 )
+from tfp_spn.programs.steps import MARGINALIZED, Gather, Step, SumSpec, gather_of
 from tfp_spn.programs.storage import Block, Storage, storage_of
 from tfp_spn.region_graphs import RegionGraph
 

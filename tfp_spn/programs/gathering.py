@@ -10,7 +10,7 @@ import tensorflow as tf
 from tfp_spn._typing import Tensor
 from tfp_spn.ops.axes import merge_axes, reshape_axes
 from tfp_spn.ops.regions import gather_blank
-from tfp_spn.programs.folded_program import Gather
+from tfp_spn.programs.steps import Gather
 
 Read = Callable[[int], Tensor]
 """Gives the value of a number: 0 for the leaf regions, then those of the steps."""

@@ -16,9 +16,10 @@ from tfp_spn.ops.log_space import logsumexp, safe_log
 from tfp_spn.ops.sum_rules import SumRule, tie_seed
 from tfp_spn.programs.evaluation import Evaluation, with_inputs
 from tfp_spn.programs.examples import Examples, as_columns
-from tfp_spn.programs.folded_program import FoldedProgram, Step, SumSpec
+from tfp_spn.programs.folded_program import FoldedProgram
 from tfp_spn.programs.labels import log_joint_of_labels
 from tfp_spn.programs.selection import Selected, by_output, follow, root_region
+from tfp_spn.programs.steps import Step, SumSpec
 from tfp_spn.programs.tables import Tables
 
 

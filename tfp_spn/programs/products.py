@@ -18,7 +18,7 @@ from tfp_spn._typing import Tensor
 from tfp_spn.ops.log_space import finite_max
 from tfp_spn.ops.products import hadamard, kronecker, log_hadamard, log_kronecker
 from tfp_spn.ops.regions import gather_blank
-from tfp_spn.programs.folded_program import FoldedProgram, Gather, Step
+from tfp_spn.programs.folded_program import FoldedProgram
 from tfp_spn.programs.gathering import (
     concat_regions,
     gather_regions,
@@ -26,6 +26,7 @@ from tfp_spn.programs.gathering import (
     split_partitions,
 )
 from tfp_spn.programs.offsets import compared_partitions
+from tfp_spn.programs.steps import Gather, Step
 
 _MAX_FACTORS = 4
 """Products of more units are taken in log space, where none vanishes."""

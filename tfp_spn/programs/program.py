@@ -16,7 +16,8 @@ from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.layers.leaves.parts import LeafPart
 from tfp_spn.ops.certainty import CHECKED, Certainty
 from tfp_spn.programs.evidence import Evidence
-from tfp_spn.programs.folded_program import FoldedProgram, SumSpec
+from tfp_spn.programs.folded_program import FoldedProgram
+from tfp_spn.programs.steps import SumSpec
 from tfp_spn.programs.traces import Traces
 
 

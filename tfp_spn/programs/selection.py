@@ -21,7 +21,8 @@ from tfp_spn.ops.log_space import finite_max
 from tfp_spn.ops.products import kronecker_digits
 from tfp_spn.programs.evaluation import Evaluation
 from tfp_spn.programs.examples import Examples, as_columns
-from tfp_spn.programs.folded_program import FoldedProgram, Gather, Step
+from tfp_spn.programs.folded_program import FoldedProgram
+from tfp_spn.programs.steps import Gather, Step
 from tfp_spn.programs.tables import Tables
 
 INACTIVE = -1

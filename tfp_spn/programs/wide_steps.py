@@ -22,7 +22,7 @@ from tfp_spn.ops.matrix_products import (
     weight_gradient,
     weighted_units,
 )
-from tfp_spn.programs.folded_program import FoldedProgram, Step
+from tfp_spn.programs.folded_program import FoldedProgram
 from tfp_spn.programs.gathering import (
     concat_regions,
     merge_units,
@@ -30,6 +30,7 @@ from tfp_spn.programs.gathering import (
 )
 from tfp_spn.programs.offsets import compared_partitions
 from tfp_spn.programs.products import Value, is_linear, multiplied
+from tfp_spn.programs.steps import Step
 
 UNITS_PER_PART = 16_384
 """Units that go into the sums of a part: 16 MiB in float32 for 256 examples.

@@ -10,7 +10,8 @@ import keras
 import numpy as np
 
 from tfp_spn.circuits.from_layers import from_layers
-from tfp_spn.programs.folded_program import MARGINALIZED, FoldedProgram, Gather, Step
+from tfp_spn.programs.folded_program import FoldedProgram
+from tfp_spn.programs.steps import MARGINALIZED, Gather, Step
 
 MAX_NODES = 5_000
 LEAF, PRODUCT, SUM, ROOT, PADDING = "leaf", "product", "sum", "root", "padding"

@@ -115,6 +115,7 @@ class DistributionLeaf(ElementwiseLeaf):
             event_ndims,
             self.compute_dtype,
         )
+        self.event_ndims = self.family.event_ndims
         self._initializers = {
             name: initializer_of(self, "initializers", value)
             for name, value in (initializers or {}).items()

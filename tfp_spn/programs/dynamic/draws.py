@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import tensorflow as tf
+from tensorflow_probability import random as tfp_random
 
-from tfp_spn._keras_bridge import split_seed
 from tfp_spn._typing import Tensor
 from tfp_spn.ops.chain import Chain
 from tfp_spn.ops.choice import sample_index
@@ -37,7 +37,7 @@ def sample(
 ) -> Tensor:
     """``n`` draws: ``[n] + S + P + [T, V, D]``."""
     salt = "DynamicSumProductNetwork"
-    path_seed, select_seed, value_seed = split_seed(seed, 3, salt)
+    path_seed, select_seed, value_seed = tfp_random.split_seed(seed, 3, salt)
     n = tf.convert_to_tensor(n, tf.int32)
     if has_evidence:
         chain = chain_of(program, tables, evidence, to_end=True)

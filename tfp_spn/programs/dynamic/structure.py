@@ -32,7 +32,7 @@ from tfp_spn.ops.chain import Chain
 from tfp_spn.ops.sum_rules import SumRule
 from tfp_spn.ops.weights import normalized_log_weights, normalized_weights
 from tfp_spn.programs.circuit_program import CircuitProgram
-from tfp_spn.programs.folded_program import SumSpec
+from tfp_spn.programs.steps import SumSpec
 from tfp_spn.programs.tables import Tables, batch_of
 from tfp_spn.programs.traces import Traces, traces_of
 
