@@ -223,6 +223,7 @@ def _route(
     num_outputs = log_w.shape[-1]
     seed = tie_seed(rule, log_x)
     batch = tf.broadcast_dynamic_shape(tf.shape(log_x)[:-2], tf.shape(log_w)[:-2])
+    static = tf.broadcast_static_shape(log_x.shape[:-2], log_w.shape[:-2])
     counts = tf.TensorArray(log_w.dtype, num_outputs, infer_shape=False)
     d_log_x = tf.zeros(tf.concat([batch, tf.shape(log_x)[-2:]], 0), log_x.dtype)
 
@@ -238,7 +239,6 @@ def _route(
     _, d_log_x, counts = tf.while_loop(
         lambda o, *_: o < num_outputs, body, (tf.constant(0), d_log_x, counts)
     )
-    stacked = counts.stack()  # [O, ..., R, I]
-    rank = max(log_x.shape.rank, log_w.shape.rank)
-    stacked = tf.ensure_shape(stacked, [num_outputs] + [None] * (rank - 1))
-    return d_log_x, tf.transpose(stacked, [*range(1, rank), 0])
+    d_log_x = tf.ensure_shape(d_log_x, [*static, *log_x.shape[-2:]])
+    stacked = tf.ensure_shape(counts.stack(), [num_outputs, *static, log_x.shape[-2]])
+    return d_log_x, tf.transpose(stacked, [*range(1, stacked.shape.rank), 0])

@@ -10,8 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import tensorflow as tf
-
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.ops.certainty import Certainty
 from tfp_spn.ops.sum_rules import SumRule
@@ -28,17 +26,8 @@ def exactly(
     *rest: Tensor,
 ) -> Any:
     """A body of this module for leaf values, and flows of the roots."""
-    opened = [_of_any_number(value) for value in (leaves, *rest)]
-    arguments = opened[0], tables.log_weights, *opened[1:]
+    arguments = leaves, tables.log_weights, *rest
     return program.traces.call(body, "exact", *arguments, noinline=True)
-
-
-def _of_any_number(value: Tensor) -> Tensor:
-    """The same values, of a number of examples that a trace does not depend on."""
-    if tf.executing_eagerly():
-        return value
-    shape = [*value.shape[:-1], None]
-    return tf.compat.v1.placeholder_with_default(value, shape)
 
 
 def exact_roots(

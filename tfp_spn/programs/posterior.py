@@ -116,8 +116,9 @@ def covariance(program: FoldedProgram, tables: Tables, leaves: Tensor) -> Tensor
         tf.reshape(padded, shape), [rank - 1, *range(rank - 1), rank]
     )  # [num_blocks, ..., R, K, block]
     blocks = tf.ensure_shape(blocks, [None, *leaves.shape[:-1], block])
+    checked = tables.in_a_loop
     by_block = tf.map_fn(
-        lambda part: _covariance(program, tables, part),
+        lambda part: _covariance(program, checked, part),
         blocks,
         fn_output_signature=program.dtype,
     )  # [num_blocks, ..., E, E, block]

@@ -40,6 +40,13 @@ class Tables:
     batch: Tensor | None = None
     certainty: Certainty = CHECKED
 
+    @property
+    def in_a_loop(self) -> Tables:
+        """The same where no flag can be handed out: what is not exact is checked."""
+        if self.certainty.flags is None:
+            return self
+        return self.replaced(certainty=CHECKED)
+
     def weights_of(self, number: int) -> Tensor | None:
         """Normalised weights ``[..., R, I, O]`` of a step; ``R`` is 1 if shared."""
         return self._of_step(self.weights, number)
