@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -119,10 +120,12 @@ class CircuitView(TensorValues):
     def _num_examples(self, value: Tensor) -> int | None:
         """Examples of a value for each member of the batch, if that is known."""
         lead = self._event.lead_of(value)
-        own = lead[: max(0, lead.rank - self._batch_rank())]
+        own = lead[: max(0, lead.rank - self.batch_rank)]
         return math.prod(own) if own.is_fully_defined() else None
 
-    def _batch_rank(self) -> int:
+    @functools.cached_property
+    def batch_rank(self) -> int:
+        """Number of batch dimensions."""
         return _parameters.batch_rank(self._params, self.program)
 
     def _event_shape(self) -> tf.TensorShape:

@@ -41,7 +41,8 @@ class Query:
         self, program: Program, certainty: Certainty, params: Params, *arguments: Any
     ) -> Any:
         """The answer of a program."""
-        tables = program.tables(params, certainty)
+        params = {name: tf.convert_to_tensor(value) for name, value in params.items()}
+        tables = program.tables(params, certainty)  # each is read once
         event = self.event.of(program)
         return self.function(event, tables, *arguments, **dict(self.options))
 
@@ -63,8 +64,7 @@ def ask(
         **options: See `Query`.
     """
     query = Query(function, distribution.event_key, tuple(sorted(options.items())))
-    params = {k: tf.convert_to_tensor(v) for k, v in distribution.params.items()}
-    program = distribution.program
+    params, program = distribution.params, distribution.program
     is_large = num_examples is None or num_examples > program.max_examples
     return answer(program, query, params, *arguments, is_large=is_large)
 
@@ -197,6 +197,8 @@ def sum_over_classes(joint: Tensor) -> Tensor:
 
 def check_broadcasts(lead: tf.TensorShape, distribution: Any) -> None:
     """Raises if the leading axes of a value do not fit a distribution's batch."""
+    if not distribution.batch_rank:
+        return
     batch = distribution.batch_shape
     try:
         tf.broadcast_static_shape(lead, batch)

@@ -128,6 +128,7 @@ def _template_counts(
     count = evidence.x.shape[-1]
     if count is not None and count <= size:
         return _counts_of_block(program, tables, evidence, flows)
+    tables = tables.in_a_loop
     num_blocks = -(-tf.shape(evidence.x)[-1] // size)
     x = split_examples(evidence.x, num_blocks, size)
     masks = [split_examples(mask, num_blocks, size) for mask in evidence.masks]
