@@ -132,7 +132,7 @@ class _Passes:
         elif _is_mostly_shared(program, tables, leaves):
             self.done = _Folded(program, tables, leaves)
         else:
-            self.done = _Scaled(program, tables, leaves)
+            self.done = _Scaled(*_with_scans(program, tables, leaves), leaves)
 
     def roots(self) -> tuple[Tensor, Tensor]:
         """Log-values of the roots and their offset."""
@@ -267,6 +267,17 @@ def _second_derivatives(
             roots.relative, sources, flow, unconnected_gradients=zero
         )
     return outer.gradient(first, watched, d_flows, unconnected_gradients=zero)
+
+
+def _with_scans(
+    program: FoldedProgram, tables: Tables, leaves: Tensor
+) -> tuple[FoldedProgram, Tables]:
+    """The program with long chains as loops, where there is no batch."""
+    ranks = [leaves.shape.rank, *(w.shape.rank for w in tables.weights.values())]
+    if max(ranks) > 3:
+        return program, tables
+    scanned = program.scanned
+    return scanned, tables.replaced(slices=scanned.slices)
 
 
 def _with_batch(tables: Tables, leaves: Tensor) -> Tensor:

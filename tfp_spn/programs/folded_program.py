@@ -36,7 +36,8 @@ from tfp_spn.programs.routing import (
     flow_routes,
     offset_table,
 )
-from tfp_spn.programs.steps import Gather, Step, SumSpec
+from tfp_spn.programs.scans import with_scans
+from tfp_spn.programs.steps import MARGINALIZED, Gather, Step, SumSpec
 from tfp_spn.programs.storage import Block
 from tfp_spn.programs.tables import Slice, Tables, batch_of
 from tfp_spn.programs.traces import Traces, traces_of
@@ -74,6 +75,15 @@ class FoldedProgram:
     blocks: dict[str, Block] = field(default_factory=dict)
     stored_shapes: dict[str, tuple[int, int, int]] = field(default_factory=dict)
     stored_digest: str = ""
+
+    @functools.cached_property
+    def scanned(self) -> FoldedProgram:
+        """The same with long chains as loops; itself if there are none."""
+        found = with_scans(self.steps, self.root, self.layout.num_regions)
+        if found is None:
+            return self
+        steps, root = found
+        return replace(self, steps=steps, root=root)
 
     @property
     def num_variables(self) -> int:
@@ -181,7 +191,8 @@ class FoldedProgram:
         return dict(sorted(ndims.items()))
 
     @functools.cached_property
-    def _slices(self) -> tuple[Slice | None, ...]:
+    def slices(self) -> tuple[Slice | None, ...]:
+        """What each step has of the weights that are used as one."""
         return tuple(
             None
             if step.sums is None
@@ -219,7 +230,7 @@ class FoldedProgram:
             log_weights,
             weights,
             log_prior,
-            self._slices,
+            self.slices,
             *batch_of(params, self.param_event_ndims),
             certainty,
         )
@@ -251,7 +262,7 @@ class FoldedProgram:
 
     def tables_of_sums(self, log_weights: Params) -> Tables:
         """Tables of normalised log-weights alone."""
-        return Tables({}, log_weights, {}, None, self._slices)
+        return Tables({}, log_weights, {}, None, self.slices)
 
     @functools.cached_property
     def digest(self) -> str:
@@ -296,7 +307,11 @@ class FoldedProgram:
         """How the flows of each value's regions come together."""
         sizes = [self.layout.num_regions, *(step.num_regions for step in self.steps)]
         reads = [
-            ((number, None if step.product == "hadamard" else factor), gather.places)
+            (
+                (number, None if step.product == "hadamard" else factor),
+                # What a step reads of its own value it gives back by itself.
+                [p if p[0] <= number else (MARGINALIZED, 0) for p in gather.places],
+            )
             for number, step in enumerate(self.steps)
             for factor, gather in enumerate(step.factors)
         ]

@@ -44,6 +44,7 @@ from tfp_spn.programs.products import (
     products_of,
 )
 from tfp_spn.programs.roots import Roots, roots_of
+from tfp_spn.programs.scan_pass import scan_downward, scan_upward
 from tfp_spn.programs.tables import Tables
 from tfp_spn.programs.wide_steps import flows_in_parts, is_wide, sums_in_parts
 
@@ -98,7 +99,9 @@ def upward(
         elif step.sums is not None and step.sums.always_exact:
             kept, value = _exact_sums(program, number, values, of_step)
         else:
-            if not keep_inputs and is_wide(program, step, values, of_step):
+            if step.length > 1:
+                kept, sums, log_scale = scan_upward(step, values, of_step)
+            elif not keep_inputs and is_wide(program, step, values, of_step):
                 sums, log_scale = sums_in_parts(program, number, values, of_step)
             else:
                 kept, log_scale = products_of(program, number, values)
@@ -145,6 +148,10 @@ def downward(
         if step.sums is not None and step.sums.always_exact:
             products, count = sum_flows(
                 received, inputs, safe_log(of_step), value.log, _GRADIENT, exact=True
+            )
+        elif step.length > 1:
+            products, count = scan_downward(
+                step, inputs, value.units, of_step, received
             )
         elif inputs is None:
             products, count = flows_in_parts(

@@ -124,6 +124,8 @@ class Step:
         sums: The sums over the products, or `None` for a bare product.
         factor_units: int32 ``[A, P]``: the unit of each of the ``A`` factors that each
             of the ``P`` units of a partition multiplies; of product ``"chosen"`` only.
+        length: How many equal steps, one after another, this one stands for; its
+            regions are those of all. See `tfp_spn.programs.scans`.
     """
 
     factors: tuple[Gather, ...]
@@ -133,6 +135,7 @@ class Step:
     product: Literal["hadamard", "kronecker", "chosen"]
     sums: SumSpec | None
     factor_units: np.ndarray | None = None
+    length: int = 1
 
     @property
     def num_products(self) -> int:
