@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tfp_spn._typing import Tensor
 
-MAX_TERMS = 256
+MAX_TERMS = 128
 """So many terms TensorFlow may add by one operation, in whatever order."""
 
 
@@ -36,20 +36,28 @@ def long_sum(values: Tensor, axis: int, dtype: tf.DType | None = None) -> Tensor
     Returns:
         The sum, without the axis.
     """
-    dtype, size, place = dtype or values.dtype, values.shape[axis], values.shape.rank
-    place += axis
-    num_parts = -(-size // MAX_TERMS)
-    if num_parts <= 1:
+    dtype = dtype or values.dtype
+    if values.shape[axis] <= MAX_TERMS:
         return tf.cast(tf.reduce_sum(values, axis), dtype)
+    parts = tf.reduce_sum(in_parts(values, axis), axis)
+    return tf.cast(tf.reduce_sum(tf.cast(parts, tf.float64), axis), dtype)
+
+
+def in_parts(values: Tensor, axis: int) -> Tensor:
+    """``[..., T, ...]`` to ``[..., P, T', ...]``, of few terms each, zeros at the end.
+
+    Args:
+        values: Any tensor.
+        axis: The axis of the ``T`` terms, of known size, counted from behind.
+    """
+    size, place = values.shape[axis], values.shape.rank + axis
+    num_parts = max(1, -(-size // MAX_TERMS))
     missing = -size % num_parts
     if missing:
         end = [[0, missing if a == place else 0] for a in range(values.shape.rank)]
         values = tf.pad(values, end)
     split = [num_parts, (size + missing) // num_parts]
     shape, static = tf.shape(values), values.shape
-    values = tf.reshape(
-        values, tf.concat([shape[:place], split, shape[place + 1 :]], 0)
-    )
+    parts = tf.reshape(values, tf.concat([shape[:place], split, shape[place + 1 :]], 0))
     known = static[:place].concatenate(split).concatenate(static[place + 1 :])
-    parts = tf.reduce_sum(tf.ensure_shape(values, known), axis)
-    return tf.cast(tf.reduce_sum(tf.cast(parts, tf.float64), axis), dtype)
+    return tf.ensure_shape(parts, known)
