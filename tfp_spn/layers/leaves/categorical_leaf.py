@@ -15,9 +15,10 @@ from tfp_spn.layers.leaves.elementwise_leaf import ElementwiseLeaf, slot_flow
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.ops.choice import sample_index
 from tfp_spn.ops.log_space import logsumexp, softmax
+from tfp_spn.ops.long_sums import long_sum
 from tfp_spn.region_graphs.arguments import as_count
 
-_MAX_EXAMPLES = 4096
+_MIN_PART = 512
 """What so many examples add to a table keeps its digits."""
 
 
@@ -134,13 +135,14 @@ class CategoricalLeaf(ElementwiseLeaf):
         num_slots, num_dims, num_examples = index.shape
         shape = [num_slots, num_dims, self.num_categories, self.num_components]
         num_rows = num_slots * num_dims * self.num_categories
-        num_parts = -(-(num_examples or 0) // _MAX_EXAMPLES)
+        part = max(_MIN_PART, self.num_categories)  # tables are no larger than values
+        num_parts = -(-(num_examples or 0) // part)
         if num_parts <= 1:
             sums = tf.math.unsorted_segment_sum(values, index, num_rows)
             return tf.reshape(sums, shape)
-        index += tf.range(num_examples) // _MAX_EXAMPLES * num_rows
+        index += tf.range(num_examples) // part * num_rows
         sums = tf.math.unsorted_segment_sum(values, index, num_parts * num_rows)
-        return tf.reduce_sum(tf.reshape(sums, [num_parts, *shape]), axis=0)
+        return long_sum(tf.reshape(sums, [num_parts, *shape]), axis=-5)
 
     def _row_offset(self, x: Tensor) -> Tensor:
         """``[L, D, 1]``: where each slot's table begins among all rows."""
