@@ -67,22 +67,41 @@ def leaf_values(
         x: ``[..., V, D, N]``.
         observed: bool ``[..., V, N]``, or `None` when everything is observed.
     """
-    return program.leaf.region_log_prob(tables.leaf, x, observed, program.layout)
+    return _region_log_prob(program, tables, x, observed)
+
+
+def _region_log_prob(
+    program: Program,
+    tables: Tables,
+    x: Tensor,
+    observed: Tensor | None,
+    hidden: Tensor | None = None,
+) -> Tensor:
+    layout = program.layout
+    values = program.leaf.region_log_prob(
+        tables.leaf, x, observed, layout.pieces, hidden
+    )
+    return layout.sum_over_pieces(values)
 
 
 def log_base(program: Program, x: Tensor, observed: Tensor | None) -> Tensor:
-    """``[..., N]``: the factor that all components share; -inf outside the support."""
+    """The factor that all components share, float64 ``[..., N]``.
+
+    It is -inf outside the support.
+    """
     base = program.leaf.log_base(x)
     if observed is not None:
         base = tf.where(observed, base, tf.zeros_like(base))
-    return tf.reduce_sum(base, axis=-2)
+    return tf.reduce_sum(tf.cast(base, tf.float64), axis=-2)
 
 
-def with_base(log_joint: Tensor, base: Tensor) -> Tensor:
-    """``log_joint [..., C, N]`` and `base` together; no gradient where it is -inf."""
+def with_base(evaluation: Evaluation, base: Tensor) -> Tensor:
+    """`log_joint` with `log_base`; no gradient where that is -inf."""
     base = base[..., tf.newaxis, :]
-    impossible = tf.constant(-float("inf"), log_joint.dtype)
-    return tf.where(base > impossible, log_joint + base, impossible)
+    # Both may be large where together they are not.
+    whole = dataclasses.replace(evaluation, offset=evaluation.offset + base)
+    impossible = tf.constant(-float("inf"), evaluation.relative.dtype)
+    return tf.where(tf.math.is_finite(base), whole.log_joint, impossible)
 
 
 def evaluate(
@@ -132,7 +151,7 @@ def log_joint_of(program: Program, tables: Tables, evidence: Evidence) -> Tensor
     """``log p(x, class) [..., C, N]``."""
     leaves = leaf_values(program, tables, evidence.x, evidence.observed)
     base = log_base(program, evidence.x, evidence.observed)
-    return with_base(evaluate(program, tables, leaves).log_joint, base)
+    return with_base(evaluate(program, tables, leaves), base)
 
 
 def _fast_roots(
@@ -206,9 +225,7 @@ def mode_leaf_values(
 ) -> Tensor:
     """Leaf values where unobserved variables take each component's modal density."""
     at_mode = program.leaf.component_mode_log_prob(tables.leaf)  # [..., L, K]
-    return program.leaf.region_log_prob(
-        tables.leaf, x, observed, program.layout, hidden=at_mode
-    )
+    return _region_log_prob(program, tables, x, observed, hidden=at_mode)
 
 
 def _spread(values: Any, tables: Tables) -> list[Tensor | None]:

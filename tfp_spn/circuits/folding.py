@@ -158,7 +158,8 @@ def _ordered_groups(tops: list[_Node]) -> list[list[_Node]]:
     request(tops)
     for level in range(max(node.level for node in tops), 0, -1):
         for key in sorted(k for k in members if k[0] == level):
+            group = members[key]  # looked up once: hashing a wide signature takes long
             for a in range(len(key[3])):
-                request([p[a] for node in members[key] for p in node.partitions])
+                request([p[a] for node in group for p in node.partitions])
     inner = sorted(key for key in members if key != (0,))
     return [members[(0,)]] + [members[key] for key in inner]

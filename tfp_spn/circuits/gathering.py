@@ -8,6 +8,8 @@ import tensorflow as tf
 
 from tfp_spn._typing import Tensor
 from tfp_spn.circuits.program import Gather, Step
+from tfp_spn.ops.log_space import finite_max
+from tfp_spn.ops.long_sums import long_sum
 from tfp_spn.ops.products import hadamard, kronecker, log_hadamard, log_kronecker
 from tfp_spn.ops.regions import (
     add_regions,
@@ -15,6 +17,9 @@ from tfp_spn.ops.regions import (
     take_regions,
     take_units,
 )
+
+_MAX_ADDED = 8
+"""So few logarithms are added as they are; sums of more are made in float64."""
 
 Read = Callable[[int], Tensor]
 """Gives the value of a number: 0 for the leaf regions, then those of the steps."""
@@ -36,14 +41,38 @@ def read_together(sources: tuple[int, ...], read: Read) -> Tensor:
 
 def gather_factors(step: Step, read: Read, blank: float = 0.0) -> list[Tensor]:
     """The children of each factor; halves of one value where that is what they are."""
-    bounds = [gather.bounds for gather in step.factors]
-    sources = {gather.sources for gather in step.factors}
-    if len(sources) == 1 and len(bounds) > 1 and None not in bounds:
-        size, count = step.factors[0].sizes[0], len(step.factors[0].index)
-        if bounds == [(a, a + count) for a in range(0, size, count)]:
-            value = read(step.factors[0].sources[0])
-            return tf.split(value, len(bounds), axis=-3)
+    source = _source_of_parts(step)
+    if source is not None:
+        return tf.split(read(source), len(step.factors), axis=-3)
     return [gather_regions(gather, read, blank) for gather in step.factors]
+
+
+def add_factors(step: Step, read: Read) -> Tensor:
+    """The sum of a step's factors, their offsets for example; float64 of many."""
+    source, count = _source_of_parts(step), len(step.factors)
+    if count <= _MAX_ADDED:
+        return log_hadamard(gather_factors(step, read))
+    if source is not None:
+        return long_sum(split_partitions(read(source), count), -4, tf.float64)
+    return log_hadamard([tf.cast(f, tf.float64) for f in gather_factors(step, read)])
+
+
+def gather_log_products(
+    step: Step, read: Read, read_offset: Read
+) -> tuple[Tensor, Tensor]:
+    """Logarithms of the products of all partitions, and what they are relative to.
+
+    Args:
+        step: The step.
+        read: Gives logarithms ``[..., R, K, N]``, relative to an offset.
+        read_offset: Gives that, float64 ``[..., R, 1, N]``.
+    """
+    log_x, offset = gather_products(step, read, True), add_factors(step, read_offset)
+    dtype = read(step.factors[0].sources[0]).dtype
+    if log_x.dtype != dtype:  # large, until the units' common share is out of it
+        maximum = finite_max(log_x, -2)
+        log_x, offset = tf.cast(log_x - maximum, dtype), offset + maximum
+    return log_x, offset
 
 
 def chosen_units(step: Step, factors: Sequence[Tensor]) -> list[Tensor]:
@@ -56,6 +85,8 @@ def chosen_units(step: Step, factors: Sequence[Tensor]) -> list[Tensor]:
 def gather_products(step: Step, read: Read, is_log: bool) -> Tensor:
     """The products of all partitions of a step, or their logarithms.
 
+    Logarithms of products of many factors are float64, see `gather_log_products`.
+
     Args:
         step: The step.
         read: Gives units, or their logarithms.
@@ -67,6 +98,8 @@ def gather_products(step: Step, read: Read, is_log: bool) -> Tensor:
         if is_log:
             return add_regions(read(source), indices)
         return multiply_regions(read(source), indices)
+    if is_log and step.product == "hadamard":
+        return add_factors(step, read)
     return products_of(step, gather_factors(step, read, 0.0 if is_log else 1.0), is_log)
 
 
@@ -76,6 +109,17 @@ def products_of(step: Step, factors: Sequence[Tensor], is_log: bool) -> Tensor:
     if step.product == "kronecker":
         return log_kronecker(factors) if is_log else kronecker(factors)
     return log_hadamard(factors) if is_log else hadamard(factors)
+
+
+def _source_of_parts(step: Step) -> int | None:
+    """The value that the factors are equal parts of, one after another, if they are."""
+    first, bounds = step.factors[0], [gather.bounds for gather in step.factors]
+    sources = {gather.sources for gather in step.factors}
+    if len(sources) > 1 or len(bounds) < 2 or None in bounds:
+        return None
+    size, count = first.sizes[0], len(first.index)
+    is_whole = bounds == [(a, a + count) for a in range(0, size, count)]
+    return first.sources[0] if is_whole else None
 
 
 def _source_of_windows(step: Step) -> int | None:

@@ -11,15 +11,13 @@ import tensorflow as tf
 
 from tfp_spn._typing import Tensor
 from tfp_spn.circuits.gathering import (
-    gather_factors,
-    gather_products,
+    gather_log_products,
     gather_regions,
     merge_units,
     split_partitions,
 )
 from tfp_spn.circuits.program import Program, Step, Tables
 from tfp_spn.ops.log_space import finite_max
-from tfp_spn.ops.products import log_hadamard
 from tfp_spn.ops.sum_rules import SumRule
 from tfp_spn.ops.weighted_sum import relative_weighted_sum, underflows, weighted_max
 
@@ -91,8 +89,7 @@ def _products(
     step: Step, values: list[Tensor], offsets: list[Tensor]
 ) -> tuple[Tensor, Tensor]:
     """Products of all partitions of a step's regions, ``[..., R, I, N]``."""
-    units = gather_products(step, values.__getitem__, is_log=True)
-    offset = log_hadamard(gather_factors(step, offsets.__getitem__))
+    units, offset = gather_log_products(step, values.__getitem__, offsets.__getitem__)
     if step.num_partitions == 1:
         return units, offset
     by_partition = split_partitions(offset, step.num_regions)  # [..., R, H, 1, N]

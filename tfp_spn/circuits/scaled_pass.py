@@ -21,7 +21,9 @@ import tensorflow as tf
 
 from tfp_spn._typing import Tensor
 from tfp_spn.circuits.gathering import (
+    add_factors,
     gather_factors,
+    gather_log_products,
     gather_products,
     gather_regions,
     merge_units,
@@ -159,12 +161,13 @@ def scaled_pass(
 def _products(step: Step, values: list[_Values]) -> _Values:
     """Products of all partitions of a step's regions, ``[..., R, I, N]``."""
     if _is_log(step, values):
-        result = gather_products(step, lambda n: values[n].log, True)
-        offsets = gather_factors(step, lambda n: values[n].log_offset)
+        result, offset = gather_log_products(
+            step, lambda n: values[n].log, lambda n: values[n].log_offset
+        )
     else:
         result = gather_products(step, lambda n: values[n].units, False)
-        offsets = gather_factors(step, lambda n: values[n].offset)
-    return _by_region(step, values, result, offsets)
+        offset = add_factors(step, lambda n: values[n].offset)
+    return _by_region(step, values, result, offset)
 
 
 def _is_log(step: Step, values: list[_Values]) -> bool:
@@ -176,10 +179,10 @@ def _is_log(step: Step, values: list[_Values]) -> bool:
 
 
 def _by_region(
-    step: Step, values: list[_Values], result: Tensor, offsets: list[Tensor]
+    step: Step, values: list[_Values], result: Tensor, offset: Tensor
 ) -> _Values:
     """Products of all partitions to those of regions, each relative to one offset."""
-    is_log, offset = _is_log(step, values), log_hadamard(offsets)
+    is_log = _is_log(step, values)
     if step.num_partitions > 1:
         by_partition = split_partitions(offset, step.num_regions)  # [..., R, H, 1, N]
         largest = tf.reduce_max(by_partition, axis=-3, keepdims=True)
@@ -231,7 +234,7 @@ def _sums_in_turn(
             part, lambda n: values[n].log_offset if is_log else values[n].offset
         )
         result = products_of(part, factors, is_log)
-        value = _by_region(part, values, result, offsets)
+        value = _by_region(part, values, result, log_hadamard(offsets))
         return value.units, value.offset
 
     units, offset, least = sums_in_turn(

@@ -95,8 +95,8 @@ def _of_block(program: Program, asked: np.ndarray) -> Function:
         if block.observed is None:
             return evaluate(program, tables, leaves).log_joint
         leaves += leaf_values(program, tables, block.x, block.observed)
-        joint = evaluate(program, tables, leaves).log_joint
-        return with_base(joint, log_base(program, block.x, block.observed))
+        evaluation = evaluate(program, tables, leaves)
+        return with_base(evaluation, log_base(program, block.x, block.observed))
 
     return of_block
 

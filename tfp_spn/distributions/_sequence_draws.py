@@ -84,8 +84,8 @@ def mode(distribution: Any, evidence: Evidence | None = None) -> Tensor:
 
     def best(tables: Tables, block: Evidence, _: Tensor) -> Tensor:
         leaves = mode_leaf_values(program.step, tables, block.x, block.observed)
-        joint = evaluate_max(program.step, tables, leaves).log_joint
-        return with_base(joint, log_base(program.step, block.x, block.observed))
+        evaluation = evaluate_max(program.step, tables, leaves)
+        return with_base(evaluation, log_base(program.step, block.x, block.observed))
 
     values = emissions(program, tables, evidence, best)
     chain = program.chain(tables, values)

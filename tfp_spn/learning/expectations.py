@@ -94,7 +94,7 @@ def expectations_and_joint(
     x, observed = evidence.x, evidence.observed
     tables = program.tables(params)
     leaves = leaf_values(program, tables, x, observed)
-    base = log_base(program, x, observed)
+    base = tf.cast(log_base(program, x, observed), program.dtype)
     if weights is None:
         weights = tf.ones_like(base)
     weights = tf.cast(weights, base.dtype)

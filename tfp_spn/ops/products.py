@@ -8,6 +8,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
+from tfp_spn.ops.long_sums import add_pairwise
 
 
 def hadamard(factors: list[Tensor]) -> Tensor:
@@ -20,7 +21,7 @@ def hadamard(factors: list[Tensor]) -> Tensor:
 
 def log_hadamard(factors: list[Tensor]) -> Tensor:
     """`hadamard` of logarithms: ``log y[k] = sum_a log x_a[k]``."""
-    return functools.reduce(tf.add, factors)
+    return add_pairwise(factors)
 
 
 def kronecker(factors: list[Tensor]) -> Tensor:

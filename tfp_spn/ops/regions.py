@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
+from tfp_spn.ops.long_sums import add_pairwise
 
 
 def take_regions(value: Tensor, index: np.ndarray, blank: float = 0.0) -> Tensor:
@@ -91,9 +92,7 @@ def add_regions(value: Tensor, indices: Sequence[np.ndarray]) -> Tensor:
 
     @tf.custom_gradient
     def forward(value: Tensor) -> tuple[Tensor, Callable]:
-        result = gather_blank(value, indices[0], -3)
-        for index in indices[1:]:
-            result += gather_blank(value, index, -3)
+        result = add_pairwise([gather_blank(value, index, -3) for index in indices])
         return result, lambda flow: sum_over_uses(flow, uses)
 
     return forward(value)
