@@ -45,6 +45,7 @@ class CategoricalLeaf(ElementwiseLeaf):
     """
 
     is_discrete = True
+    can_overflow = False
 
     def __init__(
         self,

@@ -10,16 +10,61 @@ import tensorflow as tf
 
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
+from tfp_spn.layers.leaves.examples_apart import ExamplesApart
 from tfp_spn.layers.leaves.layout import LeafLayout
-from tfp_spn.ops.conditional import pullback
+from tfp_spn.ops.conditional import Sources, pullback, with_finite_gradients
 
 
 class ElementwiseLeaf(BaseLeaf):
-    """Base of leaves that state a log-density; memory is ``L x K x N``."""
+    """Base of leaves that state a log-density; memory is ``L x K x N``.
+
+    Attributes:
+        can_overflow: Whether densities or derivatives may be infinite (not so those of
+            a table); gradients are finite all the same, see `finite_log_prob`. Then
+            the first axis of a slot's parameter is that of the components, unless all
+            components share it.
+    """
+
+    can_overflow = True
 
     def component_log_prob(self, params: Params, x: Tensor) -> Tensor:
         """``[..., L, D, N] -> [..., L, K, N]``, without `log_base`."""
         raise NotImplementedError
+
+    def finite_log_prob(self, params: Params, x: Tensor) -> Tensor:
+        """`component_log_prob` whose gradients are finite.
+
+        Where derivatives of the formula are not, the gradient is taken anew for each
+        component and example apart, and those that are not finite count as zero.
+        """
+        if not self.can_overflow:
+            return self.component_log_prob(params, x)
+        names = list(params)
+
+        def log_prob(sources: Sources) -> Tensor:
+            values, [x] = sources
+            return self.component_log_prob(dict(zip(names, values, strict=True)), x)
+
+        def flows_apart(sources: Sources, flow: Tensor) -> list[Tensor]:
+            values, [x] = sources
+            ndims = [self.slot_ndims(name) for name in names]
+            apart = ExamplesApart(flow)
+            flows = pullback(
+                lambda x, *values: log_prob([values, [x]]),
+                [apart.values(x), *map(apart.parameter, values, ndims)],
+                apart.flow,
+            )
+            d_x, *d_values = (
+                tf.where(tf.math.is_finite(flow), flow, tf.zeros_like(flow))
+                for flow in flows
+            )
+            return [
+                *map(apart.sum_of_parameter, d_values, values, ndims),
+                apart.sum_of_values(d_x, x),
+            ]
+
+        values = [tf.convert_to_tensor(value) for value in params.values()]
+        return with_finite_gradients(log_prob, flows_apart, [values, [x]])
 
     def region_log_prob(
         self,
@@ -31,7 +76,7 @@ class ElementwiseLeaf(BaseLeaf):
     ) -> Tensor:
         """Sum of the components' log-densities (see `BaseLeaf.region_log_prob`)."""
         x = layout.gather_variables(self.safe_value(x), axis=-3)
-        values = self.component_log_prob(params, x)
+        values = self.finite_log_prob(params, x)
         if observed is not None:
             mask = layout.gather_variables(observed, axis=-2)[..., tf.newaxis, :]
             other = tf.zeros([], values.dtype)
@@ -58,7 +103,7 @@ class ElementwiseLeaf(BaseLeaf):
 
         def slot_log_prob(slots: SlotsInTurn, x: Tensor, *values: Tensor) -> Tensor:
             params = dict(zip(names, values, strict=True))
-            log_prob = self.component_log_prob(params, x)  # [..., R, K, N]
+            log_prob = self.finite_log_prob(params, x)  # [..., R, K, N]
             zero = tf.zeros([], log_prob.dtype)
             if observed is not None:
                 mask = tf.gather(observed, slots.variable, axis=-2)[..., tf.newaxis, :]
