@@ -54,10 +54,7 @@ class ElementwiseLeaf(BaseLeaf):
                 [apart.values(x), *map(apart.parameter, values, ndims)],
                 apart.flow,
             )
-            d_x, *d_values = (
-                tf.where(tf.math.is_finite(flow), flow, tf.zeros_like(flow))
-                for flow in flows
-            )
+            d_x, *d_values = map(apart.finite, flows)
             return [
                 *map(apart.sum_of_parameter, d_values, values, ndims),
                 apart.sum_of_values(d_x, x),

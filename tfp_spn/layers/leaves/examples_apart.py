@@ -19,7 +19,7 @@ class ExamplesApart:
     """``[..., L, K, N]`` as ``M`` slots of one component and one example.
 
     Attributes:
-        of_components: What the components of all slots hold, ``[..., L, K, N]``.
+        of_components: What flows into all components, ``[..., L, K, N]``.
     """
 
     of_components: Tensor
@@ -28,6 +28,15 @@ class ExamplesApart:
     def flow(self) -> Tensor:
         """``[M, 1, 1]``."""
         return tf.reshape(self.of_components, [-1, 1, 1])
+
+    def finite(self, flow: Tensor) -> Tensor:
+        """Derivatives ``[M, ...]`` with zero for those that are not finite.
+
+        What has no finite flow to begin with is kept: that is another's fault.
+        """
+        received = tf.reshape(self.of_components, [-1, *[1] * (flow.shape.rank - 1)])
+        kept = tf.math.is_finite(flow) | ~tf.math.is_finite(received)
+        return tf.where(kept, flow, tf.zeros_like(flow))
 
     def parameter(self, value: Tensor, ndims: int) -> Tensor:
         """``[..., L, K, *]`` to ``[M, 1, *]``; what components share to ``[M, *]``.
