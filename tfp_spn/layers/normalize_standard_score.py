@@ -169,8 +169,16 @@ class NormalizeStandardScore(FiniteVariables, keras.layers.Layer):
                 f"{moments.shape} without the batch, expected "
                 f"{tuple(self.mean.shape)}, that of the layer's input."
             )
+        stddev = np.sqrt(variance)
+        largest = max(float(np.max(np.abs(mean))), float(np.max(stddev)))
+        if not largest <= np.finfo(self.mean.dtype).max:
+            raise ValueError(
+                f'NormalizeStandardScore "{self.name}": received data whose mean or '
+                f"deviation is {largest}, expected what {self.mean.dtype} can hold. "
+                "Correct huge values, or change the unit of the data."
+            )
         self.mean.assign(mean)
-        self.stddev.assign(np.sqrt(variance))
+        self.stddev.assign(stddev)
 
     def call(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
         """z-scores."""

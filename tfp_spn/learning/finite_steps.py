@@ -25,14 +25,21 @@ class FiniteSteps:
         state: The variables that the fit changes.
         train: The data, for messages.
         start: What the variables held before the fit, for messages.
+        optimizer: The Keras optimizer, if there is one, for messages.
     """
 
     def __init__(
-        self, circuit: Circuit, state: TrainingState, train: Batches, start: Arrays
+        self,
+        circuit: Circuit,
+        state: TrainingState,
+        train: Batches,
+        start: Arrays,
+        optimizer: Any = None,
     ) -> None:
         self.program = circuit.program
         self.train = train
         self.start = start
+        self.optimizer = optimizer
         self.names = {
             name: name.removeprefix("params/")
             if name.startswith("params/")
@@ -80,15 +87,11 @@ class FiniteSteps:
         """
         found = self._not_finite(arrays)
         if found is not None:
-            suspect = self._least_probable_value()
-            about = ""
-            if suspect is not None and suspect.is_suspicious:
-                about = f", the least probable value being {suspect} of {suspect.label}"
             raise ValueError(
-                f"fit: a step of epoch {number} was not finite, received {found}"
-                f"{about}, expected finite numbers. Parameters are those from before "
-                "the call. Look for huge values in the data and in sample_weight, or "
-                "take smaller steps."
+                f"fit: a step of epoch {number} was not finite, received {found}, "
+                f"expected finite numbers{self._circumstances()}. Parameters are those "
+                "from before the call. Look for huge values in the data and in "
+                "sample_weight, or take smaller steps."
             )
         if log_likelihood == -np.inf and not self._may_be_impossible:
             self._check_values()
@@ -105,6 +108,16 @@ class FiniteSteps:
             "call. Correct or recode it, standardise the column, or set observed to "
             "False there."
         )
+
+    def _circumstances(self) -> str:
+        """What may have been the reason."""
+        text = ""
+        if self.optimizer is not None:
+            text += f"; the learning rate was {float(self.optimizer.learning_rate)}"
+        value = self._least_probable_value()
+        if value is not None and value.is_suspicious:
+            text += f"; the least probable value is {value}, of {value.label}"
+        return text
 
     def _not_finite(self, arrays: Arrays) -> str | None:
         entry = first_not_finite(

@@ -172,7 +172,8 @@ def fit(
             "checkpoint": progress.last,
         }
     )
-    finite = FiniteSteps(circuit, state, train, progress.start)
+    optimizer = trainer.optimizer if isinstance(trainer, GradientAscent) else None
+    finite = FiniteSteps(circuit, state, train, progress.start, optimizer)
     evaluate = LogLikelihood(circuit, jit_compile) if validation else None
     stopping = Stopping(epochs, tolerance, patience)
     with progress.guarded():
