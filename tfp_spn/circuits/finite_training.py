@@ -32,6 +32,7 @@ class FiniteTraining:
         epochs: int = 1,
         verbose: Any = "auto",
         callbacks: Any = None,
+        *args: Any,
         **kwargs: Any,
     ) -> Any:
         """Keras' `fit`, but steps that make a parameter NaN or infinite end it.
@@ -47,6 +48,7 @@ class FiniteTraining:
             epochs: As of `keras.Model.fit`.
             verbose: As of `keras.Model.fit`.
             callbacks: As of `keras.Model.fit`.
+            *args: As of `keras.Model.fit`.
             **kwargs: As of `keras.Model.fit`.
 
         Returns:
@@ -64,7 +66,7 @@ class FiniteTraining:
             callbacks = [guard, *keras.tree.flatten(callbacks or [])]
         try:
             return super().fit(  # type: ignore[misc]
-                x, y, batch_size, epochs, verbose, callbacks, **kwargs
+                x, y, batch_size, epochs, verbose, callbacks, *args, **kwargs
             )
         except BaseException as error:
             if guard.take_back():
@@ -142,10 +144,8 @@ class _FiniteSteps(keras.callbacks.Callback):
         return True
 
     def _restore(self) -> None:
-        known = {id(variable) for variable, _ in self._start}
-        for variable in self._variables:
-            if id(variable) not in known:  # made since, to add up batches
-                variable.assign(np.zeros(variable.shape))
+        for variable in self._collected:  # some may have been made since
+            variable.assign(np.zeros(variable.shape))
         for variable, value in self._start:
             variable.assign(value)
 
@@ -156,10 +156,13 @@ class _FiniteSteps(keras.callbacks.Callback):
     @property
     def _variables(self) -> list[Any]:
         optimizer = self.model.optimizer
-        variables = [*self.model.weights, *optimizer.variables]
-        if hasattr(optimizer, "collected"):
-            variables += optimizer.collected(self.model)
-        return variables
+        return [*self.model.weights, *optimizer.variables, *self._collected]
+
+    @property
+    def _collected(self) -> list[Any]:
+        """Sums that an optimizer keeps until there are batches enough for a step."""
+        collected = getattr(self.model.optimizer, "collected", None)
+        return [] if collected is None else collected(self.model)
 
     def _described(self, entry: Entry) -> str:
         if not hasattr(self.model, "live_params"):

@@ -171,7 +171,7 @@ class NormalizeStandardScore(FiniteVariables, keras.layers.Layer):
             )
         stddev = np.sqrt(variance)
         largest = max(float(np.max(np.abs(mean))), float(np.max(stddev)))
-        if not largest <= np.finfo(self.mean.dtype).max:
+        if not largest <= float(np.finfo(self.mean.dtype).max):
             raise ValueError(
                 f'NormalizeStandardScore "{self.name}": received data whose mean or '
                 f"deviation is {largest}, expected what {self.mean.dtype} can hold. "

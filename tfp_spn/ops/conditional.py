@@ -71,43 +71,48 @@ def with_fallback(
 
 
 def with_finite_gradients(
-    function: Callable[[Sources], Tensor],
-    careful_flows: Callable[[Sources, Tensor], list[Tensor]],
-    sources: Sources,
+    function: Callable[..., Tensor],
+    careful_flows: Callable[..., list[Tensor]],
+    sources: Sequence[Tensor],
 ) -> Tensor:
-    """``function(sources)``, with other gradients where its own are not finite.
+    """``function(*sources)``, with other gradients where its own are not finite.
 
     Nothing flows back to a log-density of minus infinity; but zero times a derivative
     that overflows is NaN, and the NaN of one example would be that of the sum over all.
 
     Args:
-        function: Maps `sources` to a value.
-        careful_flows: Vector-Jacobian products of `function`: from `sources` and what
-            flows into the value to the flows into all sources, in one list.
-        sources: Groups of floating-point tensors. Gradients of a group that nobody
-            asks for are not computed in a graph.
+        function: Maps floating-point tensors to a value.
+        careful_flows: From what flows into the value, and `sources`, to what flows into
+            each of these: the gradients to take instead.
+        sources: The tensors. Gradients that nobody asks for are not computed in a
+            graph, nor looked at.
 
     Returns:
         The value. Second derivatives are those of `function`.
     """
-    flat, regroup = _flattened(sources)
 
     @tf.custom_gradient
-    def run(*flat: Tensor) -> tuple[Tensor, Callable]:
+    def run(*sources: Tensor) -> tuple[Tensor, Callable]:
         with tf.GradientTape(True, watch_accessed_variables=False) as tape:
-            tape.watch(flat)
-            value = function(regroup(flat))
+            tape.watch(sources)
+            value = function(*sources)
 
         def backward(flow: Tensor) -> list[Tensor]:
             zero = tf.UnconnectedGradients.ZERO
-            flows = tape.gradient(value, list(flat), flow, unconnected_gradients=zero)
+            flows = tape.gradient(
+                value, list(sources), flow, unconnected_gradients=zero
+            )
             return _replaced_groups(
-                regroup(flows), _is_not_finite, careful_flows, regroup(flat), flow
+                [[of_source] for of_source in flows],
+                lambda group: ~tf.reduce_all(tf.math.is_finite(group[0])),
+                lambda groups, flow: careful_flows(flow, *_flattened(groups)[0]),
+                [[source] for source in sources],
+                flow,
             )
 
         return value, backward
 
-    return run(*flat)
+    return run(*sources)
 
 
 def _flattened(sources: Sources) -> tuple[list[Tensor], Callable[..., Sources]]:
@@ -121,11 +126,6 @@ def _flattened(sources: Sources) -> tuple[list[Tensor], Callable[..., Sources]]:
         ]
 
     return [source for group in sources for source in group], regroup
-
-
-def _is_not_finite(flows: Sequence[Tensor]) -> Tensor:
-    finite = [tf.reduce_all(tf.math.is_finite(flow)) for flow in flows]
-    return ~tf.reduce_all(tf.stack(finite)) if finite else tf.constant(False)
 
 
 def _replaced_groups(

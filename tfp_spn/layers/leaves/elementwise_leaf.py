@@ -12,7 +12,7 @@ from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.layers.leaves.examples_apart import ExamplesApart
 from tfp_spn.layers.leaves.layout import LeafLayout
-from tfp_spn.ops.conditional import Sources, pullback, with_finite_gradients
+from tfp_spn.ops.conditional import pullback, with_finite_gradients
 
 
 class ElementwiseLeaf(BaseLeaf):
@@ -39,29 +39,21 @@ class ElementwiseLeaf(BaseLeaf):
         """
         if not self.can_overflow:
             return self.component_log_prob(params, x)
-        names = list(params)
+        names, ndims = list(params), [self.slot_ndims(name) for name in params]
 
-        def log_prob(sources: Sources) -> Tensor:
-            values, [x] = sources
+        def log_prob(x: Tensor, *values: Tensor) -> Tensor:
             return self.component_log_prob(dict(zip(names, values, strict=True)), x)
 
-        def flows_apart(sources: Sources, flow: Tensor) -> list[Tensor]:
-            values, [x] = sources
-            ndims = [self.slot_ndims(name) for name in names]
+        def flows_apart(flow: Tensor, x: Tensor, *values: Tensor) -> list[Tensor]:
             apart = ExamplesApart(flow)
-            flows = pullback(
-                lambda x, *values: log_prob([values, [x]]),
-                [apart.values(x), *map(apart.parameter, values, ndims)],
-                apart.flow,
-            )
+            sources = [apart.values(x), *map(apart.parameter, values, ndims)]
+            flows = pullback(log_prob, sources, apart.flow)
             d_x, *d_values = map(apart.finite, flows)
-            return [
-                *map(apart.sum_of_parameter, d_values, values, ndims),
-                apart.sum_of_values(d_x, x),
-            ]
+            sums = map(apart.sum_of_parameter, d_values, values, ndims)
+            return [apart.sum_of_values(d_x, x), *sums]
 
         values = [tf.convert_to_tensor(value) for value in params.values()]
-        return with_finite_gradients(log_prob, flows_apart, [values, [x]])
+        return with_finite_gradients(log_prob, flows_apart, [x, *values])
 
     def region_log_prob(
         self,

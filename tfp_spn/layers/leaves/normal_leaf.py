@@ -108,7 +108,13 @@ class NormalLeaf(LocationScaleLeaf, ExponentialFamilyLeaf, ElementwiseLeaf):
             value = ExponentialFamilyLeaf.region_log_prob(
                 self, params, x, observed, layout, hidden
             )
-            return value, nothing, ~self._is_precise(params, x, observed, layout)
+            # A square that overflows is one of all components, -inf or NaN.
+            is_finite = tf.reduce_all(value[..., :1, :] > -math.inf)
+            return (
+                value,
+                nothing,
+                ~(self._is_well_conditioned(params, layout) & is_finite),
+            )
 
         def one_by_one(sources: Sources) -> tuple[Tensor, Tensor]:
             params, x = _from_sources(sources)
@@ -127,21 +133,22 @@ class NormalLeaf(LocationScaleLeaf, ExponentialFamilyLeaf, ElementwiseLeaf):
         center = layout.gather_variables(self._center(params, layout), axis=-3)
         return params["location"] - center
 
-    def _is_precise(
-        self, params: Params, x: Tensor, observed: Tensor | None, layout: LeafLayout
-    ) -> Tensor:
-        """Whether a matrix product loses no digits, and no square overflows."""
+    def _is_well_conditioned(self, params: Params, layout: LeafLayout) -> Tensor:
         # x^2 / (2 scale^2) near a component is of the order of its squared distance
         # from the centre, and is rounded to eps relative.
         distance = self._distance_from_center(params, layout) / self.scale(params)
-        info = np.finfo(distance.dtype.as_numpy_dtype)
-        is_near = tf.reduce_max(tf.square(distance)) < 6e-6 / info.eps
+        eps = np.finfo(distance.dtype.as_numpy_dtype).eps
+        return tf.reduce_max(tf.square(distance)) < 6e-6 / eps
+
+    def _has_finite_squares(
+        self, params: Params, x: Tensor, observed: Tensor | None, layout: LeafLayout
+    ) -> Tensor:
         x = self.safe_value(x)
         if observed is not None:
             x = tf.where(observed[..., tf.newaxis, :], x, tf.zeros_like(x))
         values = (x, self._center(params, layout))
         largest = tf.maximum(*(tf.reduce_max(tf.abs(value)) for value in values))
-        return is_near & (largest < info.max**0.5 / 4)
+        return largest < np.finfo(x.dtype.as_numpy_dtype).max ** 0.5 / 4
 
     def standard_noise(self, shape: Tensor, seed: Tensor, dtype: Any) -> Tensor:
         """Standard normal draws."""
@@ -166,7 +173,8 @@ class NormalLeaf(LocationScaleLeaf, ExponentialFamilyLeaf, ElementwiseLeaf):
         """First and second moments about each component's own location."""
         arguments = (params, x, observed, flow, layout)
         return tf.cond(
-            self._is_precise(params, x, observed, layout),
+            self._is_well_conditioned(params, layout)
+            & self._has_finite_squares(params, x, observed, layout),
             lambda: self._moments_by_product(*arguments),
             lambda: self._moments_one_by_one(*arguments),
         )
