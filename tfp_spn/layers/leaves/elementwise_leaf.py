@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
-from tfp_spn.layers.leaves.examples_apart import ExamplesApart
+from tfp_spn.layers.leaves.examples_apart import finite_flows
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.ops.conditional import pullback, with_finite_gradients
 
@@ -44,16 +44,11 @@ class ElementwiseLeaf(BaseLeaf):
         def log_prob(x: Tensor, *values: Tensor) -> Tensor:
             return self.component_log_prob(dict(zip(names, values, strict=True)), x)
 
-        def flows_apart(flow: Tensor, x: Tensor, *values: Tensor) -> list[Tensor]:
-            apart = ExamplesApart(flow)
-            sources = [apart.values(x), *map(apart.parameter, values, ndims)]
-            flows = pullback(log_prob, sources, apart.flow)
-            d_x, *d_values = map(apart.finite, flows)
-            sums = map(apart.sum_of_parameter, d_values, values, ndims)
-            return [apart.sum_of_values(d_x, x), *sums]
+        def careful_flows(flow: Tensor, x: Tensor, *values: Tensor) -> list[Tensor]:
+            return finite_flows(log_prob, flow, x, values, ndims)
 
         values = [tf.convert_to_tensor(value) for value in params.values()]
-        return with_finite_gradients(log_prob, flows_apart, [x, *values])
+        return with_finite_gradients(log_prob, careful_flows, [x, *values])
 
     def region_log_prob(
         self,
@@ -86,13 +81,14 @@ class ElementwiseLeaf(BaseLeaf):
 
         For the branch of a conditional that is rarely taken: XLA evaluates branches
         without a loop always, and reserves memory for what a loop's gradient keeps.
+        Gradients are those of the formula, finite if `x` is such that it is.
         """
         x = self.safe_value(x)
         names, values = list(params), list(params.values())
 
         def slot_log_prob(slots: SlotsInTurn, x: Tensor, *values: Tensor) -> Tensor:
             params = dict(zip(names, values, strict=True))
-            log_prob = self.finite_log_prob(params, x)  # [..., R, K, N]
+            log_prob = self.component_log_prob(params, x)  # [..., R, K, N]
             zero = tf.zeros([], log_prob.dtype)
             if observed is not None:
                 mask = tf.gather(observed, slots.variable, axis=-2)[..., tf.newaxis, :]

@@ -118,6 +118,7 @@ class NormalLeaf(LocationScaleLeaf, ExponentialFamilyLeaf, ElementwiseLeaf):
 
         def one_by_one(sources: Sources) -> tuple[Tensor, Tensor]:
             params, x = _from_sources(sources)
+            x = self._within_reach(params, x)
             value = self.region_log_prob_in_turn(params, x, observed, layout, hidden)
             return value, nothing
 
@@ -139,6 +140,17 @@ class NormalLeaf(LocationScaleLeaf, ExponentialFamilyLeaf, ElementwiseLeaf):
         distance = self._distance_from_center(params, layout) / self.scale(params)
         eps = np.finfo(distance.dtype.as_numpy_dtype).eps
         return tf.reduce_max(tf.square(distance)) < 6e-6 / eps
+
+    def _within_reach(self, params: Params, x: Tensor) -> Tensor:
+        """`x`, nearer where it is impossible under every component, and still so.
+
+        Else zero flows times infinite derivatives would be NaN.
+        """
+        reach = 2 * np.finfo(x.dtype.as_numpy_dtype).max ** 0.5  # its square overflows
+        scale = tf.reduce_max(tf.stop_gradient(self.scale(params)))
+        location = tf.reduce_max(tf.abs(tf.stop_gradient(params["location"])))
+        farthest = reach * math.sqrt(2) * scale + location
+        return tf.clip_by_value(self.safe_value(x), -farthest, farthest)
 
     def _has_finite_squares(
         self, params: Params, x: Tensor, observed: Tensor | None, layout: LeafLayout
