@@ -13,7 +13,9 @@ from tfp_spn.circuits.dynamic_evaluation import to_sequence_evidence
 from tfp_spn.circuits.dynamic_program import DynamicProgram
 from tfp_spn.circuits.evaluation import log_joint_of
 from tfp_spn.circuits.examples import Evidence, to_evidence
+from tfp_spn.circuits.finite_training import FiniteTraining
 from tfp_spn.circuits.program import Program
+from tfp_spn.layers.finite_variables import FiniteVariables
 
 
 def evidence_for(
@@ -42,7 +44,7 @@ def log_joint(
     return log_joint_of(program, program.tables(params), evidence)
 
 
-class Circuit(keras.Model):
+class Circuit(FiniteTraining, FiniteVariables, keras.Model):
     """Base class of circuits.
 
     Subclasses create their variables in the constructor and provide `program` and

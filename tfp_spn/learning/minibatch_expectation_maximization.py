@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -70,16 +71,31 @@ class MinibatchExpectationMaximization:
 
         Returns:
             The mean log-likelihood, that of each batch before its step.
+
+        Raises:
+            ValueError: A step's size is not within 0 and 1.
         """
         log_likelihood = weight = 0.0
         for batch in self.replicas.in_step(batches):
             expectations = self.replicas.run(self.expectations, batch)
             expectations = self.replicas.total(expectations)
-            step = self.step_size
-            size = float(step(int(self.steps))) if callable(step) else float(step)
+            size = self._size_of_step()
             size *= float(np.mean(batch.weights.numpy() > 0))
             self.update(expectations, tf.constant(size, self.circuit.program.dtype))
             self.steps.assign_add(1)
             log_likelihood += float(expectations["log_likelihood"])
             weight += float(expectations["num_examples"])
+            if math.isnan(log_likelihood):
+                break  # parameters are NaN: further steps would mend nothing
         return mean_of_examples(log_likelihood, weight)
+
+    def _size_of_step(self) -> float:
+        step, number = self.step_size, int(self.steps)
+        size = float(step(number)) if callable(step) else float(step)
+        if not 0 <= size <= 1:
+            raise ValueError(
+                "MinibatchExpectationMaximization: step_size is no part of a step, "
+                f"received {size} after {number} steps, expected a number from 0 to 1. "
+                "Mend the function that gives it."
+            )
+        return size

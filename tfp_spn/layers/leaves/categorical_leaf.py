@@ -50,6 +50,7 @@ class CategoricalLeaf(ElementwiseLeaf):
     """
 
     is_discrete = True
+    can_overflow = False
 
     def __init__(
         self,
@@ -67,7 +68,8 @@ class CategoricalLeaf(ElementwiseLeaf):
     def parameter_specs(self, num_dims: int) -> dict[str, ParameterSpec]:
         """`logits`, ``[D, C, K]``: one row of components per category."""
         shape = (num_dims, self.num_categories, self.num_components)
-        return {"logits": ParameterSpec(shape, self.logits_initializer)}
+        spec = ParameterSpec(shape, self.logits_initializer, is_log_weight=True)
+        return {"logits": spec}
 
     def log_probs(self, params: Params) -> Tensor:
         """Normalised ``[..., L, D, C, K]``."""
