@@ -14,7 +14,8 @@ from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.circuits.diagnosis import DataValue, described, least_probable_value
 from tfp_spn.layers.finite_variables import Content, first_not_finite
 from tfp_spn.learning.batches import Batches
-from tfp_spn.learning.training_state import Arrays, TrainingState
+from tfp_spn.learning.checkpoint_file import Arrays
+from tfp_spn.learning.training_state import TrainingState
 
 
 class FiniteSteps:

@@ -405,7 +405,9 @@ def _pair_counts(
     if like.shape[0] > 1:
         pairs = tf.einsum("t...in,t...jn->t...ij", entered, left)
     else:
-        entered, left = (in_parts(value, -value.shape.rank) for value in (entered, left))
+        entered, left = (
+            in_parts(value, -value.shape.rank) for value in (entered, left)
+        )
         pairs = tf.einsum("pt...in,pt...jn->p...ij", entered, left)
         pairs = tf.cast(tf.reduce_sum(tf.cast(pairs, tf.float64), 0), pairs.dtype)
         pairs = pairs[tf.newaxis]
