@@ -90,6 +90,20 @@ def test_second_derivative_of_the_input(mode):
     np.testing.assert_allclose(MODES[mode](second)(x), expected, rtol=1e-5, atol=1e-6)
 
 
+def test_gradient_of_logits_over_many_examples():
+    """Frequencies less probabilities, whose terms are each a part in 300,000."""
+    leaf = layers.CategoricalLeaf(1, num_categories=3, logits_initializer="zeros")
+    graph = region_graphs.fully_factorized(1)
+    spn = distributions.SumProductNetwork(circuits.from_region_graph(graph, leaf, 1))
+    x = np.random.default_rng(0).choice(3, size=(300_000, 1), p=[0.7, 0.2, 0.1])
+    logits = spn.circuit.live_params()["leaf_logits"]
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(spn.log_prob(x))
+    gradient = np.ravel(tape.gradient(loss, logits))
+    want = np.bincount(x[:, 0]) / len(x) - 1 / 3
+    np.testing.assert_allclose(gradient, want, rtol=1e-5)
+
+
 def test_values_outside_the_support_pull_at_nothing():
     spn = distributions.SumProductNetwork(
         circuit_of(layers.CategoricalLeaf(3, num_categories=3), num_classes=2)

@@ -8,12 +8,14 @@ import keras
 import tensorflow as tf
 
 from tfp_spn._typing import Params, Tensor
+from tfp_spn.circuits.finite_training import FiniteTraining
+from tfp_spn.layers.finite_variables import FiniteVariables
 from tfp_spn.ops.certainty import Certainty
 from tfp_spn.programs.program import Program
 from tfp_spn.programs.traces import answer
 
 
-class Circuit(keras.Model):
+class Circuit(FiniteTraining, FiniteVariables, keras.Model):
     """Base class of circuits.
 
     Subclasses create their variables in the constructor and provide `program` and

@@ -222,7 +222,7 @@ class RegionGraphCircuit(Circuit):
         self, num_classes: int, dtype: str, logspace: bool
     ) -> keras.Variable:
         constraint = None if logspace else get_default_linear_accumulators_constraint()
-        return self.add_weight(
+        prior = self.add_weight(
             name="prior",
             shape=(num_classes,),
             initializer="zeros" if logspace else "ones",
@@ -230,6 +230,8 @@ class RegionGraphCircuit(Circuit):
             dtype=dtype,
             autocast=False,
         )
+        prior.is_log_weight = logspace
+        return prior
 
     @property
     def program(self) -> CircuitProgram:

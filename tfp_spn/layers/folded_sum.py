@@ -12,11 +12,12 @@ from tfp_spn.config.accumulator_constraints import (
     get_default_linear_accumulators_constraint,
 )
 from tfp_spn.initializers.dirichlet import Dirichlet
+from tfp_spn.layers.finite_variables import FiniteVariables
 from tfp_spn.ops.log_space import safe_log
 
 
 @register
-class FoldedSum(keras.layers.Layer):
+class FoldedSum(FiniteVariables, keras.layers.Layer):
     """Owns the weights of the sums of all regions of one level and width.
 
     Circuits evaluate these through pure functions of the variable; the layer exists so
@@ -63,6 +64,7 @@ class FoldedSum(keras.layers.Layer):
             ),
             autocast=False,
         )
+        self.accumulators.is_log_weight = self.logspace_accumulators
         self.built = True
 
     def _initial_accumulators(self, shape: Any, dtype: Any = None) -> Tensor:

@@ -13,6 +13,7 @@ import tensorflow as tf
 from tfp_spn._serialization import register
 from tfp_spn._typing import Tensor
 from tfp_spn.initializers.array_batches import array_batches
+from tfp_spn.layers.finite_variables import FiniteVariables
 from tfp_spn.layers.running_moments import RunningMoments
 
 Shape = tuple[int | None, ...]
@@ -27,7 +28,7 @@ class NormalizeAxes(enum.StrEnum):
 
 
 @register
-class NormalizeStandardScore(keras.layers.Layer):
+class NormalizeStandardScore(FiniteVariables, keras.layers.Layer):
     """z-scores: ``z = (x - mean) / (standard deviation + normalization_epsilon)``.
 
     The statistics are those of each example (`NormalizeAxes.SAMPLE_WISE`), of each
@@ -168,8 +169,16 @@ class NormalizeStandardScore(keras.layers.Layer):
                 f"{moments.shape} without the batch, expected "
                 f"{tuple(self.mean.shape)}, that of the layer's input."
             )
+        stddev = np.sqrt(variance)
+        largest = max(float(np.max(np.abs(mean))), float(np.max(stddev)))
+        if not largest <= float(np.finfo(self.mean.dtype).max):
+            raise ValueError(
+                f'NormalizeStandardScore "{self.name}": received data whose mean or '
+                f"deviation is {largest}, expected what {self.mean.dtype} can hold. "
+                "Correct huge values, or change the unit of the data."
+            )
         self.mean.assign(mean)
-        self.stddev.assign(np.sqrt(variance))
+        self.stddev.assign(stddev)
 
     def call(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
         """z-scores."""

@@ -39,13 +39,14 @@ class RunningMoments:
             return
         self.shape = x.shape[1:]
         total = self.count + len(x)
-        shift = x.mean(0) - self._mean
-        self._squares = (
-            self._squares
-            + np.square(x - x.mean(0)).sum(0)
-            + np.square(shift) * self.count * len(x) / total
-        )
-        self._mean = self._mean + shift * len(x) / total
+        with np.errstate(all="ignore"):  # overflow is told by who needs the result
+            shift = x.mean(0) - self._mean
+            self._squares = (
+                self._squares
+                + np.square(x - x.mean(0)).sum(0)
+                + np.square(shift) * self.count * len(x) / total
+            )
+            self._mean = self._mean + shift * len(x) / total
         self.count = total
 
     def result(self, over_variables: bool = False) -> tuple[np.ndarray, np.ndarray]:

@@ -14,7 +14,11 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
-from tfp_spn.learning.data_validation import Data, validated
+from tfp_spn.learning.data_validation import (
+    Data,
+    check_total_weight,
+    validated,
+)
 from tfp_spn.programs.evidence import Evidence
 from tfp_spn.programs.program import Program
 
@@ -83,6 +87,12 @@ class Batches:
         for chunk in chunks(permutation_seed):
             yield self._padded(chunk)
 
+    def in_order(self) -> Iterator[Data]:
+        """The data once more, as they are, part by part."""
+        yield from (self._dataset_chunks if self.is_dataset else self._array_chunks)(
+            None
+        )
+
     def _array_chunks(self, seed: list[int] | None) -> Iterator[Data]:
         num_examples = len(self.data.x)
         order = None
@@ -93,13 +103,16 @@ class Batches:
             yield _take(self.data, rows if order is None else order[rows])
 
     def _dataset_chunks(self, _: list[int] | None) -> Iterator[Data]:
-        row = 0
+        row, weight = 0, 0.0
         for element in self.data.as_numpy_iterator():
             data = unpack(element)
             if len(data.x) == 0:
                 continue
             chunk = validated(self.program, data, first_row=row, is_part=True)
             num_examples = len(chunk.x)
+            if chunk.sample_weight is not None:
+                weight += float(chunk.sample_weight.sum())
+                check_total_weight(self.program, weight)
             # One size for all epochs: another would be compiled anew.
             self.batch_size = size = self.batch_size or num_examples
             row += num_examples

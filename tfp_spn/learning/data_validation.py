@@ -60,7 +60,9 @@ def validated(
     )
     labels = None if data.labels is None else _checked_labels(program, x, data.labels)
     weight = data.sample_weight
-    weight = None if weight is None else _checked_weight(x, weight, is_part)
+    if weight is not None:
+        weight = _checked_weight(x, weight, is_part)
+        check_total_weight(program, weight.sum())
     flat = flattened(program, Data(x, observed))
     _check_missing(flat.x, flat.observed, first_row)
     _check_support(program, flat.x, flat.observed, first_row)
@@ -164,6 +166,18 @@ def _checked_weight(x: np.ndarray, weight: Any, is_part: bool) -> np.ndarray:
             "how often an example counts; leave examples out with 0."
         )
     return weight
+
+
+def check_total_weight(program: Program, total: float) -> None:
+    """Raises a `ValueError` unless the circuit can hold the weight of all examples."""
+    most = float(np.finfo(program.dtype.as_numpy_dtype).max)
+    if total > most:
+        raise ValueError(
+            "tfp_spn.learning: sample_weight is too large, received weights that add "
+            f"up to {total:.3g}, expected at most {most:.3g}, the largest number of "
+            f"{program.dtype.name}. Divide all weights by the largest one: only their "
+            "proportions matter (beside pseudocount)."
+        )
 
 
 def _check_missing(x: np.ndarray, observed: np.ndarray | None, row: int) -> None:

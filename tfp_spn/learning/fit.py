@@ -13,6 +13,7 @@ from tfp_spn.learning.batches import Batches, unpack
 from tfp_spn.learning.circuit_identity import circuit_identity
 from tfp_spn.learning.data_validation import Data, validated
 from tfp_spn.learning.expectation_maximization import ExpectationMaximization
+from tfp_spn.learning.finite_steps import FiniteSteps
 from tfp_spn.learning.fit_arguments import check_arguments
 from tfp_spn.learning.gradient_ascent import GradientAscent
 from tfp_spn.learning.history import History
@@ -68,7 +69,8 @@ def fit(
 
     Nothing is changed when arguments or data are found wrong: arrays are checked before
     anything else; an error later on, as in a dataset, brings back the parameters from
-    before the call. An interruption (Ctrl-C) leaves those of the last complete epoch.
+    before the call, and so does an epoch that ends with parameters that are NaN or
+    infinite. An interruption (Ctrl-C) leaves those of the last complete epoch.
 
     Args:
         spn: A circuit, a `keras.Sequential` of `tfp_spn.layers`, or a
@@ -116,8 +118,9 @@ def fit(
 
     Raises:
         TypeError: Arguments or data of a wrong type.
-        ValueError: Wrong arguments, shapes or values; a circuit that was not created
-            under the strategy in scope; processes that were called differently.
+        ValueError: Wrong arguments, shapes or values; a step that is not finite; a
+            circuit that was not created under the strategy in scope; processes that
+            were called differently.
         RuntimeError: Another process of the cluster was lost or could not read its
             data.
 
@@ -171,11 +174,14 @@ def fit(
             "checkpoint": progress.last,
         }
     )
+    optimizer = trainer.optimizer if isinstance(trainer, GradientAscent) else None
+    finite = FiniteSteps(circuit, state, train, progress.start, optimizer)
     evaluate = LogLikelihood(circuit, jit_compile) if validation else None
     stopping = Stopping(epochs, tolerance, patience)
     with progress.guarded():
         if initialize and not progress.history.epochs:
             initialize_leaves(circuit, train.data.x, train.data.observed, seed)
+        finite.check_start(state.take(), progress.best, checkpoint)
         with tqdm(
             total=epochs,
             initial=progress.history.epochs,
@@ -188,7 +194,9 @@ def fit(
                 held_out = None
                 if validation is not None and evaluate is not None:
                     held_out = evaluate(validation())
-                progress.complete_epoch(log_likelihood, held_out)
+                last, number = state.take(), progress.history.epochs + 1
+                finite.check_epoch(number, last, log_likelihood)
+                progress.complete_epoch(last, log_likelihood, held_out)
                 bar.set_postfix_str(progress.history.summary())
                 bar.update()
         if patience is not None:

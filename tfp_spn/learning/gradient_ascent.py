@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -84,6 +85,8 @@ class GradientAscent:
             self._ascend(sums)
             log_likelihood += float(sums["log_likelihood"])
             weight += float(sums["weight"])
+            if math.isnan(log_likelihood):
+                break  # parameters are NaN: further steps would mend nothing
         return mean_of_examples(log_likelihood, weight)
 
 

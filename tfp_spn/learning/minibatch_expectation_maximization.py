@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -70,16 +71,20 @@ class MinibatchExpectationMaximization:
 
         Returns:
             The mean log-likelihood, that of each batch before its step.
+
+        Raises:
+            ValueError: A step's size is not within 0 and 1.
         """
         log_likelihood = weight = 0.0
         for batch in self.replicas.in_step(batches):
-            step = self.step_size
-            size = float(step(int(self.steps))) if callable(step) else float(step)
+            size = self._size_of_step()
             size *= float(np.mean(batch.weights.numpy() > 0))
             found = self._step(batch, size)
             self.steps.assign_add(1)
             log_likelihood += float(found["log_likelihood"])
             weight += float(found["num_examples"])
+            if math.isnan(log_likelihood):
+                break  # parameters are NaN: further steps would mend nothing
         return mean_of_examples(log_likelihood, weight)
 
     def _step(self, batch: Batch, size: float) -> Expectations:
@@ -89,3 +94,14 @@ class MinibatchExpectationMaximization:
         found = replicas.total(replicas.run(expectations_of, batch))
         replicas.change(Maximization(names), found, size, self.pseudocount)
         return found
+
+    def _size_of_step(self) -> float:
+        step, number = self.step_size, int(self.steps)
+        size = float(step(number)) if callable(step) else float(step)
+        if not 0 <= size <= 1:
+            raise ValueError(
+                "MinibatchExpectationMaximization: step_size is no part of a step, "
+                f"received {size} after {number} steps, expected a number from 0 to 1. "
+                "Mend the function that gives it."
+            )
+        return size

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import numbers
 import weakref
 from collections.abc import Iterable
 from typing import Any
@@ -82,11 +84,19 @@ class OnlineExpectationMaximization(keras.optimizers.Optimizer):
                 f"received accumulate_batches={accumulate_batches}, expected a "
                 "positive integer. Use 1 for a step per batch."
             )
-        if pseudocount < 0:
+        if not 0 <= pseudocount < math.inf:
             raise ValueError(
                 "OnlineExpectationMaximization: pseudocount must not be negative, "
                 f"received pseudocount={pseudocount}, expected at least 0. Use 0 for "
                 "none."
+            )
+        if isinstance(learning_rate, numbers.Real) and not (
+            0 <= float(learning_rate) <= 1
+        ):
+            raise ValueError(
+                "OnlineExpectationMaximization: learning_rate is no part of a step, "
+                f"received learning_rate={learning_rate}, expected a number from 0 to "
+                "1, or a schedule. Choose one in this range."
             )
         steps = int(accumulate_batches) if accumulate_batches > 1 else None
         super().__init__(learning_rate, name=name, gradient_accumulation_steps=steps)
@@ -154,10 +164,18 @@ class OnlineExpectationMaximization(keras.optimizers.Optimizer):
             flat = tf.nest.flatten(expectations)
             with tf.init_scope():
                 zeros = [tf.zeros(value.shape, value.dtype) for value in flat]
-                totals = [tf.Variable(z, trainable=False) for z in zeros]
+                totals = [
+                    tf.Variable(zero, trainable=False, name="collected_expectations")
+                    for zero in zeros
+                ]
                 count = tf.Variable(0, dtype=tf.int64, trainable=False)
             self._totals[circuit] = (count, totals)
         return self._totals[circuit]
+
+    def collected(self, circuit: Any) -> list[tf.Variable]:
+        """What there is of a step that needs further batches."""
+        count, totals = self._totals.get(circuit, (None, []))
+        return [] if count is None else [count, *totals]
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""

@@ -71,9 +71,10 @@ class Progress:
             self.state.restore(self.last)
             raise
 
-    def complete_epoch(self, log_likelihood: float, validation: float | None) -> None:
-        """Notes the epoch's results and saves the checkpoint."""
-        last = self.state.take()
+    def complete_epoch(
+        self, last: Arrays, log_likelihood: float, validation: float | None
+    ) -> None:
+        """Notes what an epoch ended with, its results, and saves the checkpoint."""
         self.history.log_likelihood.append(log_likelihood)
         if validation is not None:
             self.history.validation_log_likelihood.append(validation)

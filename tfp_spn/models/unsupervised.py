@@ -7,13 +7,14 @@ from typing import Any
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
+from tfp_spn.circuits.finite_training import FiniteTraining
 
 NO_LABEL = -1
 """The label of unsupervised examples: no class, so of probability zero under a loss
 that should not have been asked for one."""
 
 
-class UnsupervisedTraining:
+class UnsupervisedTraining(FiniteTraining):
     """Mixin of Keras models whose loss and metrics may need no target.
 
     Data are ``x``, ``(x, labels)`` or ``(x, labels, sample_weight)``, as everywhere in

@@ -33,6 +33,7 @@ from tfp_spn.ops.log_chain import (
     parallel_log_chain,
 )
 from tfp_spn.ops.log_space import finite_max, safe_log, sum_to_shape_of
+from tfp_spn.ops.long_sums import in_parts
 
 _UNROLLED = 4
 """Steps per iteration of the loop: its own cost is that of a step."""
@@ -380,9 +381,14 @@ def _pair_counts(
     entered: Tensor, weights: Tensor, left: Tensor, like: Tensor
 ) -> Tensor:
     """Expected counts of transitions, of the shape of `like`."""
-    equation = "t...in,t...jn->t...ij" if like.shape[0] > 1 else "t...in,t...jn->...ij"
-    pairs = tf.einsum(equation, entered, left)
-    if like.shape[0] == 1:
+    if like.shape[0] > 1:
+        pairs = tf.einsum("t...in,t...jn->t...ij", entered, left)
+    else:
+        entered, left = (
+            in_parts(value, -value.shape.rank) for value in (entered, left)
+        )
+        pairs = tf.einsum("pt...in,pt...jn->p...ij", entered, left)
+        pairs = tf.cast(tf.reduce_sum(tf.cast(pairs, tf.float64), 0), pairs.dtype)
         pairs = pairs[tf.newaxis]
     return sum_to_shape_of(weights * pairs, like)
 

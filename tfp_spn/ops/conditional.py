@@ -36,13 +36,7 @@ def with_fallback(
     Returns:
         Value and constant. Second derivatives are those of `fast`.
     """
-    sizes = [len(group) for group in sources]
-
-    def regroup(flat: Sequence[Tensor]) -> list[list[Tensor]]:
-        ends = [sum(sizes[: n + 1]) for n in range(len(sizes))]
-        return [
-            list(flat[end - size : end]) for size, end in zip(sizes, ends, strict=True)
-        ]
+    flat, regroup = _flattened(sources)
 
     @tf.custom_gradient
     def run(*flat: Tensor) -> tuple[tuple[Tensor, Tensor], Callable]:
@@ -58,33 +52,108 @@ def with_fallback(
                 tf.ensure_shape(results[1], constant.shape),
             )
 
+        def exact_flows(sources: Sources, flow: Tensor) -> list[Tensor]:
+            def value_of(*flat: Tensor) -> Tensor:
+                return exact(regroup(flat))[0]
+
+            return pullback(value_of, _flattened(sources)[0], flow)
+
         def backward(flow: Tensor, _: Tensor) -> list[Tensor]:
             zero = tf.UnconnectedGradients.ZERO
-            flows = regroup(
-                tape.gradient(value, list(flat), flow, unconnected_gradients=zero)
+            flows = tape.gradient(value, list(flat), flow, unconnected_gradients=zero)
+            return _replaced_groups(
+                regroup(flows), lambda _: is_lossy, exact_flows, regroup(flat), flow
             )
-            fixed = [tf.stop_gradient(source) for source in flat]
-            fixed_flow = tf.stop_gradient(flow)
-
-            def exact_flows(*constants: Tensor) -> list[Tensor]:
-                *inputs, flow = constants
-                return pullback(lambda *x: exact(regroup(x))[0], inputs, flow)
-
-            if not tf.executing_eagerly():  # each group has a conditional of its own
-                exact_flows = tf.function(exact_flows, autograph=False)
-
-            def exact_flows_of(number: int) -> list[Tensor]:
-                return regroup(exact_flows(*fixed, fixed_flow))[number]
-
-            results: list[Tensor] = []
-            for number, group in enumerate(flows):
-                replacement = functools.partial(exact_flows_of, number)
-                results += replaced_if(is_lossy, replacement, group)
-            return results
 
         return results, backward
 
-    return run(*(source for group in sources for source in group))
+    return run(*flat)
+
+
+def with_finite_gradients(
+    function: Callable[..., Tensor],
+    careful_flows: Callable[..., list[Tensor]],
+    sources: Sequence[Tensor],
+) -> Tensor:
+    """``function(*sources)``, with other gradients where its own are not finite.
+
+    Nothing flows back to a log-density of minus infinity; but zero times a derivative
+    that overflows is NaN, and the NaN of one example would be that of the sum over all.
+
+    Args:
+        function: Maps floating-point tensors to a value.
+        careful_flows: From what flows into the value, and `sources`, to what flows into
+            each of these: the gradients to take instead.
+        sources: The tensors. Gradients that nobody asks for are not computed in a
+            graph, nor looked at.
+
+    Returns:
+        The value. Second derivatives are those of `function`.
+    """
+
+    @tf.custom_gradient
+    def run(*sources: Tensor) -> tuple[Tensor, Callable]:
+        with tf.GradientTape(True, watch_accessed_variables=False) as tape:
+            tape.watch(sources)
+            value = function(*sources)
+
+        def backward(flow: Tensor) -> list[Tensor]:
+            zero = tf.UnconnectedGradients.ZERO
+            flows = tape.gradient(
+                value, list(sources), flow, unconnected_gradients=zero
+            )
+            return _replaced_groups(
+                [[of_source] for of_source in flows],
+                lambda group: ~tf.reduce_all(tf.math.is_finite(group[0])),
+                lambda groups, flow: careful_flows(flow, *_flattened(groups)[0]),
+                [[source] for source in sources],
+                flow,
+            )
+
+        return value, backward
+
+    return run(*sources)
+
+
+def _flattened(sources: Sources) -> tuple[list[Tensor], Callable[..., Sources]]:
+    """All tensors in one list, and the way back to groups."""
+    sizes = [len(group) for group in sources]
+    ends = [sum(sizes[: n + 1]) for n in range(len(sizes))]
+
+    def regroup(flat: Sequence[Tensor]) -> Sources:
+        return [
+            list(flat[end - size : end]) for size, end in zip(sizes, ends, strict=True)
+        ]
+
+    return [source for group in sources for source in group], regroup
+
+
+def _replaced_groups(
+    flows: Sources,
+    predicate: Callable[[Sequence[Tensor]], Tensor],
+    replacement: Callable[[Sources, Tensor], list[Tensor]],
+    sources: Sources,
+    flow: Tensor,
+) -> list[Tensor]:
+    """The flows, each group replaced where `predicate` of it holds."""
+    flat, regroup = _flattened(sources)
+    constants = [tf.stop_gradient(value) for value in (*flat, flow)]
+
+    def all_flows(*constants: Tensor) -> list[Tensor]:
+        *flat, flow = constants
+        return replacement(regroup(flat), flow)
+
+    if not tf.executing_eagerly():  # each group has a conditional of its own
+        all_flows = tf.function(all_flows, autograph=False)
+
+    def flows_of(number: int) -> list[Tensor]:
+        return list(regroup(all_flows(*constants))[number])
+
+    results: list[Tensor] = []
+    for number, group in enumerate(flows):
+        of_group = functools.partial(flows_of, number)
+        results += replaced_if(predicate(group), of_group, list(group))
+    return results
 
 
 def replaced_if(

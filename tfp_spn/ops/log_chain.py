@@ -113,6 +113,10 @@ def parallel_log_chain(
     if interface is not None:
         transition = log_matmul(transition, interface)
     num_states = emission.shape[-2]
+    # To all steps first: the gradient sums over examples, then over steps.
+    shape = tf.concat([tf.shape(emission)[:1] - 1, tf.shape(transition)[1:]], 0)
+    static = [emission.shape[0] - 1, *transition.shape[1:]]
+    transition = tf.ensure_shape(tf.broadcast_to(transition, shape), static)
     # [T - 1, ..., N, Q, Q]
     factors = tf.linalg.matrix_transpose(emission[1:])[..., tf.newaxis]
     factors = factors + transition[..., tf.newaxis, :, :]

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfp_spn._typing import Tensor
 from tfp_spn.ops.axes import merge_axes
+from tfp_spn.ops.long_sums import add_pairwise
 
 
 def hadamard(factors: Sequence[Tensor]) -> Tensor:
@@ -21,11 +22,7 @@ def hadamard(factors: Sequence[Tensor]) -> Tensor:
 
 def log_hadamard(factors: Sequence[Tensor]) -> Tensor:
     """`hadamard` of logarithms: ``log y[k] = sum_a log x_a[k]``, added in pairs."""
-    terms = list(factors)
-    while len(terms) > 1:  # so that rounding grows with the logarithm of their number
-        pairs = [a + b for a, b in zip(terms[::2], terms[1::2], strict=False)]
-        terms = pairs + terms[len(pairs) * 2 :]
-    return terms[0]
+    return add_pairwise(factors)
 
 
 def kronecker(factors: Sequence[Tensor]) -> Tensor:

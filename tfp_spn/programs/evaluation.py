@@ -23,7 +23,7 @@ from tfp_spn.ops.sum_rules import SumRule
 from tfp_spn.programs.evidence import Evidence
 from tfp_spn.programs.exact import ExactFlows, exact_inputs, exact_roots, exactly
 from tfp_spn.programs.folded_program import FoldedProgram
-from tfp_spn.programs.leaf_values import leaf_values, log_base, with_base
+from tfp_spn.programs.leaf_values import leaf_values, log_base
 from tfp_spn.programs.log_pass import log_downward, log_upward, max_upward
 from tfp_spn.programs.scaled_pass import downward, upward
 from tfp_spn.programs.tables import Tables
@@ -60,6 +60,14 @@ class Evaluation:
             return self.log_joint[..., 0, :]
         log_prob = logsumexp(self.relative, axis=-2)
         return log_prob + tf.cast(self.offset[..., 0, :], log_prob.dtype)
+
+    def with_base(self, base: Tensor) -> Tensor:
+        """`log_joint` with `log_base` ``[..., N]``; no gradient where that is -inf."""
+        base = base[..., tf.newaxis, :]
+        # Both may be large where together they are not.
+        whole = dataclasses.replace(self, offset=self.offset + base)
+        impossible = tf.constant(-float("inf"), self.relative.dtype)
+        return tf.where(tf.math.is_finite(base), whole.log_joint, impossible)
 
 
 def evaluate(
@@ -109,7 +117,7 @@ def evaluate(
 def log_joint_of(program: FoldedProgram, tables: Tables, evidence: Evidence) -> Tensor:
     """``log p(x, class) [..., C, N]``."""
     leaves, base = leaf_values(program, tables, evidence), log_base(program, evidence)
-    return with_base(evaluate(program, tables, leaves).log_joint, base)
+    return evaluate(program, tables, leaves).with_base(base)
 
 
 class _Passes:
@@ -146,7 +154,7 @@ class _Passes:
     def flows(self, flow: Tensor) -> list[Tensor]:
         """Of leaves, and counts of weights by parameter, given that of the roots."""
         leaves, counts = self.done.flows(flow)
-        fast = self._like_sources(leaves, self.program.by_block(counts))
+        fast = self._like_sources(leaves, self.done.program.by_block(counts))
 
         def exact() -> list[Tensor]:
             return self._like_sources(*self._traced(ExactFlows(self.rule), flow))
@@ -173,7 +181,14 @@ class _Passes:
 
 
 class _Done(Protocol):
-    """An upward pass that has been done."""
+    """An upward pass that has been done.
+
+    Attributes:
+        program: Its steps.
+        is_lossy: Scalar bool: whether digits may have been lost.
+    """
+
+    program: FoldedProgram
 
     is_lossy: Tensor
 
@@ -190,13 +205,13 @@ class _Scaled:
     def __init__(self, program: FoldedProgram, tables: Tables, leaves: Tensor) -> None:
         self.done = upward(program, tables, leaves)
         self.is_lossy = self.done.is_lossy
-        self._sources = program, tables
+        self.program, self._tables = program, tables
 
     def roots(self) -> tuple[Tensor, Tensor]:
         return self.done.roots.relative, self.done.roots.offset
 
     def flows(self, flow: Tensor) -> tuple[Tensor, list[Tensor]]:
-        return downward(*self._sources, self.done, flow)
+        return downward(self.program, self._tables, self.done, flow)
 
 
 class _Folded:
@@ -206,7 +221,7 @@ class _Folded:
         self._like = _with_batch(tables, leaves)
         self.done = upward(program, tables, fold_batch(self._like), self._like)
         self.is_lossy = self.done.is_lossy
-        self._sources = program, tables
+        self.program, self._tables = program, tables
 
     def roots(self) -> tuple[Tensor, Tensor]:
         return self._unfolded(self.done.roots.relative), self._unfolded(
@@ -216,7 +231,7 @@ class _Folded:
     def flows(self, flow: Tensor) -> tuple[Tensor, list[Tensor]]:
         shape = tf.concat([tf.shape(self._like)[:-3], tf.shape(flow)[-2:]], 0)
         flow = fold_batch(tf.broadcast_to(flow, shape)[..., tf.newaxis, :, :])[0]
-        leaves, counts = downward(*self._sources, self.done, flow, self._like)
+        leaves, counts = downward(self.program, self._tables, self.done, flow, self._like)
         return unfold_batch(leaves, self._like), counts
 
     def _unfolded(self, roots: Tensor) -> Tensor:
@@ -236,14 +251,14 @@ class _InLogSpace:
     ) -> None:
         self.done = log_upward(program, tables, leaves, is_exact)
         self.is_lossy = self.done.is_lossy
-        self._sources = program, tables
+        self.program, self._tables = program, tables
         self._how = rule, is_exact
 
     def roots(self) -> tuple[Tensor, Tensor]:
         return self.done.roots.relative, self.done.roots.offset
 
     def flows(self, flow: Tensor) -> tuple[Tensor, list[Tensor]]:
-        return log_downward(*self._sources, self.done, flow, *self._how)
+        return log_downward(self.program, self._tables, self.done, flow, *self._how)
 
 
 def _second_derivatives(

@@ -45,7 +45,8 @@ def of_examples(
     Returns:
         Expectations as those of `tfp_spn.learning.expected_statistics`.
     """
-    leaves, base = leaf_values(program, tables, evidence), log_base(program, evidence)
+    leaves = leaf_values(program, tables, evidence)
+    base = tf.cast(log_base(program, evidence), program.dtype)
     if weights is None:
         weights = tf.ones_like(base)
     weights = tf.cast(weights, base.dtype)

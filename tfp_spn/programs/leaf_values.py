@@ -16,23 +16,39 @@ def leaf_values(program: FoldedProgram, tables: Tables, evidence: Evidence) -> T
     """``[..., R, K, N]``: hidden variables are integrated out."""
     leaf, layout, x = program.leaf, program.layout, evidence.x
     if evidence.bounded is None:
-        return leaf.region_log_prob(tables.leaf, x, evidence.observed, layout)
+        return _region_log_prob(program, tables, evidence)
     below = region_log_cdf(
         leaf, tables.leaf, x, evidence.bounded, layout, evidence.can_be_bounded
     )
     if evidence.observed is None:
         return below
-    return below + leaf.region_log_prob(tables.leaf, x, evidence.observed, layout)
+    return below + _region_log_prob(program, tables, evidence)
+
+
+def _region_log_prob(
+    program: FoldedProgram,
+    tables: Tables,
+    evidence: Evidence,
+    hidden: Tensor | None = None,
+) -> Tensor:
+    layout = program.layout
+    values = program.leaf.region_log_prob(
+        tables.leaf, evidence.x, evidence.observed, layout.pieces, hidden
+    )
+    return layout.sum_over_pieces(values)
 
 
 def log_base(program: FoldedProgram, evidence: Evidence) -> Tensor:
-    """``[..., N]``: the factor that all components share; -inf outside the support."""
+    """The factor that all components share, float64 ``[..., N]``.
+
+    It is -inf outside the support.
+    """
     if evidence.observed is None and evidence.bounded is not None:
-        return tf.zeros_like(evidence.x[..., 0, 0, :])
+        return tf.cast(tf.zeros_like(evidence.x[..., 0, 0, :]), tf.float64)
     base = program.leaf.log_base(evidence.x)
     if evidence.observed is not None:
         base = tf.where(evidence.observed, base, tf.zeros_like(base))
-    return tf.reduce_sum(base, axis=-2)
+    return tf.reduce_sum(tf.cast(base, tf.float64), axis=-2)
 
 
 def possible_values(part: LeafPart, tables: Tables, evidence: Evidence) -> Tensor:
@@ -50,13 +66,4 @@ def mode_leaf_values(
 ) -> Tensor:
     """Leaf values where unobserved variables take each component's modal density."""
     at_mode = program.leaf.component_mode_log_prob(tables.leaf)  # [..., L, K]
-    return program.leaf.region_log_prob(
-        tables.leaf, evidence.x, evidence.observed, program.layout, hidden=at_mode
-    )
-
-
-def with_base(log_joint: Tensor, base: Tensor) -> Tensor:
-    """``log_joint [..., C, N]`` and `base` together; no gradient where it is -inf."""
-    base = base[..., tf.newaxis, :]
-    impossible = tf.constant(-float("inf"), log_joint.dtype)
-    return tf.where(base > impossible, log_joint + base, impossible)
+    return _region_log_prob(program, tables, evidence, at_mode)

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from tfp_spn._typing import Tensor
 from tfp_spn.ops.log_space import finite_max
+from tfp_spn.ops.long_sums import long_sum
 from tfp_spn.ops.products import hadamard, kronecker, log_hadamard, log_kronecker
 from tfp_spn.ops.regions import gather_blank
 from tfp_spn.programs.folded_program import FoldedProgram
@@ -30,6 +31,9 @@ from tfp_spn.programs.steps import Gather, Step
 
 _MAX_FACTORS = 4
 """Products of more units are taken in log space, where none vanishes."""
+
+_MAX_ADDED = 16
+"""Sums of more logarithms are one operation, instead of one for each."""
 
 _MAX_MATRIX = 2**18
 """Sums of rows are a matrix product up to this size of the matrix."""
@@ -107,8 +111,13 @@ def log_products_of(
     """The same as logarithms, not brought to a largest one of 0."""
     step = program.steps[number]
     read = _Reader(values)
-    segments = [[read.log(g) for g in factors] for factors in step.segments]
-    logs = concat_regions([_log_product(step, read.all(s)) for s in segments])
+    segments = [_ask_logs(step, factors, read) for factors in step.segments]
+    logs = concat_regions(
+        [
+            _log_product(step, read.all(requests), len(factors))
+            for requests, factors in zip(segments, step.segments, strict=True)
+        ]
+    )
     compared = None
     if step.num_partitions > 1:
         log_scales = [value.log_scale for value in values]
@@ -244,8 +253,10 @@ class _Segment:
         self.is_log = self.is_all_log or (
             step.product == "hadamard" and len(factors) > _MAX_FACTORS
         )
-        ask = read.log if self.is_log else read.units
-        self.requests = [ask(gather) for gather in factors]
+        if self.is_log:
+            self.requests = _ask_logs(step, factors, read)
+        else:
+            self.requests = [read.units(gather) for gather in factors]
 
     def product(
         self, read: _Reader, exponent: Tensor | None
@@ -253,7 +264,7 @@ class _Segment:
         """Units ``[..., J, P, N]``, and what was taken out of them."""
         factors = read.all(self.requests)
         if self.is_log:
-            logs = _log_product(self.step, factors)
+            logs = _log_product(self.step, factors, len(self.factors))
             if exponent is not None:
                 logs += exponent
             if self.is_all_log and _is_bare(self.step, self.factors, self.values):
@@ -300,6 +311,9 @@ def _total_exponent(
 def _sum_of_rows(rows: list, parents: list[np.ndarray], count: int) -> Tensor:
     """``[..., J, 1, N]``: sums the gathered rows of each parent."""
     if all(len(index) == count for index in parents):
+        joined = _joined([gather for gather, _ in rows])
+        if joined is not None:
+            return _long_log_product(gather_regions(joined, rows[0][1]), len(rows))
         return log_hadamard([gather_regions(gather, read) for gather, read in rows])
     by_source: dict[tuple[int, ...], list[int]] = {}
     for number, (gather, _) in enumerate(rows):
@@ -333,11 +347,35 @@ def _row_of(values: dict[int, Value], name: str, number: int) -> Tensor:
     return tf.zeros_like(regions[..., :1, :])
 
 
-def _log_product(step: Step, logs: Sequence[Tensor]) -> Tensor:
+def _ask_logs(step: Step, factors: Sequence[Gather], read: _Reader) -> list[_Request]:
+    """Asks for the factors of a segment: very many of them as one."""
+    joined = None
+    if step.product == "hadamard" and step.factor_units is None:
+        joined = _joined(factors)
+    return [read.log(gather) for gather in ([joined] if joined else factors)]
+
+
+def _log_product(step: Step, logs: Sequence[Tensor], num_factors: int) -> Tensor:
     """Logarithms ``[..., J, P, N]`` of the products of a segment."""
     if step.product == "kronecker":
         return log_kronecker(logs)
+    if len(logs) < num_factors:
+        return _long_log_product(logs[0], num_factors)
     return log_hadamard(_chosen(step, logs))
+
+
+def _joined(factors: Sequence[Gather]) -> Gather | None:
+    """All factors, one after another, where there are so many that one sum is less."""
+    sources = {gather.sources for gather in factors}
+    if len(factors) <= _MAX_ADDED or len(sources) > 1 or len(*sources) > 1:
+        return None
+    first = factors[0]
+    index = np.concatenate([gather.index for gather in factors])
+    return Gather(first.sources, first.sizes, index)
+
+
+def _long_log_product(joined: Tensor, num_factors: int) -> Tensor:
+    return long_sum(split_partitions(joined, num_factors), axis=-4)
 
 
 def _is_bare(step: Step, factors: Sequence[Gather], values: Sequence[Value]) -> bool:

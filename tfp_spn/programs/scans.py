@@ -112,7 +112,8 @@ def _are_alike(one: Step, other: Step) -> bool:
         and all((gather.index >= 0).all() for gather in gathers)
         and one.sums.num_outputs == other.sums.num_outputs == one.widths[0]
         and other.sums.start == one.sums.start + one.num_regions
-        and dataclasses.replace(one.sums, start=other.sums.start) == other.sums
+        and one.sums.parameter == other.sums.parameter
+        and one.sums.rule == other.sums.rule
         and not (one.sums.always_exact or one.sums.shared)
     )
 
@@ -138,8 +139,10 @@ def _merged(
         factors = tuple(
             _moved([step.factors[a] for step in run], new_place, sizes) for a in order
         )
-        scan = {"factors": factors, "num_regions": sizes[value], "length": length}
-        merged.append(dataclasses.replace(run[0], **scan))
+        scan = dataclasses.replace(
+            run[0], factors=factors, num_regions=sizes[value], length=length
+        )
+        merged.append(scan)
         number += length
     return tuple(merged), _moved([root], new_place, sizes)
 

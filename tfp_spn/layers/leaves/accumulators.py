@@ -151,7 +151,7 @@ def log_prob_with_moments(leaf: Any, x: Tensor) -> Tensor:
             received = tf.reduce_any(weight != 0, axis=0, keepdims=True)
             gradients = [d_x]
             for name, accumulator in zip(names, accumulators, strict=True):
-                moment = weight * moments[NAMES.index(name)]
+                moment = tf.math.multiply_no_nan(moments[NAMES.index(name)], weight)
                 total = tf.reduce_sum(moment, axis=0, keepdims=True)
                 gradients.append(tf.where(received, total, -accumulator))
             return gradients

@@ -26,6 +26,7 @@ import tensorflow as tf
 
 from tfp_spn._serialization import configuration_of
 from tfp_spn._typing import Params, Tensor
+from tfp_spn.layers.finite_variables import FiniteVariables
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.layers.leaves.parts import LeafPart
 from tfp_spn.layers.leaves.support import SUPPORTS, Support
@@ -34,14 +35,22 @@ from tfp_spn.region_graphs.arguments import as_count
 
 @dataclass(frozen=True)
 class ParameterSpec:
-    """Shape of a parameter behind its leading slot axes, and how it begins."""
+    """A parameter: its shape behind the leading slot axes, and how it begins.
+
+    Attributes:
+        shape: Of one slot.
+        initializer: Initializer of the variable.
+        trainable: Whether it is learned.
+        is_log_weight: Whether it is a logarithm of weights, which may be -inf.
+    """
 
     shape: tuple[int, ...]
     initializer: Any
     trainable: bool = True
+    is_log_weight: bool = False
 
 
-class BaseLeaf(keras.layers.Layer):
+class BaseLeaf(FiniteVariables, keras.layers.Layer):
     """Base class of the leaf layers.
 
     Args:
@@ -113,6 +122,7 @@ class BaseLeaf(keras.layers.Layer):
                 trainable=spec.trainable,
                 autocast=False,
             )
+            self.parameters[name].is_log_weight = spec.is_log_weight
             # Keras' dicts are invisible to tf.train.Checkpoint.
             self._track_trackable(self.parameters[name], name)
         self.built = True

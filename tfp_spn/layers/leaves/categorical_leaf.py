@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -13,8 +14,12 @@ from tfp_spn.layers.leaves.base_leaf import ParameterSpec
 from tfp_spn.layers.leaves.elementwise_leaf import ElementwiseLeaf, slot_flow
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.ops.choice import sample_index
-from tfp_spn.ops.log_space import logsumexp
+from tfp_spn.ops.log_space import logsumexp, softmax
+from tfp_spn.ops.long_sums import long_sum
 from tfp_spn.region_graphs.arguments import as_count
+
+_MIN_PART = 512
+"""What so many examples add to a table keeps its digits."""
 
 
 @register
@@ -45,6 +50,7 @@ class CategoricalLeaf(ElementwiseLeaf):
     """
 
     is_discrete = True
+    can_overflow = False
 
     def __init__(
         self,
@@ -62,7 +68,8 @@ class CategoricalLeaf(ElementwiseLeaf):
     def parameter_specs(self, num_dims: int) -> dict[str, ParameterSpec]:
         """`logits`, ``[D, C, K]``: one row of components per category."""
         shape = (num_dims, self.num_categories, self.num_components)
-        return {"logits": ParameterSpec(shape, self.logits_initializer)}
+        spec = ParameterSpec(shape, self.logits_initializer, is_log_weight=True)
+        return {"logits": spec}
 
     def log_probs(self, params: Params) -> Tensor:
         """Normalised ``[..., L, D, C, K]``."""
@@ -92,10 +99,7 @@ class CategoricalLeaf(ElementwiseLeaf):
         x = tf.cast(x, tf.int32)  # [..., L, D, N]
         logits = tf.convert_to_tensor(params["logits"])  # [..., L, D, C, K]
         if logits.shape.rank == 4 and x.shape.rank == 3:
-            # The normalised table, often the largest tensor of all, is never written.
-            flat = tf.reshape(logits, [-1, self.num_components])
-            rows = tf.gather(flat, x + self._row_offset(x))  # [L, D, N, K]
-            rows -= logsumexp(logits, -2, keepdims=True)
+            rows = self._normalized_rows(logits, x + self._row_offset(x))
         else:
             table = self.log_probs(params)
             batch = tf.broadcast_dynamic_shape(tf.shape(table)[:-4], tf.shape(x)[:-3])
@@ -107,6 +111,39 @@ class CategoricalLeaf(ElementwiseLeaf):
             x = tf.ensure_shape(x, static.concatenate(tails[1]))
             rows = tf.gather(table, x, axis=-2, batch_dims=x.shape.rank - 1)
         return tf.linalg.matrix_transpose(tf.reduce_sum(rows, axis=-3))
+
+    def _normalized_rows(self, logits: Tensor, index: Tensor) -> Tensor:
+        """Rows ``[L, D, N, K]`` of the table of log-probabilities.
+
+        The normalised table, often the largest tensor of all, is never written.
+        """
+
+        @tf.custom_gradient
+        def forward(logits: Tensor) -> tuple[Tensor, Callable]:
+            rows = tf.gather(tf.reshape(logits, [-1, self.num_components]), index)
+
+            def backward(flow: Tensor) -> Tensor:
+                sums = self._sums_of_rows(flow, index)
+                total = tf.reduce_sum(sums, axis=-2, keepdims=True)
+                return sums - softmax(logits, -2) * total
+
+            return rows - logsumexp(logits, -2, keepdims=True), backward
+
+        return forward(logits)
+
+    def _sums_of_rows(self, values: Tensor, index: Tensor) -> Tensor:
+        """What each category gets of `values` ``[L, D, N, K]``: ``[L, D, C, K]``."""
+        num_slots, num_dims, num_examples = index.shape
+        shape = [num_slots, num_dims, self.num_categories, self.num_components]
+        num_rows = num_slots * num_dims * self.num_categories
+        part = max(_MIN_PART, self.num_categories)  # tables are no larger than values
+        num_parts = -(-(num_examples or 0) // part)
+        if num_parts <= 1:
+            sums = tf.math.unsorted_segment_sum(values, index, num_rows)
+            return tf.reshape(sums, shape)
+        index += tf.range(num_examples) // part * num_rows
+        sums = tf.math.unsorted_segment_sum(values, index, num_parts * num_rows)
+        return long_sum(tf.reshape(sums, [num_parts, *shape]), axis=-5)
 
     def _row_offset(self, x: Tensor) -> Tensor:
         """``[L, D, 1]``: where each slot's table begins among all rows."""
@@ -165,14 +202,10 @@ class CategoricalLeaf(ElementwiseLeaf):
         x = layout.gather_variables(self.safe_value(x), axis=-3)
         x = tf.cast(x, tf.int32)
         flow = slot_flow(flow, observed, layout)
-        num_slots, num_dims = x.shape[-3], x.shape[-2]
         rows = tf.linalg.matrix_transpose(flow)[:, tf.newaxis]  # [L, 1, N, K]
-        rows = tf.repeat(rows, num_dims, axis=1)
-        sums = tf.math.unsorted_segment_sum(
-            rows, x + self._row_offset(x), num_slots * num_dims * self.num_categories
-        )
-        shape = [num_slots, num_dims, self.num_categories, self.num_components]
-        return {"sums": tf.reshape(sums, shape), "count": tf.reduce_sum(flow, -1)}
+        rows = tf.repeat(rows, x.shape[-2], axis=1)
+        sums = self._sums_of_rows(rows, x + self._row_offset(x))
+        return {"sums": sums, "count": tf.reduce_sum(flow, -1)}
 
     def maximize(
         self, params: Params, statistics: Params, step_size: Tensor, pseudocount: float

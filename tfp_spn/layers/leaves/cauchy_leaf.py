@@ -64,8 +64,8 @@ class CauchyLeaf(LocationScaleLeaf, ElementwiseLeaf):
     def component_log_prob(self, params: Params, x: Tensor) -> Tensor:
         """``-log(pi scale (1 + z^2))``."""
         scale = self.scale(params)[..., tf.newaxis]
-        z = (x[..., tf.newaxis, :, :] - params["location"][..., tf.newaxis]) / scale
-        log_prob = -tf.math.log1p(tf.square(z)) - tf.math.log(math.pi * scale)
+        distance = x[..., tf.newaxis, :, :] - params["location"][..., tf.newaxis]
+        log_prob = -_log1p_square(distance, scale) - tf.math.log(math.pi * scale)
         return tf.reduce_sum(log_prob, axis=-2)
 
     def component_distribution(self, rows: Params) -> Any:
@@ -109,7 +109,7 @@ class CauchyLeaf(LocationScaleLeaf, ElementwiseLeaf):
             "count": tf.reduce_sum(flow, -1),
             "weight": tf.reduce_sum(weight, -1),
             "first": tf.reduce_sum(weight * x, -1),
-            "second": tf.reduce_sum(weight * tf.square(x), -1),
+            "second": tf.reduce_sum(weight * x * x, -1),  # a square might overflow
         }
 
     def maximize(
@@ -147,7 +147,7 @@ class CauchyLeaf(LocationScaleLeaf, ElementwiseLeaf):
         """``u``, ``u x``, ``1`` and ``u x^2``, ``u = 2 / (1 + z^2)``."""
         weight = 2 / (1 + tf.square((x - location) / scale))
         ones = tf.ones_like(weight)
-        return Moments(weight, weight * x, ones, weight * tf.square(x))
+        return Moments(weight, weight * x, ones, weight * x * x)
 
     def scale_of_moments(self, moments: Moments, location: Tensor) -> Tensor:
         """``sqrt(E u (x - location)^2)``."""
@@ -160,6 +160,14 @@ class CauchyLeaf(LocationScaleLeaf, ElementwiseLeaf):
     ) -> Tensor:
         """Inverse of `scale_of_moments`."""
         return tf.square(scale) * second_denom + tf.square(location) * first_denom
+
+
+def _log1p_square(distance: Tensor, scale: Tensor) -> Tensor:
+    """``log(1 + (distance / scale)^2)``, also where the square overflows."""
+    far = 1e9  # beyond, one is nothing beside the square
+    distance = tf.abs(distance)
+    near = tf.math.log1p(tf.square(tf.minimum(distance / scale, far)))
+    return near + 2 * tf.math.log(tf.maximum(distance / (far * scale), 1))
 
 
 def _nan(params: Params) -> Tensor:

@@ -43,7 +43,7 @@ def student_t() -> MaximumLikelihood:
     def statistics(p: Params, x: Tensor) -> Statistics:
         distance = x - p["loc"]
         weight = (p["df"] + 1) / (p["df"] + tf.square(distance / p["scale"]))
-        return weight, weight * distance, weight * tf.square(distance)
+        return weight, weight * distance, weight * distance * distance
 
     def maximizer(mean: Statistics, p: Params) -> Params:
         weight, first, second = mean

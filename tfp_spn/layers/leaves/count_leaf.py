@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
@@ -74,11 +75,14 @@ class CountLeaf(ExponentialFamilyLeaf):
 
     def log_binomial(self, x: Tensor) -> Tensor:
         """``[..., D, N] -> [..., N]``."""
-        n = tf.cast(self.total_count, x.dtype)
+        # Differences of large numbers: float32 would lose digits of each variable.
+        n, count = float(self.total_count), tf.cast(x, tf.float64)
         log_coefficient = (
-            tf.math.lgamma(n + 1) - tf.math.lgamma(x + 1) - tf.math.lgamma(n - x + 1)
+            math.lgamma(n + 1)
+            - tf.math.lgamma(count + 1)
+            - tf.math.lgamma(n - count + 1)
         )
-        return tf.reduce_sum(log_coefficient, axis=-2)
+        return tf.reduce_sum(tf.cast(log_coefficient, x.dtype), axis=-2)
 
     def safe_value(self, x: Tensor) -> Tensor:
         """Zero outside the support."""

@@ -325,6 +325,8 @@ class DistributionLeaf(ElementwiseLeaf):
                 values[name] = self._parameter(name).expanded(values[name])
         sums = {"count": tf.reduce_sum(flow, -1)}
         for number, statistic in enumerate(rule.statistics(values, x)):
+            # Where nothing flows, one that overflows would count as NaN.
+            statistic = tf.clip_by_value(statistic, flow.dtype.min, flow.dtype.max)
             if statistic.shape[1] == 1 and self.num_components > 1:
                 total = tf.einsum("lkn,lfn->lkf", flow, statistic[:, 0])
             else:

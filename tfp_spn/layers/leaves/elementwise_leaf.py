@@ -10,16 +10,45 @@ import tensorflow as tf
 
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
+from tfp_spn.layers.leaves.examples_apart import finite_flows
 from tfp_spn.layers.leaves.layout import LeafLayout
-from tfp_spn.ops.conditional import pullback
+from tfp_spn.ops.conditional import pullback, with_finite_gradients
 
 
 class ElementwiseLeaf(BaseLeaf):
-    """Base of leaves that state a log-density; memory is ``L x K x N``."""
+    """Base of leaves that state a log-density; memory is ``L x K x N``.
+
+    Attributes:
+        can_overflow: Whether densities or derivatives may be infinite (not so those of
+            a table); gradients are finite all the same, see `finite_log_prob`. Then
+            the first axis of a slot's parameter is that of the components, unless all
+            components share it.
+    """
+
+    can_overflow = True
 
     def component_log_prob(self, params: Params, x: Tensor) -> Tensor:
         """``[..., L, D, N] -> [..., L, K, N]``, without `log_base`."""
         raise NotImplementedError
+
+    def finite_log_prob(self, params: Params, x: Tensor) -> Tensor:
+        """`component_log_prob` whose gradients are finite.
+
+        Where derivatives of the formula are not, the gradient is taken anew for each
+        component and example apart, and those that are not finite count as zero.
+        """
+        if not self.can_overflow:
+            return self.component_log_prob(params, x)
+        names, ndims = list(params), [self.slot_ndims(name) for name in params]
+
+        def log_prob(x: Tensor, *values: Tensor) -> Tensor:
+            return self.component_log_prob(dict(zip(names, values, strict=True)), x)
+
+        def careful_flows(flow: Tensor, x: Tensor, *values: Tensor) -> list[Tensor]:
+            return finite_flows(log_prob, flow, x, values, ndims)
+
+        values = [tf.convert_to_tensor(value) for value in params.values()]
+        return with_finite_gradients(log_prob, careful_flows, [x, *values])
 
     def region_log_prob(
         self,
@@ -31,7 +60,7 @@ class ElementwiseLeaf(BaseLeaf):
     ) -> Tensor:
         """Sum of the components' log-densities (see `BaseLeaf.region_log_prob`)."""
         x = layout.gather_variables(self.safe_value(x), axis=-3)
-        values = self.component_log_prob(params, x)
+        values = self.finite_log_prob(params, x)
         if observed is not None:
             mask = layout.gather_variables(observed, axis=-2)[..., tf.newaxis, :]
             other = tf.zeros([], values.dtype)
@@ -52,6 +81,7 @@ class ElementwiseLeaf(BaseLeaf):
 
         For the branch of a conditional that is rarely taken: XLA evaluates branches
         without a loop always, and reserves memory for what a loop's gradient keeps.
+        Gradients are those of the formula, finite if `x` is such that it is.
         """
         x = self.safe_value(x)
         names, values = list(params), list(params.values())

@@ -30,6 +30,7 @@ from tfp_spn.layers.leaves.support import (
     counts_adding_up_to,
     integers_up_to,
 )
+from tfp_spn.ops.log_space import minus_infinity
 
 _HAVE_A_LEAF = {"Cauchy": "CauchyLeaf", "Laplace": "LaplaceLeaf"}
 
@@ -210,11 +211,15 @@ class Family:
         return value
 
     def log_prob(self, distribution: Any, x: Tensor) -> Tensor:
-        """Log-density, without NaN if `x` is in the support."""
+        """Log-density of `x` in the support: never NaN.
+
+        An infinite density counts as impossible, too.
+        """
         if not self.support.depends_on_parameters:
-            return tf.cast(distribution.log_prob(x), self.dtype)
-        # Infinite densities count as impossible, too. Where a value is impossible, the
-        # density is evaluated at a draw instead, lest its gradient be NaN.
+            log_prob = tf.cast(distribution.log_prob(x), self.dtype)
+            return tf.where(log_prob < math.inf, log_prob, minus_infinity(log_prob))
+        # Where a value is impossible, the density is evaluated at a draw instead, lest
+        # its gradient be NaN.
         valid = tf.math.is_finite(distribution.log_prob(tf.stop_gradient(x)))
         if self.name == "GeneralizedPareto":  # TFP's density knows no ends
             z = (x - distribution.loc) / distribution.scale
@@ -226,8 +231,8 @@ class Family:
         draw = tf.stop_gradient(tf.cast(draw, x.dtype))
         is_inside = valid[..., tf.newaxis] if self.event_ndims else valid
         log_prob = distribution.log_prob(tf.where(is_inside, x, draw))
-        impossible = tf.constant(-math.inf, log_prob.dtype)
-        return tf.cast(tf.where(valid, log_prob, impossible), self.dtype)
+        log_prob = tf.where(valid, log_prob, minus_infinity(log_prob))
+        return tf.cast(log_prob, self.dtype)
 
     def mode(self, distribution: Any) -> Tensor:
         """The mode; the mean or the median where there is none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,27 +25,29 @@ class FamilyParameter:
         shape: Of one component: the family's batch shape (the dimensions of the
             variable, for scalar families) and the parameter's event shape.
         event_ndims: Rank of the parameter's event shape.
-        bijector: From real numbers to values of the parameter.
+        make_bijector: Makes the bijector from real numbers to values of the parameter.
+            It holds tensors, so that each graph needs one of its own.
     """
 
     name: str
     shape: Shape
     event_ndims: int
-    bijector: Any
+    make_bijector: Callable[[], Any]
 
-    @property
+    @functools.cached_property
     def unconstrained_shape(self) -> Shape:
         """Shape of what the variable stores for one component."""
-        return _static(self.bijector.inverse_event_shape(self.shape))
+        with tf.init_scope():
+            return _static(self.make_bijector().inverse_event_shape(self.shape))
 
     def constrained(self, variable: Tensor) -> Tensor:
         """The parameter's values."""
         # A bijector remembers what it computed, without its gradient: hence a copy.
-        return self.bijector.forward(tf.identity(variable))
+        return self.make_bijector().forward(tf.identity(variable))
 
     def unconstrained(self, value: Tensor) -> Tensor:
         """What the variable stores for some values."""
-        return self.bijector.inverse(tf.identity(value))
+        return self.make_bijector().inverse(tf.identity(value))
 
     def initializer(self, initializer: Any) -> Any:
         """An initializer of the variable from one of the parameter itself."""
@@ -87,7 +90,7 @@ def of_class(
     Raises:
         ValueError: TFP does not tell enough about a parameter.
     """
-    with tf.init_scope():  # bijectors hold tensors: they must belong to no graph
+    with tf.init_scope():  # what is remembered must belong to no graph
         return _of_class(owner, family, num_dims, dtype, shapes, constants, is_vector)
 
 
@@ -141,8 +144,10 @@ def _of_property(
             "`parameters`."
         )
     p = properties[name]
+    make_bijector = p.default_constraining_bijector_fn
     try:
-        bijector = p.default_constraining_bijector_fn()
+        if make_bijector() is None:
+            make_bijector = identity_bijector
     except (NotImplementedError, TypeError):
         raise ValueError(
             f"{owner}: TFP knows no constraint of the parameter {name!r}, so that it "
@@ -160,9 +165,7 @@ def _of_property(
                 f"that of one component, parameters={{{name!r}: (...)}}, such as (5,) "
                 "for five categories."
             ) from None
-    return FamilyParameter(
-        name, shape, p.event_ndims, bijector if bijector else identity_bijector()
-    )
+    return FamilyParameter(name, shape, p.event_ndims, make_bijector)
 
 
 def of_function(
@@ -172,7 +175,7 @@ def of_function(
     lead = () if is_vector else (num_dims,)
     return {
         name: FamilyParameter(
-            name, (*lead, *(shape or ())), len(shape or ()), identity_bijector()
+            name, (*lead, *(shape or ())), len(shape or ()), identity_bijector
         )
         for name, shape in shapes
     }

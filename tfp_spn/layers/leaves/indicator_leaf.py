@@ -43,6 +43,7 @@ class IndicatorLeaf(ElementwiseLeaf):
     """
 
     is_discrete = True
+    can_overflow = False
 
     def __init__(self, num_components: int, dtype: Any = None, **kwargs: Any) -> None:
         if isinstance(dtype, str | tf.DType) and tf.as_dtype(dtype).is_integer:

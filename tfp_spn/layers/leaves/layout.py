@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
+from tfp_spn.ops.long_sums import MAX_TERMS, long_sum
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +80,26 @@ class LeafLayout:
             np.all(self.slot_variable == np.arange(self.num_variables))
         )
 
+    @functools.cached_property
+    def pieces(self) -> LeafLayout:
+        """The same slots in regions so narrow that their sums lose no digits."""
+        if self.width * self.num_dims <= MAX_TERMS:
+            return self
+        pieces = [tuple(p.tolist()) for s in self.scopes for p in self._cut(s)]
+        return LeafLayout(tuple(pieces), self.num_variables, self.num_dims)
+
+    def sum_over_pieces(self, values: Tensor) -> Tensor:
+        """``[..., P, K, E] -> [..., R, K, E]``: sums the `pieces` of each region."""
+        if self.pieces is self:
+            return values
+        ends = np.cumsum([0] + [len(self._cut(scope)) for scope in self.scopes])
+        slots = tuple(tuple(range(*bounds)) for bounds in itertools.pairwise(ends))
+        return LeafLayout(slots, int(ends[-1])).sum_over_width(values)
+
+    def _cut(self, scope: tuple[int, ...]) -> list[np.ndarray]:
+        num_pieces = -(-self.width * self.num_dims // MAX_TERMS)
+        return np.array_split(np.asarray(scope), min(num_pieces, len(scope)))
+
     def gather_variables(self, x: Tensor, axis: int) -> Tensor:
         """``[..., V, ...]`` to ``[..., L, ...]`` along `axis`."""
         return x if self.is_identity else tf.gather(x, self.slot_variable, axis=axis)
@@ -128,9 +150,13 @@ class LeafLayout:
         if self.is_regular:
             batch, tail = tf.shape(values)[:-3], tf.shape(values)[-2:]
             shape = tf.concat([batch, [self.num_regions, self.width], tail], 0)
-            return tf.reduce_sum(tf.reshape(values, shape), axis=-3)
+            static = [*values.shape[:-3], self.num_regions, self.width]
+            values = tf.ensure_shape(
+                tf.reshape(values, shape), [*static, *values.shape[-2:]]
+            )
+            return long_sum(values, axis=-3)
         values = tf.concat([values, tf.zeros_like(values[..., :1, :, :])], axis=-3)
-        return tf.reduce_sum(tf.gather(values, self.slots_of_region, axis=-3), axis=-3)
+        return long_sum(tf.gather(values, self.slots_of_region, axis=-3), axis=-3)
 
     def sum_over_slots(self, values: Tensor) -> Tensor:
         """``[..., L, F, N] -> [..., V, F, N]``: sums the slots of each variable."""

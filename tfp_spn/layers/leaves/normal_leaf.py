@@ -28,8 +28,8 @@ class NormalLeaf(LocationScaleLeaf, ExponentialFamilyLeaf, ElementwiseLeaf):
 
     Evaluated as one matrix product per region in ``[(x - c)^2, x - c]``, where ``c`` is
     the mean location of all components of the variable. Where components lie so many
-    scales apart that this would lose digits, the densities are evaluated one by one
-    instead (the condition is checked at every evaluation).
+    scales apart that this would lose digits, or a square overflows, the densities are
+    evaluated one by one instead (the condition is checked at every evaluation).
 
     Args:
         num_components: Number of components per leaf slot.
@@ -83,9 +83,9 @@ class NormalLeaf(LocationScaleLeaf, ExponentialFamilyLeaf, ElementwiseLeaf):
     def component_log_prob(self, params: Params, x: Tensor) -> Tensor:
         """The densities one by one."""
         scale = self.scale(params)[..., tf.newaxis]
-        z = (x[..., tf.newaxis, :, :] - params["location"][..., tf.newaxis]) / scale
-        log_prob = -0.5 * tf.square(z) - tf.math.log(scale) - _LOG_SQRT_2PI
-        return tf.reduce_sum(log_prob, axis=-2)
+        distance = x[..., tf.newaxis, :, :] - params["location"][..., tf.newaxis]
+        half_square = tf.square(distance / (math.sqrt(2) * scale))
+        return tf.reduce_sum(-half_square - tf.math.log(scale) - _LOG_SQRT_2PI, axis=-2)
 
     def region_log_prob(
         self,
@@ -102,7 +102,6 @@ class NormalLeaf(LocationScaleLeaf, ExponentialFamilyLeaf, ElementwiseLeaf):
             return ElementwiseLeaf.region_log_prob(
                 self, params, x, observed, layout, hidden
             )
-        is_lossy = ~self._is_well_conditioned(params, layout)
         nothing = tf.zeros([], x.dtype)
 
         def by_product(sources: Sources) -> tuple[Tensor, Tensor, Tensor]:
@@ -110,10 +109,17 @@ class NormalLeaf(LocationScaleLeaf, ExponentialFamilyLeaf, ElementwiseLeaf):
             value = ExponentialFamilyLeaf.region_log_prob(
                 self, params, x, observed, layout, hidden
             )
-            return value, nothing, is_lossy
+            # A square that overflows is one of all components, -inf or NaN.
+            is_finite = tf.reduce_all(value[..., :1, :] > -math.inf)
+            return (
+                value,
+                nothing,
+                ~(self._is_well_conditioned(params, layout) & is_finite),
+            )
 
         def one_by_one(sources: Sources) -> tuple[Tensor, Tensor]:
             params, x = _from_sources(sources)
+            x = self._within_reach(params, x)
             value = self.region_log_prob_in_turn(params, x, observed, layout, hidden)
             return value, nothing
 
@@ -140,6 +146,27 @@ class NormalLeaf(LocationScaleLeaf, ExponentialFamilyLeaf, ElementwiseLeaf):
         """Of the family `tfd.Normal`."""
         return family_named("Normal")(rows["location"][..., 0], rows["scale"][..., 0])
 
+    def _within_reach(self, params: Params, x: Tensor) -> Tensor:
+        """`x`, nearer where it is impossible under every component, and still so.
+
+        Else zero flows times infinite derivatives would be NaN.
+        """
+        reach = 2 * np.finfo(x.dtype.as_numpy_dtype).max ** 0.5  # its square overflows
+        scale = tf.reduce_max(tf.stop_gradient(self.scale(params)))
+        location = tf.reduce_max(tf.abs(tf.stop_gradient(params["location"])))
+        farthest = reach * math.sqrt(2) * scale + location
+        return tf.clip_by_value(self.safe_value(x), -farthest, farthest)
+
+    def _has_finite_squares(
+        self, params: Params, x: Tensor, observed: Tensor | None, layout: LeafLayout
+    ) -> Tensor:
+        x = self.safe_value(x)
+        if observed is not None:
+            x = tf.where(observed[..., tf.newaxis, :], x, tf.zeros_like(x))
+        values = (x, self._center(params, layout))
+        largest = tf.maximum(*(tf.reduce_max(tf.abs(value)) for value in values))
+        return largest < np.finfo(x.dtype.as_numpy_dtype).max ** 0.5 / 4
+
     def standard_noise(self, shape: Tensor, seed: Tensor, dtype: Any) -> Tensor:
         """Standard normal draws."""
         return tf.random.stateless_normal(shape, seed, dtype=dtype, alg="philox")
@@ -163,7 +190,8 @@ class NormalLeaf(LocationScaleLeaf, ExponentialFamilyLeaf, ElementwiseLeaf):
         """First and second moments about each component's own location."""
         arguments = (params, x, observed, flow, layout)
         return tf.cond(
-            self._is_well_conditioned(params, layout),
+            self._is_well_conditioned(params, layout)
+            & self._has_finite_squares(params, x, observed, layout),
             lambda: self._moments_by_product(*arguments),
             lambda: self._moments_one_by_one(*arguments),
         )

@@ -7,10 +7,12 @@ from typing import Any
 
 import keras
 
+from tfp_spn.layers.finite_variables import FiniteVariables
+
 Shape = tuple[int | None, ...]
 
 
-class RegionLayer(keras.layers.Layer):
+class RegionLayer(FiniteVariables, keras.layers.Layer):
     """Base class of layers from ``[batch, scopes, decomps, nodes]`` to the same.
 
     Subclasses implement `call` and `compute_output_shape`, which is exact. The simplest

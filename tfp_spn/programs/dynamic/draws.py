@@ -21,7 +21,6 @@ from tfp_spn.programs.leaf_values import (
     leaf_values,
     log_base,
     mode_leaf_values,
-    with_base,
 )
 from tfp_spn.programs.selection import select_leaves
 from tfp_spn.programs.tables import Tables
@@ -78,8 +77,8 @@ def mode(program: Any, tables: Any, evidence: Evidence) -> Tensor:
 
     def best(tables: Tables, block: Evidence, _: Tensor) -> Tensor:
         leaves = mode_leaf_values(program.step, tables, block)
-        joint = evaluate_max(program.step, tables, leaves).log_joint
-        return with_base(joint, log_base(program.step, block))
+        evaluation = evaluate_max(program.step, tables, leaves)
+        return evaluation.with_base(log_base(program.step, block))
 
     chain = program.chain(tables, emissions(program, tables, evidence, best))
     path = best_path(*chain[:4])

@@ -1,0 +1,189 @@
+"""Keras' own training and loading, without parameters that are NaN or infinite.
+
+Parameters are looked at once per epoch, outside of the compiled step. That costs a step
+nothing, whatever its optimizer is: Keras' optimizers change variables in place, so that
+a step which could be taken back by itself would have to copy them all.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfp_spn.circuits.diagnosis import described, least_probable_value
+from tfp_spn.layers.finite_variables import (
+    Entry,
+    check_loaded,
+    contents,
+    first_not_finite,
+)
+
+
+class FiniteTraining:
+    """Mixin of Keras models: what fails in `fit` or `load_weights` ruins nothing."""
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: Any = "auto",
+        callbacks: Any = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        """Keras' `fit`, but steps that make a parameter NaN or infinite end it.
+
+        They are found at the end of an epoch, before any other callback sees it.
+        Parameters and the optimizer's state are then those from before the call; after
+        other errors, of the last step.
+
+        Args:
+            x: As of `keras.Model.fit`.
+            y: As of `keras.Model.fit`.
+            batch_size: As of `keras.Model.fit`.
+            epochs: As of `keras.Model.fit`.
+            verbose: As of `keras.Model.fit`.
+            callbacks: As of `keras.Model.fit`.
+            *args: As of `keras.Model.fit`.
+            **kwargs: As of `keras.Model.fit`.
+
+        Returns:
+            Keras' history.
+
+        Raises:
+            ValueError: A step was not finite.
+        """
+        guard = _FiniteSteps(x)
+        ready_made = isinstance(callbacks, keras.callbacks.CallbackList)
+        if ready_made:
+            guard.set_model(self)
+            callbacks.callbacks.insert(0, guard)
+        else:
+            callbacks = [guard, *keras.tree.flatten(callbacks or [])]
+        try:
+            return super().fit(  # type: ignore[misc]
+                x, y, batch_size, epochs, verbose, callbacks, *args, **kwargs
+            )
+        except BaseException as error:
+            if guard.take_back():
+                error.add_note("The model is what it was before the call of fit.")
+            raise
+        finally:
+            if ready_made:
+                callbacks.callbacks.remove(guard)
+
+    def load_weights(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        """Keras' `load_weights`; a file that is refused changes nothing.
+
+        Args:
+            filepath: As of `keras.Model.load_weights`.
+            *args: As of `keras.Model.load_weights`.
+            **kwargs: As of `keras.Model.load_weights`.
+
+        Raises:
+            ValueError: The file is of another model, or holds NaN or infinite values.
+        """
+        model: Any = self
+        before = [(variable, variable.numpy()) for variable in model.weights]
+        try:
+            super().load_weights(filepath, *args, **kwargs)  # type: ignore[misc]
+            check_loaded(model)
+        except BaseException:
+            for variable, value in before:
+                variable.assign(value)
+            raise
+
+
+class _FiniteSteps(keras.callbacks.Callback):
+    """Looks after what training changes.
+
+    Args:
+        x: The data, as `fit` was given them, for messages.
+    """
+
+    def __init__(self, x: Any) -> None:
+        super().__init__()
+        self._x = x
+        self._start: list[tuple[Any, np.ndarray]] = []
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        found = first_not_finite(contents(self._variables))
+        if found is not None:
+            raise ValueError(
+                f"{self._label}: training cannot begin, received {found}, expected "
+                "finite numbers. Load good weights or build the model anew; compile it "
+                "with another optimizer if the number is the optimizer's."
+            )
+        self._start = [(variable, variable.numpy()) for variable in self._variables]
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        found = first_not_finite(contents(self._variables))
+        loss = float((logs or {}).get("loss", 0.0))
+        if found is None and not np.isnan(loss):
+            return
+        what = "a loss of nan" if found is None else self._described(found)
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        self._restore()
+        raise ValueError(
+            f"{self._label}: a step of epoch {epoch + 1} was not finite, received "
+            f"{what}, expected finite numbers; the learning rate was {rate}."
+            f"{self._suspicion()} Parameters and the optimizer's state are those from "
+            "before the call of fit. Look for huge values in the data and in weights "
+            "of examples, or take smaller steps."
+        )
+
+    def take_back(self) -> bool:
+        """Restores the start if what there is now is not finite; tells whether."""
+        if not self._start or first_not_finite(contents(self._variables)) is None:
+            return False
+        self._restore()
+        return True
+
+    def _restore(self) -> None:
+        for variable in self._collected:  # some may have been made since
+            variable.assign(np.zeros(variable.shape))
+        for variable, value in self._start:
+            variable.assign(value)
+
+    @property
+    def _label(self) -> str:
+        return f'{type(self.model).__name__} "{self.model.name}"'
+
+    @property
+    def _variables(self) -> list[Any]:
+        optimizer = self.model.optimizer
+        return [*self.model.weights, *optimizer.variables, *self._collected]
+
+    @property
+    def _collected(self) -> list[Any]:
+        """Sums that an optimizer keeps until there are batches enough for a step."""
+        collected = getattr(self.model.optimizer, "collected", None)
+        return [] if collected is None else collected(self.model)
+
+    def _described(self, entry: Entry) -> str:
+        if not hasattr(self.model, "live_params"):
+            return str(entry)
+        paths = {id(v.value): v.path for v in self.model.weights}
+        for name, value in self.model.live_params().items():
+            if paths.get(id(value)) == entry.name:
+                return described(self.model.program, entry._replace(name=name))
+        return str(entry)
+
+    def _suspicion(self) -> str:
+        """A sentence about the value that is to blame, where data and circuit tell."""
+        x, observed = self._x, None
+        if isinstance(x, list | tuple) and len(x) == 2:
+            x, observed = x
+        if not hasattr(self.model, "live_params") or not hasattr(x, "shape"):
+            return ""
+        program, params = self.model.program, self.model.live_params()
+        if observed is not None:
+            observed = np.broadcast_to(observed, (len(x), *program.mask_shape))
+        found = least_probable_value(program, params, np.asarray(x), observed)
+        if found is None or not found.is_suspicious:
+            return ""
+        return f" The least probable value is {found}, of {found.label}."
