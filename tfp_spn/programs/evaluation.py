@@ -231,7 +231,10 @@ class _Folded:
     def flows(self, flow: Tensor) -> tuple[Tensor, list[Tensor]]:
         shape = tf.concat([tf.shape(self._like)[:-3], tf.shape(flow)[-2:]], 0)
         flow = fold_batch(tf.broadcast_to(flow, shape)[..., tf.newaxis, :, :])[0]
-        leaves, counts = downward(self.program, self._tables, self.done, flow, self._like)
+        program, tables = self.program, self._tables
+        leaves, counts = downward(program, tables, self.done, flow, self._like)
+            self.program, self._tables, self.done, flow, self._like
+        )
         return unfold_batch(leaves, self._like), counts
 
     def _unfolded(self, roots: Tensor) -> Tensor:
