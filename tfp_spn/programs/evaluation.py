@@ -233,8 +233,6 @@ class _Folded:
         flow = fold_batch(tf.broadcast_to(flow, shape)[..., tf.newaxis, :, :])[0]
         program, tables = self.program, self._tables
         leaves, counts = downward(program, tables, self.done, flow, self._like)
-            self.program, self._tables, self.done, flow, self._like
-        )
         return unfold_batch(leaves, self._like), counts
 
     def _unfolded(self, roots: Tensor) -> Tensor:
