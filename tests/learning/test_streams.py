@@ -13,6 +13,7 @@ import pytest
 import tensorflow as tf
 
 from tests.learning.learning_cases import assert_same, circuit_of, data_of, values_of
+from tfp_spn.circuits import clear_traces
 from tfp_spn.learning import (
     Batch,
     Batches,
@@ -62,6 +63,7 @@ def test_ragged_batches_are_compiled_once(name, monkeypatch) -> None:
         return evidence(self, program)
 
     monkeypatch.setattr(Batch, "evidence", counted)
+    clear_traces()
     batches = Batches(circuit.program, ragged(30, 7, 41, 22), 0)
     for _ in range(3):
         epoch(batches())

@@ -197,9 +197,9 @@ def sum_over_classes(joint: Tensor) -> Tensor:
 
 def check_broadcasts(lead: tf.TensorShape, distribution: Any) -> None:
     """Raises if the leading axes of a value do not fit a distribution's batch."""
-    if not distribution.batch_rank:
-        return
     batch = distribution.batch_shape
+    if not batch.rank:
+        return
     try:
         tf.broadcast_static_shape(lead, batch)
     except ValueError:

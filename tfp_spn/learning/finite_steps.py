@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.circuits.diagnosis import DataValue, described, least_probable_value
@@ -131,7 +132,7 @@ class FiniteSteps:
         """Under the parameters that the fit began with."""
         prefix = "params/"
         params: dict[str, Any] = {
-            name.removeprefix(prefix): value
+            name.removeprefix(prefix): tf.constant(value)
             for name, value in self.start.items()
             if name.startswith(prefix)
         }

@@ -90,7 +90,7 @@ def evaluate(
     @tf.custom_gradient
     def run(leaves: Tensor, *log_weights: Tensor) -> tuple[tuple, Callable]:
         with stop_recording():
-            passes = _Passes(program, tables, leaves, rule)
+            passes = _Passes(program, tables.in_this_graph(), leaves, rule)
             roots = passes.roots()
 
         def backward(flow: Tensor, _: Tensor) -> list[Tensor]:

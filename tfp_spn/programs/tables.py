@@ -47,6 +47,19 @@ class Tables:
             return self
         return self.replaced(certainty=CHECKED)
 
+    def in_this_graph(self) -> Tables:
+        """The same, with weights that the present graph has read itself.
+
+        The gradient of a conditional knows tensors of its branch, and of the graph
+        around that, but none from further out.
+        """
+        if tf.executing_eagerly():
+            return self
+        log_weights, weights = tf.nest.map_structure(
+            tf.identity, (self.log_weights, self.weights)
+        )
+        return self.replaced(log_weights=log_weights, weights=weights)
+
     def weights_of(self, number: int) -> Tensor | None:
         """Normalised weights ``[..., R, I, O]`` of a step; ``R`` is 1 if shared."""
         return self._of_step(self.weights, number)
