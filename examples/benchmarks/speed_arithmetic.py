@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import tensorflow as tf
-from tfp_spn.circuits.program import Program
 
 from tfp_spn import layers
+from tfp_spn.programs.folded_program import FoldedProgram
 
 BLOCK = 2048
 """Examples at once, as an alternative to the whole batch."""
@@ -27,7 +27,7 @@ class MatrixProduct(NamedTuple):
     num_outputs: int
 
 
-def num_statistics(program: Program) -> int:
+def num_statistics(program: FoldedProgram) -> int:
     """Sufficient statistics per variable; 0 for leaves that are looked up."""
     leaf, num_dims = program.leaf, program.layout.num_dims
     if isinstance(leaf, layers.NormalLeaf):
@@ -37,7 +37,7 @@ def num_statistics(program: Program) -> int:
     return 0
 
 
-def matrix_products(program: Program, num_masks: int = 0) -> list[MatrixProduct]:
+def matrix_products(program: FoldedProgram, num_masks: int = 0) -> list[MatrixProduct]:
     """Leaf regions as products with statistics (and masks), then all sums."""
     products = []
     layout, statistics = program.layout, num_statistics(program)
@@ -53,7 +53,7 @@ def matrix_products(program: Program, num_masks: int = 0) -> list[MatrixProduct]
     return products
 
 
-def gflop(program: Program, num_examples: int, num_masks: int = 0) -> float:
+def gflop(program: FoldedProgram, num_examples: int, num_masks: int = 0) -> float:
     """Of one upward pass: leaves and sums, a multiplication and an addition each."""
     layout = program.layout
     features = num_statistics(program)
@@ -68,7 +68,7 @@ def gflop(program: Program, num_examples: int, num_masks: int = 0) -> float:
 
 
 def mebibytes(
-    program: Program, num_parameters: int, num_examples: int
+    program: FoldedProgram, num_parameters: int, num_examples: int
 ) -> dict[str, float]:
     """Size of the parameters, and of what leaves, products and sums give out."""
     unit = program.dtype.size / 2**20
@@ -88,7 +88,7 @@ def mebibytes(
 
 
 def bare_products(
-    program: Program, num_examples: int, num_masks: int = 0
+    program: FoldedProgram, num_examples: int, num_masks: int = 0
 ) -> Iterator[tuple[str, Callable[[], object], float]]:
     """The products alone, on random numbers.
 

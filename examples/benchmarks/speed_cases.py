@@ -235,6 +235,15 @@ CASES = {
         ),
         Case("w7_grad", "the same: gradient", "graph", note=_CHAIN),
         Case("w7_post", "the same: posterior marginals", "graph", note=_CHAIN),
+        *(
+            Case(f"w8_{size}_{what}", f"hidden Chow-Liu tree, {about}", "graph")
+            for size in (100, 500)
+            for what, about in {
+                "lp": f"{size} binary variables, 20 units, batch of 500: log_prob",
+                "grad": f"{size} variables: its gradient",
+                "em": f"{size} variables: step of online EM, as of `learning.fit`",
+            }.items()
+        ),
     )
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -15,11 +16,13 @@ AXES: dict[str, tuple[int, ...]] = {
     "batch": (64, 202, 640, 2_024, 6_400),
     "variables": (512, 1_619, 5_120, 16_191, 51_200),
     "sums": (4, 13, 40, 126, 400),
+    "tree": (50, 100, 200, 400, 1_000),
     "one more": (),
 }
 FIXED = {
     "batch": "W1-CP, 784 variables, 10 trees",
     "variables": "2 trees of depth 4, 10 units, batch 256",
+    "tree": "variables of a hidden Chow-Liu tree, 20 units, batch 500",
     "sums": "number of trees of depth 4 over 64 variables, 20 units, batch 256",
 }
 
@@ -31,7 +34,7 @@ def measure(axis: str, threads: int, seconds: float) -> dict[str, Any]:
     set_threads(threads)
     if axis == "one more":
         return {"one more": _one_more(speed_workloads, seconds)}
-    points: dict[str, list[tuple[int, float]]] = {"log_prob": [], "training step": []}
+    points: dict[str, list[tuple[int, float]]] = defaultdict(list)
     for size in AXES[axis]:
         for kind, call in _calls(speed_workloads, axis, size).items():
             points[kind].append((size, measurement.timed(call, seconds, 5)["ms"]))
@@ -50,6 +53,12 @@ def exponent(points: list[tuple[int, float]]) -> float:
 def _calls(workloads: Any, axis: str, size: int) -> dict[str, Callable[[], Any]]:
     from tfp_spn import learning
 
+    if axis == "tree":
+        return {
+            "log_prob": workloads.tree_log_prob(size, "graph").call,
+            "gradient": workloads.tree_gradient(size, "graph").call,
+            "step of online EM": workloads.tree_em(size, "graph").call,
+        }
     if axis == "batch":
         options: dict[str, Any] = {}
     elif axis == "variables":

@@ -109,6 +109,22 @@ def binary_rat() -> circuits.Circuit:
     return circuits.from_region_graph(graph, layers.BernoulliLeaf(10), 10)
 
 
+def correlated_bits(num_examples: int, num_variables: int) -> np.ndarray:
+    """Independent bits in each of eight groups of examples."""
+    rng = np.random.default_rng(0)
+    probs = rng.random((8, num_variables))
+    groups = rng.integers(0, 8, num_examples)
+    return (rng.random((num_examples, num_variables)) < probs[groups]).astype(np.int32)
+
+
+def chow_liu_tree(num_variables: int, num_sums: int = 20) -> circuits.Circuit:
+    """W8: a hidden Chow-Liu tree over binary variables, as irregular as trees are."""
+    keras.utils.set_random_seed(0)
+    graph = region_graphs.hidden_chow_liu_tree(correlated_bits(2_000, num_variables))
+    leaf = layers.CategoricalLeaf(num_sums, num_categories=2)
+    return circuits.from_region_graph(graph, leaf, num_sums)
+
+
 def normal_data(num_examples: int = BATCH_SIZE, num_variables: int = 784) -> tf.Tensor:
     rng = np.random.default_rng(1)
     return tf.constant(rng.normal(size=(num_examples, num_variables)), tf.float32)
@@ -440,6 +456,60 @@ def w7_post(mode: str) -> Workload:
         return found.probs if found.logits is None else found.logits
 
     return chain_query(posterior, mode)
+
+
+def tree_batch(num_variables: int) -> tf.Tensor:
+    return tf.constant(correlated_bits(500, num_variables))
+
+
+def tree_log_prob(num_variables: int, mode: str) -> Workload:
+    return log_prob(chow_liu_tree(num_variables), tree_batch(num_variables), mode)
+
+
+def tree_gradient(num_variables: int, mode: str) -> Workload:
+    circuit, x = chow_liu_tree(num_variables), tree_batch(num_variables)
+    spn = distributions.SumProductNetwork(circuit)
+    variables = [variable.value for variable in circuit.trainable_variables]
+
+    @tf.function(jit_compile=mode == "xla", autograph=False)
+    def gradient(x: tf.Tensor) -> list[tf.Tensor]:
+        with tf.GradientTape() as tape:
+            mean = tf.reduce_mean(spn.log_prob(x))
+        return tape.gradient(mean, variables)
+
+    return Workload(circuit, lambda: [g.numpy() for g in gradient(x)], len(x), passes=3)
+
+
+def tree_em(num_variables: int, mode: str) -> Workload:
+    circuit, x = chow_liu_tree(num_variables), tree_batch(num_variables)
+    em = learning.MinibatchExpectationMaximization(circuit, 0.05, 0.1, mode == "xla")
+    data = learning.Data(x.numpy())
+    batch = list(learning.Batches(circuit.program, data, len(x))())
+    return Workload(circuit, lambda: em.epoch(batch), len(x), passes=3)
+
+
+def w8_100_lp(mode: str) -> Workload:
+    return tree_log_prob(100, mode)
+
+
+def w8_100_grad(mode: str) -> Workload:
+    return tree_gradient(100, mode)
+
+
+def w8_100_em(mode: str) -> Workload:
+    return tree_em(100, mode)
+
+
+def w8_500_lp(mode: str) -> Workload:
+    return tree_log_prob(500, mode)
+
+
+def w8_500_grad(mode: str) -> Workload:
+    return tree_gradient(500, mode)
+
+
+def w8_500_em(mode: str) -> Workload:
+    return tree_em(500, mode)
 
 
 def build(name: str, mode: str) -> Workload:
