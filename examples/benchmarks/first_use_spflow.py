@@ -1,4 +1,4 @@
-"""SPFlow's first calls on a circuit like the README's; needs an environment with SPFlow."""
+"""SPFlow's first calls on a circuit like the README's, where SPFlow is installed."""
 
 from __future__ import annotations
 
