@@ -107,7 +107,8 @@ class CircuitView(TensorValues):
     ) -> Any:
         """The answer to a query about values, checked as far as they are known."""
         observed = self._event.checked(value, observed)
-        _queries.check_broadcasts(self._event.lead_of(value), self)
+        if self.batch_rank:
+            _queries.check_broadcasts(self._event.lead_of(value), self)
         count = self._num_examples(value)
         arguments = (value, observed, *arguments)
         return _queries.ask(self, function, *arguments, num_examples=count, **options)

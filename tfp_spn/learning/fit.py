@@ -11,6 +11,7 @@ from tqdm import tqdm
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.learning.batches import Batches, unpack
 from tfp_spn.learning.circuit_identity import circuit_identity
+from tfp_spn.learning.compilation import is_worth_compiling
 from tfp_spn.learning.data_validation import Data, validated
 from tfp_spn.learning.expectation_maximization import ExpectationMaximization
 from tfp_spn.learning.finite_steps import FiniteSteps
@@ -26,6 +27,7 @@ from tfp_spn.learning.minibatch_expectation_maximization import (
     StepSize,
 )
 from tfp_spn.learning.progress import Progress
+from tfp_spn.learning.replicas import strategy_of
 from tfp_spn.learning.stopping import Stopping
 from tfp_spn.learning.training_state import TrainingState, data_digest
 from tfp_spn.programs.program import Program
@@ -111,7 +113,9 @@ def fit(
             tell (of a dataset, only its types are known). Of several processes, the
             first one writes and all read. A file of tfp_spn 0.1 is taken with a
             warning: it records neither leaves nor rules.
-        jit_compile: Whether XLA compiles what is done for a batch.
+        jit_compile: Whether XLA compiles what is done for a batch. Default: where it
+            saves more than it takes, by the sizes of the circuit and of the data; never
+            for datasets, whose size is unknown, sequences and several replicas.
 
     Returns:
         The log-likelihoods and why it stopped.
@@ -146,6 +150,10 @@ def fit(
             data = unpack(data)
         validation = _batches(program, validation_data, data, batch_size)
 
+    if jit_compile is None and not isinstance(x, tf.data.Dataset):
+        jit_compile = is_worth_compiling(program, len(train.data.x), epochs) and (
+            strategy_of(circuit) is None
+        )
     trainer = _trainer(circuit, method, step_size, pseudocount, optimizer, jit_compile)
     state = TrainingState(circuit.live_params(), trainer.state)
     settings = {

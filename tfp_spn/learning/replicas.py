@@ -130,7 +130,7 @@ class Replicas:
 
     def __init__(self, circuit: Circuit, jit_compile: bool | None = None) -> None:
         self.circuit, self.jit_compile = circuit, jit_compile
-        self.strategy = _strategy_of(circuit)
+        self.strategy = strategy_of(circuit)
         if self.strategy is None:
             return
         if jit_compile:
@@ -340,7 +340,7 @@ class Replicas:
             ) from error
 
 
-def _strategy_of(circuit: Circuit) -> Any:
+def strategy_of(circuit: Circuit) -> Any:
     """The strategy that mirrors the circuit's variables, or `None`."""
     mirrored = [
         getattr(variable, "distribute_strategy", None)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.python.eager.record import could_possibly_record
 
 from tfp_spn.ops.certainty import CHECKED, EXACT, Certainty, reporting
 
@@ -35,6 +36,7 @@ class Traces:
     def __init__(self) -> None:
         self._programs: weakref.WeakSet[Any] = weakref.WeakSet()
         self._functions: OrderedDict[Hashable, Any] = OrderedDict()
+        self._calls: dict[Hashable, _Call] = {}
         self._lock = threading.RLock()
 
     def add(self, program: Any) -> None:
@@ -45,6 +47,7 @@ class Traces:
         """Forgets all functions."""
         with self._lock:
             self._functions.clear()
+            self._calls.clear()
 
     def call(self, body: Body, certainty: str, *arguments: Any, **options: Any) -> Any:
         """``body(program, certainty, *arguments)``, compiled.
@@ -61,10 +64,24 @@ class Traces:
         flat = tf.nest.flatten(arguments)
         ranks = tuple(None if t is None else len(t.shape) for t in flat)
         key = (body, certainty, ranks, tuple(sorted(options.items())))
+        if not tf.executing_eagerly() or could_possibly_record():
+            return self._call_function(key, arguments)
+        given = [t for t in flat if t is not None]
+        sizes = key, tuple((type(t), t.shape, t.dtype) for t in given)
+        call = self._calls.get(sizes)
+        if call is not None:
+            return call(given)
+        result = self._call_function(key, arguments)
+        self._keep_call(sizes, given, arguments)
+        return result
+
+    def _call_function(self, key: tuple, arguments: tuple) -> Any:
+        body, certainty, _, options = key
         with self._lock:
             function = self._functions.get(key)
             if function is None:
-                function = self._functions[key] = self._made(body, certainty, options)
+                function = self._made(body, certainty, dict(options))
+                self._functions[key] = function
                 while len(self._functions) > MAX_FUNCTIONS:
                     self._functions.popitem(last=False)
             else:
@@ -77,6 +94,16 @@ class Traces:
             with self._lock:
                 self._functions.pop(key, None)
             raise
+
+    def _keep_call(self, sizes: tuple, given: list[Any], arguments: tuple) -> None:
+        kinds = {type(t).__name__ for t in given if not isinstance(t, tf.Tensor)}
+        with self._lock:
+            function = self._functions.get(sizes[0])
+            if function is None or kinds - {"ResourceVariable"}:
+                return
+            if len(self._calls) >= MAX_FUNCTIONS:
+                self._calls.clear()
+            self._calls[sizes] = _Call(function.get_concrete_function(*arguments))
 
     def _made(self, body: Body, certainty: str, options: dict[str, Any]) -> Any:
         options = {"reduce_retracing": True, **options}
@@ -91,6 +118,21 @@ class Traces:
             return body(program, found, *arguments), found.is_lossy
 
         return tf.function(function, autograph=False, **options)
+
+
+class _Call:
+    """A traced function for arguments that are all as they were the first time.
+
+    Half of what `tf.function` takes for a small circuit goes into finding out which
+    trace a call needs, and whether a tape listens.
+    """
+
+    def __init__(self, traced: Any) -> None:
+        self._traced, self._captured = traced.inference_fn, traced.captured_inputs
+
+    def __call__(self, given: list[Any]) -> Any:
+        inputs = [t if isinstance(t, tf.Tensor) else t.handle for t in given]
+        return self._traced.call_preflattened([*inputs, *self._captured])
 
 
 _CERTAINTIES: dict[str, Certainty] = {"checked": CHECKED, "exact": EXACT}
