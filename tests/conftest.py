@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 
 # Read when TensorFlow, matplotlib or a BLAS is first loaded, so set before any of them.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -13,13 +14,25 @@ _IS_XDIST_WORKER = "PYTEST_XDIST_WORKER" in os.environ
 if _IS_XDIST_WORKER:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Tests trace and compile far more than they run. What optimises graphs and XLA's code
+# for later calls is off, unless TFP_SPN_OPTIMIZE is set: CI runs the tests of values
+# and gradients that way, too.
+_IS_OPTIMIZED = "TFP_SPN_OPTIMIZE" in os.environ
+if not _IS_OPTIMIZED:
+    _FLAGS = os.environ.get("XLA_FLAGS", "")
+    os.environ["XLA_FLAGS"] = f"{_FLAGS} --xla_backend_optimization_level=0"
+
 import hypothesis  # noqa: E402 - after the environment is set
 import keras  # noqa: E402
+import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
 if _IS_XDIST_WORKER:  # one core per worker: threads of several would only compete
     tf.config.threading.set_intra_op_parallelism_threads(1)
+if not _IS_OPTIMIZED:
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+keras.utils.set_random_seed(0)
 
 # Derandomized: a failure on one machine is a failure on every machine. Search for new
 # examples with `--hypothesis-profile=search`.
@@ -34,8 +47,13 @@ hypothesis.settings.load_profile("fixed")
 
 @pytest.fixture(autouse=True)
 def _fixed_global_seed() -> None:
-    """Python's, NumPy's and TensorFlow's global generators start equal in each test."""
-    keras.utils.set_random_seed(0)
+    """Python's and NumPy's global generators, and so Keras', start equal in each test.
+
+    TensorFlow's does not: setting its seed would throw away all kernels, and every
+    shared trace would be made ready anew.
+    """
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002 - the global generator is what is meant
 
 
 class _AutoGraphWarnings(logging.Handler):

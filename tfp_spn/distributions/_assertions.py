@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfp_spn._typing import Tensor
 from tfp_spn.layers.leaves.parts import LeafPart
+from tfp_spn.ops.axes import transpose
 from tfp_spn.programs.program import Program
 
 
@@ -52,7 +53,7 @@ def in_support(spn: Any, value: Tensor, observed: Tensor | None) -> list:
 def _is_outside(part: LeafPart, x: Tensor) -> Tensor:
     """``[..., V', D]`` to ``[..., V']``: whether no family can take the value."""
     outside = tf.math.is_inf(part.leaf.log_base(_kernel_layout(x)))  # [V', N]
-    return tf.reshape(tf.transpose(outside), tf.shape(x)[:-1])
+    return tf.reshape(transpose(outside, [1, 0]), tf.shape(x)[:-1])
 
 
 def _is_possible(

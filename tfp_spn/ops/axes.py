@@ -46,3 +46,11 @@ def merge_axes(value: Tensor, start: int, stop: int) -> Tensor:
     first = start % rank if start < 0 else start
     last = stop + rank if stop <= 0 else stop
     return reshape_axes(value, start, stop, [math.prod(value.shape[first:last])])
+
+
+def transpose(value: Tensor, order: Sequence[int]) -> Tensor:
+    """`tf.transpose`, which complains of bools on CPUs without AVX-512."""
+    if value.dtype != tf.bool:
+        return tf.transpose(value, order)
+    # A cast would not do: TensorFlow moves it behind the transposition.
+    return tf.transpose(tf.where(value, 1.0, 0.0), order) > 0.5

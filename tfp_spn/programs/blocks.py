@@ -15,6 +15,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
+from tfp_spn.ops.axes import transpose
 from tfp_spn.ops.conditional import pullback
 from tfp_spn.programs.evidence import Evidence
 from tfp_spn.programs.folded_program import FoldedProgram
@@ -161,7 +162,7 @@ def _blocked(
     rank = result.shape.rank - 1
     axis = axis % rank
     order = [*range(1, axis + 1), 0, *range(axis + 1, rank + 1)]
-    result = tf.transpose(result, order)
+    result = transpose(result, order)
     known = [*result.shape[:axis], static, *result.shape[axis + 2 :]]
     shape = tf.shape(result)
     merged = tf.concat([shape[:axis], [-1], shape[axis + 2 :]], 0)
@@ -192,7 +193,7 @@ def split_examples(value: Tensor, num_blocks: int | Tensor, size: int) -> Tensor
     shape = tf.concat([tf.shape(value)[:-1], [num_blocks, size]], 0)
     rank = value.shape.rank
     static = value.shape[:-1]
-    blocks = tf.transpose(tf.reshape(value, shape), [rank - 1, *range(rank - 1), rank])
+    blocks = transpose(tf.reshape(value, shape), [rank - 1, *range(rank - 1), rank])
     lead = num_blocks if isinstance(num_blocks, int) else None
     return tf.ensure_shape(blocks, [lead, *static, size])
 

@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
-from tfp_spn.ops.axes import merge_axes
+from tfp_spn.ops.axes import merge_axes, transpose
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +81,7 @@ class Evidence:
     def restore(self, value: Tensor) -> Tensor:
         """``P + event + [N]`` to ``S + P + event``."""
         rank = value.shape.rank
-        value = tf.transpose(value, [rank - 1, *range(rank - 1)])
+        value = transpose(value, [rank - 1, *range(rank - 1)])
         shape = tf.concat([self.sample_shape, tf.shape(value)[1:]], 0)
         static = self.static_sample_shape.concatenate(value.shape[1:])
         return tf.ensure_shape(tf.reshape(value, shape), static)
@@ -154,4 +154,4 @@ def _examples_last(
         flat = tf.reshape(value, tf.concat([[count], tail], 0))
         lead = count if isinstance(count, int) else None
         value = tf.ensure_shape(flat, [lead, *value.shape[num_sample:]])
-    return tf.transpose(value, [*range(1, value.shape.rank), 0]), sample_shape, static
+    return transpose(value, [*range(1, value.shape.rank), 0]), sample_shape, static

@@ -117,7 +117,10 @@ class Traces:
             found = reporting()
             return body(program, found, *arguments), found.is_lossy
 
-        return tf.function(function, autograph=False, **options)
+        compiled = tf.function(function, autograph=False, **options)
+        # Each structure has a few sizes of its own, which is no fault of the user's.
+        compiled._omit_frequent_tracing_warning = True  # noqa: SLF001
+        return compiled
 
 
 class _Call:

@@ -16,6 +16,7 @@ import tensorflow as tf
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.layers.leaves.parts import LeafPart, summed_regions
+from tfp_spn.ops.axes import transpose
 from tfp_spn.ops.log_space import safe_log
 
 
@@ -74,9 +75,9 @@ def _component_log_cdf(part: LeafPart, params: Params, x: Tensor) -> Tensor:
 
     def of_inner(x: Tensor) -> Tensor:  # TFP wants examples first
         rank = x.shape.rank
-        x = tf.transpose(x, [rank - 1, *range(rank - 1)])
+        x = transpose(x, [rank - 1, *range(rank - 1)])
         value = _of_family(leaf, leaf.component_distribution(rows), x)
-        return tf.transpose(value, [*range(1, rank), 0])
+        return transpose(value, [*range(1, rank), 0])
 
     x = x[..., tf.newaxis, :, :]  # [..., L, 1, D, N]
     return tf.reduce_sum(leaf.value_support.log_cdf(x, of_inner), axis=-2)
@@ -119,7 +120,7 @@ def _of_table(table: Tensor, x: Tensor) -> Tensor:
     values = tf.range(num_values, dtype=x.dtype)[:, tf.newaxis]
     counts = tf.cast(values <= x[..., tf.newaxis, :], table.dtype)  # [..., L, D, C, N]
     rank = table.shape.rank
-    table = tf.transpose(table, [*range(rank - 3), rank - 2, rank - 3, rank - 1])
+    table = transpose(table, [*range(rank - 3), rank - 2, rank - 3, rank - 1])
     cdf = tf.matmul(table, counts)  # [..., L, D, K, N]
     certain = x[..., tf.newaxis, :] >= num_values - 1  # rounding might say less
     return tf.reduce_sum(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
+from tfp_spn.ops.axes import transpose
 from tfp_spn.ops.chain import Chain, log_chain
 from tfp_spn.programs.blocks import Function, in_blocks
 from tfp_spn.programs.dynamic.structure import DynamicStructure, DynamicTables
@@ -39,14 +40,14 @@ def by_step(program: DynamicStructure, values: Tensor) -> Tensor:
         values = _move(values, -2, -3)  # [..., T, K, N]
     rank = values.shape.rank
     order = [rank - 3, *range(rank - 3), rank - 2, rank - 1]
-    return tf.transpose(values, order)
+    return transpose(values, order)
 
 
 def to_steps(program: DynamicStructure, values: Tensor) -> Tensor:
     """The inverse of `by_step`."""
     rank = values.shape.rank
     order = [*range(1, rank - 2), 0, rank - 2, rank - 1]
-    values = tf.transpose(values, order)  # [..., T, K, N]
+    values = transpose(values, order)  # [..., T, K, N]
     if program.parameters_in_time:
         return values
     return _merge_last(_move(values, -3, -2))
@@ -140,7 +141,7 @@ def _move(value: Tensor, source: int, target: int) -> Tensor:
     order = list(range(value.shape.rank))
     axis = order.pop(source)
     order.insert(len(order) + 1 + target, axis)
-    return tf.transpose(value, order)
+    return transpose(value, order)
 
 
 def _merge_last(value: Tensor) -> Tensor:
@@ -156,4 +157,4 @@ def _merge_last(value: Tensor) -> Tensor:
 def _time_first(value: Tensor) -> Tensor:
     """``[..., T, N]`` to ``[T, ..., N]``."""
     rank = value.shape.rank
-    return tf.transpose(value, [rank - 2, *range(rank - 2), rank - 1])
+    return transpose(value, [rank - 2, *range(rank - 2), rank - 1])
