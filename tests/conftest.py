@@ -28,6 +28,8 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
+from tfp_spn.circuits import clear_traces  # noqa: E402
+
 if _IS_XDIST_WORKER:  # one core per worker: threads of several would only compete
     tf.config.threading.set_intra_op_parallelism_threads(1)
 if not _IS_OPTIMIZED:
@@ -54,6 +56,13 @@ def _fixed_global_seed() -> None:
     """
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002 - the global generator is what is meant
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_traces_of_other_modules():
+    """What tests of a module share, those of the next one have no use for."""
+    yield
+    clear_traces()
 
 
 class _AutoGraphWarnings(logging.Handler):

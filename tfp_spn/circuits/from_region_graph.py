@@ -10,6 +10,7 @@ import keras
 from tfp_spn._serialization import deserialize, register, serialize
 from tfp_spn._typing import Params
 from tfp_spn.circuits.circuit import Circuit
+from tfp_spn.circuits.size import check_size
 from tfp_spn.config.accumulator_constraints import (
     get_default_linear_accumulators_constraint,
 )
@@ -169,6 +170,8 @@ class RegionGraphCircuit(Circuit):
             logspace=logspace,
         )
         layout = LeafLayout(folded.leaf_scopes, region_graph.num_variables, num_dims)
+        shapes = list(folded.storage.sum_shapes.values())
+        check_size(folded.steps, folded.root, shapes, leaf, layout)
         leaf.add_parameters_of(layout)
         self.leaf = leaf
         total = num_classes * len(region_graph.roots)

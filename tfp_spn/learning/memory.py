@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
+from tfp_spn._machine import memory_of_machine
 from tfp_spn.programs.program import Program
 
 _GIB = 2**30
@@ -18,7 +17,7 @@ def check_memory(program: Program, batch_size: int) -> None:
     Raises:
         ValueError: The batch does not fit.
     """
-    available = _memory_of_machine()
+    available = memory_of_machine()
     of_example = _bytes_of_example(program)
     needed = of_example * batch_size
     if available is not None and needed > available:
@@ -34,10 +33,3 @@ def check_memory(program: Program, batch_size: int) -> None:
 def _bytes_of_example(program: Program) -> int:
     """Of the units of all regions; products may be evaluated again."""
     return program.dtype.size * program.num_units
-
-
-def _memory_of_machine() -> int | None:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):  # not POSIX
-        return None

@@ -189,8 +189,9 @@ def storage_of(tops: Sequence[Node], product: Product) -> Storage:
     request(tops)
     for height in range(max(node.height for node in tops), 0, -1):
         for key in sorted(key for key in members if key[0] == height):
+            group = members[key]  # looked up once: hashing a wide key takes long
             for a in range(len(key[3])):
-                request(p[a] for node in members[key] for p in node.partitions)
+                request(p[a] for node in group for p in node.partitions)
     keys = sorted(key for key in members if key != (0,))
     groups = [members[key] for key in keys]
     leaves = members[(0,)]
