@@ -45,7 +45,14 @@ def with_fallback(
             value, constant, is_lossy = fast(regroup(flat))
         with stop_recording():
             results = tf.cond(
-                is_lossy, lambda: exact(regroup(flat)), lambda: (value, constant)
+                is_lossy,
+                lambda: [
+                    tf.broadcast_to(got, tf.shape(like))  # not all may have a batch
+                    for got, like in zip(
+                        exact(regroup(flat)), (value, constant), strict=True
+                    )
+                ],
+                lambda: [value, constant],
             )
             results = (  # the loops of `exact` may have forgotten static shapes
                 tf.ensure_shape(results[0], value.shape),
@@ -144,7 +151,7 @@ def _replaced_groups(
         return replacement(regroup(flat), flow)
 
     if not tf.executing_eagerly():  # each group has a conditional of its own
-        all_flows = tf.function(all_flows, autograph=False)
+        all_flows = _traced(all_flows, constants)
 
     def flows_of(number: int) -> list[Tensor]:
         return list(regroup(all_flows(*constants))[number])
@@ -154,6 +161,25 @@ def _replaced_groups(
         of_group = functools.partial(flows_of, number)
         results += replaced_if(predicate(group), of_group, list(group))
     return results
+
+
+def _traced(function: Callable, arguments: Sequence[Tensor]) -> Callable:
+    """`function` as one of the graph, with what it captures from outside as constants.
+
+    Leaves hold eager tensors, of a bijector or of a user's function. The gradient of a
+    conditional captures none that its branch has not.
+    """
+    specs = [tf.TensorSpec(value.shape, value.dtype) for value in arguments]
+    traced = tf.function(function, autograph=False).get_concrete_function(*specs)
+    traced.set_external_captures(
+        [
+            tf.constant(value.numpy())
+            if hasattr(value, "numpy") and value.dtype != tf.resource
+            else value
+            for value in traced.captured_inputs
+        ]
+    )
+    return traced
 
 
 def replaced_if(
