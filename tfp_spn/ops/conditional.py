@@ -45,7 +45,14 @@ def with_fallback(
             value, constant, is_lossy = fast(regroup(flat))
         with stop_recording():
             results = tf.cond(
-                is_lossy, lambda: exact(regroup(flat)), lambda: (value, constant)
+                is_lossy,
+                lambda: [
+                    tf.broadcast_to(got, tf.shape(like))  # not all may have a batch
+                    for got, like in zip(
+                        exact(regroup(flat)), (value, constant), strict=True
+                    )
+                ],
+                lambda: [value, constant],
             )
             results = (  # the loops of `exact` may have forgotten static shapes
                 tf.ensure_shape(results[0], value.shape),
