@@ -180,3 +180,13 @@ def test_large_counts():
     x = SumProductNetwork(twin).sample(50, seed=(0, 1))
     want = SumProductNetwork(twin).log_prob(x)
     assert_digits(SumProductNetwork(circuit).log_prob(x), want, 100)
+
+
+@pytest.mark.parametrize("leaf", ["normal", "bernoulli", "gamma"])
+def test_one_variable_of_many_dimensions(leaf):
+    make_leaf, values = LEAVES[leaf]
+    graph = region_graphs.fully_factorized(1)
+    circuit, twin = copies(graph, make_leaf, num_dims=30_000)
+    x = values(np.random.default_rng(1), (2, 1, 30_000)).astype(np.float32)
+    want = SumProductNetwork(twin).log_prob(x)
+    assert_digits(SumProductNetwork(circuit).log_prob(x), want, 30_000)

@@ -10,6 +10,11 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
+from tfp_spn.ops.axes import merge_axes, reshape_axes
+from tfp_spn.ops.long_sums import in_parts
+
+_MAX_UNITS = 512
+"""So many a matrix product adds without losing digits."""
 
 
 def weighted_units(
@@ -34,6 +39,24 @@ def weighted_units(
     if weights.shape.rank > 3 and units.shape[-1] == 1 and weights.shape[-2] == 1:
         return tf.linalg.matrix_transpose(weights) * units
     return tf.matmul(weights, units, transpose_a=True)
+
+
+def long_product(weights: Tensor, units: Tensor) -> Tensor:
+    """`weighted_units` over thousands of units, whose parts are added in float64.
+
+    Args:
+        weights: ``[..., R, I, O]``.
+        units: ``[..., R, I, N]``.
+    """
+    if weights.shape[-2] <= _MAX_UNITS:
+        return weighted_units(weights, units)
+    num_regions = weights.shape[-3]
+    parts = [merge_axes(in_parts(v, -2), -4, -2) for v in (weights, units)]
+    product = weighted_units(*parts)  # [..., R * P, O, N]
+    sizes = [num_regions, product.shape[-3] // num_regions]
+    product = reshape_axes(product, -3, -2, sizes)
+    total = tf.reduce_sum(tf.cast(product, tf.float64), axis=-3)
+    return tf.cast(total, product.dtype)
 
 
 def unit_gradient(

@@ -110,7 +110,7 @@ class CategoricalLeaf(ElementwiseLeaf):
             x = tf.broadcast_to(x, tf.concat([batch, tf.shape(x)[-3:]], 0))
             x = tf.ensure_shape(x, static.concatenate(tails[1]))
             rows = tf.gather(table, x, axis=-2, batch_dims=x.shape.rank - 1)
-        return tf.linalg.matrix_transpose(tf.reduce_sum(rows, axis=-3))
+        return tf.linalg.matrix_transpose(long_sum(rows, axis=-3))
 
     def _normalized_rows(self, logits: Tensor, index: Tensor) -> Tensor:
         """Rows ``[L, D, N, K]`` of the table of log-probabilities.

@@ -15,6 +15,7 @@ from tfp_spn.layers.leaves.accumulators import Moments, quotient, safe_sqrt
 from tfp_spn.layers.leaves.elementwise_leaf import ElementwiseLeaf, slot_flow
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.layers.leaves.location_scale_leaf import LocationScaleLeaf
+from tfp_spn.ops.long_sums import long_sum
 
 
 @register
@@ -66,7 +67,7 @@ class CauchyLeaf(LocationScaleLeaf, ElementwiseLeaf):
         scale = self.scale(params)[..., tf.newaxis]
         distance = x[..., tf.newaxis, :, :] - params["location"][..., tf.newaxis]
         log_prob = -_log1p_square(distance, scale) - tf.math.log(math.pi * scale)
-        return tf.reduce_sum(log_prob, axis=-2)
+        return long_sum(log_prob, axis=-2)
 
     def component_distribution(self, rows: Params) -> Any:
         """Of the family `tfd.Cauchy`."""

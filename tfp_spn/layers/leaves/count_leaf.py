@@ -13,6 +13,7 @@ from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import ParameterSpec, blend
 from tfp_spn.layers.leaves.exponential_family_leaf import ExponentialFamilyLeaf
 from tfp_spn.layers.leaves.layout import LeafLayout
+from tfp_spn.ops.long_sums import long_sum
 from tfp_spn.region_graphs.arguments import as_count
 
 
@@ -82,7 +83,7 @@ class CountLeaf(ExponentialFamilyLeaf):
             - tf.math.lgamma(count + 1)
             - tf.math.lgamma(n - count + 1)
         )
-        return tf.reduce_sum(tf.cast(log_coefficient, x.dtype), axis=-2)
+        return long_sum(tf.cast(log_coefficient, x.dtype), axis=-2)
 
     def safe_value(self, x: Tensor) -> Tensor:
         """Zero outside the support."""

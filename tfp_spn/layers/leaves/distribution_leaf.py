@@ -23,6 +23,7 @@ from tfp_spn.layers.leaves.family import Family
 from tfp_spn.layers.leaves.family_parameters import FamilyParameter
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.layers.leaves.support import Support
+from tfp_spn.ops.long_sums import long_sum
 
 
 @register
@@ -218,7 +219,7 @@ class DistributionLeaf(ElementwiseLeaf):
             for name, value in values.items()
         }
         log_prob = self.family.log_prob(self.family.distribution(expanded), x)
-        return log_prob if self.event_ndims else tf.reduce_sum(log_prob, axis=-2)
+        return log_prob if self.event_ndims else long_sum(log_prob, axis=-2)
 
     # --- components -------------------------------------------------------------
 

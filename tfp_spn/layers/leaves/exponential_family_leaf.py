@@ -17,7 +17,7 @@ import tensorflow as tf
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.layers.leaves.layout import LeafLayout
-from tfp_spn.ops.matrix_products import weighted_units
+from tfp_spn.ops.matrix_products import long_product
 from tfp_spn.ops.regions import take_regions
 
 
@@ -56,7 +56,7 @@ class ExponentialFamilyLeaf(BaseLeaf):
                     constant += tf.zeros_like(coefficients[..., :1, :])
                     coefficients += tf.zeros_like(constant)
             coefficients = tf.concat([coefficients, constant], axis=-2)
-        return offset + weighted_units(
+        return offset + long_product(
             layout.group_by_region(coefficients), layout.group_by_region(statistics)
         )
 

@@ -15,6 +15,7 @@ from tfp_spn.layers.leaves.accumulators import Moments, quotient
 from tfp_spn.layers.leaves.elementwise_leaf import ElementwiseLeaf, slot_flow
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.layers.leaves.location_scale_leaf import LocationScaleLeaf
+from tfp_spn.ops.long_sums import long_sum
 
 
 @register
@@ -60,7 +61,7 @@ class LaplaceLeaf(LocationScaleLeaf, ElementwiseLeaf):
         """``-|x - location| / scale - log(2 scale)``."""
         scale = self.scale(params)[..., tf.newaxis]
         z = (x[..., tf.newaxis, :, :] - params["location"][..., tf.newaxis]) / scale
-        return tf.reduce_sum(-tf.abs(z) - tf.math.log(2 * scale), axis=-2)
+        return long_sum(-tf.abs(z) - tf.math.log(2 * scale), axis=-2)
 
     def component_distribution(self, rows: Params) -> Any:
         """Of the family `tfd.Laplace`."""

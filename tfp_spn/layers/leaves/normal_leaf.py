@@ -16,6 +16,7 @@ from tfp_spn.layers.leaves.exponential_family_leaf import ExponentialFamilyLeaf
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.layers.leaves.location_scale_leaf import LocationScaleLeaf
 from tfp_spn.ops.conditional import Sources, with_fallback
+from tfp_spn.ops.long_sums import long_sum
 
 _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 
@@ -72,7 +73,7 @@ class NormalLeaf(LocationScaleLeaf, ExponentialFamilyLeaf, ElementwiseLeaf):
         quadratic = -0.5 * precision + tf.zeros_like(linear)  # one may be batched alone
         return (
             tf.concat([quadratic, linear], axis=-2),
-            tf.reduce_sum(constant, -2, keepdims=True),
+            long_sum(constant, -2)[..., tf.newaxis, :],
         )
 
     def statistics(self, params: Params, x: Tensor, layout: LeafLayout) -> Tensor:
@@ -85,7 +86,7 @@ class NormalLeaf(LocationScaleLeaf, ExponentialFamilyLeaf, ElementwiseLeaf):
         scale = self.scale(params)[..., tf.newaxis]
         distance = x[..., tf.newaxis, :, :] - params["location"][..., tf.newaxis]
         half_square = tf.square(distance / (math.sqrt(2) * scale))
-        return tf.reduce_sum(-half_square - tf.math.log(scale) - _LOG_SQRT_2PI, axis=-2)
+        return long_sum(-half_square - tf.math.log(scale) - _LOG_SQRT_2PI, axis=-2)
 
     def region_log_prob(
         self,
