@@ -13,7 +13,7 @@ import tensorflow_probability as tfp
 from tfp_spn._keras_bridge import frozen_variable_ids
 from tfp_spn._typing import Params, Seed, Tensor, TensorLike
 from tfp_spn.distributions import _assertions, _parameters, _queries
-from tfp_spn.distributions._event import EventKey, as_tensor
+from tfp_spn.distributions._event import EventKey
 from tfp_spn.distributions._tensor_values import TensorValues
 
 
@@ -169,9 +169,12 @@ class CircuitView(TensorValues):
         middle = drawn.shape[lead.rank : drawn.shape.rank - self._event.ndims]
         return tf.ensure_shape(drawn, lead.concatenate(middle).concatenate(tail))
 
+    def _as_tensor(self, value: TensorLike) -> Tensor:
+        return self._event.as_tensor(value)
+
     def _checked(self, value: TensorLike, *arguments: Any) -> Tensor:
         """The value as a tensor, checked at run time if `validate_args`."""
-        value = as_tensor(value)
+        value = self._as_tensor(value)
         checks = self._sample_control_dependencies(value, *arguments)
         if not checks:
             return value

@@ -16,7 +16,7 @@ from tfp_spn.distributions import (
     _parameters,
     _queries,
 )
-from tfp_spn.distributions._event import as_tensor, check_vector_event
+from tfp_spn.distributions._event import check_vector_event
 from tfp_spn.distributions._tensor_values import TensorValues
 from tfp_spn.ops.log_space import at_most_zero
 
@@ -69,7 +69,7 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
         parameters = dict(locals())
         with tf.name_scope(name) as name:
             event = distribution._event  # noqa: SLF001
-            value = event.value(as_tensor(value))
+            value = event.value(event.as_tensor(value))
             observed = event.mask(
                 observed, value.shape[: value.shape.rank - event.ndims]
             )
@@ -121,6 +121,9 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
     def _event_shape_tensor(self) -> Tensor:
         return self._distribution.event_shape_tensor()
 
+    def _as_tensor(self, value: TensorLike) -> Tensor:
+        return self._event.as_tensor(value)
+
     def _ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """The answer to a query that is given the evidence."""
         evidence = (self._value, self._observed)
@@ -160,7 +163,7 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
             validate_args: As in the constructor; default: as this distribution.
             name: Name of the result.
         """
-        value = self._event.value(as_tensor(value))
+        value = self._event.value(self._event.as_tensor(value))
         lead = value.shape[: value.shape.rank - self._event.ndims]
         observed = self._event.mask(observed, lead)
         if validate_args is None:
