@@ -10,6 +10,7 @@ from tensorflow_probability import distributions as tfd
 from tfp_spn._typing import Tensor
 from tfp_spn.distributions._tensor_values import TensorValues
 from tfp_spn.layers.leaves.bounds import cdf_of_angles
+from tfp_spn.layers.leaves.large_counts import family_log_prob
 from tfp_spn.layers.leaves.support import (
     SUPPORT_OF_FAMILY,
     SUPPORTS,
@@ -84,7 +85,10 @@ class LeafMixture(tfd.MixtureSameFamily):
         if support is None:
             return super()._log_prob(x)
         possible = support.contains(x)
-        log_prob = super()._log_prob(tf.where(possible, x, support.inner))
+        x = tf.where(possible, x, support.inner)[..., tf.newaxis]
+        log_prob = family_log_prob(self.components_distribution, x)
+        log_weights = tf.math.log_softmax(self.mixture_distribution.logits_parameter())
+        log_prob = tf.reduce_logsumexp(log_prob + log_weights, axis=-1)
         impossible = tf.constant(-math.inf, log_prob.dtype)
         return tf.where(possible, log_prob, impossible)
 

@@ -8,16 +8,26 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfp_spn._keras_bridge import family_named
 from tfp_spn._serialization import initializer_of, serialize
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import ParameterSpec, blend
+from tfp_spn.layers.leaves.elementwise_leaf import ElementwiseLeaf
 from tfp_spn.layers.leaves.exponential_family_leaf import ExponentialFamilyLeaf
+from tfp_spn.layers.leaves.large_counts import family_log_prob
 from tfp_spn.layers.leaves.layout import LeafLayout
+from tfp_spn.layers.leaves.support import integers_up_to
 from tfp_spn.region_graphs.arguments import as_count
 
+_MAX_FACTORIAL = 255
+"""Up to so many trials a log-factorial in float32 has the digits of the result."""
 
-class CountLeaf(ExponentialFamilyLeaf):
+
+class CountLeaf(ExponentialFamilyLeaf, ElementwiseLeaf):
     """Base of the leaves that count successes among `total_count` trials.
+
+    Evaluated as one matrix product per region in the counts; of more than 255 trials,
+    where that would lose digits, one by one, in double precision.
 
     Args:
         num_components: Number of components per leaf slot.
@@ -60,6 +70,43 @@ class CountLeaf(ExponentialFamilyLeaf):
         return x
 
     @property
+    def event_dtype(self) -> str:
+        """The dtype of samples, which holds all possible values."""
+        return integers_up_to(self.total_count).integer_dtype
+
+    @property
+    def is_large(self) -> bool:
+        """Whether log-factorials would lose digits."""
+        return self.total_count > _MAX_FACTORIAL
+
+    def region_log_prob(
+        self,
+        params: Params,
+        x: Tensor,
+        observed: Tensor | None,
+        layout: LeafLayout,
+        hidden: Tensor | None = None,
+    ) -> Tensor:
+        """One matrix product, or large counts one by one."""
+        kind = ElementwiseLeaf if self.is_large else ExponentialFamilyLeaf
+        return kind.region_log_prob(self, params, x, observed, layout, hidden)
+
+    def component_log_prob(self, params: Params, x: Tensor) -> Tensor:
+        """Without the binomial coefficient where `log_base` has it."""
+        logits = tf.convert_to_tensor(params["logits"])[..., tf.newaxis]
+        x = x[..., tf.newaxis, :, :]
+        if self.is_large:
+            log_prob = self._exact_log_prob(logits, x)
+        else:
+            log_prob = x * logits - self.total_count * tf.math.softplus(logits)
+        return tf.reduce_sum(log_prob, axis=-2)
+
+    def _exact_log_prob(self, logits: Tensor, x: Tensor) -> Tensor:
+        return family_log_prob(
+            family_named("Binomial")(float(self.total_count), logits=logits), x
+        )
+
+    @property
     def support(self) -> str:
         """Integers up to the number of trials."""
         return f"integers from 0 to {self.total_count}"
@@ -69,9 +116,14 @@ class CountLeaf(ExponentialFamilyLeaf):
         return (x >= 0) & (x <= self.total_count) & (tf.math.floor(x) == x)
 
     def log_base(self, x: Tensor) -> Tensor:
-        """Logarithm of the binomial coefficient, ``-inf`` outside the support."""
+        """Logarithm of the binomial coefficient, ``-inf`` outside the support.
+
+        Zero in place of those that are too large, see `component_log_prob`.
+        """
         valid = tf.reduce_all(self.is_valid(x), axis=-2)
-        return tf.where(valid, self.log_binomial(self.safe_value(x)), -float("inf"))
+        zero = tf.zeros([], x.dtype)
+        base = zero if self.is_large else self.log_binomial(self.safe_value(x))
+        return tf.where(valid, base, -float("inf"))
 
     def log_binomial(self, x: Tensor) -> Tensor:
         """``[..., D, N] -> [..., N]``."""
@@ -117,6 +169,8 @@ class CountLeaf(ExponentialFamilyLeaf):
         """Log-probability of the mode."""
         mode = self.component_mode(params)
         logits = params["logits"]
+        if self.is_large:
+            return tf.reduce_sum(self._exact_log_prob(logits, mode), -1)
         log_prob = mode * logits - self.total_count * tf.math.softplus(logits)
         return tf.reduce_sum(log_prob, -1) + self.log_binomial(
             tf.linalg.matrix_transpose(mode)

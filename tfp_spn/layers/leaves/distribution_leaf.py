@@ -149,6 +149,13 @@ class DistributionLeaf(ElementwiseLeaf):
         return self.family.is_discrete
 
     @property
+    def event_dtype(self) -> str:
+        """The dtype of samples, which holds all possible values."""
+        if not self.is_discrete:
+            return self.compute_dtype
+        return self.value_support.integer_dtype
+
+    @property
     def has_mode(self) -> bool:  # type: ignore[override]
         """Whether the family has a mode."""
         return self.family.has_mode
@@ -217,7 +224,7 @@ class DistributionLeaf(ElementwiseLeaf):
             name: self._parameter(name).expanded(value)
             for name, value in values.items()
         }
-        log_prob = self.family.log_prob(self.family.distribution(expanded), x)
+        log_prob = self.family.log_prob(expanded, x)
         return log_prob if self.event_ndims else tf.reduce_sum(log_prob, axis=-2)
 
     # --- components -------------------------------------------------------------
@@ -279,8 +286,11 @@ class DistributionLeaf(ElementwiseLeaf):
     def component_mode_log_prob(self, params: Params) -> Tensor:
         """The log-density there."""
         components = self.components(params)
-        log_prob = components.log_prob(self.family.mode(components))
-        log_prob = tf.cast(log_prob, self.compute_dtype)
+        mode = self.family.mode(components)
+        if self.family.has_large_counts:
+            log_prob = self.family.log_prob(self.values(params), mode)
+        else:
+            log_prob = tf.cast(components.log_prob(mode), self.compute_dtype)
         return log_prob if self.event_ndims else tf.reduce_sum(log_prob, axis=-1)
 
     def component_mean(self, params: Params) -> Tensor:

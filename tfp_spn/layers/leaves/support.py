@@ -39,6 +39,11 @@ class Support:
     total: float | None = None
     depends_on_parameters: bool = False
 
+    @property
+    def integer_dtype(self) -> str:
+        """Of integers that hold all values."""
+        return "int32" if self.high <= np.iinfo(np.int32).max else "int64"
+
     def contains(self, x: Tensor) -> Tensor:
         """``[..., D, N]`` to bool of the same shape; NaN and infinities are outside."""
         low, high = tf.constant(self.low, x.dtype), tf.constant(self.high, x.dtype)
