@@ -111,3 +111,20 @@ def test_samples_modes_and_evidence_above_int32() -> None:
     assert distributions.SumProductNetwork(many).dtype == tf.int64
     few = circuit_of(layers.BinomialLeaf(1, total_count=2**31 - 1))
     assert distributions.SumProductNetwork(few).dtype == tf.int32
+
+
+@pytest.mark.parametrize("total_count", [1000, 2**25])
+def test_large_counts_in_regions_of_several_variables(total_count: int) -> None:
+    leaf = layers.BinomialLeaf(2, total_count=total_count)
+    graph = region_graphs.random_binary_trees(4, 1, num_repetitions=2, seed=0)
+    spn = distributions.SumProductNetwork(
+        circuits.from_region_graph(graph, leaf=leaf, num_sums=2)
+    )
+    x = spn.sample(5, seed=1)
+    observed = np.array([True, False, True, False])
+    parts = spn.marginal([0, 2]).log_prob(tf.gather(x, [0, 2], axis=-1))
+    np.testing.assert_allclose(spn.log_prob(x, observed=observed), parts, rtol=1e-6)
+    chain = parts + spn.condition(x, observed).log_prob(x)
+    np.testing.assert_allclose(chain, spn.log_prob(x), rtol=1e-5)
+    best = spn.condition(x, observed).mode()
+    assert (spn.log_prob(best) >= spn.log_prob(x) - 1e-3).numpy().all()

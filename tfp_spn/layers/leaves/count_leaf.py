@@ -19,15 +19,17 @@ from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.layers.leaves.support import integers_up_to
 from tfp_spn.region_graphs.arguments import as_count
 
-_MAX_FACTORIAL = 255
-"""Up to so many trials a log-factorial in float32 has the digits of the result."""
+_MAX_OF_FLOAT32 = 255
+_MAX_OF_FLOAT64 = 2**24
+"""Up to so many trials log-factorials have the digits of their difference."""
 
 
 class CountLeaf(ExponentialFamilyLeaf, ElementwiseLeaf):
     """Base of the leaves that count successes among `total_count` trials.
 
-    Evaluated as one matrix product per region in the counts; of more than 255 trials,
-    where that would lose digits, one by one, in double precision.
+    Evaluated as one matrix product per region in the counts; in double precision of
+    more than 255 trials, where log-factorials lose digits; one by one in deviance form
+    of more than 2^24.
 
     Args:
         num_components: Number of components per leaf slot.
@@ -77,7 +79,7 @@ class CountLeaf(ExponentialFamilyLeaf, ElementwiseLeaf):
     @property
     def is_large(self) -> bool:
         """Whether log-factorials would lose digits."""
-        return self.total_count > _MAX_FACTORIAL
+        return self.total_count > _MAX_OF_FLOAT32
 
     def region_log_prob(
         self,
@@ -87,9 +89,22 @@ class CountLeaf(ExponentialFamilyLeaf, ElementwiseLeaf):
         layout: LeafLayout,
         hidden: Tensor | None = None,
     ) -> Tensor:
-        """One matrix product, or large counts one by one."""
-        kind = ElementwiseLeaf if self.is_large else ExponentialFamilyLeaf
-        return kind.region_log_prob(self, params, x, observed, layout, hidden)
+        """One matrix product, or the largest counts one by one."""
+        product = ExponentialFamilyLeaf.region_log_prob
+        if not self.is_large:
+            return product(self, params, x, observed, layout, hidden)
+        if self.total_count > _MAX_OF_FLOAT64:
+            one_by_one = ElementwiseLeaf.region_log_prob
+            return one_by_one(self, params, x, observed, layout, hidden)
+        wide = {name: tf.cast(value, tf.float64) for name, value in params.items()}
+        hidden = None if hidden is None else tf.cast(hidden, tf.float64)
+        count = tf.cast(self.safe_value(x), tf.float64)
+        base = self.log_binomial(count)
+        if observed is not None:
+            base = tf.where(observed, base, tf.zeros_like(base))
+        base = layout.gather_variables(base[..., tf.newaxis, :], axis=-3)
+        value = product(self, wide, count, observed, layout, hidden)
+        return tf.cast(value + layout.sum_over_width(base), x.dtype)
 
     def component_log_prob(self, params: Params, x: Tensor) -> Tensor:
         """Without the binomial coefficient where `log_base` has it."""

@@ -220,14 +220,15 @@ class Family:
         """Log-density of `x` in the support, given parameters by name: never NaN.
 
         An infinite density counts as impossible, too. Large counts are asked for in
-        double precision, lest differences of log-factorials lose their digits.
+        double precision, lest differences of log-factorials lose their digits; those
+        that float64 alone can hold, in deviance form.
         """
         if self.has_large_counts:
             x = tf.cast(x, tf.float64)
             values = {name: tf.cast(value, x.dtype) for name, value in values.items()}
         distribution = self.distribution(values, x.dtype)
         if not self.support.depends_on_parameters:
-            if self.has_large_counts:
+            if self.has_large_counts and self.dtype == tf.float64:
                 log_prob = tf.cast(family_log_prob(distribution, x), self.dtype)
             else:
                 log_prob = tf.cast(distribution.log_prob(x), self.dtype)
