@@ -10,7 +10,7 @@ from tensorflow_probability import distributions as tfd
 from tfp_spn._typing import Tensor
 from tfp_spn.distributions._tensor_values import TensorValues
 from tfp_spn.layers.leaves.bounds import cdf_of_angles
-from tfp_spn.layers.leaves.large_counts import family_log_prob
+from tfp_spn.layers.leaves.family_densities import family_log_prob
 from tfp_spn.layers.leaves.support import (
     SUPPORT_OF_FAMILY,
     SUPPORTS,

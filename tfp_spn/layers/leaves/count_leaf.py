@@ -14,7 +14,7 @@ from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import ParameterSpec, blend
 from tfp_spn.layers.leaves.elementwise_leaf import ElementwiseLeaf
 from tfp_spn.layers.leaves.exponential_family_leaf import ExponentialFamilyLeaf
-from tfp_spn.layers.leaves.large_counts import family_log_prob
+from tfp_spn.layers.leaves.family_densities import family_log_prob
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.layers.leaves.support import integers_up_to
 from tfp_spn.region_graphs.arguments import as_count

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfp_spn._serialization import (
@@ -382,7 +383,7 @@ class DistributionLeaf(ElementwiseLeaf):
             return value  # matrices, locations, logarithms and logits
         if name == "probs":
             return tf.clip_by_value(value, 1e-6, 1 - 1e-6)
-        return tf.maximum(value, 1e-5)
+        return tf.maximum(value, 4 * np.finfo(value.dtype.as_numpy_dtype).eps)
 
     def configuration(self) -> dict[str, Any]:
         """The same of functions that are not registered, by their names."""

@@ -20,8 +20,8 @@ from tfp_spn._keras_bridge import (
 from tfp_spn._serialization import serialize
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves import family_parameters
+from tfp_spn.layers.leaves.family_densities import family_log_prob
 from tfp_spn.layers.leaves.family_parameters import FamilyParameter
-from tfp_spn.layers.leaves.large_counts import family_log_prob
 from tfp_spn.layers.leaves.m_steps import FAMILIES
 from tfp_spn.layers.leaves.maximum_likelihood import MaximumLikelihood
 from tfp_spn.layers.leaves.support import (
@@ -228,7 +228,8 @@ class Family:
             values = {name: tf.cast(value, x.dtype) for name, value in values.items()}
         distribution = self.distribution(values, x.dtype)
         if not self.support.depends_on_parameters:
-            if self.has_large_counts and self.dtype == tf.float64:
+            is_widest = self.has_large_counts and self.dtype == tf.float64
+            if is_widest or not self.is_discrete:
                 log_prob = tf.cast(family_log_prob(distribution, x), self.dtype)
             else:
                 log_prob = tf.cast(distribution.log_prob(x), self.dtype)

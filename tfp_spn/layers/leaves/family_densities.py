@@ -1,4 +1,4 @@
-"""Binomial and Poisson distributions of TFP, asked for large counts."""
+"""Densities of TFP's families whose own formulas lose digits."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ import tensorflow as tf
 
 from tfp_spn._typing import Tensor
 from tfp_spn.ops.counts import binomial_log_prob, poisson_log_prob
+from tfp_spn.ops.gamma import gamma_log_prob
 
 
 def family_log_prob(distribution: Any, x: Tensor) -> Tensor:
-    """Log-density of a distribution of TFP; that of counts with all digits of `x`.
+    """Log-density of a distribution of TFP, with digits that its formula may lose.
 
     Args:
         distribution: The distribution.
         x: Possible values.
     """
+    of_gamma = _OF_GAMMA.get(type(distribution).__name__)
+    if of_gamma is not None:
+        return of_gamma(distribution, x)
     of_counts = _OF_COUNTS.get(type(distribution).__name__)
     if of_counts is None:
         return distribution.log_prob(x)
@@ -40,6 +44,18 @@ def _poisson(distribution: Any, x: Tensor) -> Tensor:
     return poisson_log_prob(x, tf.exp(_wide(log_rate)))
 
 
+def _gamma(distribution: Any, x: Tensor) -> Tensor:
+    rate, log_rate = distribution.rate, distribution.log_rate
+    rate = tf.exp(log_rate) if rate is None else rate
+    return gamma_log_prob(x, distribution.concentration, rate)
+
+
+def _inverse_gamma(distribution: Any, x: Tensor) -> Tensor:
+    inverse = 1 / x
+    log_prob = gamma_log_prob(inverse, distribution.concentration, distribution.scale)
+    return log_prob - 2 * tf.math.log(x)
+
+
 def _wide(value: Tensor) -> Tensor:
     return tf.cast(value, tf.float64)
 
@@ -47,4 +63,5 @@ def _wide(value: Tensor) -> Tensor:
 _MAX_LOGIT = 700.0
 """Beyond, a probability would be zero in double precision."""
 
+_OF_GAMMA = {"Gamma": _gamma, "InverseGamma": _inverse_gamma}
 _OF_COUNTS = {"Binomial": _binomial, "Poisson": _poisson}
