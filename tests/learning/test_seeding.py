@@ -42,11 +42,13 @@ def test_every_region_has_rows_of_its_own_different_values() -> None:
     scopes = [(0, 1), (2, 3), (0,), (1, 2, 3), (3,)]
     assert disjoint_groups(scopes) == [[0, 1], [2, 3], [4]]
     rows, deviations = seeds_of_regions(x, scopes, 5, rng)
-    assert rows.shape == (5, 5) and deviations.shape == (5, 4, 1)
+    assert rows.shape == (5, 5)
+    assert deviations.shape == (5, 4, 1)
     for region, scope in enumerate(scopes):
         values = x[rows[region]][:, list(scope), 0]
         assert len(np.unique(values, axis=0)) == 5
-    assert (deviations <= x.std(0)).all() and (deviations > 0).all()
+    assert (deviations <= x.std(0)).all()
+    assert (deviations > 0).all()
     few, _ = seeds_of_regions(x[:, :1] // 3, [(0,)], 5, rng)
     assert set((x[:, 0, 0] // 3)[few[0]]) == {0.0, 1.0}
 
@@ -56,10 +58,7 @@ def test_separated_clusters_are_found() -> None:
     rng = np.random.default_rng(0)
     centers = rng.normal(0, 10, (12, 8))
     x = np.concatenate([center + rng.normal(0, 0.5, (40, 8)) for center in centers])
-    within = np.square(
-        x.reshape(12, 40, 8) - x.reshape(12, 40, 8).mean(1)[:, np.newaxis]
-    )
-    scale = np.sqrt(within.mean(1))
+    scale = x.reshape(12, 40, 8).std(1)
     best = (-0.5 - np.log(scale) - 0.5 * np.log(2 * np.pi)).sum(1).mean() - np.log(12)
     for seed in range(5):
         circuit = mixture(layers.NormalLeaf(12, scale_trainable=True), 8)
