@@ -15,6 +15,7 @@ from tfp_spn._typing import Params, Seed, Tensor, TensorLike
 from tfp_spn.distributions import _assertions, _parameters, _queries
 from tfp_spn.distributions._event import EventKey
 from tfp_spn.distributions._tensor_values import TensorValues
+from tfp_spn.ops.log_space import log1mexp
 
 
 def properties_of_params() -> dict[str, Any]:
@@ -116,6 +117,23 @@ class CircuitView(TensorValues):
         """The answer to a query given a checked value and mask, its last arguments."""
         count = self._num_examples(arguments[-2])
         return _queries.ask(self, function, *arguments, num_examples=count)
+
+    def log_cdf_of(
+        self, value: Tensor, observed: TensorLike | None, is_survival: bool = False
+    ) -> Tensor:
+        """That no bound is exceeded, or that some is."""
+        observed = self._event.checked(value, observed)
+        bounds = self._event.maybe_bounded(observed)
+        if is_survival and not 0 < self._event.num_bounds(bounds) <= _queries.MAX_TERMS:
+            return log1mexp(self.log_cdf_of(value, observed))
+        return self.ask_of(
+            _queries.log_cdf,
+            value,
+            observed,
+            None,
+            can_be_bounded=bounds,
+            is_survival=is_survival,
+        )
 
     def _num_examples(self, value: Tensor) -> int | None:
         """Examples of a value for each member of the batch, if that is known."""

@@ -179,6 +179,10 @@ class Event:
         asked[list(self.variables)] = own
         return tuple(asked.tolist())
 
+    def num_bounds(self, can_be_bounded: tuple[bool, ...]) -> int:
+        """How many coordinates those are."""
+        return sum(can_be_bounded)
+
     def lead_of(self, value: Tensor) -> tf.TensorShape:
         """The axes before the event."""
         return value.shape[: value.shape.rank - self.ndims]

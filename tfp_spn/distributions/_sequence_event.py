@@ -74,6 +74,10 @@ class SequenceEvent(Event):
                 observed = tf.ensure_shape(observed, static)
         return super().mask(observed, lead)
 
+    def num_bounds(self, can_be_bounded: tuple[bool, ...]) -> int:
+        """How many coordinates those are, in all steps."""
+        return self.num_steps * super().num_bounds(can_be_bounded)
+
     def spread(
         self, value: Tensor, observed: TensorLike | None
     ) -> tuple[Tensor, Tensor | None]:
