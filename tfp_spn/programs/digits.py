@@ -31,7 +31,8 @@ def check_digits(
     Args:
         owner: Who is given the data, for messages.
         dtype: Of the circuit.
-        x: ``[..., *event_shape]``: an array, or a tensor that is not symbolic.
+        x: ``[..., *event_shape]``: an array, or a tensor that is not symbolic, which
+            is not copied.
         event_shape: The columns are its axes, flattened.
         observed: bool ``[N, V]`` or `None`: the others may be anything.
         least: Rounding by less than this is let pass unseen.
@@ -40,16 +41,13 @@ def check_digits(
         ValueError: The values of a column are not told apart.
     """
     kept = dtype.as_numpy_dtype
-    is_array = isinstance(x, np.ndarray)
-    given = np.dtype(x.dtype if is_array else x.dtype.as_numpy_dtype)
+    given = np.dtype(x.dtype.as_numpy_dtype if tf.is_tensor(x) else x.dtype)
     if given.kind not in "iuf" or np.can_cast(given, kept, "safe"):
         return
     num_rows = math.prod(x.shape[: len(x.shape) - len(event_shape)])
     every = slice(None, None, max(1, num_rows // _NUM_ROWS))
-    if is_array:
-        rows = x.reshape(num_rows, *event_shape)[every]
-    else:
-        rows = tf.reshape(x, [num_rows, *event_shape])[every].numpy()
+    array = np.asarray(memoryview(x) if tf.is_tensor(x) else x)
+    rows = array.reshape(num_rows, *event_shape)[every]
     rows = rows.astype(np.promote_types(given, np.float64)).reshape(len(rows), -1)
     if observed is not None:
         chosen = observed[every]
