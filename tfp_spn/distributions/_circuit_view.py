@@ -13,8 +13,9 @@ import tensorflow_probability as tfp
 from tfp_spn._keras_bridge import frozen_variable_ids
 from tfp_spn._typing import Params, Seed, Tensor, TensorLike
 from tfp_spn.distributions import _assertions, _parameters, _queries
-from tfp_spn.distributions._event import EventKey, as_tensor
+from tfp_spn.distributions._event import EventKey
 from tfp_spn.distributions._tensor_values import TensorValues
+from tfp_spn.ops.log_space import log1mexp
 
 
 def properties_of_params() -> dict[str, Any]:
@@ -118,6 +119,23 @@ class CircuitView(TensorValues):
         count = self._num_examples(arguments[-2])
         return _queries.ask(self, function, *arguments, num_examples=count)
 
+    def log_cdf_of(
+        self, value: Tensor, observed: TensorLike | None, is_survival: bool = False
+    ) -> Tensor:
+        """That no bound is exceeded, or that some is."""
+        observed = self._event.checked(value, observed)
+        bounds = self._event.maybe_bounded(observed)
+        if is_survival and not 0 < self._event.num_bounds(bounds) <= _queries.MAX_TERMS:
+            return log1mexp(self.log_cdf_of(value, observed))
+        return self.ask_of(
+            _queries.log_cdf,
+            value,
+            observed,
+            None,
+            can_be_bounded=bounds,
+            is_survival=is_survival,
+        )
+
     def _num_examples(self, value: Tensor) -> int | None:
         """Examples of a value for each member of the batch, if that is known."""
         lead = self._event.lead_of(value)
@@ -170,9 +188,12 @@ class CircuitView(TensorValues):
         middle = drawn.shape[lead.rank : drawn.shape.rank - self._event.ndims]
         return tf.ensure_shape(drawn, lead.concatenate(middle).concatenate(tail))
 
+    def _as_tensor(self, value: TensorLike) -> Tensor:
+        return self._event.as_tensor(value)
+
     def _checked(self, value: TensorLike, *arguments: Any) -> Tensor:
         """The value as a tensor, checked at run time if `validate_args`."""
-        value = as_tensor(value)
+        value = self._as_tensor(value)
         checks = self._sample_control_dependencies(value, *arguments)
         if not checks:
             return value

@@ -14,9 +14,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfp_spn._arrays import as_array
 from tfp_spn._typing import Tensor, TensorLike
+from tfp_spn.programs.digits import check_digits
 from tfp_spn.programs.evidence import merge_pixels
 from tfp_spn.programs.program import Program
+
+_LEAST = 1e-4
+"""Rounding below is not looked for: a tenth of the smallest scale of leaves."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,16 @@ class Event:
         """``[V']``, or ``[height, width]`` of whole images."""
         return self.program.mask_shape if self.is_full else (len(self.variables),)
 
+    def as_tensor(self, value: TensorLike) -> Tensor:
+        """A tensor of the value's own dtype, unless the circuit's loses its digits."""
+        tensor = as_tensor(value)
+        is_known = tensor.shape.is_fully_defined() and hasattr(tensor, "numpy")
+        if is_known and tensor.shape[-self.ndims :] == self.shape:
+            check_digits(
+                self.owner, self.program.dtype, tensor, self.shape, least=_LEAST
+            )
+        return tensor
+
     def check_value(self, value: Tensor) -> None:
         """Raises unless dtype and shape fit, as far as these are known."""
         if not (
@@ -113,7 +128,7 @@ class Event:
                 "where the value counts. Missing values are marked by "
                 "observed=~np.isnan(x)."
             )
-        observed = tf.convert_to_tensor(observed)
+        observed = mask_tensor(observed, self.owner)
         if observed.dtype != tf.bool:
             raise TypeError(
                 f"{self.owner}: received observed of dtype {observed.dtype.name}, "
@@ -163,6 +178,10 @@ class Event:
                 own &= np.any(known.reshape([-1, len(own)]) != hides, axis=0)
         asked[list(self.variables)] = own
         return tuple(asked.tolist())
+
+    def num_bounds(self, can_be_bounded: tuple[bool, ...]) -> int:
+        """How many coordinates those are."""
+        return sum(can_be_bounded)
 
     def lead_of(self, value: Tensor) -> tf.TensorShape:
         """The axes before the event."""
@@ -235,7 +254,7 @@ def as_tensor(value: TensorLike) -> Tensor:
     if tf.is_tensor(value) or isinstance(value, tf.Variable):
         return tf.convert_to_tensor(value)
     try:
-        array = np.asarray(value)
+        array = as_array("SumProductNetwork", "value", value)
     except NotImplementedError:  # a list of symbolic tensors
         return tf.convert_to_tensor(value)
     except ValueError as error:
@@ -250,6 +269,13 @@ def as_tensor(value: TensorLike) -> Tensor:
             "np.float32)."
         )
     return tf.convert_to_tensor(array)
+
+
+def mask_tensor(observed: TensorLike, owner: str) -> Tensor:
+    """A mask as a tensor, of whatever dtype it is."""
+    if not tf.is_tensor(observed):
+        observed = as_array(owner, "observed", observed)
+    return tf.convert_to_tensor(observed)
 
 
 def check_variables(

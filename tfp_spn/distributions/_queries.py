@@ -7,16 +7,18 @@ of that, otherwise as a compiled function, which all circuits of equal structure
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.distributions._event import EventKey
 from tfp_spn.ops.certainty import Certainty
-from tfp_spn.ops.log_space import at_most_zero, logsumexp
+from tfp_spn.ops.log_space import at_most_zero, logsumexp, minus_infinity
 from tfp_spn.programs import moments
 from tfp_spn.programs.evidence import Evidence
 from tfp_spn.programs.program import Program
@@ -89,6 +91,7 @@ def log_cdf(
     observed: Tensor | None,
     given: Tensor | None,
     can_be_bounded: tuple[bool, ...],
+    is_survival: bool = False,
 ) -> Tensor:
     """``log P(X <= x)``, or ``log P(X <= x, E = e)``, of shape ``S + P``.
 
@@ -99,6 +102,7 @@ def log_cdf(
         observed: Mask: ``X`` is these variables. Default: all.
         given: Mask: ``E`` is these; of them it is the density.
         can_be_bounded: Of which variables of the program `observed` may be True.
+        is_survival: Whether to ask for the contrary, that some ``X > x``.
     """
     if observed is None:
         observed = tf.ones(event.mask_shape, tf.bool)
@@ -108,9 +112,55 @@ def log_cdf(
         bounded &= ~given
     evidence = evidence_of(event, tables, flat, given, bounded)
     evidence = evidence.with_bounds_of(can_be_bounded)
-    joint = evidence.restore(event.program.log_joint(tables, evidence))
-    total = sum_over_classes(joint)
+    if is_survival:
+        log_joint = _log_joint_above(event.program, tables, evidence, can_be_bounded)
+    else:
+        log_joint = event.program.log_joint(tables, evidence)
+    total = sum_over_classes(evidence.restore(log_joint))
     return total if given is not None else at_most_zero(total)
+
+
+def _log_joint_above(
+    program: Program, tables: Any, evidence: Evidence, can_be_bounded: tuple[bool, ...]
+) -> Tensor:
+    """``[..., C, N]``: the logarithm of the probability that some bound is exceeded.
+
+    It is the sum over variables that this one is the first to exceed its bound: no
+    small probability is a difference of large ones.
+    """
+    bounded: Any = evidence.bounded
+    num_axes = bounded.shape.rank - 1 - tables.batch_rank
+    shape = bounded.shape[-1 - num_axes : -1].as_list()
+    flags = np.broadcast_to(np.asarray(can_be_bounded), shape)
+    num_terms = int(flags.sum())
+    place = np.full(shape, num_terms)
+    place[flags] = np.arange(num_terms)
+    term, place = (
+        np.arange(num_terms)[:, np.newaxis],
+        place[..., np.newaxis, np.newaxis],
+    )
+
+    def merged(value: Tensor) -> Tensor:  # [..., term, N] to [..., term N]
+        return tf.reshape(value, tf.concat([tf.shape(value)[:-2], [-1]], 0))
+
+    def repeated(value: Tensor) -> Tensor:
+        return tf.concat([value] * num_terms, axis=-1)
+
+    first = bounded[..., tf.newaxis, :] & (place == term)
+    observed = evidence.observed
+    by_term = dataclasses.replace(
+        evidence,
+        x=repeated(evidence.x),
+        observed=None if observed is None else repeated(observed),
+        bounded=merged(bounded[..., tf.newaxis, :] & (place <= term)),
+        exceeded=merged(first),
+    )
+    joint = program.log_joint(tables, by_term)
+    shape = tf.concat([tf.shape(joint)[:-1], [num_terms, tf.shape(bounded)[-1]]], 0)
+    joint = tf.reshape(joint, shape)
+    is_asked = tf.reduce_any(first, axis=list(range(-2 - num_axes, -2)))
+    joint = tf.where(is_asked[..., tf.newaxis, :, :], joint, minus_infinity(joint))
+    return logsumexp(joint, axis=-2)
 
 
 def sample(
@@ -193,6 +243,10 @@ def possible(
 def sum_over_classes(joint: Tensor) -> Tensor:
     """``log p(x)`` of ``log p(x, c) [..., C]``."""
     return joint[..., 0] if joint.shape[-1] == 1 else logsumexp(joint, axis=-1)
+
+
+MAX_TERMS = 32
+"""Of more variables a survival function is one less the cdf."""
 
 
 def check_broadcasts(lead: tf.TensorShape, distribution: Any) -> None:

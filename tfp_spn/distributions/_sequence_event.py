@@ -9,7 +9,12 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor, TensorLike
-from tfp_spn.distributions._event import Event, EventKey, check_variables
+from tfp_spn.distributions._event import (
+    Event,
+    EventKey,
+    check_variables,
+    mask_tensor,
+)
 
 Padding = Literal["right", "left"]
 
@@ -58,7 +63,7 @@ class SequenceEvent(Event):
     def mask(self, observed: TensorLike, lead: tf.TensorShape) -> Tensor:
         """A checked mask; one flag per step, ``[..., T', 1]``, is spread."""
         if observed is not None:
-            observed = tf.convert_to_tensor(observed)
+            observed = mask_tensor(observed, self.owner)
             per_step = (len(self.steps), *[1] * len(self.step.mask_shape))
             if observed.shape[-len(per_step) :] == per_step:
                 batch = tf.shape(observed)[: observed.shape.rank - len(per_step)]
@@ -68,6 +73,10 @@ class SequenceEvent(Event):
                 )
                 observed = tf.ensure_shape(observed, static)
         return super().mask(observed, lead)
+
+    def num_bounds(self, can_be_bounded: tuple[bool, ...]) -> int:
+        """How many coordinates those are, in all steps."""
+        return self.num_steps * super().num_bounds(can_be_bounded)
 
     def spread(
         self, value: Tensor, observed: TensorLike | None

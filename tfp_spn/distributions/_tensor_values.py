@@ -14,13 +14,16 @@ def _of_tensor(method: str) -> Callable[..., Tensor]:
 
     def call(self: Any, value: TensorLike, name: str, **kwargs: Any) -> Tensor:
         ask = getattr(super(TensorValues, self), method)
-        return ask(as_tensor(value), name, **kwargs)
+        return ask(self._as_tensor(value), name, **kwargs)
 
     return call
 
 
 class TensorValues:
     """Mixin of distributions, before `tfd.Distribution` in the bases."""
+
+    def _as_tensor(self, value: TensorLike) -> Tensor:
+        return as_tensor(value)
 
     _call_log_prob = _of_tensor("_call_log_prob")
     _call_prob = _of_tensor("_call_prob")

@@ -16,9 +16,9 @@ from tfp_spn.distributions import (
     _parameters,
     _queries,
 )
-from tfp_spn.distributions._event import as_tensor, check_vector_event
+from tfp_spn.distributions._event import check_vector_event
 from tfp_spn.distributions._tensor_values import TensorValues
-from tfp_spn.ops.log_space import at_most_zero
+from tfp_spn.ops.log_space import at_most_zero, log1mexp
 
 
 class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribution):
@@ -69,7 +69,7 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
         parameters = dict(locals())
         with tf.name_scope(name) as name:
             event = distribution._event  # noqa: SLF001
-            value = event.value(as_tensor(value))
+            value = event.value(event.as_tensor(value))
             observed = event.mask(
                 observed, value.shape[: value.shape.rank - event.ndims]
             )
@@ -121,6 +121,9 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
     def _event_shape_tensor(self) -> Tensor:
         return self._distribution.event_shape_tensor()
 
+    def _as_tensor(self, value: TensorLike) -> Tensor:
+        return self._event.as_tensor(value)
+
     def _ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """The answer to a query that is given the evidence."""
         evidence = (self._value, self._observed)
@@ -160,7 +163,7 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
             validate_args: As in the constructor; default: as this distribution.
             name: Name of the result.
         """
-        value = self._event.value(as_tensor(value))
+        value = self._event.value(self._event.as_tensor(value))
         lead = value.shape[: value.shape.rank - self._event.ndims]
         observed = self._event.mask(observed, lead)
         if validate_args is None:
@@ -196,6 +199,21 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
         return self._relative_to_evidence(log_prob, holds)
 
     def _log_cdf(self, value: Tensor, observed: TensorLike | None = None) -> Tensor:
+        return self._log_cdf_of(value, observed)
+
+    def _log_survival_function(
+        self, value: Tensor, observed: TensorLike | None = None
+    ) -> Tensor:
+        return self._log_cdf_of(value, observed, is_survival=True)
+
+    def _survival_function(
+        self, value: Tensor, observed: TensorLike | None = None
+    ) -> Tensor:
+        return tf.exp(self._log_survival_function(value, observed))
+
+    def _log_cdf_of(
+        self, value: Tensor, observed: TensorLike | None, is_survival: bool = False
+    ) -> Tensor:
         value, asked, holds = self._asked(
             value, observed, lambda value: self._value <= value
         )
@@ -204,10 +222,23 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
             given &= tf.ones_like(asked)  # of all leading axes
         merged = tf.where(self._is_observed(), self._value, value)
         bounds = self._event.maybe_bounded(asked, given)
-        log_cdf = self._distribution.ask_of(
-            _queries.log_cdf, merged, asked, given, can_be_bounded=bounds
+        is_exact = 0 < self._event.num_bounds(bounds) <= _queries.MAX_TERMS
+        log_joint = self._distribution.ask_of(
+            _queries.log_cdf,
+            merged,
+            asked,
+            given,
+            can_be_bounded=bounds,
+            is_survival=is_survival and is_exact,
         )
-        return at_most_zero(self._relative_to_evidence(log_cdf, holds))
+        found = at_most_zero(self._relative_to_evidence(log_joint, holds))
+        if not is_survival:
+            return found
+        if not is_exact:
+            return log1mexp(found)
+        # An observed value above its bound, or impossible evidence, is not below.
+        possible = holds & (self.log_evidence() > -float("inf"))
+        return tf.where(possible, found, tf.zeros_like(found))
 
     def _asked(
         self,

@@ -206,11 +206,21 @@ class DynamicSumProductNetwork(
         lengths: TensorLike | None = None,
         padding: Padding = "right",
     ) -> Tensor:
-        value, observed = self._with_lengths(value, observed, lengths, padding)
-        bounds = self._event.maybe_bounded(observed)
-        return self.ask_of(
-            _queries.log_cdf, value, observed, None, can_be_bounded=bounds
-        )
+        given = self._with_lengths(value, observed, lengths, padding)
+        return self.log_cdf_of(*given)
+
+    def _log_survival_function(
+        self,
+        value: Tensor,
+        observed: TensorLike | None = None,
+        lengths: TensorLike | None = None,
+        padding: Padding = "right",
+    ) -> Tensor:
+        given = self._with_lengths(value, observed, lengths, padding)
+        return self.log_cdf_of(*given, is_survival=True)
+
+    def _survival_function(self, value: Tensor, **kwargs: Any) -> Tensor:
+        return tf.exp(self._log_survival_function(value, **kwargs))
 
     def _with_lengths(
         self,

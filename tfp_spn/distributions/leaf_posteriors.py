@@ -10,13 +10,15 @@ from tensorflow_probability import distributions as tfd
 from tfp_spn._typing import Tensor
 from tfp_spn.distributions._tensor_values import TensorValues
 from tfp_spn.layers.leaves.bounds import cdf_of_angles
+from tfp_spn.layers.leaves.family_densities import family_log_prob
 from tfp_spn.layers.leaves.support import (
     SUPPORT_OF_FAMILY,
     SUPPORTS,
     Support,
     integers_up_to,
 )
-from tfp_spn.ops.log_space import safe_log
+from tfp_spn.layers.leaves.upper_tails import log_survival_function
+from tfp_spn.ops.log_space import log1mexp, safe_log
 
 
 class _FiniteValues(TensorValues):
@@ -45,8 +47,14 @@ class _FiniteValues(TensorValues):
     def _cdf(self, x: Tensor) -> Tensor:
         return tf.exp(self._log_cdf(x))
 
+    def _log_survival_function(self, x: Tensor) -> Tensor:
+        probs = self._value_probs()
+        support, x = _integers_of(probs), tf.cast(x, probs.dtype)
+        above = tf.cumsum(probs, axis=-1, exclusive=True, reverse=True)
+        return support.log_survival(x, lambda x: safe_log(self._looked_up(above, x)))
+
     def _survival_function(self, x: Tensor) -> Tensor:
-        return 1 - self._cdf(x)
+        return tf.exp(self._log_survival_function(x))
 
     def _looked_up(self, table: Tensor, x: Tensor) -> Tensor:
         is_value = tf.one_hot(tf.cast(x, tf.int32), table.shape[-1], dtype=table.dtype)
@@ -84,7 +92,10 @@ class LeafMixture(tfd.MixtureSameFamily):
         if support is None:
             return super()._log_prob(x)
         possible = support.contains(x)
-        log_prob = super()._log_prob(tf.where(possible, x, support.inner))
+        x = tf.where(possible, x, support.inner)[..., tf.newaxis]
+        log_prob = family_log_prob(self.components_distribution, x)
+        log_weights = tf.math.log_softmax(self.mixture_distribution.logits_parameter())
+        log_prob = tf.reduce_logsumexp(log_prob + log_weights, axis=-1)
         impossible = tf.constant(-math.inf, log_prob.dtype)
         return tf.where(possible, log_prob, impossible)
 
@@ -94,8 +105,19 @@ class LeafMixture(tfd.MixtureSameFamily):
             return super()._log_cdf(x)
         return support.log_cdf(x, super()._log_cdf)
 
+    def _log_survival_function(self, x: Tensor) -> Tensor:
+        support = _support_of(self.components_distribution)
+        if support is None:
+            return log1mexp(self._log_cdf(x))
+        return support.log_survival(x, self._log_survival_within)
+
+    def _log_survival_within(self, x: Tensor) -> Tensor:
+        tails = log_survival_function(self.components_distribution, x[..., tf.newaxis])
+        log_weights = tf.math.log_softmax(self.mixture_distribution.logits_parameter())
+        return tf.reduce_logsumexp(tails + log_weights, axis=-1)
+
     def _survival_function(self, x: Tensor) -> Tensor:
-        return 1 - tf.exp(self._log_cdf(x))
+        return tf.exp(self._log_survival_function(x))
 
     def _mode(self) -> None:
         family = type(self.components_distribution).__name__
@@ -123,8 +145,8 @@ class CircularMixture(LeafMixture):
     def _log_cdf(self, x: Tensor) -> Tensor:
         return tf.math.log(self._cdf(x))
 
-    def _survival_function(self, x: Tensor) -> Tensor:
-        return 1 - self._cdf(x)
+    def _log_survival_function(self, x: Tensor) -> Tensor:
+        return log1mexp(self._log_cdf(x))
 
     def _mean(self) -> Tensor:
         return tf.fill(self.batch_shape_tensor(), tf.constant(math.nan, self.dtype))

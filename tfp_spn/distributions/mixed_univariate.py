@@ -136,6 +136,9 @@ class MixedUnivariate(tfd.AutoCompositeTensorDistribution):
     def _survival_function(self, value: Tensor) -> Tensor:
         return self._of_value(value, lambda d, x: d.survival_function(x))
 
+    def _log_survival_function(self, value: Tensor) -> Tensor:
+        return self._of_value(value, lambda d, x: d.log_survival_function(x))
+
     def _sample_n(self, n: Tensor, seed: Seed = None) -> Tensor:
         seeds = tfp.random.split_seed(seed, n=len(self._distributions), salt="mixed")
         return self._merged(

@@ -31,7 +31,8 @@ class SumProductNetwork(CircuitView, tfd.AutoCompositeTensorDistribution):
       False, a different mask for each example;
     * ``sample``, ``mean``, ``variance``, ``stddev``, ``covariance``, ``mode``;
     * ``cdf(x)``: the probability that no variable is above its value (of those where a
-      mask ``observed`` is True), and ``survival_function``, that some variable is;
+      mask ``observed`` is True), and ``survival_function``, that some variable is (a
+      sum over up to 32 variables, exact however small; of more, one less the cdf);
     * ``marginal(variables)`` and ``condition(x, observed)`` are distributions again;
     * ``univariate_posteriors(x, observed)``: all single-variable posteriors at once;
     * of a circuit with classes: ``posterior_marginal``, ``posterior_mode``,
@@ -135,11 +136,17 @@ class SumProductNetwork(CircuitView, tfd.AutoCompositeTensorDistribution):
         return self.ask_of(_queries.log_prob, value, observed)
 
     def _log_cdf(self, value: Tensor, observed: TensorLike | None = None) -> Tensor:
-        observed = self._event.checked(value, observed)
-        bounds = self._event.maybe_bounded(observed)
-        return self.ask_of(
-            _queries.log_cdf, value, observed, None, can_be_bounded=bounds
-        )
+        return self.log_cdf_of(value, observed)
+
+    def _log_survival_function(
+        self, value: Tensor, observed: TensorLike | None = None
+    ) -> Tensor:
+        return self.log_cdf_of(value, observed, is_survival=True)
+
+    def _survival_function(
+        self, value: Tensor, observed: TensorLike | None = None
+    ) -> Tensor:
+        return tf.exp(self._log_survival_function(value, observed))
 
     def log_joint(
         self, value: TensorLike, observed: TensorLike | None = None

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from tfp_spn._arrays import as_array
+
 
 def array_batches(data: Any) -> Iterator[np.ndarray]:
     """The data as arrays ``[examples, ...]``.
@@ -17,7 +19,8 @@ def array_batches(data: Any) -> Iterator[np.ndarray]:
     """
     is_rows = isinstance(data, list | tuple) and data and np.ndim(data[0]) == 1
     if is_rows or hasattr(data, "__array__") or not hasattr(data, "__iter__"):
-        yield np.asarray(data)
+        yield as_array("tfp_spn", "data", data)
         return
     for batch in data:
-        yield np.asarray(batch[0] if isinstance(batch, tuple | list) else batch)
+        x = batch[0] if isinstance(batch, tuple | list) else batch
+        yield as_array("tfp_spn", "data", x)

@@ -10,9 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from tfp_spn._arrays import as_array
+from tfp_spn.programs.digits import check_digits
 from tfp_spn.programs.evidence import to_evidence
 from tfp_spn.programs.program import Program
 
+_OWNER = "tfp_spn.learning"
 _ROWS_AT_A_TIME = 4096
 
 
@@ -50,9 +53,11 @@ def validated(
         Arrays; `observed` is one mask per example if there is any.
 
     Raises:
-        TypeError: Data are not numbers, the mask is not bool, labels no integers.
-        ValueError: A shape does not fit, or an observed value is NaN or has
-            probability zero under every component.
+        TypeError: Data are not numbers, the mask is not bool, labels no integers; an
+            array is masked.
+        ValueError: A shape does not fit, an observed value is NaN or has probability
+            zero under every component, or the circuit's dtype cannot tell values
+            apart.
     """
     x = _checked_x(program, data.x)
     observed = (
@@ -66,6 +71,7 @@ def validated(
     flat = flattened(program, Data(x, observed))
     _check_missing(flat.x, flat.observed, first_row)
     _check_support(program, flat.x, flat.observed, first_row)
+    check_digits(_OWNER, program.dtype, x, program.event_shape, flat.observed)
     return Data(x, observed, labels, weight)
 
 
@@ -79,7 +85,7 @@ def flattened(program: Program, data: Data) -> Data:
 
 
 def _checked_x(program: Program, x: Any) -> np.ndarray:
-    x = np.asarray(x)
+    x = as_array(_OWNER, "x", x)
     if x.dtype.kind not in "biuf":
         raise TypeError(
             f"tfp_spn.learning: x must hold numbers, received dtype {x.dtype}, "
@@ -101,7 +107,7 @@ def _checked_x(program: Program, x: Any) -> np.ndarray:
 
 
 def _checked_mask(program: Program, x: np.ndarray, observed: Any) -> np.ndarray:
-    observed = np.asarray(observed)
+    observed = as_array(_OWNER, "observed", observed)
     if observed.dtype != np.bool_:
         raise TypeError(
             f"tfp_spn.learning: observed must be a mask, received dtype "
@@ -123,7 +129,7 @@ def _checked_mask(program: Program, x: np.ndarray, observed: Any) -> np.ndarray:
 
 
 def _checked_labels(program: Program, x: np.ndarray, labels: Any) -> np.ndarray:
-    labels = np.asarray(labels)
+    labels = as_array(_OWNER, "labels", labels)
     if labels.dtype.kind not in "iu":
         raise TypeError(
             f"tfp_spn.learning: labels must be integers, received dtype "
@@ -147,7 +153,7 @@ def _checked_labels(program: Program, x: np.ndarray, labels: Any) -> np.ndarray:
 
 
 def _checked_weight(x: np.ndarray, weight: Any, is_part: bool) -> np.ndarray:
-    weight = np.asarray(weight)
+    weight = as_array(_OWNER, "sample_weight", weight)
     if weight.shape == (len(x), 1):
         weight = weight[:, 0]
     is_number = weight.dtype.kind in "biuf"

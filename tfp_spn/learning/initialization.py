@@ -15,11 +15,14 @@ from tfp_spn.layers.leaves.location_scale_leaf import LocationScaleLeaf
 from tfp_spn.layers.leaves.parts import LeafPart
 from tfp_spn.learning.data_validation import Data, flattened, validated
 from tfp_spn.learning.maximization import as_circuit, trainable_names
+from tfp_spn.learning.seeding import seeds_of_regions
 from tfp_spn.programs.program import Program
 
 _MAX_ROWS = 20_000
-_MAX_ROWS_OF_FAMILIES = 1000
+_MAX_SEEDS = 1000
 _CONCENTRATION = 4.0
+_NUM_M_STEPS = 3
+"""From afar the first one finds the place, and only then the spread."""
 
 
 def initialize_leaves(spn: Any, x: Any, observed: Any = None, seed: int = 0) -> None:
@@ -29,11 +32,19 @@ def initialize_leaves(spn: Any, x: Any, observed: Any = None, seed: int = 0) -> 
     alike compete for the same examples. By family:
 
     - location and scale: each component of a leaf region takes its locations from one
-      randomly drawn example, and its scales are the variables' standard deviations;
+      example, and its scales are the variables' standard deviations within the clusters
+      of these examples;
     - counts and categories: each component's probabilities are drawn from a Dirichlet
       distribution around the variable's frequencies;
     - a `DistributionLeaf` whose family has an M-step: the M-step on data half of which
-      are one randomly drawn example.
+      are one example.
+
+    The examples are drawn by k-means++ [1], of variables divided by their standard
+    deviations, among at most 1,000 of the data: they lie far from each other, so that
+    each of several clusters has a component to begin with. Regions without common
+    variables (those of a repetition) take the same examples in the same order, so that
+    their components fit together; in no region are two alike, unless it has fewer
+    different values than components.
 
     A `MixedLeaf` treats each variable by its own family. Only trainable parameters are
     set; other families keep theirs.
@@ -59,6 +70,10 @@ def initialize_leaves(spn: Any, x: Any, observed: Any = None, seed: int = 0) -> 
         >>> tfp_spn.learning.initialize_leaves(circuit, x)
         >>> bool((circuit.live_params()["leaf_location"] > 900).numpy().all())
         True
+
+    References:
+        [1]: Arthur, Vassilvitskii. k-means++: the advantages of careful seeding. SODA
+        2007.
     """
     circuit = as_circuit(spn)
     program: Any = circuit.program
@@ -66,14 +81,24 @@ def initialize_leaves(spn: Any, x: Any, observed: Any = None, seed: int = 0) -> 
     data, program = _steps_as_examples(program, data), program.step
     rng = np.random.default_rng([seed, 1])
     values, mask = _subset(program, data, rng)
-    shape = [program.layout.num_regions, program.leaf.num_components]
-    rows = np.random.default_rng([seed, 2]).integers(len(values), size=shape)
+    scale = _deviation(values, mask)
+    _fill_in(values, mask, rng)
+    num_components = program.leaf.num_components
+    num_candidates = min(_MAX_SEEDS, max(300, 20 * num_components))
+    rows, within = seeds_of_regions(
+        values[:num_candidates] / scale,
+        program.layout.scopes,
+        num_components,
+        np.random.default_rng([seed, 2]),
+    )
     params = circuit.live_params()
     names = trainable_names(circuit)
     for part in program.leaf.parts(program.layout):
         v = part.variables
-        shared = None if part.is_whole else rows[part.regions]
-        new = _of_part(part, values[:, v], mask[:, v], shared, rng)
+        own, spread = rows, within * scale
+        if not part.is_whole:
+            own, spread = rows[part.regions], spread[part.regions][:, v]
+        new = _of_part(part, values[:, v], mask[:, v], own, spread, rng)
         for name, value in part.prefixed(new).items():
             if f"leaf_{name}" in names:
                 variable = params[f"leaf_{name}"]
@@ -85,23 +110,23 @@ def _of_part(
     part: LeafPart,
     x: np.ndarray,
     mask: np.ndarray,
-    rows: np.ndarray | None,
+    rows: np.ndarray,
+    within: np.ndarray,
     rng: np.random.Generator,
 ) -> dict[str, Any]:
     """New parameters of a leaf layer.
 
-    `rows [R, K]` are the examples that the components of a region are taken from, those
-    of several leaf layers alike; `None`: any.
+    `rows [R, K]` are the examples that the components of a region are taken from.
     """
     leaf, layout = part.leaf, part.layout
     if isinstance(leaf, LocationScaleLeaf):
-        return _location_and_scale(layout, leaf, x, mask, rows, rng)
+        return _location_and_scale(layout, leaf, x, rows, within)
     if isinstance(leaf, CountLeaf):
         return {"logits": _count_logits(layout, leaf, x, mask, rng)}
     if isinstance(leaf, CategoricalLeaf):
         return {"logits": _categorical_logits(layout, leaf, x, mask, rng)}
     if isinstance(leaf, DistributionLeaf):
-        return _family_parameters(layout, leaf, x, mask, rng)
+        return _family_parameters(layout, leaf, x, mask, rows)
     return {}
 
 
@@ -118,11 +143,9 @@ def _steps_as_examples(program: Program, data: Data) -> Data:
 def _subset(
     program: Program, data: Data, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Some rows, float64 ``[N, V, D]``, and their mask ``[N, V, 1]``."""
+    """Some rows in any order, float64 ``[N, V, D]``, and their mask ``[N, V, 1]``."""
     data = flattened(program, data)
-    rows: Any = slice(None)
-    if len(data.x) > _MAX_ROWS:
-        rows = rng.choice(len(data.x), _MAX_ROWS, replace=False)
+    rows = rng.permutation(len(data.x))[:_MAX_ROWS]
     x = np.asarray(data.x[rows], np.float64)
     if x.ndim == 2:
         x = x[..., np.newaxis]
@@ -132,28 +155,33 @@ def _subset(
     return np.where(mask, x, 0.0), mask
 
 
+def _deviation(x: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """``[V, D]``: of what is observed; 1 of a constant."""
+    count = np.maximum(mask.sum(0), 1)
+    mean = (x * mask).sum(0) / count
+    scale = np.sqrt((np.square(x - mean) * mask).sum(0) / count)
+    return np.where(scale > 0, scale, 1.0)
+
+
+def _fill_in(x: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> None:
+    """Puts observed values of the same variable where there are none."""
+    for v in np.flatnonzero(~mask.all((0, 2))):
+        seen = np.flatnonzero(mask[:, v, 0])
+        missing = np.flatnonzero(~mask[:, v, 0])
+        if len(seen):
+            x[missing, v] = x[rng.choice(seen, len(missing)), v]
+
+
 def _location_and_scale(
     layout: LeafLayout,
     leaf: LocationScaleLeaf,
     x: np.ndarray,
-    mask: np.ndarray,
-    rows: np.ndarray | None,
-    rng: np.random.Generator,
+    rows: np.ndarray,
+    within: np.ndarray,
 ) -> dict[str, Any]:
-    x = x.copy()
-    count = np.maximum(mask.sum(0), 1)
-    mean = x.sum(0) / count
-    scale = np.sqrt((np.square(x - mean) * mask).sum(0) / count)
-    scale = np.where(scale > 0, scale, 1.0)
-    for v in range(layout.num_variables):
-        seen = np.flatnonzero(mask[:, v, 0])
-        missing = np.flatnonzero(~mask[:, v, 0])
-        if len(seen) and len(missing):
-            x[missing, v] = x[rng.choice(seen, len(missing)), v]
-    if rows is None:
-        rows = rng.integers(len(x), size=[layout.num_regions, leaf.num_components])
     location = x[rows[layout.slot_region], layout.slot_variable[:, np.newaxis]]
-    scale = np.broadcast_to(scale[layout.slot_variable][:, np.newaxis], location.shape)
+    scale = within[layout.slot_region, layout.slot_variable][:, np.newaxis]
+    scale = np.broadcast_to(scale, location.shape)
     new = {}
     if leaf.location_trainable:
         new["location"] = location
@@ -171,30 +199,26 @@ def _family_parameters(
     leaf: DistributionLeaf,
     x: np.ndarray,
     mask: np.ndarray,
-    rng: np.random.Generator,
+    rows: np.ndarray,
 ) -> dict[str, Any]:
     """An M-step in which one example weighs as much as all others together."""
     try:
         leaf.family.m_step(layout.num_dims)
     except NotImplementedError:
         return {}
-    if len(x) > _MAX_ROWS_OF_FAMILIES:
-        rows = rng.choice(len(x), _MAX_ROWS_OF_FAMILIES, replace=False)
-        x, mask = x[rows], mask[rows]
+    x, mask = x[:_MAX_SEEDS], mask[:_MAX_SEEDS]
     dtype = leaf.compute_dtype
     shape = (layout.num_regions, leaf.num_components, len(x))
     flow = np.full(shape, 1 / len(x))
-    chosen = rng.integers(len(x), size=shape[:2])
-    np.put_along_axis(flow, chosen[..., np.newaxis], 1.0, axis=-1)
+    np.put_along_axis(flow, rows[..., np.newaxis], 1.0, axis=-1)
     params = leaf.canonical(leaf.live_params())
-    statistics = leaf.expected_statistics(
-        params,
-        tf.constant(x.transpose(1, 2, 0), dtype),
-        tf.constant(mask[..., 0].T),
-        tf.constant(flow, dtype),
-        layout,
-    )
-    return leaf.maximize(params, statistics, tf.constant(1.0, dtype), 0.01)
+    value, observed = tf.constant(x.transpose(1, 2, 0), dtype), mask[..., 0].T
+    for _ in range(_NUM_M_STEPS):
+        statistics = leaf.expected_statistics(
+            params, value, tf.constant(observed), tf.constant(flow, dtype), layout
+        )
+        params = leaf.maximize(params, statistics, tf.constant(1.0, dtype), 0.01)
+    return params
 
 
 def _count_logits(
@@ -206,7 +230,7 @@ def _count_logits(
 ) -> np.ndarray:
     """``[L, K, D]``."""
     trials = mask.sum(0) * leaf.total_count
-    probs = (x.sum(0) + 0.5) / (trials + 1.0)
+    probs = ((x * mask).sum(0) + 0.5) / (trials + 1.0)
     probs = _CONCENTRATION * probs[layout.slot_variable][:, np.newaxis]
     probs = np.repeat(probs, leaf.num_components, axis=1)
     success = _log_gamma_draws(probs, rng)

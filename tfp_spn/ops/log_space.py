@@ -24,6 +24,19 @@ def at_most_zero(log_prob: Tensor) -> Tensor:
     return log_prob - tf.stop_gradient(tf.maximum(log_prob, 0.0))
 
 
+def log1mexp(log_x: Tensor) -> Tensor:
+    """``log(1 - x)`` of ``log x <= 0``, however near to 0 it is."""
+    is_large = log_x > -0.693
+    rest = -tf.math.expm1(tf.where(is_large, log_x, -tf.ones_like(log_x)))
+    small = tf.where(is_large, -tf.ones_like(log_x), log_x)
+    return tf.where(is_large, safe_log(rest), tf.math.log1p(-tf.exp(small)))
+
+
+def log_add_exp(a: Tensor, b: Tensor) -> Tensor:
+    """``log(exp a + exp b)``, ``-inf`` of both included."""
+    return logsumexp(tf.stack([a + tf.zeros_like(b), b + tf.zeros_like(a)]), axis=0)
+
+
 def minus_infinity(like: Tensor) -> Tensor:
     """Returns ``-inf`` as a scalar of the dtype of `like`."""
     return tf.constant(-np.inf, dtype=like.dtype)

@@ -33,6 +33,8 @@ class Evidence:
         sample_shape: int32 tensor: what ``N`` was flattened from.
         static_sample_shape: The same as far as it is known.
         bounded: bool ``[..., V, N]``: which values are upper bounds. `None`: none.
+        exceeded: bool ``[..., V, N]``: which of these are exceeded, in place of upper
+            bounds. `None`: none.
         can_be_bounded: bool ``[V]``: of which variables that may be, for all that is
             known when a graph is made. `None`: of all.
     """
@@ -42,6 +44,7 @@ class Evidence:
     sample_shape: Tensor
     static_sample_shape: tf.TensorShape
     bounded: Tensor | None = None
+    exceeded: Tensor | None = None
     can_be_bounded: np.ndarray | None = None
 
     def with_bounds_of(self, variables: Sequence[bool]) -> Evidence:
@@ -51,7 +54,8 @@ class Evidence:
     @property
     def masks(self) -> list[Tensor]:
         """Those that are there: tensors that have an axis of examples beside `x`."""
-        return [mask for mask in (self.observed, self.bounded) if mask is not None]
+        masks = (self.observed, self.bounded, self.exceeded)
+        return [mask for mask in masks if mask is not None]
 
     def with_parts(self, x: Tensor, masks: Sequence[Tensor]) -> Evidence:
         """With another `x` and other `masks`."""
@@ -61,6 +65,7 @@ class Evidence:
             x=x,
             observed=None if self.observed is None else next(rest),
             bounded=None if self.bounded is None else next(rest),
+            exceeded=None if self.exceeded is None else next(rest),
         )
 
     @property

@@ -146,8 +146,8 @@ class FoldedProgram:
 
     @property
     def event_dtype(self) -> tf.DType:
-        """Dtype of samples: int32 for discrete variables."""
-        return tf.int32 if self.leaf.is_discrete else self.dtype
+        """Dtype of samples: integers that hold all values of discrete variables."""
+        return tf.as_dtype(self.leaf.event_dtype)
 
     @functools.cached_property
     def sum_specs(self) -> tuple[SumSpec, ...]:

@@ -18,7 +18,13 @@ def leaf_values(program: FoldedProgram, tables: Tables, evidence: Evidence) -> T
     if evidence.bounded is None:
         return _region_log_prob(program, tables, evidence)
     below = region_log_cdf(
-        leaf, tables.leaf, x, evidence.bounded, layout, evidence.can_be_bounded
+        leaf,
+        tables.leaf,
+        x,
+        evidence.bounded,
+        layout,
+        evidence.can_be_bounded,
+        evidence.exceeded,
     )
     if evidence.observed is None:
         return below

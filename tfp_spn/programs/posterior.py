@@ -66,22 +66,30 @@ def mean_and_variance(
 ) -> tuple[Tensor, Tensor]:
     """Posterior mean and variance of each variable, ``[..., V, D, N]``."""
     offset, variance, center = _moments_about_center(program, tables, posterior)
-    return offset + center, variance
+    return tf.cast(offset, center.dtype) + center, variance
 
 
 def _moments_about_center(
     program: FoldedProgram, tables: Tables, posterior: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean less center, variance ``[..., V, D, N]``, and the center, ``N = 1``."""
+    """Mean less center (float64), variance ``[..., V, D, N]``; the center, ``N = 1``.
+
+    In double precision, and of weights that add up to 1 in it: what is left of large
+    squares is exact up to the rounding of the single weights.
+    """
     mean_k = program.leaf.component_mean(tables.leaf)  # [..., L, K, D]
     variance_k = program.leaf.component_variance(tables.leaf)
     # Moments about a point amid the components, lest large offsets cancel.
     low, high = program.layout.range_over_variables(mean_k)
     center = 0.5 * (low + high)  # [..., L, 1, D]
     offset_k = mean_k - center
-    offset = expectation(program, offset_k, posterior)
-    square = expectation(program, variance_k + tf.square(offset_k), posterior)
+    weights, offset_k = (tf.cast(v, tf.float64) for v in (posterior, offset_k))
+    square_k = tf.cast(variance_k, tf.float64) + tf.square(offset_k)
+    total = expectation(program, tf.ones_like(offset_k[..., :1]), weights)
+    offset = tf.math.divide_no_nan(expectation(program, offset_k, weights), total)
+    square = tf.math.divide_no_nan(expectation(program, square_k, weights), total)
     variance = tf.maximum(square - tf.square(offset), tf.zeros_like(square))
+    variance = tf.cast(variance, posterior.dtype)
     first_slot = np.unique(program.layout.slot_variable, return_index=True)[1]
     center = tf.gather(tf.linalg.matrix_transpose(center), first_slot, axis=-3)
     return offset, variance, center
@@ -148,6 +156,7 @@ def _covariance(program: FoldedProgram, tables: Tables, leaves: Tensor) -> Tenso
     log_prob = tf.where(possible, log_prob, tf.zeros_like(log_prob))
     scale = tf.exp(by_coordinate(tilted_log_prob) - log_prob[..., tf.newaxis])
     shift = by_coordinate(_merge_dims(tilted_mean)) - _merge_dims(mean)[..., tf.newaxis]
+    shift = tf.cast(shift, scale.dtype)
     cov = shift * scale[..., tf.newaxis, :, :]  # [..., E, N, E]
     rank = cov.shape.rank
     cov = tf.transpose(cov, [*range(rank - 3), rank - 2, rank - 3, rank - 1])

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from tfp_spn._arrays import as_array
 from tfp_spn.region_graphs.arguments import as_count
 
 DataType = Literal["auto", "discrete", "gaussian"]
@@ -92,7 +93,7 @@ def _checked_data(
     data: Any, observed: Any | None
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
     """Returns the data and which of its values are observed."""
-    values = np.asarray(data)
+    values = as_array("hidden_chow_liu_tree", "data", data)
     if values.dtype.kind not in "biuf":
         raise TypeError(
             f"`data` must be bools, integers or floats. Received dtype {values.dtype}. "
@@ -105,7 +106,7 @@ def _checked_data(
         )
     mask = np.ones(values.shape, bool)
     if observed is not None:
-        given = np.asarray(observed)
+        given = as_array("hidden_chow_liu_tree", "observed", observed)
         if given.dtype != bool:
             raise TypeError(
                 f"`observed` must be boolean. Received dtype {given.dtype}. True means "

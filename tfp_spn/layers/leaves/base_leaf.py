@@ -197,6 +197,11 @@ class BaseLeaf(FiniteVariables, keras.layers.Layer):
         """Which values are possible, up to which integers they are."""
         return SUPPORTS["nonnegative_integers" if self.is_discrete else "real"]
 
+    @property
+    def event_dtype(self) -> str:
+        """The dtype of samples, which holds all possible values."""
+        return "int32" if self.is_discrete else self.compute_dtype
+
     def parts(self, layout: LeafLayout) -> tuple[LeafPart, ...]:
         """The layers that the variables belong to: this one has them all."""
         return (LeafPart.whole(self, layout),)

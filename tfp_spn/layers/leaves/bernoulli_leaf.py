@@ -45,8 +45,8 @@ class BernoulliLeaf(CountLeaf):
 
     def value_probs(self, params: Params) -> Tensor:
         """Of 0 and 1."""
-        probs = self.component_mean(params)
-        return tf.stack([1 - probs, probs], axis=-1)
+        logits = params["logits"]
+        return tf.stack([tf.math.sigmoid(-logits), tf.math.sigmoid(logits)], axis=-1)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""

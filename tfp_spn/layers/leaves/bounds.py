@@ -16,8 +16,9 @@ import tensorflow as tf
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.layers.leaves.parts import LeafPart, summed_regions
+from tfp_spn.layers.leaves.upper_tails import log_survival_function
 from tfp_spn.ops.axes import transpose
-from tfp_spn.ops.log_space import safe_log
+from tfp_spn.ops.log_space import at_most_zero, log1mexp, log_add_exp, safe_log
 
 
 def region_log_cdf(
@@ -27,6 +28,7 @@ def region_log_cdf(
     bounded: Tensor,
     layout: LeafLayout,
     can_be_bounded: np.ndarray | None = None,
+    exceeded: Tensor | None = None,
 ) -> Tensor:
     """Logarithms ``[..., R, K, N]`` of the probability that all bounds hold.
 
@@ -38,6 +40,8 @@ def region_log_cdf(
         layout: The leaf regions.
         can_be_bounded: bool ``[V]``: which variables are ever bounded; the families of
             the others may have no cdf.
+        exceeded: bool ``[..., V, N]``: which of the bounds are not kept, but exceeded.
+            `None`: none.
     """
     x = tf.where(bounded[..., tf.newaxis, :], x, tf.constant(math.inf, x.dtype))
     parts = leaf.parts(layout)
@@ -50,6 +54,10 @@ def region_log_cdf(
     for part in parts:
         own = part.layout.gather_variables(part.of_variable(x, -3), axis=-3)
         value = _component_log_cdf(part, part.params(params), own)
+        if exceeded is not None:
+            above = part.layout.gather_variables(part.of_variable(exceeded, -2), -2)
+            rest = _component_log_survival(part, part.params(params), own)
+            value = tf.where(above[..., tf.newaxis, :], rest, value)
         values.append(part.layout.sum_over_width(value))
     return values[0] if parts[0].is_whole else summed_regions(parts, values, -3)
 
@@ -81,6 +89,38 @@ def _component_log_cdf(part: LeafPart, params: Params, x: Tensor) -> Tensor:
 
     x = x[..., tf.newaxis, :, :]  # [..., L, 1, D, N]
     return tf.reduce_sum(leaf.value_support.log_cdf(x, of_inner), axis=-2)
+
+
+def _component_log_survival(part: LeafPart, params: Params, x: Tensor) -> Tensor:
+    """The same of the probability that some dimension exceeds its bound."""
+    leaf = part.leaf
+    table = leaf.value_probs(params)
+    if table is not None:
+        by_dimension = _by_dimension_of_table(table, x, is_survival=True)
+        return _of_some(tf.unstack(by_dimension, axis=-3))
+    rows = leaf.component_tables(params)
+
+    def of_inner(x: Tensor) -> Tensor:
+        rank = x.shape.rank
+        x = tf.transpose(x, [rank - 1, *range(rank - 1)])
+        components = leaf.component_distribution(rows)
+        if leaf.has_linear_moments and not leaf.value_support.depends_on_parameters:
+            value = log_survival_function(components, x)
+        else:
+            value = log1mexp(at_most_zero(_of_family(leaf, components, x)))
+        return tf.transpose(value, [*range(1, rank), 0])
+
+    x = tf.math.floor(x) if leaf.is_discrete else x
+    value = leaf.value_support.log_survival(x[..., tf.newaxis, :, :], of_inner)
+    return _of_some(tf.unstack(value, axis=-2))
+
+
+def _of_some(log_survival: list[Tensor]) -> Tensor:
+    """Of some of several dimensions: ``P(1) + P(not 1) P(2) + ...``."""
+    total = log_survival[0]
+    for value in log_survival[1:]:
+        total = log_add_exp(total, log1mexp(total) + value)
+    return total
 
 
 def _of_family(leaf: Any, components: Any, x: Tensor) -> Tensor:
@@ -116,13 +156,20 @@ def _by_component(components: Any, x: Tensor) -> Tensor:
 
 def _of_table(table: Tensor, x: Tensor) -> Tensor:
     """From probabilities ``[..., L, K, D, C]`` of the values 0, 1, ..."""
+    return tf.reduce_sum(_by_dimension_of_table(table, x), axis=-3)
+
+
+def _by_dimension_of_table(
+    table: Tensor, x: Tensor, is_survival: bool = False
+) -> Tensor:
+    """``[..., L, D, K, N]``: that values are at most, or that they are above `x`."""
     num_values = table.shape[-1]
     values = tf.range(num_values, dtype=x.dtype)[:, tf.newaxis]
-    counts = tf.cast(values <= x[..., tf.newaxis, :], table.dtype)  # [..., L, D, C, N]
+    is_below = values <= x[..., tf.newaxis, :]  # [..., L, D, C, N]
+    counts = tf.cast(~is_below if is_survival else is_below, table.dtype)
     rank = table.shape.rank
     table = transpose(table, [*range(rank - 3), rank - 2, rank - 3, rank - 1])
     cdf = tf.matmul(table, counts)  # [..., L, D, K, N]
     certain = x[..., tf.newaxis, :] >= num_values - 1  # rounding might say less
-    return tf.reduce_sum(
-        safe_log(tf.where(certain, tf.ones([], cdf.dtype), cdf)), axis=-3
-    )
+    end = tf.constant(0.0 if is_survival else 1.0, cdf.dtype)
+    return safe_log(tf.where(certain, end, cdf))

@@ -175,20 +175,22 @@ class CategoricalLeaf(ElementwiseLeaf):
 
     def component_mean(self, params: Params) -> Tensor:
         """``sum_c c p(c)``."""
-        return self._raw_moment(params, 1)
+        return tf.linalg.matvec(self.value_probs(params), self._categories())
 
     def component_variance(self, params: Params) -> Tensor:
-        """``sum_c c^2 p(c) - mean^2``."""
-        return self._raw_moment(params, 2) - tf.square(self._raw_moment(params, 1))
+        """``sum_c (c - mean)^2 p(c)``."""
+        probs = self.value_probs(params)
+        distance = self._categories() - self.component_mean(params)[..., tf.newaxis]
+        rounding = tf.reduce_sum(probs * distance, axis=-1)  # of the mean
+        square = tf.reduce_sum(probs * tf.square(distance), axis=-1)
+        return tf.maximum(square - tf.square(rounding), tf.zeros_like(square))
 
     def value_probs(self, params: Params) -> Tensor:
         """``[..., L, K, D, C]``."""
         return tf.exp(self.component_tables(params)["log_probs"])
 
-    def _raw_moment(self, params: Params, order: int) -> Tensor:
-        probs = self.value_probs(params)
-        values = tf.range(self.num_categories, dtype=probs.dtype) ** order
-        return tf.linalg.matvec(probs, values)
+    def _categories(self) -> Tensor:
+        return tf.range(self.num_categories, dtype=self.compute_dtype)
 
     def expected_statistics(
         self,

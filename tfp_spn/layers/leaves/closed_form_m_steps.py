@@ -12,9 +12,11 @@ from tfp_spn.layers.leaves.maximum_likelihood import (
     TINY,
     MaximumLikelihood,
     Statistics,
+    above_rounding,
     root,
     spread,
 )
+from tfp_spn.ops.gamma import relative_distance
 
 
 def normal(
@@ -146,16 +148,24 @@ def categorical() -> MaximumLikelihood:
 
 
 def inverse_gaussian() -> MaximumLikelihood:
-    """Of the means of ``x`` and ``1 / x``."""
+    """Of the means of ``x`` and ``1 / x``, about each component's own location.
+
+    Of ``r = x / loc - 1`` and ``loc / x - (1 - r) = r^2 / (1 + r)``.
+    """
+
+    def statistics(p: Params, x: Tensor) -> Statistics:
+        r = relative_distance(x, p["loc"])
+        return r, r * (x - p["loc"]) / x
 
     def maximizer(mean: Statistics, p: Params) -> Params:
-        loc = tf.maximum(mean[0], TINY)
-        spread = tf.maximum(mean[1] - 1 / loc, 1e-6 * mean[1])
-        return {"loc": loc, "concentration": 1 / spread}
+        shift, square = mean
+        new = tf.maximum(1 + shift, TINY)
+        gap = above_rounding(square - tf.square(shift) / new, square + tf.abs(shift))
+        return {"loc": new * p["loc"], "concentration": p["loc"] / gap}
 
     return MaximumLikelihood(
-        lambda p, x: (x, 1 / x),
-        lambda p: (p["loc"], 1 / p["loc"] + 1 / p["concentration"]),
+        statistics,
+        lambda p: spread(p["loc"], 0.0, p["loc"] / p["concentration"]),
         maximizer,
         needs=(("loc",), ("concentration",)),
     )

@@ -8,17 +8,29 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfp_spn._keras_bridge import family_named
 from tfp_spn._serialization import initializer_of, serialize
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import ParameterSpec, blend
+from tfp_spn.layers.leaves.elementwise_leaf import ElementwiseLeaf
 from tfp_spn.layers.leaves.exponential_family_leaf import ExponentialFamilyLeaf
+from tfp_spn.layers.leaves.family_densities import family_log_prob
 from tfp_spn.layers.leaves.layout import LeafLayout
+from tfp_spn.layers.leaves.support import integers_up_to
 from tfp_spn.ops.long_sums import long_sum
 from tfp_spn.region_graphs.arguments import as_count
 
+_MAX_OF_FLOAT32 = 255
+_MAX_OF_FLOAT64 = 2**24
+"""Up to so many trials log-factorials have the digits of their difference."""
 
-class CountLeaf(ExponentialFamilyLeaf):
+
+class CountLeaf(ExponentialFamilyLeaf, ElementwiseLeaf):
     """Base of the leaves that count successes among `total_count` trials.
+
+    Evaluated as one matrix product per region in the counts; in double precision of
+    more than 255 trials, where log-factorials lose digits; one by one in deviance form
+    of more than 2^24.
 
     Args:
         num_components: Number of components per leaf slot.
@@ -61,6 +73,56 @@ class CountLeaf(ExponentialFamilyLeaf):
         return x
 
     @property
+    def event_dtype(self) -> str:
+        """The dtype of samples, which holds all possible values."""
+        return integers_up_to(self.total_count).integer_dtype
+
+    @property
+    def is_large(self) -> bool:
+        """Whether log-factorials would lose digits."""
+        return self.total_count > _MAX_OF_FLOAT32
+
+    def region_log_prob(
+        self,
+        params: Params,
+        x: Tensor,
+        observed: Tensor | None,
+        layout: LeafLayout,
+        hidden: Tensor | None = None,
+    ) -> Tensor:
+        """One matrix product, or the largest counts one by one."""
+        product = ExponentialFamilyLeaf.region_log_prob
+        if not self.is_large:
+            return product(self, params, x, observed, layout, hidden)
+        if self.total_count > _MAX_OF_FLOAT64:
+            one_by_one = ElementwiseLeaf.region_log_prob
+            return one_by_one(self, params, x, observed, layout, hidden)
+        wide = {name: tf.cast(value, tf.float64) for name, value in params.items()}
+        hidden = None if hidden is None else tf.cast(hidden, tf.float64)
+        count = tf.cast(self.safe_value(x), tf.float64)
+        base = self.log_binomial(count)
+        if observed is not None:
+            base = tf.where(observed, base, tf.zeros_like(base))
+        base = layout.gather_variables(base[..., tf.newaxis, :], axis=-3)
+        value = product(self, wide, count, observed, layout, hidden)
+        return tf.cast(value + layout.sum_over_width(base), x.dtype)
+
+    def component_log_prob(self, params: Params, x: Tensor) -> Tensor:
+        """Without the binomial coefficient where `log_base` has it."""
+        logits = tf.convert_to_tensor(params["logits"])[..., tf.newaxis]
+        x = x[..., tf.newaxis, :, :]
+        if self.is_large:
+            log_prob = self._exact_log_prob(logits, x)
+        else:
+            log_prob = x * logits - self.total_count * tf.math.softplus(logits)
+        return tf.reduce_sum(log_prob, axis=-2)
+
+    def _exact_log_prob(self, logits: Tensor, x: Tensor) -> Tensor:
+        return family_log_prob(
+            family_named("Binomial")(float(self.total_count), logits=logits), x
+        )
+
+    @property
     def support(self) -> str:
         """Integers up to the number of trials."""
         return f"integers from 0 to {self.total_count}"
@@ -70,9 +132,14 @@ class CountLeaf(ExponentialFamilyLeaf):
         return (x >= 0) & (x <= self.total_count) & (tf.math.floor(x) == x)
 
     def log_base(self, x: Tensor) -> Tensor:
-        """Logarithm of the binomial coefficient, ``-inf`` outside the support."""
+        """Logarithm of the binomial coefficient, ``-inf`` outside the support.
+
+        Zero in place of those that are too large, see `component_log_prob`.
+        """
         valid = tf.reduce_all(self.is_valid(x), axis=-2)
-        return tf.where(valid, self.log_binomial(self.safe_value(x)), -float("inf"))
+        zero = tf.zeros([], x.dtype)
+        base = zero if self.is_large else self.log_binomial(self.safe_value(x))
+        return tf.where(valid, base, -float("inf"))
 
     def log_binomial(self, x: Tensor) -> Tensor:
         """``[..., D, N] -> [..., N]``."""
@@ -118,6 +185,8 @@ class CountLeaf(ExponentialFamilyLeaf):
         """Log-probability of the mode."""
         mode = self.component_mode(params)
         logits = params["logits"]
+        if self.is_large:
+            return tf.reduce_sum(self._exact_log_prob(logits, mode), -1)
         log_prob = mode * logits - self.total_count * tf.math.softplus(logits)
         return tf.reduce_sum(log_prob, -1) + self.log_binomial(
             tf.linalg.matrix_transpose(mode)

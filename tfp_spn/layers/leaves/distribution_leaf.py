@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfp_spn._serialization import (
@@ -150,6 +151,13 @@ class DistributionLeaf(ElementwiseLeaf):
         return self.family.is_discrete
 
     @property
+    def event_dtype(self) -> str:
+        """The dtype of samples, which holds all possible values."""
+        if not self.is_discrete:
+            return self.compute_dtype
+        return self.value_support.integer_dtype
+
+    @property
     def has_mode(self) -> bool:  # type: ignore[override]
         """Whether the family has a mode."""
         return self.family.has_mode
@@ -218,7 +226,7 @@ class DistributionLeaf(ElementwiseLeaf):
             name: self._parameter(name).expanded(value)
             for name, value in values.items()
         }
-        log_prob = self.family.log_prob(self.family.distribution(expanded), x)
+        log_prob = self.family.log_prob(expanded, x)
         return log_prob if self.event_ndims else long_sum(log_prob, axis=-2)
 
     # --- components -------------------------------------------------------------
@@ -280,8 +288,11 @@ class DistributionLeaf(ElementwiseLeaf):
     def component_mode_log_prob(self, params: Params) -> Tensor:
         """The log-density there."""
         components = self.components(params)
-        log_prob = components.log_prob(self.family.mode(components))
-        log_prob = tf.cast(log_prob, self.compute_dtype)
+        mode = self.family.mode(components)
+        if self.family.has_large_counts:
+            log_prob = self.family.log_prob(self.values(params), mode)
+        else:
+            log_prob = tf.cast(components.log_prob(mode), self.compute_dtype)
         return log_prob if self.event_ndims else tf.reduce_sum(log_prob, axis=-1)
 
     def component_mean(self, params: Params) -> Tensor:
@@ -373,7 +384,7 @@ class DistributionLeaf(ElementwiseLeaf):
             return value  # matrices, locations, logarithms and logits
         if name == "probs":
             return tf.clip_by_value(value, 1e-6, 1 - 1e-6)
-        return tf.maximum(value, 1e-5)
+        return tf.maximum(value, 4 * np.finfo(value.dtype.as_numpy_dtype).eps)
 
     def configuration(self) -> dict[str, Any]:
         """The same of functions that are not registered, by their names."""

@@ -20,6 +20,7 @@ from tfp_spn._keras_bridge import (
 from tfp_spn._serialization import serialize
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves import family_parameters
+from tfp_spn.layers.leaves.family_densities import family_log_prob
 from tfp_spn.layers.leaves.family_parameters import FamilyParameter
 from tfp_spn.layers.leaves.m_steps import FAMILIES
 from tfp_spn.layers.leaves.maximum_likelihood import MaximumLikelihood
@@ -173,10 +174,10 @@ class Family:
                 except NotImplementedError:
                     self.has_moments = False
 
-    def distribution(self, values: Params) -> Any:
-        """The distribution of parameters by name."""
+    def distribution(self, values: Params, dtype: tf.DType | None = None) -> Any:
+        """The distribution of parameters by name, of their `dtype`."""
         constants = {
-            name: tf.constant(value, self.dtype)
+            name: tf.constant(value, dtype or self.dtype)
             if isinstance(value, int | float) and not isinstance(value, bool)
             else value
             for name, value in self.constants.items()
@@ -210,13 +211,28 @@ class Family:
             return tf.fill(tf.shape(value), tf.constant(math.nan, value.dtype))
         return value
 
-    def log_prob(self, distribution: Any, x: Tensor) -> Tensor:
-        """Log-density of `x` in the support: never NaN.
+    @property
+    def has_large_counts(self) -> bool:
+        """Whether there are values whose log-factorials would lose digits."""
+        return is_family(self.make) and self.is_discrete and self.support.high > 255
 
-        An infinite density counts as impossible, too.
+    def log_prob(self, values: Params, x: Tensor) -> Tensor:
+        """Log-density of `x` in the support, given parameters by name: never NaN.
+
+        An infinite density counts as impossible, too. Large counts are asked for in
+        double precision, lest differences of log-factorials lose their digits; those
+        that float64 alone can hold, in deviance form.
         """
+        if self.has_large_counts:
+            x = tf.cast(x, tf.float64)
+            values = {name: tf.cast(value, x.dtype) for name, value in values.items()}
+        distribution = self.distribution(values, x.dtype)
         if not self.support.depends_on_parameters:
-            log_prob = tf.cast(distribution.log_prob(x), self.dtype)
+            is_widest = self.has_large_counts and self.dtype == tf.float64
+            if is_widest or not self.is_discrete:
+                log_prob = tf.cast(family_log_prob(distribution, x), self.dtype)
+            else:
+                log_prob = tf.cast(distribution.log_prob(x), self.dtype)
             return tf.where(log_prob < math.inf, log_prob, minus_infinity(log_prob))
         # Where a value is impossible, the density is evaluated at a draw instead, lest
         # its gradient be NaN.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfp_spn._serialization import constraint_of, initializer_of, serialize
@@ -166,9 +168,11 @@ class LocationScaleLeaf(BaseLeaf):
         return (tf.square(scale) + tf.square(location)) * second_denom
 
     def _inverse_scale(self, scale: Tensor) -> Tensor:
-        excess = tf.maximum(
-            tf.convert_to_tensor(scale) - self.min_scale, 1e-6 * (1 + self.min_scale)
-        )
+        scale = tf.convert_to_tensor(scale)
+        # No floor of its own: within min_scale's, or where a square would vanish.
+        tiny = float(np.finfo(scale.dtype.as_numpy_dtype).tiny)
+        least = max(1e-3 * self.min_scale, 2 * math.sqrt(tiny))
+        excess = tf.maximum(scale - self.min_scale, least)
         return excess + tf.math.log(-tf.math.expm1(-excess))
 
     def log_base(self, x: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import tensorflow as tf
 
 from tfp_spn._typing import Params, Tensor
@@ -67,6 +68,12 @@ class MaximumLikelihood:
 def root(square: Tensor) -> Tensor:
     """A scale, not below its floor."""
     return tf.sqrt(tf.maximum(square, MIN_SCALE**2))
+
+
+def above_rounding(difference: Tensor, size: Tensor) -> Tensor:
+    """A positive difference of terms of some `size`, not below their rounding."""
+    eps = np.finfo(size.dtype.as_numpy_dtype).eps
+    return tf.maximum(difference, 8 * eps * tf.maximum(size, eps))
 
 
 def spread(like: Tensor, *values: Tensor | float) -> Statistics:

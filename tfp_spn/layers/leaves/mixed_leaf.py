@@ -88,6 +88,14 @@ class MixedLeaf(BaseLeaf):
         return all(leaf.has_mode for leaf in self.leaves)
 
     @property
+    def event_dtype(self) -> str:
+        """The dtype of samples of all variables."""
+        if not self.is_discrete:
+            return self.compute_dtype
+        dtypes = {leaf.event_dtype for leaf in self.leaves}
+        return "int64" if "int64" in dtypes else "int32"
+
+    @property
     def has_moments(self) -> bool:  # type: ignore[override]
         """Whether all variables have."""
         return all(leaf.has_moments for leaf in self.leaves)

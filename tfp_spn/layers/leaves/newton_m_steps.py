@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from tfp_spn._typing import Params, Tensor
@@ -9,63 +11,76 @@ from tfp_spn.layers.leaves.maximum_likelihood import (
     TINY,
     MaximumLikelihood,
     Statistics,
+    above_rounding,
     rate_of,
     rates,
+)
+from tfp_spn.ops.gamma import (
+    excess_of_log,
+    log_minus_digamma,
+    relative_distance,
+    slope_of_log_minus_digamma,
 )
 
 _NUM_STEPS = 20
 
 
-def _gamma_concentration(mean: Tensor, log_mean: Tensor) -> Tensor:
-    """Solves ``log c - digamma(c) = log(mean) - log_mean`` (Minka 2002)."""
-    eps = 1e-5 if mean.dtype == tf.float32 else 1e-9  # beyond, all is rounding
-    gap = tf.maximum(tf.math.log(mean) - log_mean, eps)
+def _gamma_concentration(gap: Tensor) -> Tensor:
+    """Solves ``log c - digamma(c) = gap`` (Minka 2002)."""
     c = (3 - gap + tf.sqrt(tf.square(gap - 3) + 24 * gap)) / (12 * gap)
     for _ in range(5):
-        residual = tf.math.log(c) - tf.math.digamma(c) - gap
-        slope = 1 / c - tf.math.polygamma(tf.ones_like(c), c)
-        c = 1 / (1 / c + residual / (tf.square(c) * slope))
+        residual = log_minus_digamma(c) - gap
+        c = 1 / (1 / c + residual / (tf.square(c) * slope_of_log_minus_digamma(c)))
     return c
+
+
+def _gamma_in(
+    forward: Callable[[Tensor], Tensor],
+    rate_of: Callable[[Params], Tensor],
+    named: Callable[[Tensor], Params],
+    needs: tuple[tuple[str, ...], ...],
+) -> MaximumLikelihood:
+    """Gamma in ``forward(x)``; moments about each component's own mean.
+
+    Of ``r = x / mean - 1`` and ``r - log(1 + r)``: those of ``x`` and ``log x`` would
+    lose a narrow component's spread, which is a small difference of them.
+    """
+
+    def mean_of(p: Params) -> Tensor:
+        return p["concentration"] / rate_of(p)
+
+    def statistics(p: Params, x: Tensor) -> Statistics:
+        x, mean = forward(x), mean_of(p)
+        return relative_distance(x, mean), excess_of_log(x, mean)
+
+    def expected(p: Params) -> Statistics:
+        excess = log_minus_digamma(p["concentration"])
+        return tf.zeros_like(mean_of(p) + excess), excess + tf.zeros_like(mean_of(p))
+
+    def maximizer(mean: Statistics, p: Params) -> Params:
+        shift, excess = mean
+        new = tf.maximum(1 + shift, TINY)
+        gap = excess - (shift - tf.math.log(new))
+        small = tf.abs(shift) < 0.5
+        near = shift - tf.math.log1p(tf.where(small, shift, tf.zeros_like(shift)))
+        gap = tf.where(small, excess - near, gap)
+        c = _gamma_concentration(above_rounding(gap, excess + tf.abs(shift)))
+        return {"concentration": c, **named(c / (new * mean_of(p)))}
+
+    return MaximumLikelihood(statistics, expected, maximizer, needs=needs)
 
 
 def gamma() -> MaximumLikelihood:
     """Of the means of ``x`` and ``log x``."""
-
-    def expected(p: Params) -> Statistics:
-        rate = rate_of(p)
-        log_mean = tf.math.digamma(p["concentration"]) - tf.math.log(rate)
-        return p["concentration"] / rate, log_mean
-
-    def maximizer(mean: Statistics, p: Params) -> Params:
-        first = tf.maximum(mean[0], TINY)
-        c = _gamma_concentration(first, mean[1])
-        return {"concentration": c, **rates(c / first)}
-
-    return MaximumLikelihood(
-        lambda p, x: (x, tf.math.log(x)),
-        expected,
-        maximizer,
-        needs=(("concentration",), ("rate", "log_rate")),
-    )
+    needs = (("concentration",), ("rate", "log_rate"))
+    return _gamma_in(lambda x: x, rate_of, rates, needs)
 
 
 def inverse_gamma() -> MaximumLikelihood:
     """Of the means of ``1 / x`` and ``log x``."""
-
-    def expected(p: Params) -> Statistics:
-        log_mean = tf.math.digamma(p["concentration"]) - tf.math.log(p["scale"])
-        return p["concentration"] / p["scale"], log_mean
-
-    def maximizer(mean: Statistics, p: Params) -> Params:
-        first = tf.maximum(mean[0], TINY)
-        c = _gamma_concentration(first, mean[1])
-        return {"concentration": c, "scale": c / first}
-
-    return MaximumLikelihood(
-        lambda p, x: (1 / x, -tf.math.log(x)),
-        expected,
-        maximizer,
-        needs=(("concentration",), ("scale",)),
+    needs = (("concentration",), ("scale",))
+    return _gamma_in(
+        lambda x: 1 / x, lambda p: p["scale"], lambda rate: {"scale": rate}, needs
     )
 
 

@@ -39,6 +39,11 @@ class Support:
     total: float | None = None
     depends_on_parameters: bool = False
 
+    @property
+    def integer_dtype(self) -> str:
+        """Of integers that hold all values."""
+        return "int32" if self.high <= np.iinfo(np.int32).max else "int64"
+
     def contains(self, x: Tensor) -> Tensor:
         """``[..., D, N]`` to bool of the same shape; NaN and infinities are outside."""
         low, high = tf.constant(self.low, x.dtype), tf.constant(self.high, x.dtype)
@@ -89,6 +94,17 @@ class Support:
         value = at_most_zero(of_inner(inner))
         value = tf.where(is_above, tf.zeros([], value.dtype), value)
         return tf.where(is_below, tf.constant(-math.inf, value.dtype), value)
+
+    def log_survival(self, x: Tensor, of_inner: Callable[[Tensor], Tensor]) -> Tensor:
+        """A family's logarithm of ``P(X > x)``, asked inside only (see `log_cdf`)."""
+        low, high = tf.constant(self.low, x.dtype), tf.constant(self.high, x.dtype)
+        x = tf.math.floor(x) if self.is_integer else x
+        is_above = x >= high
+        is_below = tf.math.is_nan(x) | (x < low if self.is_integer else x <= low)
+        inner = tf.where(is_below | is_above, tf.constant(self.inner, x.dtype), x)
+        value = at_most_zero(of_inner(inner))
+        value = tf.where(is_below, tf.zeros([], value.dtype), value)
+        return tf.where(is_above, tf.constant(-math.inf, value.dtype), value)
 
     def inner_vector(self, num_dims: int, dtype: tf.DType) -> Tensor:
         """``[D, 1]``: a vector amid the support."""

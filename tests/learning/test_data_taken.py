@@ -1,0 +1,113 @@
+"""Nothing of the data is dropped without a word: no digits, no masks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfp_spn import circuits, distributions, layers, learning, region_graphs
+
+
+def normal_circuit(dtype: str = "float32") -> circuits.Circuit:
+    return circuits.from_region_graph(
+        region_graphs.fully_factorized(2),
+        leaf=layers.NormalLeaf(1, scale_trainable=True, dtype=dtype),
+        num_sums=1,
+        leaf_sums=False,
+    )
+
+
+SECONDS = 1.7e9 + np.random.default_rng(0).normal(0, 1, (200, 2))
+LOSSY = "cannot tell the values of column {} apart, received .* both become .*float64"
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        SECONDS,
+        np.stack([np.zeros(200), SECONDS[:, 0]], 1),
+        SECONDS.astype(np.int64) * 10**9,
+        np.where(np.arange(200)[:, np.newaxis] % 10, SECONDS, -999.0),
+        1e6 + np.random.default_rng(0).normal(0, 1, (200, 2)),
+        1 + 1e-8 * SECONDS % 1e-7,
+    ],
+    ids=["seconds", "one column", "nanoseconds", "sentinels", "1e6", "small"],
+)
+def test_fit_refuses_data_whose_digits_float32_loses(x: np.ndarray) -> None:
+    circuit = normal_circuit()
+    before = circuit.get_weights()
+    with pytest.raises(ValueError, match=LOSSY.format("[01]")):
+        learning.fit(circuit, x, epochs=1, initialize=True, verbose=False)
+    with pytest.raises(ValueError, match=LOSSY.format("[01]")):
+        learning.fit(
+            circuit,
+            tf.data.Dataset.from_tensor_slices(x).batch(100),
+            epochs=1,
+            verbose=False,
+        )
+    for old, new in zip(before, circuit.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_queries_refuse_values_whose_digits_float32_loses() -> None:
+    spn = distributions.SumProductNetwork(normal_circuit())
+    mask = [True, False]
+    for x in (SECONDS, tf.constant(SECONDS), SECONDS.astype(np.int64)):
+        for query in (
+            spn.log_prob,
+            spn.prob,
+            spn.cdf,
+            spn.log_joint,
+            spn.univariate_posteriors,
+            lambda x: spn.condition(x, mask),
+            lambda x: spn.condition(x[:1] * 0, mask).log_prob(x),
+        ):
+            with pytest.raises(ValueError, match=LOSSY.format("0")):
+                query(x)
+
+
+def test_data_that_keep_their_digits_are_taken() -> None:
+    rng = np.random.default_rng(0)
+    spn = distributions.SumProductNetwork(normal_circuit())
+    for x in (
+        SECONDS.astype(np.float32),  # rounded on purpose
+        SECONDS - 1.7e9,
+        np.full([200, 2], 0.1),  # constant
+        rng.poisson(5e9, (200, 2)),  # 512 apart, a deviation of 70,000
+        rng.integers(0, 2**24, (200, 2)),
+        101_325 + rng.normal(0, 100, (200, 2)),
+    ):
+        assert spn.log_prob(x).shape == [200]
+        learning.fit(spn, x, epochs=0, verbose=False)
+    hidden = np.where([True, False], SECONDS, 0.0)
+    observed = np.broadcast_to([False, True], hidden.shape)
+    learning.fit(spn, hidden, observed=observed, epochs=0, verbose=False)
+    exact = distributions.SumProductNetwork(normal_circuit("float64"))
+    learning.fit(exact, SECONDS, epochs=2, initialize=True, verbose=False)
+    np.testing.assert_allclose(exact.stddev(), SECONDS.std(0), rtol=0.05)
+    np.testing.assert_allclose(exact.mean(), SECONDS.mean(0), atol=0.01)
+
+
+def test_masks_of_arrays_are_not_dropped() -> None:
+    circuit = normal_circuit()
+    spn = distributions.SumProductNetwork(circuit)
+    x = np.ma.masked_array([[0.0, 999.0], [0.0, 0.0]], mask=[[0, 1], [0, 0]])
+    refused = r"{} is a NumPy masked array, received .* observed=~np\.ma\.getmaskarray"
+    flags = np.ma.masked_array([True, False], mask=[True, False])
+    for data in (x, list(x), [x[0], [0.0, 0.0]]):
+        with pytest.raises(TypeError, match=refused.format("x")):
+            learning.fit(circuit, data, epochs=1, verbose=False)
+        with pytest.raises(TypeError, match=refused.format("x")):
+            learning.initialize_leaves(circuit, data)
+        for query in (spn.log_prob, spn.cdf, lambda x: spn.condition(x, [True, True])):
+            with pytest.raises(TypeError, match=refused.format("value")):
+                query(data)
+    with pytest.raises(TypeError, match=refused.format("sample_weight")):
+        learning.fit(circuit, x.data, sample_weight=flags, epochs=1, verbose=False)
+    with pytest.raises(TypeError, match=refused.format("observed")):
+        spn.log_prob(x.data, observed=flags)
+    with pytest.raises(TypeError, match=refused.format("data")):
+        region_graphs.hidden_chow_liu_tree(x)
+    whole = np.ma.masked_array(x.data, mask=False)
+    np.testing.assert_allclose(spn.log_prob(whole), spn.log_prob(x.data))

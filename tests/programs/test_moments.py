@@ -1,0 +1,94 @@
+"""Variances and covariances that are small beside what their terms are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.special
+
+from tfp_spn import circuits, distributions, layers, region_graphs
+
+RTOL = 1e-4
+
+
+def mixture(leaf: Any, num_variables: int = 2) -> circuits.Circuit:
+    return circuits.from_region_graph(
+        region_graphs.fully_factorized(num_variables),
+        leaf=leaf,
+        num_sums=leaf.num_components,
+        leaf_sums=False,
+    )
+
+
+@pytest.mark.parametrize("log_odds", [np.log(99), 7.0, 12.0, -12.0])
+def test_variance_of_categories(log_odds: float) -> None:
+    circuit = mixture(layers.CategoricalLeaf(1, num_categories=256), 1)
+    logits = np.full([1, 1, 256, 1], -60.0)
+    logits[0, 0, 255], logits[0, 0, 254] = 0.0, -log_odds
+    circuit.live_params()["leaf_logits"].assign(logits)
+    p = scipy.special.expit(log_odds)
+    expected = p * scipy.special.expit(-log_odds)
+    spn = distributions.SumProductNetwork(circuit)
+    np.testing.assert_allclose(spn.variance(), [expected], rtol=RTOL)
+    np.testing.assert_allclose(spn.covariance(), [[expected]], rtol=RTOL)
+    np.testing.assert_allclose(spn.stddev(), [expected**0.5], rtol=RTOL)
+
+
+def far_apart(locations: np.ndarray, scale: float = 1.0) -> circuits.Circuit:
+    """Of as many components as there are rows of locations."""
+    leaf = layers.NormalLeaf(len(locations), min_scale=0.0)
+    circuit = mixture(leaf, locations.shape[1])
+    params = circuit.live_params()
+    params["leaf_location"].assign(locations.T[..., np.newaxis])
+    raw = np.log(np.expm1(scale))
+    params["leaf_scale"].assign(np.full(params["leaf_scale"].shape, raw))
+    params["sums_0"].assign(np.zeros(params["sums_0"].shape))
+    return circuit
+
+
+LOCATIONS = np.array([[0.0, 0.0], [4000.0, 500.0], [4001.0, 502.0]])
+
+
+def test_moments_of_one_of_several_far_clusters() -> None:
+    circuit = far_apart(LOCATIONS)
+    circuit.live_params()["sums_0"].assign([[[-30.0], [1.0], [1.0]]])
+    weights = np.exp([-30.0, 1.0, 1.0])
+    weights /= weights.sum()
+    mean = weights @ LOCATIONS
+    shift = LOCATIONS - mean
+    expected = (weights[:, np.newaxis] * shift).T @ shift + np.eye(2)
+    spn = distributions.SumProductNetwork(circuit)
+    np.testing.assert_allclose(spn.mean(), mean, rtol=1e-6)
+    np.testing.assert_allclose(spn.variance(), np.diag(expected), rtol=RTOL)
+    np.testing.assert_allclose(spn.covariance(), expected, rtol=1e-2)
+
+
+def test_moments_given_evidence_that_chooses_a_cluster() -> None:
+    spn = distributions.SumProductNetwork(far_apart(LOCATIONS))
+    given = spn.condition(np.array([[4000.5, 0.0]]), [True, False])
+    np.testing.assert_allclose(given.variance(), [[0.0, 2.0]], rtol=RTOL)
+    np.testing.assert_allclose(given.mean(), [[4000.5, 501.0]], rtol=1e-6)
+    narrow = distributions.SumProductNetwork(far_apart(LOCATIONS, scale=1e-3))
+    given = narrow.condition(np.array([[4000.0, 0.0]]), [True, False])
+    np.testing.assert_allclose(given.variance(), [[0.0, 1e-6]], rtol=RTOL)
+
+
+def test_variance_of_counts_of_which_evidence_chooses_a_component() -> None:
+    circuit = mixture(layers.BinomialLeaf(2, total_count=10**6))
+    logits = np.array([[-8.0, 8.0], [0.0, 14.0]])
+    circuit.live_params()["leaf_logits"].assign(logits[..., np.newaxis])
+    spn = distributions.SumProductNetwork(circuit)
+    p, q = scipy.special.expit(logits[1]), scipy.special.expit(-logits[1])
+    given = spn.condition([[10**6 - 335, 0], [335, 0]], [True, False])
+    np.testing.assert_allclose(given.variance()[:, 1], (1e6 * p * q)[::-1], rtol=RTOL)
+
+
+def test_moments_of_sequences() -> None:
+    template = far_apart(LOCATIONS, scale=1e-2)
+    dynamic = circuits.dynamic_from_circuit(template, num_steps=3)
+    spn = distributions.DynamicSumProductNetwork(dynamic)
+    given = spn.condition(np.full([3, 2], 4000.0), [[True, False]] * 3)
+    expected = [[0.0, 1e-4]] * 3
+    np.testing.assert_allclose(given.variance(), expected, rtol=RTOL)

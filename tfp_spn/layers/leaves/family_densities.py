@@ -1,0 +1,67 @@
+"""Densities of TFP's families whose own formulas lose digits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from tfp_spn._typing import Tensor
+from tfp_spn.ops.counts import binomial_log_prob, poisson_log_prob
+from tfp_spn.ops.gamma import gamma_log_prob
+
+
+def family_log_prob(distribution: Any, x: Tensor) -> Tensor:
+    """Log-density of a distribution of TFP, with digits that its formula may lose.
+
+    Args:
+        distribution: The distribution.
+        x: Possible values.
+    """
+    of_gamma = _OF_GAMMA.get(type(distribution).__name__)
+    if of_gamma is not None:
+        return of_gamma(distribution, x)
+    of_counts = _OF_COUNTS.get(type(distribution).__name__)
+    if of_counts is None:
+        return distribution.log_prob(x)
+    return tf.cast(of_counts(distribution, tf.cast(x, tf.float64)), x.dtype)
+
+
+def _binomial(distribution: Any, x: Tensor) -> Tensor:
+    total, logits = _wide(distribution.total_count), distribution.logits
+    if logits is None:
+        probs = _wide(distribution.probs)
+        return binomial_log_prob(x, total, probs, 1 - probs)
+    logits = tf.clip_by_value(_wide(logits), -_MAX_LOGIT, _MAX_LOGIT)
+    success, failure = tf.math.sigmoid(logits), tf.math.sigmoid(-logits)
+    return binomial_log_prob(x, total, success, failure)
+
+
+def _poisson(distribution: Any, x: Tensor) -> Tensor:
+    log_rate = distribution.log_rate
+    if log_rate is None:
+        return poisson_log_prob(x, _wide(distribution.rate))
+    return poisson_log_prob(x, tf.exp(_wide(log_rate)))
+
+
+def _gamma(distribution: Any, x: Tensor) -> Tensor:
+    rate, log_rate = distribution.rate, distribution.log_rate
+    rate = tf.exp(log_rate) if rate is None else rate
+    return gamma_log_prob(x, distribution.concentration, rate)
+
+
+def _inverse_gamma(distribution: Any, x: Tensor) -> Tensor:
+    inverse = 1 / x
+    log_prob = gamma_log_prob(inverse, distribution.concentration, distribution.scale)
+    return log_prob - 2 * tf.math.log(x)
+
+
+def _wide(value: Tensor) -> Tensor:
+    return tf.cast(value, tf.float64)
+
+
+_MAX_LOGIT = 700.0
+"""Beyond, a probability would be zero in double precision."""
+
+_OF_GAMMA = {"Gamma": _gamma, "InverseGamma": _inverse_gamma}
+_OF_COUNTS = {"Binomial": _binomial, "Poisson": _poisson}
