@@ -12,6 +12,7 @@ from tfp_spn.config.accumulator_constraints import (
     get_default_linear_accumulators_constraint,
 )
 from tfp_spn.initializers.dirichlet import Dirichlet
+from tfp_spn.initializers.initial_values import initial_weights
 from tfp_spn.layers.finite_variables import FiniteVariables
 from tfp_spn.ops.log_space import safe_log
 
@@ -68,7 +69,8 @@ class FoldedSum(FiniteVariables, keras.layers.Layer):
         self.built = True
 
     def _initial_accumulators(self, shape: Any, dtype: Any = None) -> Tensor:
-        weights = self.initializer(shape, dtype=dtype)
+        label = f'{type(self).__name__} "{self.name}"'
+        weights = initial_weights(label, self.initializer, shape, dtype)
         return safe_log(weights) if self.logspace_accumulators else weights
 
     def get_config(self) -> dict[str, Any]:

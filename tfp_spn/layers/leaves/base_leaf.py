@@ -26,6 +26,7 @@ import tensorflow as tf
 
 from tfp_spn._serialization import configuration_of
 from tfp_spn._typing import Params, Tensor
+from tfp_spn.initializers.initial_values import initial_values
 from tfp_spn.layers.finite_variables import FiniteVariables
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.layers.leaves.parts import LeafPart
@@ -118,7 +119,7 @@ class BaseLeaf(FiniteVariables, keras.layers.Layer):
             self.parameters[name] = self.add_weight(
                 name=name,
                 shape=(*slots, *spec.shape),
-                initializer=spec.initializer,
+                initializer=self._initializer_of(name, spec),
                 trainable=spec.trainable,
                 autocast=False,
             )
@@ -126,6 +127,16 @@ class BaseLeaf(FiniteVariables, keras.layers.Layer):
             # Keras' dicts are invisible to tf.train.Checkpoint.
             self._track_trackable(self.parameters[name], name)
         self.built = True
+
+    def _initializer_of(self, name: str, spec: ParameterSpec) -> Any:
+        axis = -len(spec.shape)
+
+        def initialize(shape: Any, dtype: Any = None) -> Tensor:
+            return initial_values(
+                self.label, name, spec.initializer, shape, dtype, axis
+            )
+
+        return initialize
 
     def add_parameters_of(self, layout: LeafLayout) -> None:
         """Creates the variables of the leaf regions of a circuit."""

@@ -185,7 +185,7 @@ class DistributionLeaf(ElementwiseLeaf):
         for name, p in self.family.parameters(num_dims).items():
             initializer: Any = keras.initializers.RandomNormal(stddev=1.0)
             if name in self._initializers:
-                initializer = p.initializer(self._initializers[name])
+                initializer = p.initializer(self.label, self._initializers[name])
             shape = (self.num_components, *p.unconstrained_shape)
             specs[name] = ParameterSpec(shape, initializer)
         return specs
