@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from tfp_spn.circuits.diagnosis import described, least_probable_value
+from tfp_spn.circuits.example_weights import ExampleWeights
 from tfp_spn.layers.finite_variables import (
     Entry,
     check_loaded,
@@ -21,7 +22,7 @@ from tfp_spn.layers.finite_variables import (
 )
 
 
-class FiniteTraining:
+class FiniteTraining(ExampleWeights):
     """Mixin of Keras models: what fails in `fit` or `load_weights` ruins nothing."""
 
     def fit(
@@ -65,7 +66,7 @@ class FiniteTraining:
         else:
             callbacks = [guard, *keras.tree.flatten(callbacks or [])]
         try:
-            return super().fit(  # type: ignore[misc]
+            return super().fit(
                 x, y, batch_size, epochs, verbose, callbacks, *args, **kwargs
             )
         except BaseException as error:

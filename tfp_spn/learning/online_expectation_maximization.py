@@ -22,6 +22,7 @@ from tfp_spn.learning.expectations import (
 )
 from tfp_spn.learning.maximization import maximize, trainable_names
 from tfp_spn.learning.replicas import assign_in_replica, sum_over_replicas
+from tfp_spn.programs.labels import integer_labels
 
 
 @register
@@ -220,7 +221,7 @@ def online_step(
     evidence = program.evidence(tf.cast(x, program.dtype), observed)
     classes, weights = labels, sample_weight
     if classes is not None:
-        classes = tf.reshape(tf.cast(classes, tf.int32), [-1])
+        classes = tf.reshape(integer_labels(classes), [-1])
     if weights is not None:
         weights = tf.reshape(tf.cast(weights, program.dtype), [-1])
     expectations, joint = expectations_and_joint(

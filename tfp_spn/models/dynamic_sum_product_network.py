@@ -9,6 +9,8 @@ import tensorflow as tf
 
 from tfp_spn._serialization import deserialize, register, serialize
 from tfp_spn._typing import Tensor
+from tfp_spn.circuits.example_weights import given_targets
+from tfp_spn.circuits.lengths import check_are_no_lengths
 from tfp_spn.layers.regions.base_sum import BaseSum
 from tfp_spn.layers.regions.held_weights import hold_log_weights
 from tfp_spn.layers.regions.temporal_dense_product import TemporalDenseProduct
@@ -208,7 +210,14 @@ class DynamicSumProductNetwork(UnsupervisedTraining, keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Tensor:
-        """The loss; weights of sequences count at every step."""
+        """The loss; weights of sequences count at every step.
+
+        Raises:
+            ValueError: Lengths come in the place of labels.
+        """
+        if self.unsupervised:
+            remedy = "pass them with the data: fit((x, lengths))."
+            check_are_no_lengths(self._label, x, given_targets(y), remedy)
         sample_weight = _over_steps(sample_weight, y_pred)
         return super().compute_loss(
             x=x,
