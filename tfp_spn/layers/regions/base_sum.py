@@ -100,6 +100,7 @@ class BaseSum(RegionLayer):
             autocast=False,
         )
         self.accumulators.is_log_weight = self.logspace_accumulators
+        self.accumulators.is_sum_weight = True
         gradients = self.sum_op.is_gradient and not self.sum_op.normalizes_counts
         # For `OnlineExpectationMaximization`: its "gradients" are counts.
         self.accumulators.is_em_accumulator = not (
