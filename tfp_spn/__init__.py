@@ -55,6 +55,9 @@ from tfp_spn.config import (  # noqa: E402
 )
 from tfp_spn.config import set_default_sum_op as set_default_sum_op  # noqa: E402
 from tfp_spn.models import (  # noqa: E402
+    from_libspn_keras_weights as from_libspn_keras_weights,
+)
+from tfp_spn.models import (  # noqa: E402
     region_graph_to_dense_spn as region_graph_to_dense_spn,
 )
 from tfp_spn.region_graphs import RegionNode as RegionNode  # noqa: E402
@@ -91,6 +94,7 @@ __all__ = [
     "constraints",
     "distributions",
     "export_saved_model",
+    "from_libspn_keras_weights",
     "get_default_accumulator_initializer",
     "get_default_linear_accumulators_constraint",
     "get_default_logspace_accumulators_constraint",
