@@ -160,6 +160,8 @@ class Circuit(FiniteTraining, FiniteVariables, keras.Model):
     def check_shape(self, shape: Any) -> None:
         """Raises a `ValueError` unless data of this shape fit, as far as known."""
         event_shape = self.program.event_shape
+        if tf.TensorShape(shape).rank is None:
+            return
         received = tuple(shape)
         event = received[1:]
         if len(received) != 1 + len(event_shape) or any(

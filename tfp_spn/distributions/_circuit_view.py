@@ -15,6 +15,7 @@ from tfp_spn._typing import Params, Seed, Tensor, TensorLike
 from tfp_spn.distributions import _assertions, _parameters, _queries
 from tfp_spn.distributions._event import EventKey, as_tensor
 from tfp_spn.distributions._tensor_values import TensorValues
+from tfp_spn.distributions._unknown_rank import with_one_lead
 
 
 def properties_of_params() -> dict[str, Any]:
@@ -183,5 +184,6 @@ class CircuitView(TensorValues):
     ) -> list:
         if not self.validate_args:
             return []
+        value, observed = with_one_lead(self._event, value, observed)
         value, observed = self._event.spread(value, observed)
         return _assertions.in_support(self, value, observed)

@@ -14,6 +14,7 @@ from tfp_spn._serialization import register
 from tfp_spn._typing import Tensor
 from tfp_spn.initializers.array_batches import array_batches
 from tfp_spn.layers.finite_variables import FiniteVariables
+from tfp_spn.layers.known_shapes import KnownShapes
 from tfp_spn.layers.running_moments import RunningMoments
 
 Shape = tuple[int | None, ...]
@@ -28,7 +29,7 @@ class NormalizeAxes(enum.StrEnum):
 
 
 @register
-class NormalizeStandardScore(FiniteVariables, keras.layers.Layer):
+class NormalizeStandardScore(KnownShapes, FiniteVariables, keras.layers.Layer):
     """z-scores: ``z = (x - mean) / (standard deviation + normalization_epsilon)``.
 
     The statistics are those of each example (`NormalizeAxes.SAMPLE_WISE`), of each

@@ -180,6 +180,12 @@ class DynamicSumProductNetwork(UnsupervisedTraining, keras.Model):
             top._keras_mask = is_step  # noqa: SLF001 - how Keras passes masks along
         return top
 
+    def built_shape(self) -> Any:
+        """``[batch, num_steps, *shape of a step]``, `None` before `build`."""
+        if not self.template_network.built:
+            return None
+        return (None, None, *self.template_network.input_shape[1:])
+
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> None:
         """`None`: `call` gives the output of all steps its mask itself."""
         return

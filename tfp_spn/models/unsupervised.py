@@ -9,6 +9,7 @@ import tensorflow as tf
 from tfp_spn._typing import Tensor
 from tfp_spn.circuits.example_weights import NO_LABEL, given_targets
 from tfp_spn.circuits.finite_training import FiniteTraining
+from tfp_spn.layers.known_shapes import with_known_shape
 
 
 class UnsupervisedTraining(FiniteTraining):
@@ -24,6 +25,21 @@ class UnsupervisedTraining(FiniteTraining):
     """
 
     unsupervised: bool
+
+    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Calls the model, with the shape that it was built for."""
+        shape = self.built_shape()
+        if shape is not None:
+            if isinstance(inputs, list | tuple) and inputs:
+                inputs = type(inputs)([with_known_shape(inputs[0], shape), *inputs[1:]])
+            else:
+                inputs = with_known_shape(inputs, shape)
+        return super().__call__(inputs, *args, **kwargs)  # type: ignore[misc]
+
+    def built_shape(self) -> Any:
+        """Shape of the data that the model was built for, `None` before."""
+        shape = getattr(self, "input_shape", None)
+        return shape if isinstance(shape, tuple) and shape[:1] == (None,) else None
 
     def compute_loss(
         self,

@@ -28,6 +28,7 @@ from tfp_spn._serialization import configuration_of
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.initializers.initial_values import initial_values
 from tfp_spn.layers.finite_variables import FiniteVariables
+from tfp_spn.layers.known_shapes import KnownShapes
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.layers.leaves.parts import LeafPart
 from tfp_spn.layers.leaves.support import SUPPORTS, Support
@@ -51,7 +52,7 @@ class ParameterSpec:
     is_log_weight: bool = False
 
 
-class BaseLeaf(FiniteVariables, keras.layers.Layer):
+class BaseLeaf(KnownShapes, FiniteVariables, keras.layers.Layer):
     """Base class of the leaf layers.
 
     Args:

@@ -8,11 +8,12 @@ from typing import Any
 import keras
 
 from tfp_spn.layers.finite_variables import FiniteVariables
+from tfp_spn.layers.known_shapes import KnownShapes
 
 Shape = tuple[int | None, ...]
 
 
-class RegionLayer(FiniteVariables, keras.layers.Layer):
+class RegionLayer(KnownShapes, FiniteVariables, keras.layers.Layer):
     """Base class of layers from ``[batch, scopes, decomps, nodes]`` to the same.
 
     Subclasses implement `call` and `compute_output_shape`, which is exact. The simplest
