@@ -9,6 +9,7 @@ import keras
 
 from tfp_spn.layers.finite_variables import FiniteVariables
 from tfp_spn.layers.known_shapes import KnownShapes
+from tfp_spn.layers.regions.stock_layers import check_layer_below
 
 Shape = tuple[int | None, ...]
 
@@ -63,6 +64,7 @@ class RegionLayer(KnownShapes, FiniteVariables, keras.layers.Layer):
 
     def compute_output_spec(self, x: Any) -> keras.KerasTensor:
         """Symbolic output."""
+        check_layer_below(self.label, x)
         dtype = x.dtype if self.keeps_input_dtype else self.compute_dtype
         return keras.KerasTensor(self.compute_output_shape(x.shape), dtype=dtype)
 
