@@ -118,6 +118,32 @@ class Circuit(FiniteTraining, FiniteVariables, keras.Model):
             y: The targets, or `None`.
         """
 
+    def export(
+        self,
+        filepath: Any,
+        format: str = "tf_saved_model",  # noqa: A002 - as Keras names it
+        verbose: Any = None,
+        input_signature: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Keras' `export`, of a circuit that has never been called, too.
+
+        `tfp_spn.export_saved_model` exports the distribution, with all its queries.
+
+        Args:
+            filepath: As of `keras.Model.export`.
+            format: As of `keras.Model.export`.
+            verbose: As of `keras.Model.export`.
+            input_signature: As of `keras.Model.export`; by default batches of values,
+                without a mask.
+            **kwargs: As of `keras.Model.export`.
+        """
+        if input_signature is None:
+            program = self.program
+            shape = (None, *program.event_shape)
+            input_signature = [keras.InputSpec(program.dtype.name, shape, name="x")]
+        super().export(filepath, format, verbose, input_signature, **kwargs)
+
     def _for_each_example(self, x: Any, observed: Any) -> Tensor:
         """A mask for all examples, or of whole steps, spread; any other as it is."""
         observed, shape = tf.convert_to_tensor(observed), self.program.mask_shape

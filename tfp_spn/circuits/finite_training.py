@@ -77,6 +77,27 @@ class FiniteTraining(ExampleWeights):
             if ready_made:
                 callbacks.callbacks.remove(guard)
 
+    def save(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        """Keras' `save`, in its own format.
+
+        Args:
+            filepath: As of `keras.Model.save`; ends in ``.keras``.
+            *args: As of `keras.Model.save`.
+            **kwargs: As of `keras.Model.save`.
+
+        Raises:
+            ValueError: The file would be HDF5, which Keras could not load.
+        """
+        if str(filepath).endswith((".h5", ".hdf5")):
+            model: Any = self
+            raise ValueError(
+                f'{type(model).__name__} "{model.name}": HDF5 files hold no registered '
+                f"classes and could not be loaded, received {str(filepath)!r}, "
+                "expected a name that ends in .keras. Use it, or save_weights with "
+                ".weights.h5."
+            )
+        super().save(filepath, *args, **kwargs)  # type: ignore[misc]
+
     def load_weights(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
         """Keras' `load_weights`; a file that is refused changes nothing.
 

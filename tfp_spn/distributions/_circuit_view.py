@@ -20,13 +20,26 @@ from tfp_spn.distributions._unknown_rank import with_one_lead
 
 def properties_of_params() -> dict[str, Any]:
     """For `_parameter_properties`, wanted by TFP in each class with `__init__`."""
-    return {
-        "params": tfp.util.ParameterProperties(
+    return _Properties(
+        params=tfp.util.ParameterProperties(
             event_ndims=lambda self: dict(self.program.param_event_ndims),
             shape_fn=_parameters.no_shape,
             default_constraining_bijector_fn=_parameters.no_bijector,
         )
-    }
+    )
+
+
+class _Properties(dict):
+    """Of the parameters that are tensors; ASVI takes the circuit for one, too."""
+
+    def __missing__(self, name: str) -> None:
+        raise NotImplementedError(
+            f"SumProductNetwork: {name!r} is no tensor, received a request for its "
+            "properties, expected one for those of 'params'. If it comes from "
+            "tfp.experimental.vi.build_asvi_surrogate_posterior, which interpolates "
+            "parameters of priors: pass surrogate_rules with a rule for circuits, or "
+            "use tfp.experimental.vi.build_factored_surrogate_posterior."
+        )
 
 
 class CircuitView(TensorValues):

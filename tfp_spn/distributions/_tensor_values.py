@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import tensorflow as tf
+
 from tfp_spn._typing import Tensor, TensorLike
 from tfp_spn.distributions._event import as_tensor
 
@@ -21,6 +23,10 @@ def _of_tensor(method: str) -> Callable[..., Tensor]:
 
 class TensorValues:
     """Mixin of distributions, before `tfd.Distribution` in the bases."""
+
+    def _cdf(self, value: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """What `tfd.QuantizedDistribution` looks for."""
+        return tf.exp(self._log_cdf(value, *args, **kwargs))  # type: ignore[attr-defined]
 
     _call_log_prob = _of_tensor("_call_log_prob")
     _call_prob = _of_tensor("_call_prob")

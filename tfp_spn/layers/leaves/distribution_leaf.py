@@ -66,7 +66,8 @@ class DistributionLeaf(ElementwiseLeaf):
         constants: Further arguments of `make_distribution`: numbers, such as
             ``{"df": 4.0}``, strings and flags.
         support: Which values are possible: one of ``"real"``, ``"positive"``,
-            ``"nonnegative"``, ``"unit_interval"``, ``"circle"``, ``"binary"``,
+            ``"nonnegative"``, ``"unit_interval"``,
+            ``"closed_unit_interval"``, ``"circle"``, ``"binary"``,
             ``"nonnegative_integers"``, ``"positive_integers"``, ``"integers"``,
             ``"simplex"``, ``"one_hot"``, or ``"of_component"``: any finite number, of
             which each component judges. Default: the family's own if it is known, else

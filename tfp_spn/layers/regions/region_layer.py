@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from tfp_spn.layers.default_dtype import default_dtype
 from tfp_spn.layers.finite_variables import FiniteVariables
 from tfp_spn.layers.known_shapes import KnownShapes
 from tfp_spn.layers.regions.stock_layers import check_layer_below
@@ -21,8 +22,8 @@ class RegionLayer(KnownShapes, FiniteVariables, keras.layers.Layer):
     one to copy is `ReduceProduct`.
 
     Args:
-        **kwargs: Passed on to `keras.layers.Layer`. `dtype` defaults to float32,
-            whatever the global policy: circuits stay in full precision inside
+        **kwargs: Passed on to `keras.layers.Layer`. `dtype` defaults to that of
+            variables under the global policy: circuits stay in full precision inside
             mixed-precision models.
 
     Attributes:
@@ -33,7 +34,8 @@ class RegionLayer(KnownShapes, FiniteVariables, keras.layers.Layer):
     keeps_input_dtype = True
 
     def __init__(self, **kwargs: Any) -> None:
-        kwargs.setdefault("dtype", "float32")
+        if kwargs.get("dtype") is None:
+            kwargs["dtype"] = default_dtype()
         super().__init__(autocast=not self.keeps_input_dtype, **kwargs)
 
     @property
