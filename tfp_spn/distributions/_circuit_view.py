@@ -92,6 +92,12 @@ class CircuitView(TensorValues):
         variables = super().trainable_variables  # type: ignore[misc]
         return tuple(v for v in variables if id(v) not in frozen)
 
+    def _arguments(self) -> dict[str, Any]:
+        arguments = super()._arguments()
+        if self._is_view:  # the circuit brings its own
+            arguments["params"] = None
+        return arguments
+
     def copy(self, **override_parameters_kwargs: Any) -> Any:
         """As in TFP; with another circuit, a view of that circuit's own parameters.
 

@@ -24,6 +24,15 @@ def _of_tensor(method: str) -> Callable[..., Tensor]:
 class TensorValues:
     """Mixin of distributions, before `tfd.Distribution` in the bases."""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickle and `copy`: the class and its arguments, without tensors."""
+        return _restored, (type(self), self._arguments())
+
+    def _arguments(self) -> dict[str, Any]:
+        """The constructor's arguments; circuits save themselves as Keras models."""
+        arguments = dict(self.parameters)  # type: ignore[attr-defined]
+        return {name: _without_tensors(value) for name, value in arguments.items()}
+
     def _cdf(self, value: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """What `tfd.QuantizedDistribution` looks for."""
         return tf.exp(self._log_cdf(value, *args, **kwargs))  # type: ignore[attr-defined]
@@ -34,3 +43,14 @@ class TensorValues:
     _call_cdf = _of_tensor("_call_cdf")
     _call_survival_function = _of_tensor("_call_survival_function")
     _call_log_survival_function = _of_tensor("_call_log_survival_function")
+
+
+def _without_tensors(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_tensors(part) for name, part in value.items()}
+    is_tensor = tf.is_tensor(value) or isinstance(value, tf.Variable)
+    return value.numpy() if is_tensor else value
+
+
+def _restored(cls: type, arguments: dict[str, Any]) -> Any:
+    return cls(**arguments)

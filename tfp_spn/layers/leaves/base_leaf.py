@@ -22,9 +22,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from tfp_spn._serialization import configuration_of
+from tfp_spn._serialization import configuration_of, serialize
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.initializers.initial_values import initial_values
 from tfp_spn.layers.default_dtype import default_dtype
@@ -99,6 +100,7 @@ class BaseLeaf(KnownShapes, FiniteVariables, keras.layers.Layer):
         self.num_dims = 1
         self.num_slots = 0
         self.slot_shape: tuple[int, ...] = ()
+        self._layout_of_circuit: LeafLayout | None = None
 
     # --- state -----------------------------------------------------------------
 
@@ -142,7 +144,15 @@ class BaseLeaf(KnownShapes, FiniteVariables, keras.layers.Layer):
 
     def add_parameters_of(self, layout: LeafLayout) -> None:
         """Creates the variables of the leaf regions of a circuit."""
+        self._layout_of_circuit = layout
         self.add_parameters((layout.num_slots,), layout.num_dims)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickle and `copy`: the configuration, where it was built, the weights."""
+        layout = self._layout_of_circuit
+        if layout is not None:  # a plain one: others remember tensors
+            layout = LeafLayout(layout.scopes, layout.num_variables, layout.num_dims)
+        return _restored, (serialize(self), layout, self.get_weights())
 
     def build(self, input_shape: Any) -> None:
         """Creates parameters ``[1, scopes, decomps, ...]``."""
@@ -380,3 +390,14 @@ def blend(old: Tensor, new: Tensor, count: Tensor, step_size: Tensor) -> Tensor:
     """``(1 - step) old + step new`` where `count` is positive, else `old`."""
     moved = old + tf.cast(step_size, old.dtype) * (new - old)
     return tf.where(count > 0, moved, old)
+
+
+def _restored(
+    description: dict[str, Any], layout: LeafLayout | None, weights: list[np.ndarray]
+) -> Any:
+    """A leaf from a pickle; a circuit builds its leaf over a layout, Keras by shape."""
+    leaf: Any = keras.saving.deserialize_keras_object(description)
+    if layout is not None:
+        leaf.add_parameters_of(layout)
+    leaf.set_weights(weights)
+    return leaf
