@@ -43,6 +43,7 @@ ALLOWED_UNITS: dict[str, set[str]] = {
     "optimizers": {"learning"},
     "saved_model": {"distributions"},
     "visualization": _MODELS | {"distributions", "learning"},
+    "region": {"region_graphs", "models"},
     "visualize": {"visualization"},
 }
 
@@ -66,6 +67,7 @@ ALLOWED_HOSTS: dict[str, set[str]] = {
     "optimizers": _KERAS,
     "saved_model": _KERAS,
     "visualization": _KERAS | {"matplotlib", "mpl_toolkits", "plotly"},
+    "region": set(),
     "visualize": set(),
 }
 BRIDGE = "_keras_bridge"

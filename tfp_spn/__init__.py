@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import importlib
 from importlib import metadata
-from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tfp_spn import _backend
 
@@ -33,6 +32,7 @@ from tfp_spn import losses as losses  # noqa: E402
 from tfp_spn import metrics as metrics  # noqa: E402
 from tfp_spn import models as models  # noqa: E402
 from tfp_spn import optimizers as optimizers  # noqa: E402
+from tfp_spn import region as region  # noqa: E402
 from tfp_spn import region_graphs as region_graphs  # noqa: E402
 from tfp_spn.config import (  # noqa: E402
     get_default_accumulator_initializer as get_default_accumulator_initializer,
@@ -54,6 +54,12 @@ from tfp_spn.config import (  # noqa: E402
     set_default_logspace_accumulators_constraint as set_default_logspace_accumulators_constraint,  # noqa: E501
 )
 from tfp_spn.config import set_default_sum_op as set_default_sum_op  # noqa: E402
+from tfp_spn.initializers import (  # noqa: E402
+    Logspace as logspace_wrapper_initializer,  # noqa: N813 - LibSPN-Keras' name
+)
+from tfp_spn.models import (  # noqa: E402
+    from_libspn_keras_weights as from_libspn_keras_weights,
+)
 from tfp_spn.models import (  # noqa: E402
     region_graph_to_dense_spn as region_graph_to_dense_spn,
 )
@@ -71,6 +77,7 @@ from tfp_spn.sum_ops import (  # noqa: E402
 if TYPE_CHECKING:  # loaded by `__getattr__`
     from tfp_spn import visualization as visualization
     from tfp_spn import visualize as visualize
+    from tfp_spn.visualize import visualize_dense_spn as visualize_dense_spn
 
 try:
     __version__ = metadata.version("tfp_spn")
@@ -91,6 +98,7 @@ __all__ = [
     "constraints",
     "distributions",
     "export_saved_model",
+    "from_libspn_keras_weights",
     "get_default_accumulator_initializer",
     "get_default_linear_accumulators_constraint",
     "get_default_logspace_accumulators_constraint",
@@ -98,10 +106,12 @@ __all__ = [
     "initializers",
     "layers",
     "learning",
+    "logspace_wrapper_initializer",
     "losses",
     "metrics",
     "models",
     "optimizers",
+    "region",
     "region_graph_to_dense_spn",
     "region_graphs",
     "set_default_accumulator_initializer",
@@ -110,10 +120,13 @@ __all__ = [
     "set_default_sum_op",
     "visualization",
     "visualize",
+    "visualize_dense_spn",
 ]
 
 
-def __getattr__(name: str) -> ModuleType:
+def __getattr__(name: str) -> Any:
     if name in ("visualization", "visualize"):  # on first use: optional packages
         return importlib.import_module(f"tfp_spn.{name}")
+    if name == "visualize_dense_spn":
+        return importlib.import_module("tfp_spn.visualize").visualize_dense_spn
     raise AttributeError(f"module 'tfp_spn' has no attribute {name!r}")

@@ -16,7 +16,10 @@ from tfp_spn.ops.sum_rules import (
     SumRule,
 )
 
+SumOpBase = SumRule  # its name in LibSPN-Keras
+
 __all__ = [
+    "SumOpBase",
     "SumOpEMBackprop",
     "SumOpGradBackprop",
     "SumOpHardEMBackprop",

@@ -257,11 +257,9 @@ WRONG = {
         r'children of RootSum "root" miss the variables \[2, 3\]; expected all 4',
     ),
     "foreign layer": (
-        lambda: sequential(
-            layers.DenseProduct(4), keras.layers.Dropout(0.5, name="drop")
-        ),
+        lambda: sequential(layers.DenseProduct(4), keras.layers.Identity(name="drop")),
         TypeError,
-        r'Dropout "drop", expected only FlatToRegions, a leaf layer, Permute.*'
+        r'Identity "drop", expected only FlatToRegions, a leaf layer, Permute.*'
         r"DenseSum.*and RootSum, or Conv2DProduct.*and SpatialToRegions. Remove it",
     ),
     "no root": (

@@ -219,3 +219,33 @@ def test_error_says_what_to_do(call, error, regex):
     with pytest.raises(error) as caught:
         call()
     assert re.search(regex, str(caught.value), re.DOTALL), str(caught.value)
+
+
+def test_models_with_two_outputs() -> None:
+    def circuit():
+        graph = region_graphs.fully_factorized(1)
+        return circuits.from_region_graph(graph, layers.NormalLeaf(2), num_sums=2)
+
+    def head(h):
+        return ConditionalSumProductNetwork(circuit())(h)
+
+    def normal_of(h):
+        layer = DistributionLayer(lambda t: tfd.Independent(tfd.Normal(t, 1.0), 1))
+        return layer(keras.layers.Dense(1)(h))
+
+    loss = losses.NegativeLogLikelihood
+    z, y = np.ones([8, 3], "float32"), np.zeros([8, 1], "float32")
+    h = keras.Input((3,))
+    two = [head(h), head(h)]
+    for outputs, of_outputs in (
+        (two, [loss(), loss()]),
+        ([normal_of(h), keras.layers.Dense(1)(h)], [loss(), "mse"]),
+    ):
+        model = keras.Model(h, outputs)
+        model.compile("sgd", of_outputs)
+        first, second = model(z)
+        want = -np.mean(first.log_prob(y))
+        want += -np.mean(second.log_prob(y)) if outputs is two else np.mean(second**2)
+        found = model.evaluate(z, [y, y], verbose=0, return_dict=True)
+        np.testing.assert_allclose(found["loss"], want, rtol=1e-5)
+        model.fit(z, [y, y], verbose=0)

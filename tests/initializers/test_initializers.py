@@ -15,6 +15,7 @@ MADE = {
     "EpsilonInverseFanIn": initializers.EpsilonInverseFanIn(-1, 0.1),
     "Equidistant": initializers.Equidistant(-2.0, 3.0, axis=0),
     "KMeans": initializers.KMeans(data_fraction=0.5, downsample=2, seed=4),
+    "Logspace": initializers.Logspace(initializers.EpsilonInverseFanIn()),
     "PoonDomingosMeanOfQuantileSplit": initializers.PoonDomingosMeanOfQuantileSplit(
         samplewise_normalization=True
     ),

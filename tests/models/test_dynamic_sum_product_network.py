@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 from scipy.special import logsumexp
 
-from tfp_spn import layers, losses, metrics
+from tfp_spn import circuits, layers, losses, metrics, region_graphs
 from tfp_spn.learning import OnlineExpectationMaximization
 from tfp_spn.models import DynamicSumProductNetwork
 from tfp_spn.sum_ops import (
@@ -369,8 +369,7 @@ def test_losses_and_metrics_of_all_steps_leave_padding_out():
     np.testing.assert_allclose(found["loss"], -log_prob[PRE].mean(), rtol=1e-5)
     np.testing.assert_allclose(found["llh"], log_prob[PRE].mean(), rtol=1e-5)
     weight = np.linspace(0, 2, 5)
-    labels = np.zeros(5)  # Keras forgets weights of data without labels
-    found = model.evaluate((X, LENGTHS), labels, sample_weight=weight, **plain)
+    found = model.evaluate((X, LENGTHS), sample_weight=weight, **plain)
     each = np.broadcast_to(weight[:, np.newaxis], PRE.shape)[PRE]
     want = np.mean(each * log_prob[PRE])
     np.testing.assert_allclose(found["loss"], -want, rtol=1e-5)
@@ -680,3 +679,24 @@ WRONG = {
 def test_errors(call, error, message):
     with pytest.raises(error, match=f"(?s){message}"):
         call()
+
+
+def test_lengths_are_not_taken_for_labels():
+    steps = circuits.from_region_graph(
+        region_graphs.fully_factorized(2), layers.BernoulliLeaf(2), 2, num_classes=2
+    )
+    circuit = circuits.dynamic_from_circuit(steps, NUM_STEPS)
+    stack = model_of(classes=1)
+    em = OnlineExpectationMaximization()
+    column = LENGTHS[:, np.newaxis].astype("int64")
+    for model, optimizer in ((stack, "sgd"), (circuit, "sgd"), (circuit, em)):
+        model.compile(optimizer, losses.NegativeLogLikelihood())
+        for y in (LENGTHS, column):
+            with pytest.raises(ValueError, match="integers as targets of sequences"):
+                model.fit(X, y, verbose=0)
+        data = tf.data.Dataset.from_tensors((X, LENGTHS))
+        with pytest.raises(ValueError, match="integers as targets of sequences"):
+            model.evaluate(data, verbose=0)
+    stack.evaluate(X, X, verbose=0)  # no lengths
+    found = stack.evaluate((X, LENGTHS), LENGTHS, verbose=0)
+    np.testing.assert_allclose(found, stack.evaluate((X, LENGTHS), verbose=0))

@@ -11,7 +11,11 @@ from tfp_spn import layers, losses, metrics
 from tfp_spn.distributions import SumProductNetwork as Distribution
 from tfp_spn.learning import OnlineExpectationMaximization
 from tfp_spn.models import SequentialSumProductNetwork, SumProductNetwork
-from tfp_spn.sum_ops import SumOpEMBackprop, SumOpSampleBackprop
+from tfp_spn.sum_ops import (
+    SumOpEMBackprop,
+    SumOpHardEMBackprop,
+    SumOpSampleBackprop,
+)
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(5.0, 2.0, size=(48, 4)).astype("float32")
@@ -310,3 +314,43 @@ WRONG = {
 def test_errors(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_steps_of_online_em_do_not_depend_on_the_size_of_weights():
+    x = RNG.integers(0, 2, (32, 4))
+    start = RNG.uniform(0.5, 1.5, (1, 1, 2, 1))
+    rules = (SumOpEMBackprop(), SumOpHardEMBackprop())
+    for rule in rules:
+        found = []
+        for size in (1.0, 1e-2, 1e2):
+            root = layers.RootSum(
+                False,
+                sum_op=rule,
+                accumulator_initializer=keras.initializers.Constant(size * start),
+            )
+            keras.utils.set_random_seed(0)
+            leaf = layers.BernoulliLeaf(2, trainable=False)
+            model = SequentialSumProductNetwork(
+                [
+                    keras.Input((4,)),
+                    layers.FlatToRegions(1),
+                    leaf,
+                    layers.ReduceProduct(4),
+                    root,
+                ]
+            )
+            em = OnlineExpectationMaximization(learning_rate=0.25)
+            model.compile(em, losses.NegativeLogLikelihood())
+            parts = leaf(tf.reshape(tf.cast(x, "float32"), [-1, 4, 1, 1]))
+            child = np.asarray(tf.reduce_sum(parts, 1))[:, 0]  # [32, 2]
+            before = start.ravel() / start.sum()
+            model.fit(x, batch_size=32, verbose=0)
+            after = np.asarray(root.accumulators).ravel()
+            found.append(after / after.sum())
+        log_joint = child + np.log(before)
+        share = np.exp(log_joint - log_joint.max(-1, keepdims=True))
+        if rule is not rules[0]:
+            share = (share == 1).astype(float)
+        share = (share / share.sum(-1, keepdims=True)).mean(0)
+        for weights in found:
+            np.testing.assert_allclose(weights, 0.75 * before + 0.25 * share, rtol=1e-5)

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfp_spn._typing import Params, Tensor
+from tfp_spn.circuits.example_weights import NO_LABEL, given_targets
 from tfp_spn.circuits.finite_training import FiniteTraining
 from tfp_spn.layers.finite_variables import FiniteVariables
 from tfp_spn.ops.certainty import Certainty
@@ -88,7 +89,9 @@ class Circuit(FiniteTraining, FiniteVariables, keras.Model):
         train_circuit = getattr(self.optimizer, "train_circuit", None)
         if train_circuit is None:
             return super().train_step(data)
-        return train_circuit(self, data)
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        self.check_targets(x, given_targets(y))
+        return train_circuit(self, (x, given_targets(y), sample_weight))
 
     def compute_loss(
         self,
@@ -99,11 +102,47 @@ class Circuit(FiniteTraining, FiniteVariables, keras.Model):
         training: bool = True,
     ) -> Tensor:
         """Lets losses that need no target (`NegativeLogLikelihood`) do without."""
+        y = given_targets(y)
+        self.check_targets(x, y)
         if y is None:
-            y = tf.zeros([tf.shape(y_pred)[0]], tf.int32)
+            y = tf.fill([tf.shape(y_pred)[0]], NO_LABEL)
         return super().compute_loss(
             x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training
         )
+
+    def check_targets(self, x: Any, y: Any) -> None:
+        """Raises a `ValueError` if targets are something else, as far as one can tell.
+
+        Args:
+            x: What the circuit is called with.
+            y: The targets, or `None`.
+        """
+
+    def export(
+        self,
+        filepath: Any,
+        format: str = "tf_saved_model",  # noqa: A002 - as Keras names it
+        verbose: Any = None,
+        input_signature: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Keras' `export`, of a circuit that has never been called, too.
+
+        `tfp_spn.export_saved_model` exports the distribution, with all its queries.
+
+        Args:
+            filepath: As of `keras.Model.export`.
+            format: As of `keras.Model.export`.
+            verbose: As of `keras.Model.export`.
+            input_signature: As of `keras.Model.export`; by default batches of values,
+                without a mask.
+            **kwargs: As of `keras.Model.export`.
+        """
+        if input_signature is None:
+            program = self.program
+            shape = (None, *program.event_shape)
+            input_signature = [keras.InputSpec(program.dtype.name, shape, name="x")]
+        super().export(filepath, format, verbose, input_signature, **kwargs)
 
     def _for_each_example(self, x: Any, observed: Any) -> Tensor:
         """A mask for all examples, or of whole steps, spread; any other as it is."""
@@ -147,6 +186,8 @@ class Circuit(FiniteTraining, FiniteVariables, keras.Model):
     def check_shape(self, shape: Any) -> None:
         """Raises a `ValueError` unless data of this shape fit, as far as known."""
         event_shape = self.program.event_shape
+        if tf.TensorShape(shape).rank is None:
+            return
         received = tuple(shape)
         event = received[1:]
         if len(received) != 1 + len(event_shape) or any(

@@ -12,6 +12,7 @@ from tfp_spn._serialization import deserialize, register, serialize
 from tfp_spn._typing import Params, TensorLike
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.circuits.from_layers import from_layers
+from tfp_spn.circuits.lengths import check_are_no_lengths
 from tfp_spn.config.accumulator_initializer import get_default_accumulator_initializer
 from tfp_spn.config.sum_op import get_default_sum_op
 from tfp_spn.initializers.dirichlet import Dirichlet
@@ -198,6 +199,15 @@ class DynamicCircuit(Circuit):
             del params[prior.parameter]
         params.update({layer.name: layer.accumulators.value for layer in self.chain})
         return dict(sorted(params.items()))
+
+    def check_targets(self, x: Any, y: Any) -> None:
+        """Refuses lengths, for this circuit has one class and needs no labels."""
+        label = f'{type(self).__name__} "{self.name}"'
+        remedy = (
+            "pass a mask with the data: fit((x, observed)), observed = np.arange("
+            "num_steps) < lengths[:, np.newaxis]."
+        )
+        check_are_no_lengths(label, x, y, remedy)
 
     def _freeze_prior(self) -> None:
         """It is no parameter of this model, and would have no gradient."""

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from tfp_spn.circuits.diagnosis import described, least_probable_value
+from tfp_spn.circuits.example_weights import ExampleWeights
 from tfp_spn.layers.finite_variables import (
     Entry,
     check_loaded,
@@ -21,7 +22,7 @@ from tfp_spn.layers.finite_variables import (
 )
 
 
-class FiniteTraining:
+class FiniteTraining(ExampleWeights):
     """Mixin of Keras models: what fails in `fit` or `load_weights` ruins nothing."""
 
     def fit(
@@ -65,7 +66,7 @@ class FiniteTraining:
         else:
             callbacks = [guard, *keras.tree.flatten(callbacks or [])]
         try:
-            return super().fit(  # type: ignore[misc]
+            return super().fit(
                 x, y, batch_size, epochs, verbose, callbacks, *args, **kwargs
             )
         except BaseException as error:
@@ -75,6 +76,27 @@ class FiniteTraining:
         finally:
             if ready_made:
                 callbacks.callbacks.remove(guard)
+
+    def save(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        """Keras' `save`, in its own format.
+
+        Args:
+            filepath: As of `keras.Model.save`; ends in ``.keras``.
+            *args: As of `keras.Model.save`.
+            **kwargs: As of `keras.Model.save`.
+
+        Raises:
+            ValueError: The file would be HDF5, which Keras could not load.
+        """
+        if str(filepath).endswith((".h5", ".hdf5")):
+            model: Any = self
+            raise ValueError(
+                f'{type(model).__name__} "{model.name}": HDF5 files hold no registered '
+                f"classes and could not be loaded, received {str(filepath)!r}, "
+                "expected a name that ends in .keras. Use it, or save_weights with "
+                ".weights.h5."
+            )
+        super().save(filepath, *args, **kwargs)  # type: ignore[misc]
 
     def load_weights(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
         """Keras' `load_weights`; a file that is refused changes nothing.

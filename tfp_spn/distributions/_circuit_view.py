@@ -15,18 +15,32 @@ from tfp_spn._typing import Params, Seed, Tensor, TensorLike
 from tfp_spn.distributions import _assertions, _parameters, _queries
 from tfp_spn.distributions._event import EventKey
 from tfp_spn.distributions._tensor_values import TensorValues
+from tfp_spn.distributions._unknown_rank import with_one_lead
 from tfp_spn.ops.log_space import log1mexp
 
 
 def properties_of_params() -> dict[str, Any]:
     """For `_parameter_properties`, wanted by TFP in each class with `__init__`."""
-    return {
-        "params": tfp.util.ParameterProperties(
+    return _Properties(
+        params=tfp.util.ParameterProperties(
             event_ndims=lambda self: dict(self.program.param_event_ndims),
             shape_fn=_parameters.no_shape,
             default_constraining_bijector_fn=_parameters.no_bijector,
         )
-    }
+    )
+
+
+class _Properties(dict):
+    """Of the parameters that are tensors; ASVI takes the circuit for one, too."""
+
+    def __missing__(self, name: str) -> None:
+        raise NotImplementedError(
+            f"SumProductNetwork: {name!r} is no tensor, received a request for its "
+            "properties, expected one for those of 'params'. If it comes from "
+            "tfp.experimental.vi.build_asvi_surrogate_posterior, which interpolates "
+            "parameters of priors: pass surrogate_rules with a rule for circuits, or "
+            "use tfp.experimental.vi.build_factored_surrogate_posterior."
+        )
 
 
 class CircuitView(TensorValues):
@@ -78,6 +92,12 @@ class CircuitView(TensorValues):
         frozen = frozen_variable_ids(self._circuit)
         variables = super().trainable_variables  # type: ignore[misc]
         return tuple(v for v in variables if id(v) not in frozen)
+
+    def _arguments(self) -> dict[str, Any]:
+        arguments = super()._arguments()
+        if self._is_view:  # the circuit brings its own
+            arguments["params"] = None
+        return arguments
 
     def copy(self, **override_parameters_kwargs: Any) -> Any:
         """As in TFP; with another circuit, a view of that circuit's own parameters.
@@ -205,5 +225,6 @@ class CircuitView(TensorValues):
     ) -> list:
         if not self.validate_args:
             return []
+        value, observed = with_one_lead(self._event, value, observed)
         value, observed = self._event.spread(value, observed)
         return _assertions.in_support(self, value, observed)

@@ -24,6 +24,7 @@ _BIJECTORS: dict[str, Callable[[], tfb.Bijector]] = {
     "real": tfb.Identity,
     "positive": tfb.Softplus,
     "nonnegative": tfb.Softplus,
+    "closed_unit_interval": tfb.Sigmoid,
     "unit_interval": tfb.Sigmoid,
     "circle": lambda: tfb.Sigmoid(low=-np.pi, high=np.pi),
     "simplex": tfb.IteratedSigmoidCentered,

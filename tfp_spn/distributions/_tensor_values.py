@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import tensorflow as tf
+
 from tfp_spn._typing import Tensor, TensorLike
 from tfp_spn.distributions._event import as_tensor
 
@@ -22,8 +24,21 @@ def _of_tensor(method: str) -> Callable[..., Tensor]:
 class TensorValues:
     """Mixin of distributions, before `tfd.Distribution` in the bases."""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickle and `copy`: the class and its arguments, without tensors."""
+        return _restored, (type(self), self._arguments())
+
+    def _arguments(self) -> dict[str, Any]:
+        """The constructor's arguments; circuits save themselves as Keras models."""
+        arguments = dict(self.parameters)  # type: ignore[attr-defined]
+        return {name: _without_tensors(value) for name, value in arguments.items()}
+
     def _as_tensor(self, value: TensorLike) -> Tensor:
         return as_tensor(value)
+
+    def _cdf(self, value: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """What `tfd.QuantizedDistribution` looks for."""
+        return tf.exp(self._log_cdf(value, *args, **kwargs))  # type: ignore[attr-defined]
 
     _call_log_prob = _of_tensor("_call_log_prob")
     _call_prob = _of_tensor("_call_prob")
@@ -31,3 +46,14 @@ class TensorValues:
     _call_cdf = _of_tensor("_call_cdf")
     _call_survival_function = _of_tensor("_call_survival_function")
     _call_log_survival_function = _of_tensor("_call_log_survival_function")
+
+
+def _without_tensors(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_tensors(part) for name, part in value.items()}
+    is_tensor = tf.is_tensor(value) or isinstance(value, tf.Variable)
+    return value.numpy() if is_tensor else value
+
+
+def _restored(cls: type, arguments: dict[str, Any]) -> Any:
+    return cls(**arguments)

@@ -18,6 +18,7 @@ from tfp_spn.distributions import (
 )
 from tfp_spn.distributions._event import check_vector_event
 from tfp_spn.distributions._tensor_values import TensorValues
+from tfp_spn.distributions._unknown_rank import of_any_rank, with_one_lead
 from tfp_spn.ops.log_space import at_most_zero, log1mexp
 
 
@@ -140,6 +141,7 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
     ) -> list:
         if not self.validate_args:
             return []
+        value, observed = with_one_lead(self._event, value, observed)
         value, observed = self._event.spread(value, observed)
         return _assertions.in_support(self._distribution, value, observed)
 
@@ -188,6 +190,7 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
         has_value_rank = len(self._event.mask_shape) == self._event.ndims
         return mask if has_value_rank else mask[..., tf.newaxis]
 
+    @of_any_rank
     def _log_prob(self, value: Tensor, observed: TensorLike | None = None) -> Tensor:
         value, asked, holds = self._asked(
             value, observed, lambda value: value == self._value
@@ -198,6 +201,7 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
         log_prob = self._distribution.log_prob(merged, observed=asked)
         return self._relative_to_evidence(log_prob, holds)
 
+    @of_any_rank
     def _log_cdf(self, value: Tensor, observed: TensorLike | None = None) -> Tensor:
         return self._log_cdf_of(value, observed)
 

@@ -24,6 +24,14 @@ class DistributionOutput:
     distribution itself.
     """
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Calls the layer; what it returns has the shape that Keras was told."""
+        output = super().__call__(*args, **kwargs)  # type: ignore[misc]
+        if isinstance(output, tfd.Distribution) and isinstance(output.dtype, tf.DType):
+            # Keras weighs the losses of several outputs by the examples in each.
+            output.shape = output.batch_shape.concatenate(output.event_shape)
+        return output
+
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
         """Symbolic output: a sample in the place of the distribution."""
         failures: list[Exception] = []

@@ -17,6 +17,7 @@ from tfp_spn.distributions._circuit_view import CircuitView, properties_of_param
 from tfp_spn.distributions._event import check_variables, check_vector_event
 from tfp_spn.distributions._hidden_states import HiddenStates
 from tfp_spn.distributions._sequence_event import Padding, SequenceEvent
+from tfp_spn.distributions._unknown_rank import of_any_rank
 from tfp_spn.distributions.conditioned_dynamic import (
     ConditionedDynamicSumProductNetwork,
 )
@@ -188,6 +189,7 @@ class DynamicSumProductNetwork(
 
     # --- density -----------------------------------------------------------------
 
+    @of_any_rank
     def _log_prob(
         self,
         value: Tensor,
@@ -199,6 +201,7 @@ class DynamicSumProductNetwork(
             _queries.log_prob, *self._with_lengths(value, observed, lengths, padding)
         )
 
+    @of_any_rank
     def _log_cdf(
         self,
         value: Tensor,

@@ -123,8 +123,8 @@ class LeafMixture(tfd.MixtureSameFamily):
         family = type(self.components_distribution).__name__
         raise NotImplementedError(
             f"univariate_posteriors: a mixture of {family} components has no mode in "
-            "closed form. Ask for its mean or quantiles of its cdf, or for the most "
-            "probable completion, spn.condition(value, observed).mode()."
+            "closed form. Ask for its mean or cdf, or for the most probable "
+            "completion, spn.condition(value, observed).mode()."
         )
 
 

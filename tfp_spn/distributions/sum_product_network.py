@@ -15,6 +15,7 @@ from tfp_spn.circuits.components import components_of
 from tfp_spn.distributions import _event_space, _factors, _parameters, _queries
 from tfp_spn.distributions._circuit_view import CircuitView, properties_of_params
 from tfp_spn.distributions._event import Event, check_variables, check_vector_event
+from tfp_spn.distributions._unknown_rank import of_any_rank
 from tfp_spn.distributions.conditioned import ConditionedSumProductNetwork
 from tfp_spn.distributions.univariate import univariate_posteriors
 
@@ -132,9 +133,11 @@ class SumProductNetwork(CircuitView, tfd.AutoCompositeTensorDistribution):
 
     # --- density ----------------------------------------------------------------
 
+    @of_any_rank
     def _log_prob(self, value: Tensor, observed: TensorLike | None = None) -> Tensor:
         return self.ask_of(_queries.log_prob, value, observed)
 
+    @of_any_rank
     def _log_cdf(self, value: Tensor, observed: TensorLike | None = None) -> Tensor:
         return self.log_cdf_of(value, observed)
 
@@ -152,7 +155,10 @@ class SumProductNetwork(CircuitView, tfd.AutoCompositeTensorDistribution):
         self, value: TensorLike, observed: TensorLike | None = None
     ) -> Tensor:
         """``log p(x, c)`` for each class, ``[..., num_classes]``."""
-        value = self._checked(value, observed)
+        return self._log_joint(self._checked(value, observed), observed)
+
+    @of_any_rank
+    def _log_joint(self, value: Tensor, observed: TensorLike | None = None) -> Tensor:
         return self.ask_of(_queries.log_joint, value, observed)
 
     # --- statistics ----------------------------------------------------------------

@@ -6,6 +6,7 @@ from tfp_spn.initializers.epsilon_inverse_fan_in import (
 )
 from tfp_spn.initializers.equidistant import Equidistant as Equidistant
 from tfp_spn.initializers.k_means import KMeans as KMeans
+from tfp_spn.initializers.logspace import Logspace as Logspace
 from tfp_spn.initializers.poon_domingos import (
     PoonDomingosMeanOfQuantileSplit as PoonDomingosMeanOfQuantileSplit,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "EpsilonInverseFanIn",
     "Equidistant",
     "KMeans",
+    "Logspace",
     "PoonDomingosMeanOfQuantileSplit",
     "PoonDomingosStddevOfQuantileSplit",
 ]

@@ -2,6 +2,7 @@
 
 from tfp_spn.layers.folded_sum import FoldedSum as FoldedSum
 from tfp_spn.layers.input_dropout import InputDropout as InputDropout
+from tfp_spn.layers.leaves.base_leaf import BaseLeaf as BaseLeaf
 from tfp_spn.layers.leaves.bernoulli_leaf import BernoulliLeaf as BernoulliLeaf
 from tfp_spn.layers.leaves.binomial_leaf import BinomialLeaf as BinomialLeaf
 from tfp_spn.layers.leaves.categorical_leaf import CategoricalLeaf as CategoricalLeaf
@@ -9,6 +10,9 @@ from tfp_spn.layers.leaves.cauchy_leaf import CauchyLeaf as CauchyLeaf
 from tfp_spn.layers.leaves.distribution_leaf import DistributionLeaf as DistributionLeaf
 from tfp_spn.layers.leaves.indicator_leaf import IndicatorLeaf as IndicatorLeaf
 from tfp_spn.layers.leaves.laplace_leaf import LaplaceLeaf as LaplaceLeaf
+from tfp_spn.layers.leaves.location_scale_leaf import (
+    LocationScaleLeaf as LocationScaleLeafBase,
+)
 from tfp_spn.layers.leaves.mixed_leaf import MixedLeaf as MixedLeaf
 from tfp_spn.layers.leaves.normal_leaf import NormalLeaf as NormalLeaf
 from tfp_spn.layers.log_dropout import LogDropout as LogDropout
@@ -39,6 +43,7 @@ from tfp_spn.layers.spatial.spatial_to_regions import (
 )
 
 __all__ = [
+    "BaseLeaf",
     "BernoulliLeaf",
     "BinomialLeaf",
     "CategoricalLeaf",
@@ -54,6 +59,7 @@ __all__ = [
     "InputDropout",
     "LaplaceLeaf",
     "Local2DSum",
+    "LocationScaleLeafBase",
     "LogDropout",
     "MixedLeaf",
     "NormalLeaf",

@@ -12,6 +12,8 @@ from tfp_spn.config.accumulator_constraints import (
     get_default_linear_accumulators_constraint,
 )
 from tfp_spn.initializers.dirichlet import Dirichlet
+from tfp_spn.initializers.initial_values import initial_weights
+from tfp_spn.layers.default_dtype import default_dtype
 from tfp_spn.layers.finite_variables import FiniteVariables
 from tfp_spn.ops.log_space import safe_log
 
@@ -44,7 +46,8 @@ class FoldedSum(FiniteVariables, keras.layers.Layer):
         logspace_accumulators: bool = True,
         **kwargs: Any,
     ) -> None:
-        kwargs.setdefault("dtype", "float32")
+        if kwargs.get("dtype") is None:
+            kwargs["dtype"] = default_dtype()
         super().__init__(**kwargs)
         self.num_regions = int(num_regions)
         self.num_inputs = int(num_inputs)
@@ -68,7 +71,8 @@ class FoldedSum(FiniteVariables, keras.layers.Layer):
         self.built = True
 
     def _initial_accumulators(self, shape: Any, dtype: Any = None) -> Tensor:
-        weights = self.initializer(shape, dtype=dtype)
+        label = f'{type(self).__name__} "{self.name}"'
+        weights = initial_weights(label, self.initializer, shape, dtype)
         return safe_log(weights) if self.logspace_accumulators else weights
 
     def get_config(self) -> dict[str, Any]:

@@ -13,7 +13,9 @@ import tensorflow as tf
 from tfp_spn._serialization import register
 from tfp_spn._typing import Tensor
 from tfp_spn.initializers.array_batches import array_batches
+from tfp_spn.layers.default_dtype import default_dtype
 from tfp_spn.layers.finite_variables import FiniteVariables
+from tfp_spn.layers.known_shapes import KnownShapes
 from tfp_spn.layers.running_moments import RunningMoments
 
 Shape = tuple[int | None, ...]
@@ -28,7 +30,7 @@ class NormalizeAxes(enum.StrEnum):
 
 
 @register
-class NormalizeStandardScore(FiniteVariables, keras.layers.Layer):
+class NormalizeStandardScore(KnownShapes, FiniteVariables, keras.layers.Layer):
     """z-scores: ``z = (x - mean) / (standard deviation + normalization_epsilon)``.
 
     The statistics are those of each example (`NormalizeAxes.SAMPLE_WISE`), of each
@@ -89,7 +91,7 @@ class NormalizeStandardScore(FiniteVariables, keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         if kwargs.get("dtype") is None:
-            kwargs["dtype"] = "float32"
+            kwargs["dtype"] = default_dtype()
         with warnings.catch_warnings():  # Keras advises against `input_shape`
             warnings.filterwarnings("ignore", "Do not pass an `input_shape`")
             super().__init__(**kwargs)

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfp_spn._serialization import register
 from tfp_spn._typing import Tensor
+from tfp_spn.learning.targets import check_targets
 from tfp_spn.ops.log_space import logsumexp
 from tfp_spn.programs.labels import log_joint_of_labels
 
@@ -49,6 +50,8 @@ class HybridGenerativeDiscriminative(keras.losses.Loss):
             to Probabilistic Deep Learning. UAI, 2019.
     """
 
+    needs_labels = True
+
     def __init__(
         self,
         discriminative_weight: float = 0.5,
@@ -68,12 +71,17 @@ class HybridGenerativeDiscriminative(keras.losses.Loss):
         self.discriminative_weight = float(discriminative_weight)
         self.num_variables = int(num_variables)
 
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Tensor:
+        """The loss of a batch."""
+        check_targets(self, y_true, sample_weight)
+        return super().__call__(y_true, y_pred, sample_weight)
+
     def call(self, y_true: Any, y_pred: Any) -> Tensor:
         """The loss of each example."""
         y_pred = tf.convert_to_tensor(y_pred)
         shape = tf.shape(y_pred)
         flat = tf.reshape(y_pred, [-1, shape[-1]])
-        labels = tf.reshape(tf.cast(y_true, tf.int32), [-1])
+        labels = tf.reshape(y_true, [-1])
         log_joint = log_joint_of_labels(tf.transpose(flat), labels)
         log_prob = logsumexp(flat, axis=-1)
         possible = tf.math.is_finite(log_prob)

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfp_spn._serialization import register
 from tfp_spn._typing import Tensor
+from tfp_spn.learning.targets import check_targets
 from tfp_spn.ops.log_space import logsumexp
 from tfp_spn.programs.labels import log_joint_of_labels
 
@@ -35,6 +36,8 @@ class NegativeLogLikelihood(keras.losses.Loss):
         0.3466
     """
 
+    needs_labels = False
+
     def __init__(
         self,
         reduction: str = "sum_over_batch_size",
@@ -45,8 +48,11 @@ class NegativeLogLikelihood(keras.losses.Loss):
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Tensor:
         """The loss of a batch."""
+        check_targets(self, y_true, sample_weight)
         if hasattr(y_pred, "log_prob"):
             y_pred = y_pred.log_prob(y_true)[..., tf.newaxis]
+        if y_true is None:
+            y_true = tf.zeros([tf.shape(y_pred)[0]])
         return super().__call__(y_true, y_pred, sample_weight)
 
     def call(self, y_true: Any, y_pred: Any) -> Tensor:
@@ -77,6 +83,8 @@ class NegativeLogJoint(keras.losses.Loss):
         1.3863
     """
 
+    needs_labels = True
+
     def __init__(
         self,
         reduction: str = "sum_over_batch_size",
@@ -85,12 +93,17 @@ class NegativeLogJoint(keras.losses.Loss):
     ) -> None:
         super().__init__(name=name, reduction=_of_keras_3(reduction), dtype=dtype)
 
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Tensor:
+        """The loss of a batch."""
+        check_targets(self, y_true, sample_weight)
+        return super().__call__(y_true, y_pred, sample_weight)
+
     def call(self, y_true: Any, y_pred: Any) -> Tensor:
         """The loss of each example."""
         y_pred = tf.convert_to_tensor(y_pred)
         shape = tf.shape(y_pred)
         joint = tf.transpose(tf.reshape(y_pred, [-1, shape[-1]]))
-        labels = tf.reshape(tf.cast(y_true, tf.int32), tf.shape(joint)[1:])
+        labels = tf.reshape(y_true, tf.shape(joint)[1:])
         return -tf.reshape(log_joint_of_labels(joint, labels), shape[:-1])
 
 

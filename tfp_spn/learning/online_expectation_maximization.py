@@ -22,6 +22,7 @@ from tfp_spn.learning.expectations import (
 )
 from tfp_spn.learning.maximization import maximize, trainable_names
 from tfp_spn.learning.replicas import assign_in_replica, sum_over_replicas
+from tfp_spn.programs.labels import integer_labels
 
 
 @register
@@ -35,15 +36,16 @@ class OnlineExpectationMaximization(keras.optimizers.Optimizer):
 
     In any other Keras model it is the update
 
-        v <- (1 - learning_rate) v - learning_rate gradient
+        v <- (1 - learning_rate) v / sum(v) - learning_rate gradient
 
     for sums with a learning rule of EM (`SumOpEMBackprop`, `SumOpHardEMBackprop`, ...)
     and *linear* accumulators: those rules hand back negative counts in place of the
     gradient, if the loss is `NegativeLogLikelihood`. A sum without any flow keeps its
-    weights. Leaves with ``use_accumulators=True`` follow it too. Other variables, such
-    as leaf locations, are refused: freeze them, or train the circuit
-    `tfp_spn.circuits.from_layers` of the model. A layer of your own says
-    ``variable.is_em_accumulator = True`` of a variable that follows the rule.
+    weights. Leaves with ``use_accumulators=True`` follow it too, with accumulators in
+    place of ``v / sum(v)``. Other variables, such as leaf locations, are refused:
+    freeze them, or train the circuit `tfp_spn.circuits.from_layers` of the model. A
+    layer of your own says ``variable.is_em_accumulator = True`` of a variable that
+    follows the rule, and ``is_sum_weight = True`` if it is to be normalised.
 
     Args:
         learning_rate: Size of the steps, from 0 to 1: a number or a schedule.
@@ -104,6 +106,7 @@ class OnlineExpectationMaximization(keras.optimizers.Optimizer):
         self.accumulate_batches = int(accumulate_batches)
         self.pseudocount = float(pseudocount)
         # By circuit: an optimizer may serve several, each with groups of its own.
+        self._weights: set[Any] = set()  # accumulators that are weights of sums
         self._moments: set[Any] = set()  # accumulators that are no weights of sums
         self._totals: weakref.WeakKeyDictionary[Circuit, Any] = (
             weakref.WeakKeyDictionary()
@@ -121,23 +124,32 @@ class OnlineExpectationMaximization(keras.optimizers.Optimizer):
         else:
             variables = trainable_variables = list(variables)
         _check_accumulators(variables)
+        self._weights = {
+            self._var_key(v) for v in variables if getattr(v, "is_sum_weight", False)
+        }
         self._moments = {
             self._var_key(v) for v in variables if getattr(v, "is_em_moment", False)
         }
         return super().apply(grads, trainable_variables)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Moves one variable towards its negative gradient: its counts."""
+        """Moves one variable towards its negative gradient: its counts.
+
+        Weights of sums are normalised before, unless new counts are added to them.
+        """
         axis = -2 if len(variable.shape) > 1 else -1
         gradient = tf.cast(gradient, variable.dtype)
         step = tf.cast(learning_rate, variable.dtype)
         flow = tf.reduce_sum(tf.abs(gradient), axis=axis, keepdims=True)
         old = tf.convert_to_tensor(variable)
+        if self.gliding_average and self._var_key(variable) in self._weights:
+            # Else the step would depend on the size of what is stored unnormalised.
+            old = _normalized(old, axis)
         moved = old - step * (gradient + old if self.gliding_average else gradient)
         if self._var_key(variable) in self._moments:
             self.assign(variable, moved)
             return
-        self.assign(variable, tf.where(flow > 0, moved, old))
+        self.assign(variable, tf.where(flow > 0, moved, variable))
 
     def train_circuit(self, circuit: Circuit, data: Any) -> dict[str, Tensor]:
         """The training step of a circuit that is compiled with this optimizer."""
@@ -220,7 +232,7 @@ def online_step(
     evidence = program.evidence(tf.cast(x, program.dtype), observed)
     classes, weights = labels, sample_weight
     if classes is not None:
-        classes = tf.reshape(tf.cast(classes, tf.int32), [-1])
+        classes = tf.reshape(integer_labels(classes), [-1])
     if weights is not None:
         weights = tf.reshape(tf.cast(weights, program.dtype), [-1])
     expectations, joint = expectations_and_joint(
@@ -230,6 +242,13 @@ def online_step(
     _update(circuit, optimizer, expectations)
     optimizer._iterations.assign_add(1)
     return _logs(circuit, expectations, x, labels, tf.transpose(joint), sample_weight)
+
+
+def _normalized(weights: Tensor, axis: int) -> Tensor:
+    """The weights over their sum, as they are if that is zero."""
+    weights = tf.maximum(weights, 0)
+    total = tf.reduce_sum(weights, axis, keepdims=True)
+    return weights / tf.where(total > 0, total, tf.ones_like(total))
 
 
 def _check_accumulators(variables: Iterable[Any]) -> None:

@@ -36,5 +36,5 @@ class LogJoint(MeanOverExamples):
         """``log p(x, y)``."""
         shape = tf.shape(y_pred)
         joint = tf.transpose(tf.reshape(y_pred, [-1, shape[-1]]))
-        labels = tf.reshape(tf.cast(y_true, tf.int32), [-1])
+        labels = tf.reshape(y_true, [-1])
         return tf.reshape(log_joint_of_labels(joint, labels), shape[:-1])

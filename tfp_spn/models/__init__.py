@@ -7,6 +7,9 @@
 from tfp_spn.models.dynamic_sum_product_network import (
     DynamicSumProductNetwork as DynamicSumProductNetwork,
 )
+from tfp_spn.models.libspn_keras_weights import (
+    from_libspn_keras_weights as from_libspn_keras_weights,
+)
 from tfp_spn.models.region_graph_to_dense_spn import (
     region_graph_to_dense_spn as region_graph_to_dense_spn,
 )
@@ -19,5 +22,6 @@ __all__ = [
     "DynamicSumProductNetwork",
     "SequentialSumProductNetwork",
     "SumProductNetwork",
+    "from_libspn_keras_weights",
     "region_graph_to_dense_spn",
 ]

@@ -9,6 +9,9 @@ import tensorflow as tf
 
 from tfp_spn._serialization import deserialize, register, serialize
 from tfp_spn._typing import Tensor
+from tfp_spn.circuits.example_weights import given_targets
+from tfp_spn.circuits.lengths import check_are_no_lengths
+from tfp_spn.layers.default_dtype import default_dtype
 from tfp_spn.layers.regions.base_sum import BaseSum
 from tfp_spn.layers.regions.held_weights import hold_log_weights
 from tfp_spn.layers.regions.temporal_dense_product import TemporalDenseProduct
@@ -118,7 +121,8 @@ class DynamicSumProductNetwork(UnsupervisedTraining, keras.Model):
         **kwargs: Any,
     ) -> None:
         # float32 or float64, as the networks say, inside mixed-precision models too.
-        kwargs.setdefault("dtype", "float32")
+        if kwargs.get("dtype") is None:
+            kwargs["dtype"] = default_dtype()
         super().__init__(autocast=False, **kwargs)
         if padding not in PADDINGS:
             raise ValueError(
@@ -178,6 +182,12 @@ class DynamicSumProductNetwork(UnsupervisedTraining, keras.Model):
             top._keras_mask = is_step  # noqa: SLF001 - how Keras passes masks along
         return top
 
+    def built_shape(self) -> Any:
+        """``[batch, num_steps, *shape of a step]``, `None` before `build`."""
+        if not self.template_network.built:
+            return None
+        return (None, None, *self.template_network.input_shape[1:])
+
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> None:
         """`None`: `call` gives the output of all steps its mask itself."""
         return
@@ -208,7 +218,14 @@ class DynamicSumProductNetwork(UnsupervisedTraining, keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Tensor:
-        """The loss; weights of sequences count at every step."""
+        """The loss; weights of sequences count at every step.
+
+        Raises:
+            ValueError: Lengths come in the place of labels.
+        """
+        if self.unsupervised:
+            remedy = "pass them with the data: fit((x, lengths))."
+            check_are_no_lengths(self._label, x, given_targets(y), remedy)
         sample_weight = _over_steps(sample_weight, y_pred)
         return super().compute_loss(
             x=x,

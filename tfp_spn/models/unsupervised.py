@@ -7,11 +7,9 @@ from typing import Any
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
+from tfp_spn.circuits.example_weights import NO_LABEL, given_targets
 from tfp_spn.circuits.finite_training import FiniteTraining
-
-NO_LABEL = -1
-"""The label of unsupervised examples: no class, so of probability zero under a loss
-that should not have been asked for one."""
+from tfp_spn.layers.known_shapes import with_known_shape
 
 
 class UnsupervisedTraining(FiniteTraining):
@@ -27,6 +25,21 @@ class UnsupervisedTraining(FiniteTraining):
     """
 
     unsupervised: bool
+
+    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Calls the model, with the shape that it was built for."""
+        shape = self.built_shape()
+        if shape is not None:
+            if isinstance(inputs, list | tuple) and inputs:
+                inputs = type(inputs)([with_known_shape(inputs[0], shape), *inputs[1:]])
+            else:
+                inputs = with_known_shape(inputs, shape)
+        return super().__call__(inputs, *args, **kwargs)  # type: ignore[misc]
+
+    def built_shape(self) -> Any:
+        """Shape of the data that the model was built for, `None` before."""
+        shape = getattr(self, "input_shape", None)
+        return shape if isinstance(shape, tuple) and shape[:1] == (None,) else None
 
     def compute_loss(
         self,
@@ -49,14 +62,14 @@ class UnsupervisedTraining(FiniteTraining):
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
     ) -> dict[str, Any]:
         """The metrics, of examples without a label if the model is unsupervised."""
-        return super().compute_metrics(  # type: ignore[misc]
+        return super().compute_metrics(
             x, self._labels(y, y_pred), y_pred, sample_weight=sample_weight
         )
 
     def _labels(self, y: Any, y_pred: Any) -> Any:
         if self.unsupervised:
             return tf.fill([tf.shape(y_pred)[0]], NO_LABEL)
-        if y is None:
+        if given_targets(y) is None:
             raise ValueError(
                 f"{type(self).__name__}: received data without labels, expected (x, "
                 "labels) since the model is supervised. Pass labels, or make the model "

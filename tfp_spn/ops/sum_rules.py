@@ -154,6 +154,9 @@ class SumOpHardEMBackprop(SumRule):
     """
 
     def __init__(self, sample_prob: float | None = None, seed: int = 0) -> None:
+        if tf.is_tensor(sample_prob):
+            known = tf.get_static_value(sample_prob)
+            sample_prob = sample_prob if known is None else known[()]
         is_number = isinstance(sample_prob, numbers.Real)
         if sample_prob is not None and not (is_number and 0 <= sample_prob <= 1):
             raise ValueError(

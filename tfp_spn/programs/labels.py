@@ -26,9 +26,19 @@ def check_labels(labels: Tensor, num_classes: int) -> None:
 
 
 def log_joint_of_labels(joint: Tensor, labels: Tensor) -> Tensor:
-    """``joint[labels[n], n]`` of ``[C, N]``, -inf where the label is no class."""
-    labels, num_classes = tf.cast(labels, tf.int32), tf.shape(joint)[0]
+    """``joint[labels[n], n]`` of ``[C, N]``, -inf where the label is no class.
+
+    Nor is a fraction: 0.5 is not the class 0.
+    """
+    labels, num_classes = integer_labels(labels), tf.shape(joint)[0]
     own = tf.one_hot(labels, num_classes, True, False, 0, tf.bool)
     value = tf.reduce_sum(tf.where(own, joint, tf.zeros_like(joint)), axis=0)
     is_class = (labels >= 0) & (labels < num_classes)
     return tf.where(is_class, value, minus_infinity(value))
+
+
+def integer_labels(labels: Tensor) -> Tensor:
+    """int32 labels, -1 for what is no integer."""
+    integers = tf.cast(labels, tf.int32)
+    is_whole = tf.cast(integers, labels.dtype) == labels
+    return tf.where(is_whole, integers, -tf.ones_like(integers))

@@ -10,6 +10,10 @@ from tfp_spn.region_graphs.from_nested_lists import from_nested_lists
 from tfp_spn.region_graphs.region_graph import RegionGraph
 
 
+class OverlappingScopesException(ValueError):  # noqa: N818 - LibSPN-Keras' name
+    """Children of a `RegionNode` share variables."""
+
+
 class RegionVariable:
     """A leaf of a region tree: the region of one variable.
 
@@ -98,7 +102,7 @@ class RegionNode:
         for child in self.children:
             shared = seen & child.scope
             if shared:
-                raise ValueError(
+                raise OverlappingScopesException(
                     f"Children of a RegionNode overlap. Received {shown(self)}, in "
                     f"which more than one holds the variables {shown(sorted(shared))}. "
                     "Let each variable occur once."

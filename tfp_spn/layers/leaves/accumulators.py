@@ -32,6 +32,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tfp_spn._typing import Params, Tensor
+from tfp_spn.initializers.initial_values import initial_values
 from tfp_spn.layers.leaves.base_leaf import ParameterSpec
 
 FIRST_DENOM = "first_order_moment_denom_accum"
@@ -70,7 +71,9 @@ def parameter_specs(leaf: Any, num_dims: int) -> dict[str, ParameterSpec]:
 
         def initialize(shape: Any, dtype: Any = None) -> Tensor:
             if name not in drawn:
-                drawn[name] = tf.convert_to_tensor(initializer(shape, dtype=dtype))
+                drawn[name] = initial_values(
+                    leaf.label, name, initializer, shape, dtype, axis=-2
+                )
             return drawn[name]
 
         return initialize

@@ -22,11 +22,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from tfp_spn._serialization import configuration_of
+from tfp_spn._serialization import configuration_of, serialize
 from tfp_spn._typing import Params, Tensor
+from tfp_spn.initializers.initial_values import initial_values
+from tfp_spn.layers.default_dtype import default_dtype
 from tfp_spn.layers.finite_variables import FiniteVariables
+from tfp_spn.layers.known_shapes import KnownShapes
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.layers.leaves.parts import LeafPart
 from tfp_spn.layers.leaves.support import SUPPORTS, Support
@@ -50,7 +54,7 @@ class ParameterSpec:
     is_log_weight: bool = False
 
 
-class BaseLeaf(FiniteVariables, keras.layers.Layer):
+class BaseLeaf(KnownShapes, FiniteVariables, keras.layers.Layer):
     """Base class of the leaf layers.
 
     Args:
@@ -83,7 +87,7 @@ class BaseLeaf(FiniteVariables, keras.layers.Layer):
 
     def __init__(self, num_components: int, **kwargs: Any) -> None:
         if kwargs.get("dtype") is None:
-            kwargs["dtype"] = "float32"
+            kwargs["dtype"] = default_dtype()
         super().__init__(**kwargs)
         if self.compute_dtype not in ("float32", "float64"):
             raise ValueError(
@@ -96,6 +100,7 @@ class BaseLeaf(FiniteVariables, keras.layers.Layer):
         self.num_dims = 1
         self.num_slots = 0
         self.slot_shape: tuple[int, ...] = ()
+        self._layout_of_circuit: LeafLayout | None = None
 
     # --- state -----------------------------------------------------------------
 
@@ -118,7 +123,7 @@ class BaseLeaf(FiniteVariables, keras.layers.Layer):
             self.parameters[name] = self.add_weight(
                 name=name,
                 shape=(*slots, *spec.shape),
-                initializer=spec.initializer,
+                initializer=self._initializer_of(name, spec),
                 trainable=spec.trainable,
                 autocast=False,
             )
@@ -127,9 +132,27 @@ class BaseLeaf(FiniteVariables, keras.layers.Layer):
             self._track_trackable(self.parameters[name], name)
         self.built = True
 
+    def _initializer_of(self, name: str, spec: ParameterSpec) -> Any:
+        axis = -len(spec.shape)
+
+        def initialize(shape: Any, dtype: Any = None) -> Tensor:
+            return initial_values(
+                self.label, name, spec.initializer, shape, dtype, axis
+            )
+
+        return initialize
+
     def add_parameters_of(self, layout: LeafLayout) -> None:
         """Creates the variables of the leaf regions of a circuit."""
+        self._layout_of_circuit = layout
         self.add_parameters((layout.num_slots,), layout.num_dims)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickle and `copy`: the configuration, where it was built, the weights."""
+        layout = self._layout_of_circuit
+        if layout is not None:  # a plain one: others remember tensors
+            layout = LeafLayout(layout.scopes, layout.num_variables, layout.num_dims)
+        return _restored, (serialize(self), layout, self.get_weights())
 
     def build(self, input_shape: Any) -> None:
         """Creates parameters ``[1, scopes, decomps, ...]``."""
@@ -372,3 +395,14 @@ def blend(old: Tensor, new: Tensor, count: Tensor, step_size: Tensor) -> Tensor:
     """``(1 - step) old + step new`` where `count` is positive, else `old`."""
     moved = old + tf.cast(step_size, old.dtype) * (new - old)
     return tf.where(count > 0, moved, old)
+
+
+def _restored(
+    description: dict[str, Any], layout: LeafLayout | None, weights: list[np.ndarray]
+) -> Any:
+    """A leaf from a pickle; a circuit builds its leaf over a layout, Keras by shape."""
+    leaf: Any = keras.saving.deserialize_keras_object(description)
+    if layout is not None:
+        leaf.add_parameters_of(layout)
+    leaf.set_weights(weights)
+    return leaf

@@ -68,7 +68,8 @@ class DistributionLeaf(ElementwiseLeaf):
         constants: Further arguments of `make_distribution`: numbers, such as
             ``{"df": 4.0}``, strings and flags.
         support: Which values are possible: one of ``"real"``, ``"positive"``,
-            ``"nonnegative"``, ``"unit_interval"``, ``"circle"``, ``"binary"``,
+            ``"nonnegative"``, ``"unit_interval"``,
+            ``"closed_unit_interval"``, ``"circle"``, ``"binary"``,
             ``"nonnegative_integers"``, ``"positive_integers"``, ``"integers"``,
             ``"simplex"``, ``"one_hot"``, or ``"of_component"``: any finite number, of
             which each component judges. Default: the family's own if it is known, else
@@ -194,7 +195,7 @@ class DistributionLeaf(ElementwiseLeaf):
         for name, p in self.family.parameters(num_dims).items():
             initializer: Any = keras.initializers.RandomNormal(stddev=1.0)
             if name in self._initializers:
-                initializer = p.initializer(self._initializers[name])
+                initializer = p.initializer(self.label, self._initializers[name])
             shape = (self.num_components, *p.unconstrained_shape)
             specs[name] = ParameterSpec(shape, initializer)
         return specs

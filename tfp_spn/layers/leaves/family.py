@@ -33,6 +33,9 @@ from tfp_spn.layers.leaves.support import (
 )
 from tfp_spn.ops.log_space import minus_infinity
 
+_WITHOUT_GRADIENTS = {"NoncentralChi2": "Gamma", "Zipf": "NegativeBinomial"}
+"""Families whose log-density TFP differentiates wrongly, and what may do instead."""
+
 _HAVE_A_LEAF = {"Cauchy": "CauchyLeaf", "Laplace": "LaplaceLeaf"}
 
 
@@ -69,6 +72,12 @@ class Family:
         self.name = name_of_family(self.make)
         of_what = getattr(self.make, "__name__", None) or type(self.make).__name__
         self.label = f"DistributionLeaf({of_what})"
+        if self.name in _WITHOUT_GRADIENTS:
+            raise ValueError(
+                f"{self.label}: TFP's gradients of this family are wrong, received "
+                f"{self.name}, expected a family that can be learned. Use another one, "
+                f"such as {_WITHOUT_GRADIENTS[self.name]}, or a function of your own."
+            )
         self.constants = _checked_constants(self.label, dict(constants or {}))
         self.shapes = _as_shapes(parameters)
         self.dtype = tf.as_dtype(dtype)
@@ -91,6 +100,13 @@ class Family:
         self.chosen_event_ndims = event_ndims
         self.event_ndims = event_ndims or 0
         self.has_mode = self.has_moments = True
+        if not self.parameters(2):
+            raise ValueError(
+                f"{self.label}: there is nothing to learn, received constants for all "
+                f"parameters, {sorted(self.constants)}, expected at least one that is "
+                "learned. Leave one out, and give it an initial value by initializers; "
+                "layer.trainable = False keeps it."
+            )
         self.probe()
 
     @property

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tfp_spn._keras_bridge import family_parameters, identity_bijector
 from tfp_spn._typing import Params, Tensor
+from tfp_spn.initializers.initial_values import initial_values
 
 Shape = tuple[int, ...]
 
@@ -49,14 +50,16 @@ class FamilyParameter:
         """What the variable stores for some values."""
         return self.make_bijector().inverse(tf.identity(value))
 
-    def initializer(self, initializer: Any) -> Any:
-        """An initializer of the variable from one of the parameter itself."""
+    def initializer(self, owner: str, initializer: Any) -> Any:
+        """An initializer of the variable of `owner` from one of the parameter."""
         num_stored = len(self.unconstrained_shape)
 
         def initialize(shape: Any, dtype: Any = None) -> Tensor:
             lead = tuple(shape)[: len(shape) - num_stored]
-            value = initializer((*lead, *self.shape), dtype=dtype)
-            return self.unconstrained(tf.convert_to_tensor(value))
+            shape = (*lead, *self.shape)
+            axis = -1 - len(self.shape)
+            value = initial_values(owner, self.name, initializer, shape, dtype, axis)
+            return self.unconstrained(value)
 
         return initialize
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfp_spn._serialization import register
 from tfp_spn._typing import Params, Tensor
+from tfp_spn.layers.default_dtype import default_dtype
 from tfp_spn.layers.leaves.base_leaf import ParameterSpec
 from tfp_spn.layers.leaves.elementwise_leaf import ElementwiseLeaf
 from tfp_spn.layers.leaves.layout import LeafLayout
@@ -48,7 +49,7 @@ class IndicatorLeaf(ElementwiseLeaf):
     def __init__(self, num_components: int, dtype: Any = None, **kwargs: Any) -> None:
         if isinstance(dtype, str | tf.DType) and tf.as_dtype(dtype).is_integer:
             dtype = None
-        super().__init__(num_components, dtype=dtype or "float32", **kwargs)
+        super().__init__(num_components, dtype=dtype or default_dtype(), **kwargs)
 
     def parameter_specs(self, num_dims: int) -> dict[str, ParameterSpec]:
         """None."""

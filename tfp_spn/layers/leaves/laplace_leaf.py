@@ -35,12 +35,12 @@ class LaplaceLeaf(LocationScaleLeaf, ElementwiseLeaf):
             Default: truncated normal of standard deviation 1.
         location_trainable: Whether locations are learned.
         scale_initializer: Initializer of scales. Default: ones.
-        scale_trainable: Whether scales are learned.
         accumulator_initializer: Initializer of the accumulated counts: how many
             examples the initial location and scale are worth. Default: ones.
         use_accumulators: Whether to store accumulated moments in place of location and
             scale, for online EM, see `tfp_spn.layers.leaves.accumulators`. They are
             those of this family (in LibSPN-Keras those of a Normal).
+        scale_trainable: Whether scales are learned.
         scale_constraint: A function of the scale, such as `tfp_spn.constraints.Clip`,
             applied wherever it is used.
         min_scale: Smallest possible scale.
@@ -56,6 +56,28 @@ class LaplaceLeaf(LocationScaleLeaf, ElementwiseLeaf):
         >>> import tfp_spn
         >>> leaf = tfp_spn.layers.LaplaceLeaf(num_components=4)
     """
+
+    def __init__(
+        self,
+        num_components: int,
+        location_initializer: Any = None,
+        location_trainable: bool = True,
+        scale_initializer: Any = None,
+        accumulator_initializer: Any = None,
+        use_accumulators: bool = False,
+        scale_trainable: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(  # in another order, which is that of LibSPN-Keras
+            num_components,
+            location_initializer,
+            location_trainable,
+            scale_initializer,
+            scale_trainable,
+            accumulator_initializer,
+            use_accumulators,
+            **kwargs,
+        )
 
     def component_log_prob(self, params: Params, x: Tensor) -> Tensor:
         """``-|x - location| / scale - log(2 scale)``."""

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tfp_spn._serialization import constraint_of, initializer_of, serialize
 from tfp_spn._typing import Params, Tensor
+from tfp_spn.initializers.initial_values import initial_values
 from tfp_spn.layers.leaves import accumulators
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf, ParameterSpec
 
@@ -86,7 +87,10 @@ class LocationScaleLeaf(BaseLeaf):
         shape = (self.num_components, num_dims)
 
         def raw_scale(shape: Any, dtype: Any = None) -> Tensor:
-            return self._inverse_scale(self.scale_initializer(shape, dtype=dtype))
+            scale = initial_values(
+                self.label, "scale", self.scale_initializer, shape, dtype, axis=-2
+            )
+            return self._inverse_scale(scale)
 
         return {
             "location": ParameterSpec(

@@ -152,6 +152,7 @@ class MixedLeaf(BaseLeaf):
         """Creates the variables of the leaf regions of a circuit."""
         if self.num_slots:
             return
+        self._layout_of_circuit = layout
         for part in self.parts(layout):
             part.leaf.add_parameters_of(part.layout)
         self._take_parameters((layout.num_slots,), layout.num_dims)

@@ -133,6 +133,9 @@ SUPPORTS = {
         Support("binary", "0 or 1", low=0.0, high=1.0, is_integer=True),
         Support("nonnegative_integers", "integers from 0 on", low=0, is_integer=True),
         Support("positive_integers", "integers from 1 on", 1.0, 1.0, is_integer=True),
+        Support(
+            "closed_unit_interval", "numbers from 0 to 1", inner=0.5, low=0.0, high=1.0
+        ),
         Support("integers", "integers", is_integer=True),
         Support(
             "simplex",
@@ -161,6 +164,7 @@ SUPPORTS = {
 _OF_FAMILY = {
     "binary": ("Bernoulli", "ProbitBernoulli"),
     "circle": ("VonMises",),
+    "closed_unit_interval": ("ContinuousBernoulli",),
     "integers": ("Skellam",),
     "nonnegative": ("Exponential", "HalfNormal"),
     "nonnegative_integers": (
@@ -180,10 +184,8 @@ _OF_FAMILY = {
         "InverseGaussian",
         "LogLogistic",
         "LogNormal",
-        "NoncentralChi2",
         "Weibull",
     ),
-    "positive_integers": ("Zipf",),
     "real": (
         "Cauchy",
         "DoublesidedMaxwell",
@@ -211,7 +213,6 @@ _OF_FAMILY = {
     "simplex": ("Dirichlet",),
     "unit_interval": (
         "Beta",
-        "ContinuousBernoulli",
         "Kumaraswamy",
         "LogitNormal",
         "RelaxedBernoulli",

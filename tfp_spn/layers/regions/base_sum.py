@@ -20,6 +20,7 @@ from tfp_spn.config.accumulator_constraints import (
 )
 from tfp_spn.config.accumulator_initializer import get_default_accumulator_initializer
 from tfp_spn.config.sum_op import get_default_sum_op
+from tfp_spn.initializers.initial_values import initial_weights
 from tfp_spn.layers.regions.held_weights import held_log_weights
 from tfp_spn.layers.regions.region_layer import RegionLayer
 from tfp_spn.ops.log_space import safe_log
@@ -99,6 +100,7 @@ class BaseSum(RegionLayer):
             autocast=False,
         )
         self.accumulators.is_log_weight = self.logspace_accumulators
+        self.accumulators.is_sum_weight = True
         gradients = self.sum_op.is_gradient and not self.sum_op.normalizes_counts
         # For `OnlineExpectationMaximization`: its "gradients" are counts.
         self.accumulators.is_em_accumulator = not (
@@ -160,10 +162,10 @@ class BaseSum(RegionLayer):
         return config
 
     def _initial_accumulators(self, shape: Any, dtype: Any = None) -> Tensor:
-        weights = self.accumulator_initializer(shape, dtype=dtype)
-        if not self.logspace_accumulators:
-            return weights
-        return safe_log(tf.convert_to_tensor(weights))
+        weights = initial_weights(
+            self.label, self.accumulator_initializer, shape, dtype
+        )
+        return safe_log(weights) if self.logspace_accumulators else weights
 
     def _checked_rule(self, rule: Any) -> SumRule:
         if rule is None:

@@ -79,6 +79,10 @@ class PermuteAndPadScopesRandom(BasePermutation):
             positive_integer(self.label, "factors", factor) for factor in factors
         )
 
+    def generate_factors(self, factors: Sequence[int]) -> None:
+        """Sets `factors`, before the layer is built; the name of LibSPN-Keras."""
+        self.factors = list(factors)
+
     def make_table(self, num_scopes: int, num_decomps: int) -> np.ndarray:
         """Draws the permutations."""
         self.num_scopes_out(num_scopes)

@@ -7,20 +7,23 @@ from typing import Any
 
 import keras
 
+from tfp_spn.layers.default_dtype import default_dtype
 from tfp_spn.layers.finite_variables import FiniteVariables
+from tfp_spn.layers.known_shapes import KnownShapes
+from tfp_spn.layers.regions.stock_layers import check_layer_below
 
 Shape = tuple[int | None, ...]
 
 
-class RegionLayer(FiniteVariables, keras.layers.Layer):
+class RegionLayer(KnownShapes, FiniteVariables, keras.layers.Layer):
     """Base class of layers from ``[batch, scopes, decomps, nodes]`` to the same.
 
     Subclasses implement `call` and `compute_output_shape`, which is exact. The simplest
     one to copy is `ReduceProduct`.
 
     Args:
-        **kwargs: Passed on to `keras.layers.Layer`. `dtype` defaults to float32,
-            whatever the global policy: circuits stay in full precision inside
+        **kwargs: Passed on to `keras.layers.Layer`. `dtype` defaults to that of
+            variables under the global policy: circuits stay in full precision inside
             mixed-precision models.
 
     Attributes:
@@ -31,7 +34,8 @@ class RegionLayer(FiniteVariables, keras.layers.Layer):
     keeps_input_dtype = True
 
     def __init__(self, **kwargs: Any) -> None:
-        kwargs.setdefault("dtype", "float32")
+        if kwargs.get("dtype") is None:
+            kwargs["dtype"] = default_dtype()
         super().__init__(autocast=not self.keeps_input_dtype, **kwargs)
 
     @property
@@ -62,6 +66,7 @@ class RegionLayer(FiniteVariables, keras.layers.Layer):
 
     def compute_output_spec(self, x: Any) -> keras.KerasTensor:
         """Symbolic output."""
+        check_layer_below(self.label, x)
         dtype = x.dtype if self.keeps_input_dtype else self.compute_dtype
         return keras.KerasTensor(self.compute_output_shape(x.shape), dtype=dtype)
 

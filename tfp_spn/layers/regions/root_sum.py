@@ -11,6 +11,7 @@ from tfp_spn._typing import Tensor
 from tfp_spn.layers.regions._layout import from_kernel, to_kernel
 from tfp_spn.layers.regions.base_sum import BaseSum
 from tfp_spn.layers.regions.region_layer import Shape
+from tfp_spn.layers.regions.stock_layers import check_has_left_grid
 from tfp_spn.ops.weighted_sum import checked_weighted_sum
 from tfp_spn.sum_ops import SumRule
 
@@ -93,6 +94,11 @@ class RootSum(BaseSum):
         children = to_kernel(tf.reshape(x, [-1, 1, 1, num_children]))
         log_y = from_kernel(checked_weighted_sum(children, log_w, self.sum_op))
         return log_y[:, 0, 0, :]
+
+    def compute_output_spec(self, x: Any) -> Any:
+        """Symbolic output."""
+        check_has_left_grid(self.label, x)
+        return super().compute_output_spec(x)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """``[batch, decomps * nodes]`` or ``[batch, 1]``."""

@@ -19,6 +19,7 @@ class SpatialLayer(RegionLayer):
     """
 
     keeps_scopes = True
+    gives_cells = True  # a grid: a root has to wait for regions
 
     def check_input_shape(self, input_shape: Shape) -> tuple[int, int, int]:
         """Returns height, width and channels.

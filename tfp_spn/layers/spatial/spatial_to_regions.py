@@ -39,6 +39,7 @@ class SpatialToRegions(SpatialLayer):
     """
 
     keeps_scopes = False
+    gives_cells = False
 
     def call(self, x: Tensor) -> Tensor:
         """Reshapes."""

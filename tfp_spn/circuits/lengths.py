@@ -1,0 +1,35 @@
+"""Lengths of sequences in the place of labels, where LibSPN-Keras has them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+def check_are_no_lengths(owner: str, x: Any, y: Any, remedy: str) -> None:
+    """Refuses integers beside sequences of full length, where no labels are needed.
+
+    They may be lengths, in the layout of LibSPN-Keras; as labels they would be ignored,
+    and padding would count as data.
+
+    Args:
+        owner: The model, for messages.
+        x: What the model is called with.
+        y: The targets, or `None`.
+        remedy: How lengths are passed.
+
+    Raises:
+        ValueError: The targets are one integer for each sequence.
+    """
+    has_steps = keras.tree.is_nested(x) or isinstance(x, tf.RaggedTensor)
+    if y is None or has_steps or keras.tree.is_nested(y):
+        return
+    dtype = keras.backend.standardize_dtype(y.dtype)
+    if "int" in dtype and (len(y.shape) == 1 or tuple(y.shape[1:]) == (1,)):
+        raise ValueError(
+            f"{owner}: received integers as targets of sequences without lengths, "
+            "expected no targets. If they are lengths (LibSPN-Keras has them there), "
+            f"{remedy} If they are labels, leave them out: this model ignores them."
+        )

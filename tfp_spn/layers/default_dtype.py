@@ -1,0 +1,15 @@
+"""The dtype of circuit layers that are given none."""
+
+from __future__ import annotations
+
+import keras
+
+
+def default_dtype() -> str:
+    """Returns the dtype of variables under Keras' global policy, at least float32.
+
+    So layers follow `keras.config.set_floatx` and `keras.config.set_dtype_policy`, as
+    Keras' own do, but stay in full precision inside mixed-precision models.
+    """
+    dtype = keras.config.dtype_policy().variable_dtype
+    return dtype if dtype in ("float32", "float64") else "float32"
