@@ -43,6 +43,7 @@ def fit(
     method: Method = "em",
     epochs: int = 50,
     batch_size: int = 512,
+    steps_per_epoch: int | None = None,
     observed: Any = None,
     labels: Any = None,
     sample_weight: Any = None,
@@ -84,6 +85,9 @@ def fit(
             batch.
         epochs: Passes over the data.
         batch_size: Examples evaluated at once; for ``"em"`` it has no other meaning.
+        steps_per_epoch: Batches of a dataset that make an epoch; needed if it never
+            ends, as after ``repeat()``. The next epoch goes on where this one ended.
+            Default: the whole dataset.
         observed: bool ``[N, V]``: which values count; the others are integrated out
             and may be NaN. Default: all.
         labels: Classes, int ``[N]``; with them the objective is ``log p(x, label)``.
@@ -137,7 +141,8 @@ def fit(
     circuit = as_circuit(spn)
     program = circuit.program
     check_arguments(locals())
-    train = _batches(program, x, Data(x, observed, labels, sample_weight), batch_size)
+    data = Data(x, observed, labels, sample_weight)
+    train = _batches(program, x, data, batch_size, steps_per_epoch)
     check_memory(program, train.batch_size)
     validation = None
     if validation_data is not None:
@@ -204,9 +209,15 @@ def fit(
     return progress.history
 
 
-def _batches(program: Program, source: Any, data: Any, batch_size: int) -> Batches:
+def _batches(
+    program: Program,
+    source: Any,
+    data: Any,
+    batch_size: int,
+    steps: int | None = None,
+) -> Batches:
     if isinstance(source, tf.data.Dataset):
-        return Batches(program, source, batch_size)
+        return Batches(program, source, batch_size, steps)
     return Batches(program, validated(program, data), batch_size)
 
 

@@ -23,6 +23,8 @@ def check_arguments(arguments: dict[str, Any]) -> None:
         )
     _check_integer("epochs", arguments["epochs"], least=0)
     _check_integer("batch_size", arguments["batch_size"], least=1)
+    if arguments["steps_per_epoch"] is not None:
+        _check_integer("steps_per_epoch", arguments["steps_per_epoch"], least=1)
     _check_integer("seed", arguments["seed"], least=0)
     _check_number("pseudocount", arguments["pseudocount"])
     if arguments["tolerance"] is not None:
@@ -80,6 +82,12 @@ def _check_source(arguments: dict[str, Any]) -> None:
                 "the dataset itself: fit shares its batches out."
             )
     if not isinstance(arguments["x"], tf.data.Dataset):
+        if arguments["steps_per_epoch"] is not None:
+            raise ValueError(
+                "fit: steps_per_epoch is for datasets, received steps_per_epoch="
+                f"{arguments['steps_per_epoch']} with arrays, expected None: each "
+                "epoch sees all of them. Leave it out, or pass a tf.data.Dataset."
+            )
         return
     extras = [
         name
