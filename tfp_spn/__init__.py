@@ -34,6 +34,7 @@ from tfp_spn import metrics as metrics  # noqa: E402
 from tfp_spn import models as models  # noqa: E402
 from tfp_spn import optimizers as optimizers  # noqa: E402
 from tfp_spn import region_graphs as region_graphs  # noqa: E402
+from tfp_spn._arrays import from_nan as from_nan  # noqa: E402
 from tfp_spn.config import (  # noqa: E402
     get_default_accumulator_initializer as get_default_accumulator_initializer,
 )
@@ -91,6 +92,7 @@ __all__ = [
     "constraints",
     "distributions",
     "export_saved_model",
+    "from_nan",
     "get_default_accumulator_initializer",
     "get_default_linear_accumulators_constraint",
     "get_default_logspace_accumulators_constraint",

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfp_spn._arrays import as_array
 from tfp_spn._typing import Tensor, TensorLike
 from tfp_spn.programs.evidence import merge_pixels
 from tfp_spn.programs.program import Program
@@ -113,7 +114,7 @@ class Event:
                 "where the value counts. Missing values are marked by "
                 "observed=~np.isnan(x)."
             )
-        observed = tf.convert_to_tensor(observed)
+        observed = as_tensor(observed, "observed")
         if observed.dtype != tf.bool:
             raise TypeError(
                 f"{self.owner}: received observed of dtype {observed.dtype.name}, "
@@ -226,30 +227,19 @@ class Event:
         return value[..., 0] if self.ndims == 1 else value
 
 
-def as_tensor(value: TensorLike) -> Tensor:
+def as_tensor(value: TensorLike, what: str = "value") -> Tensor:
     """A tensor of the value's own dtype.
 
     TFP would convert arrays to the distribution's dtype, which for integers cuts 0.7
     to 0 and turns NaN into some number.
     """
-    if tf.is_tensor(value) or isinstance(value, tf.Variable):
+    is_composite = isinstance(value, tf.RaggedTensor | tf.SparseTensor)
+    if (tf.is_tensor(value) or isinstance(value, tf.Variable)) and not is_composite:
         return tf.convert_to_tensor(value)
     try:
-        array = np.asarray(value)
+        return tf.convert_to_tensor(as_array(value, "SumProductNetwork", what))
     except NotImplementedError:  # a list of symbolic tensors
         return tf.convert_to_tensor(value)
-    except ValueError as error:
-        raise ValueError(
-            "SumProductNetwork: received a value that is no array, expected equally "
-            f"many numbers in each example. Fill up the shorter ones. ({error})"
-        ) from None
-    if array.dtype.kind not in "fiub":
-        raise TypeError(
-            f"SumProductNetwork: received a value of dtype {array.dtype}, expected "
-            "real numbers or integers. Convert it first, for example by np.asarray(x, "
-            "np.float32)."
-        )
-    return tf.convert_to_tensor(array)
 
 
 def check_variables(

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor, TensorLike
-from tfp_spn.distributions._event import Event, EventKey, check_variables
+from tfp_spn.distributions._event import Event, EventKey, as_tensor, check_variables
 
 Padding = Literal["right", "left"]
 
@@ -58,7 +58,7 @@ class SequenceEvent(Event):
     def mask(self, observed: TensorLike, lead: tf.TensorShape) -> Tensor:
         """A checked mask; one flag per step, ``[..., T', 1]``, is spread."""
         if observed is not None:
-            observed = tf.convert_to_tensor(observed)
+            observed = as_tensor(observed, "observed")
             per_step = (len(self.steps), *[1] * len(self.step.mask_shape))
             if observed.shape[-len(per_step) :] == per_step:
                 batch = tf.shape(observed)[: observed.shape.rank - len(per_step)]

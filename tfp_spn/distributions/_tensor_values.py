@@ -1,11 +1,14 @@
-"""Values of any dtype, where TFP would convert them to that of the distribution."""
+"""What TFP would convert before anyone could check it: values and sample shapes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from tfp_spn._typing import Tensor, TensorLike
+import numpy as np
+import tensorflow as tf
+
+from tfp_spn._typing import Seed, Tensor, TensorLike
 from tfp_spn.distributions._event import as_tensor
 
 
@@ -22,9 +25,26 @@ def _of_tensor(method: str) -> Callable[..., Tensor]:
 class TensorValues:
     """Mixin of distributions, before `tfd.Distribution` in the bases."""
 
+    def _call_sample_n(self, sample_shape: Any, seed: Seed, **kwargs: Any) -> Any:
+        known = tf.get_static_value(sample_shape)
+        if known is not None:
+            _check_sample_shape(type(self).__name__, np.asarray(known))
+        return super()._call_sample_n(sample_shape, seed, **kwargs)  # type: ignore[misc]
+
     _call_log_prob = _of_tensor("_call_log_prob")
     _call_prob = _of_tensor("_call_prob")
     _call_log_cdf = _of_tensor("_call_log_cdf")
     _call_cdf = _of_tensor("_call_cdf")
     _call_survival_function = _of_tensor("_call_survival_function")
     _call_log_survival_function = _of_tensor("_call_log_survival_function")
+
+
+def _check_sample_shape(owner: str, sample_shape: np.ndarray) -> None:
+    if sample_shape.size and not (
+        np.issubdtype(sample_shape.dtype, np.integer) and np.all(sample_shape >= 0)
+    ):
+        raise ValueError(
+            f"{owner}.sample: sample_shape is no shape, received "
+            f"sample_shape={sample_shape.tolist()!r}, expected integers of at least 0. "
+            "Say how many samples to draw, for example sample(10) or sample([2, 5])."
+        )

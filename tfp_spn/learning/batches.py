@@ -143,12 +143,13 @@ class Batches:
             num_examples = len(chunk.x)
             if chunk.sample_weight is not None:
                 weight += float(chunk.sample_weight.sum())
-                check_total_weight(self.program, weight)
+                check_total_weight(self.program, weight, is_part=True)
             # One size for all epochs: another would be compiled anew.
             self.batch_size = size = self.batch_size or num_examples
             row += num_examples
             for start in range(0, num_examples, size):
                 yield _take(chunk, slice(start, start + size))
+        check_total_weight(self.program, weight)
         if not row:
             raise ValueError(
                 "tfp_spn.learning: received a dataset without any batch, expected at "

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.learning.batches import Batches, unpack
 from tfp_spn.learning.circuit_identity import circuit_identity
-from tfp_spn.learning.data_validation import Data, validated
+from tfp_spn.learning.data_validation import Data, mask_of_lengths, validated
 from tfp_spn.learning.expectation_maximization import ExpectationMaximization
 from tfp_spn.learning.finite_steps import FiniteSteps
 from tfp_spn.learning.fit_arguments import check_arguments
@@ -45,6 +45,7 @@ def fit(
     batch_size: int = 512,
     steps_per_epoch: int | None = None,
     observed: Any = None,
+    lengths: Any = None,
     labels: Any = None,
     sample_weight: Any = None,
     validation_data: Any = None,
@@ -90,6 +91,8 @@ def fit(
             Default: the whole dataset.
         observed: bool ``[N, V]``: which values count; the others are integrated out
             and may be NaN. Default: all.
+        lengths: Of sequences, int ``[N]``: how many steps each one has, of `num_steps`
+            at most; what follows is padding and may hold anything.
         labels: Classes, int ``[N]``; with them the objective is ``log p(x, label)``.
         sample_weight: How often each example counts, ``[N]``.
         validation_data: Held-out data in any of the forms of a dataset's batch, or a
@@ -141,6 +144,8 @@ def fit(
     circuit = as_circuit(spn)
     program = circuit.program
     check_arguments(locals())
+    if lengths is not None:
+        observed = mask_of_lengths(program, lengths, observed)
     data = Data(x, observed, labels, sample_weight)
     train = _batches(program, x, data, batch_size, steps_per_epoch)
     check_memory(program, train.batch_size)

@@ -91,7 +91,7 @@ def _check_source(arguments: dict[str, Any]) -> None:
         return
     extras = [
         name
-        for name in ("observed", "labels", "sample_weight", "initialize")
+        for name in ("observed", "lengths", "labels", "sample_weight", "initialize")
         if arguments[name] is not None and arguments[name] is not False
     ]
     if extras:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfp_spn._serialization import register
@@ -226,6 +227,10 @@ def online_step(
     expectations, joint = expectations_and_joint(
         program, params, evidence, weights, classes
     )
+    if weights is not None:  # NaN makes NaN, which ends Keras' fit
+        wrong = tf.where(tf.math.is_finite(weights), tf.zeros_like(weights), np.nan)
+        wrong = tf.cast(tf.reduce_sum(wrong), tf.float64)
+        expectations["log_likelihood"] += wrong
     expectations = sum_over_replicas(expectations)
     _update(circuit, optimizer, expectations)
     optimizer._iterations.assign_add(1)
