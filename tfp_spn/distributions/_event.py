@@ -44,6 +44,8 @@ class Event:
         owner: Name of the distribution, for messages.
     """
 
+    has_steps = False
+
     def __init__(
         self, program: Program, variables: Sequence[int] | None, owner: str
     ) -> None:

@@ -25,6 +25,8 @@ class SequenceEvent(Event):
         owner: Name of the distribution, for messages.
     """
 
+    has_steps = True
+
     def __init__(
         self,
         program: Any,
