@@ -15,6 +15,7 @@ from tfp_spn.learning.data_validation import Data, mask_of_lengths, validated
 from tfp_spn.learning.expectation_maximization import ExpectationMaximization
 from tfp_spn.learning.finite_steps import FiniteSteps
 from tfp_spn.learning.fit_arguments import check_arguments
+from tfp_spn.learning.fixed_scales import warn_of_fixed_scales
 from tfp_spn.learning.gradient_ascent import GradientAscent
 from tfp_spn.learning.history import History
 from tfp_spn.learning.initialization import initialize_leaves
@@ -149,6 +150,8 @@ def fit(
     data = Data(x, observed, labels, sample_weight)
     train = _batches(program, x, data, batch_size, steps_per_epoch)
     check_memory(program, train.batch_size)
+    if not train.is_dataset:
+        warn_of_fixed_scales(circuit, train.data)
     validation = None
     if validation_data is not None:
         data = validation_data
