@@ -102,6 +102,26 @@ def mask_of_lengths(program: Program, lengths: Any, observed: Any) -> np.ndarray
     return exists & as_array(observed, "fit", "observed")
 
 
+def split_off(data: Data, part: float) -> tuple[Data, Data]:
+    """The data without the last ones, and these, each at least one example.
+
+    Raises:
+        ValueError: There is one example only.
+    """
+    count = len(data.x)
+    if count < 2:
+        raise ValueError(
+            "fit: one example cannot be split, received validation_split with "
+            f"{count} examples, expected at least 2. Leave out validation_split."
+        )
+    first = min(max(round(count * (1 - part)), 1), count - 1)
+    parts = [
+        Data(*(None if of is None else of[rows] for of in data))
+        for rows in (slice(first), slice(first, None))
+    ]
+    return parts[0], parts[1]
+
+
 def flattened(program: Program, data: Data) -> Data:
     """The same with the pixels of images, or all steps, in one axis ``[N, V(, D)]``."""
     tail = [program.num_dims] * (program.step.flat_event_ndims - 1)

@@ -221,6 +221,7 @@ def online_step(
     evidence = program.evidence(tf.cast(x, program.dtype), observed)
     classes, weights = labels, sample_weight
     if classes is not None:
+        _check_labels(circuit, classes)
         classes = tf.reshape(tf.cast(classes, tf.int32), [-1])
     if weights is not None:
         weights = tf.reshape(tf.cast(weights, program.dtype), [-1])
@@ -235,6 +236,19 @@ def online_step(
     _update(circuit, optimizer, expectations)
     optimizer._iterations.assign_add(1)
     return _logs(circuit, expectations, x, labels, tf.transpose(joint), sample_weight)
+
+
+def _check_labels(circuit: Circuit, labels: Tensor) -> None:
+    shape = tf.TensorShape(labels.shape)
+    if shape.rank is not None and (
+        shape.rank > 2 or shape.as_list()[1:] not in ([], [1])
+    ):
+        raise ValueError(
+            f'{type(circuit).__name__} "{circuit.name}": targets are no labels, '
+            f"received shape {tuple(shape)}, expected [batch], or none: a circuit "
+            "learns the distribution of x itself. Write circuit.fit(x), not "
+            "circuit.fit(x, x); with classes circuit.fit(x, labels)."
+        )
 
 
 def _check_accumulators(variables: Iterable[Any]) -> None:
