@@ -137,6 +137,12 @@ def _conditioned(case: Case, observed: Any) -> Case:
     return Case(case.circuit, case.distribution.condition(x[0], observed), x)
 
 
+def _conditional_marginal() -> Case:
+    case, variables = _conditioned(_plain("normal"), HALF), [2, 0]
+    x = case.x[:, variables]
+    return Case(case.circuit, case.distribution.marginal(variables), x)
+
+
 def _components() -> Case:
     case = _plain("categorical", num_classes=3)
     return Case(case.circuit, case.distribution.components_distribution, case.x)
@@ -263,6 +269,7 @@ CASES: dict[str, Callable[[], Case]] = {
         _plain("categorical", num_classes=3), [HALF, [False] * 4]
     ),
     "conditioned batched": lambda: _conditioned(_batched(lambda name: (2,)), HALF),
+    "marginal of a conditional": _conditional_marginal,
     "conditioned marginal": lambda: _conditioned(_marginal(), [True, False, False]),
     "conditioned mixed": lambda: _conditioned(_plain("mixed", num_classes=2), HALF),
     "conditioned vectors": lambda: _conditioned(_plain("normal", num_dims=2), HALF),

@@ -34,6 +34,7 @@ from tfp_spn import models as models  # noqa: E402
 from tfp_spn import optimizers as optimizers  # noqa: E402
 from tfp_spn import region as region  # noqa: E402
 from tfp_spn import region_graphs as region_graphs  # noqa: E402
+from tfp_spn._arrays import from_nan as from_nan  # noqa: E402
 from tfp_spn.config import (  # noqa: E402
     get_default_accumulator_initializer as get_default_accumulator_initializer,
 )
@@ -99,6 +100,7 @@ __all__ = [
     "distributions",
     "export_saved_model",
     "from_libspn_keras_weights",
+    "from_nan",
     "get_default_accumulator_initializer",
     "get_default_linear_accumulators_constraint",
     "get_default_logspace_accumulators_constraint",

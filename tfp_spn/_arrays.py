@@ -1,33 +1,154 @@
-"""Arrays of what users pass in, nothing of which is dropped without a word."""
+"""What users pass as data, as arrays of numbers: frames, columns, lists, tensors."""
 
 from __future__ import annotations
 
+import decimal
+import numbers
 from typing import Any
 
 import numpy as np
 
+_NA_TYPES = {"NoneType", "NAType"}  # of pandas, which need not be there
 
-def as_array(owner: str, name: str, value: Any) -> np.ndarray:
-    """What `np.asarray` makes of `value`, which would drop the mask of a masked array.
+
+def as_array(value: Any, owner: str, what: str = "x") -> np.ndarray:
+    """Data as an array of floats, integers or bools.
+
+    Frames are read column by column, so that columns of different types become one
+    array. Their missing values, and `None` in lists, become NaN.
 
     Args:
-        owner: Who reads it, for messages.
-        name: What it is, for messages.
-        value: Anything that NumPy takes.
+        value: An array, an eager tensor, a DataFrame, a column of one, or lists.
+        owner: Who reads the data, for messages.
+        what: What they are to it, for messages.
 
     Raises:
-        TypeError: Some of it is masked.
+        TypeError: The data are no numbers, sparse, masked or a generator.
+        ValueError: The rows are of unequal lengths.
     """
-    if _is_masked(value):
+    _check_container(value, owner, what)
+    if hasattr(value, "columns") and hasattr(value, "dtypes"):
+        return _of_frame(value, owner, what)
+    return _numbers(_read(value, owner, what), owner, what)
+
+
+def from_nan(x: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Splits data with NaN for missing values into values and a mask.
+
+    NaN is not a missing value by itself: an observed NaN has probability zero, and
+    `tfp_spn.learning.fit` refuses it. The mask says what is missing.
+
+    Args:
+        x: Numbers of any shape: an array, a DataFrame (of pandas also with nullable
+            columns) or lists with `None`.
+
+    Returns:
+        The values, with 0 in place of NaN, and a bool mask of the same shape, True
+        where there is a value: ``x, observed = from_nan(x)``. (A variable of several
+        dimensions counts only as a whole: ``observed.all(-1)``.)
+
+    Raises:
+        TypeError: The data are no numbers.
+        ValueError: The rows are of unequal lengths.
+
+    Example:
+        >>> import numpy as np, tfp_spn
+        >>> x, observed = tfp_spn.from_nan([[1.0, np.nan], [3.0, 4.0]])
+        >>> x
+        array([[1., 0.],
+               [3., 4.]])
+        >>> observed
+        array([[ True, False],
+               [ True,  True]])
+    """
+    if np.ma.isMaskedArray(x):
+        hidden = np.ma.getmaskarray(x)
+        values = as_array(np.ma.getdata(x), "from_nan")
+    else:
+        values = as_array(x, "from_nan")
+        hidden = np.zeros(values.shape, bool)
+    if values.dtype.kind == "f":
+        hidden = hidden | np.isnan(values)
+    return np.where(hidden, np.zeros([], values.dtype), values), ~hidden
+
+
+def _check_container(value: Any, owner: str, what: str) -> None:
+    name = type(value).__name__
+    if np.ma.isMaskedArray(value) and np.ma.getmaskarray(value).any():
         raise TypeError(
-            f"{owner}: {name} is a NumPy masked array, received some masked entries, "
-            "expected an array without a mask. Pass its values and which of them count "
-            "apart: x.filled(0) and observed=~np.ma.getmaskarray(x)."
+            f"{owner}: {what} is a masked array, whose mask would be lost; expected "
+            "values and their mask apart. Split them by x, observed = "
+            "tfp_spn.from_nan(x), and pass observed=observed."
         )
-    return np.asarray(value)
+    if hasattr(value, "row_splits"):
+        raise TypeError(
+            f"{owner}: {what} is ragged, received a {name}, expected equally many "
+            f"values in each example. Use {what}.to_tensor(), and say by observed=... "
+            "(of sequences, by lengths=...) which values count."
+        )
+    if hasattr(value, "toarray") or hasattr(value, "dense_shape"):
+        raise TypeError(
+            f"{owner}: {what} is sparse, received a {name}, expected a dense array. "
+            f"Use {what}.toarray(), or tf.sparse.to_dense({what}) of a tensor."
+        )
+    if hasattr(value, "__next__") or isinstance(value, (dict, set, frozenset)):
+        raise TypeError(
+            f"{owner}: {what} is no array, received a {name}, expected numbers. Use "
+            f"np.stack(list({what})) of a generator of rows, or wrap one of batches by "
+            "tf.data.Dataset.from_generator."
+        )
 
 
-def _is_masked(value: Any) -> bool:
-    if isinstance(value, np.ma.MaskedArray):
-        return bool(np.ma.is_masked(value))
-    return isinstance(value, list | tuple) and any(map(_is_masked, value))
+def _of_frame(frame: Any, owner: str, what: str) -> np.ndarray:
+    names = list(frame.columns)
+    pick = frame.iloc.__getitem__ if hasattr(frame, "iloc") else None
+    columns = [
+        _numbers(
+            np.asarray(pick((slice(None), i)) if pick else frame[name]),
+            owner,
+            f"column {name!r} of {what}",
+        )
+        for i, name in enumerate(names)
+    ]
+    return np.stack(columns, axis=-1) if columns else np.zeros([len(frame), 0])
+
+
+def _read(value: Any, owner: str, what: str) -> np.ndarray:
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise ValueError(
+            f"{owner}: received a {what} that is no array, expected equally "
+            "many numbers in each example. Fill up the shorter ones, and say by "
+            f"observed=... which values count. ({error})"
+        ) from None
+
+
+def _numbers(array: np.ndarray, owner: str, what: str) -> np.ndarray:
+    if array.dtype.kind == "O":
+        array = _of_objects(array)
+    if array.dtype.name.startswith(("bfloat", "float8")):
+        return array.astype(np.float32)
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        return array.astype(np.float64)  # which TensorFlow can read
+    if array.dtype.kind not in "biuf":
+        raise TypeError(
+            f"{owner}: {what} must hold numbers, received dtype {array.dtype}, "
+            "expected floats, integers or bools. Encode categories as integers from 0."
+        )
+    return array
+
+
+def _of_objects(array: np.ndarray) -> np.ndarray:
+    """Numbers that stand in an array of objects; anything else as it is."""
+    values = array.ravel().tolist()
+    missing = [type(value).__name__ in _NA_TYPES for value in values]
+    kinds = (numbers.Real, np.bool_, decimal.Decimal)
+    for i, value in enumerate(values):
+        if missing[i]:
+            values[i] = np.nan
+        elif isinstance(value, decimal.Decimal):
+            values[i] = float(value)
+        elif not isinstance(value, kinds):
+            return array
+    return np.array(values).reshape(array.shape)

@@ -238,7 +238,7 @@ WRONG = {
     "strings": (
         lambda: initializers.KMeans(np.array([["a"]])),
         TypeError,
-        "KMeans: received data of dtype <U1, expected numbers. Pass",
+        "KMeans: data must hold numbers, received dtype <U1, expected .* Encode",
     ),
     "NaN": (
         lambda: initializers.KMeans(np.array([[np.nan]])),

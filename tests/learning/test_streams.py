@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -167,3 +168,37 @@ def test_memory_does_not_grow_with_a_long_stream(method) -> None:
     grown, read = growth(method, 2_000)
     assert read > 65_000_000
     assert grown < 4_000_000
+
+
+def test_endless_datasets_need_a_number_of_steps() -> None:
+    rows = tf.data.Dataset.from_tensor_slices(X).batch(25)
+    spec = tf.TensorSpec([25, 4], tf.int64)
+    unknown = tf.data.Dataset.from_generator(
+        lambda: itertools.repeat(X[:25]), output_signature=spec
+    )
+    for endless in (rows.repeat(), rows.repeat().shuffle(4), unknown):
+        circuit = circuit_of()
+        if endless.cardinality() == tf.data.INFINITE_CARDINALITY:
+            with pytest.raises(ValueError, match="never ends, .* steps_per_epoch=100"):
+                fit(circuit, endless, verbose=False)
+            with pytest.raises(ValueError, match=r"never ends, .*take\(100\)"):
+                fit(circuit, X, validation_data=endless, verbose=False)
+            with pytest.raises(ValueError, match="never ends"):
+                Batches(circuit.program, endless, 25)
+        history = fit(circuit, endless, steps_per_epoch=3, epochs=2, verbose=False)
+        assert history.epochs == 2
+    for steps, what in ((0, "not a count"), (2, "for datasets")):
+        data = X if steps else rows
+        with pytest.raises(ValueError, match=f"steps_per_epoch is {what}, received"):
+            fit(circuit_of(), data, steps_per_epoch=steps, verbose=False)
+
+
+def test_the_next_epoch_goes_on_where_the_last_one_ended() -> None:
+    program = circuit_of().program
+    for repeated in (1, None):  # one that ends begins anew
+        rows = tf.data.Dataset.from_tensor_slices(X).batch(20).repeat(repeated)
+        batches = Batches(program, rows, 20, steps=3)
+        seen = np.concatenate([b.x for _ in range(3) for b in batches()])
+        np.testing.assert_array_equal(seen, np.concatenate([X, X[:80]]))
+        again = np.concatenate([data.x for data in batches.in_order()])
+        np.testing.assert_array_equal(again, X[:60])

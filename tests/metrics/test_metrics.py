@@ -69,7 +69,7 @@ def test_in_keras_training():
     labels = x[:, 0]
     circuit.compile(
         keras.optimizers.Adam(0.05),
-        losses.HybridGenerativeDiscriminative(0.5, num_variables=4),
+        losses.HybridGenerativeDiscriminative(0.5, 4, "joint"),
         metrics=[metrics.LogJoint(), metrics.LogLikelihood()],
         weighted_metrics=[metrics.BitsPerDimension(4)],
     )

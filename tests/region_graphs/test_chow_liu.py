@@ -235,7 +235,7 @@ DATA = np.zeros((4, 2), int)
 @pytest.mark.parametrize(
     ("data", "arguments", "error", "regex"),
     [
-        (np.zeros((4, 2), object), {}, TypeError, r"dtype object"),
+        (np.full((4, 2), "a", object), {}, TypeError, r"dtype object"),
         (np.zeros((4, 2), complex), {}, TypeError, r"dtype complex128"),
         (np.zeros(4), {}, ValueError, r"num_examples, num_variables.*\(4,\)"),
         (np.zeros((0, 2)), {}, ValueError, r"neither zero.*\(0, 2\)"),

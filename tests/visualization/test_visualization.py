@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
@@ -184,6 +185,41 @@ def test_learning_curves_share_axes():
     ax = visualization.plot_learning_curve(history, label="one")
     assert visualization.plot_learning_curve(history, ax, label="two") is ax
     assert [line.get_label() for line in ax.lines] == ["one, training", "two, training"]
+
+
+def test_learning_curves_of_keras():
+    history = keras.callbacks.History()
+    history.history = {"loss": [9.0, 3.0, 2.0], "val_loss": [9.5, 3.0, 3.2]}
+    ax = visualization.plot_learning_curve(history)
+    training, validation, best = ax.lines
+    np.testing.assert_array_equal(training.get_ydata(), [9.0, 3.0, 2.0])
+    np.testing.assert_array_equal(validation.get_ydata(), [9.5, 3.0, 3.2])
+    assert (best.get_xdata(), ax.get_ylabel()) == ([2], "loss")
+    assert ax.get_ylim()[1] < 9
+    logs = {"loss": [9.0], "log_likelihood": [-9.0]}
+    for given in (logs, type("History", (), {"history": logs})):
+        (line,) = visualization.plot_learning_curve(given).lines
+        np.testing.assert_array_equal(line.get_ydata(), [-9.0])
+
+
+def test_missing_pixels_are_tinted():
+    images = np.arange(18.0).reshape(2, 3, 3)
+    images[0, 1, 1] = np.nan
+    tints = [len(ax.images) for ax in visualization.plot_images(images).axes]
+    assert tints == [2, 1]
+    observed = np.ones([3, 3], bool)
+    observed[0] = False
+    figure = visualization.plot_images(images, observed=observed)
+    for number, ax in enumerate(figure.axes):
+        tint = ax.images[1].get_array()[..., 3] > 0
+        np.testing.assert_array_equal(tint, ~observed | np.isnan(images[number]))
+    assert figure.axes[0].images[0].get_clim() == (3.0, 17.0)  # of what is visible
+    rows = visualization.plot_images(
+        images.reshape(2, 9), (3, 3), observed=observed.ravel()
+    )
+    assert len(rows.axes[0].images) == 2
+    with pytest.raises(TypeError, match="`observed` must be bool"):
+        visualization.plot_images(images, observed=np.ones([3, 3]))
 
 
 IMAGES = np.zeros([2, 3, 3])

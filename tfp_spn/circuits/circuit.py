@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import keras
@@ -101,14 +102,23 @@ class Circuit(FiniteTraining, FiniteVariables, keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Tensor:
-        """Lets losses that need no target (`NegativeLogLikelihood`) do without."""
+        """Lets losses that need no target (`NegativeLogLikelihood`) do without.
+
+        Losses that ask for class probabilities are told those of the circuit.
+        """
         y = given_targets(y)
         self.check_targets(x, y)
         if y is None:
             y = tf.fill([tf.shape(y_pred)[0]], NO_LABEL)
-        return super().compute_loss(
-            x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training
-        )
+        given = getattr(getattr(self, "loss", None), "given_classes", None)
+        with contextlib.nullcontext() if given is None else given(self._log_prior()):
+            return super().compute_loss(
+                x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training
+            )
+
+    def _log_prior(self) -> Tensor | None:
+        """``log p(class) [num_classes]``."""
+        return self.program.tables(self.live_params()).log_prior
 
     def check_targets(self, x: Any, y: Any) -> None:
         """Raises a `ValueError` if targets are something else, as far as one can tell.

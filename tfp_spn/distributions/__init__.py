@@ -1,5 +1,8 @@
 """Circuits as TensorFlow Probability distributions."""
 
+from tfp_spn.distributions.conditional_marginal import (
+    ConditionalMarginal as ConditionalMarginal,
+)
 from tfp_spn.distributions.conditional_sum_product_network import (
     ConditionalSumProductNetwork as ConditionalSumProductNetwork,
 )
@@ -20,6 +23,7 @@ from tfp_spn.distributions.sum_product_network import (
 )
 
 __all__ = [
+    "ConditionalMarginal",
     "ConditionalSumProductNetwork",
     "ConditionedDynamicSumProductNetwork",
     "ConditionedSumProductNetwork",

@@ -48,6 +48,8 @@ class Event:
         owner: Name of the distribution, for messages.
     """
 
+    has_steps = False
+
     def __init__(
         self, program: Program, variables: Sequence[int] | None, owner: str
     ) -> None:
@@ -128,7 +130,7 @@ class Event:
                 "where the value counts. Missing values are marked by "
                 "observed=~np.isnan(x)."
             )
-        observed = mask_tensor(observed, self.owner)
+        observed = as_tensor(observed, "observed")
         if observed.dtype != tf.bool:
             raise TypeError(
                 f"{self.owner}: received observed of dtype {observed.dtype.name}, "
@@ -245,37 +247,19 @@ class Event:
         return value[..., 0] if self.ndims == 1 else value
 
 
-def as_tensor(value: TensorLike) -> Tensor:
+def as_tensor(value: TensorLike, what: str = "value") -> Tensor:
     """A tensor of the value's own dtype.
 
     TFP would convert arrays to the distribution's dtype, which for integers cuts 0.7
     to 0 and turns NaN into some number.
     """
-    if tf.is_tensor(value) or isinstance(value, tf.Variable):
+    is_composite = isinstance(value, tf.RaggedTensor | tf.SparseTensor)
+    if (tf.is_tensor(value) or isinstance(value, tf.Variable)) and not is_composite:
         return tf.convert_to_tensor(value)
     try:
-        array = as_array("SumProductNetwork", "value", value)
+        return tf.convert_to_tensor(as_array(value, "SumProductNetwork", what))
     except NotImplementedError:  # a list of symbolic tensors
         return tf.convert_to_tensor(value)
-    except ValueError as error:
-        raise ValueError(
-            "SumProductNetwork: received a value that is no array, expected equally "
-            f"many numbers in each example. Fill up the shorter ones. ({error})"
-        ) from None
-    if array.dtype.kind not in "fiub":
-        raise TypeError(
-            f"SumProductNetwork: received a value of dtype {array.dtype}, expected "
-            "real numbers or integers. Convert it first, for example by np.asarray(x, "
-            "np.float32)."
-        )
-    return tf.convert_to_tensor(array)
-
-
-def mask_tensor(observed: TensorLike, owner: str) -> Tensor:
-    """A mask as a tensor, of whatever dtype it is."""
-    if not tf.is_tensor(observed):
-        observed = as_array(owner, "observed", observed)
-    return tf.convert_to_tensor(observed)
 
 
 def check_variables(

@@ -9,12 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor, TensorLike
-from tfp_spn.distributions._event import (
-    Event,
-    EventKey,
-    check_variables,
-    mask_tensor,
-)
+from tfp_spn.distributions._event import Event, EventKey, as_tensor, check_variables
 
 Padding = Literal["right", "left"]
 
@@ -29,6 +24,8 @@ class SequenceEvent(Event):
         steps: Indices of the steps; `None`: all.
         owner: Name of the distribution, for messages.
     """
+
+    has_steps = True
 
     def __init__(
         self,
@@ -63,7 +60,7 @@ class SequenceEvent(Event):
     def mask(self, observed: TensorLike, lead: tf.TensorShape) -> Tensor:
         """A checked mask; one flag per step, ``[..., T', 1]``, is spread."""
         if observed is not None:
-            observed = mask_tensor(observed, self.owner)
+            observed = as_tensor(observed, "observed")
             per_step = (len(self.steps), *[1] * len(self.step.mask_shape))
             if observed.shape[-len(per_step) :] == per_step:
                 batch = tf.shape(observed)[: observed.shape.rank - len(per_step)]

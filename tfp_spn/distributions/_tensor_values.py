@@ -1,13 +1,14 @@
-"""Values of any dtype, where TFP would convert them to that of the distribution."""
+"""What TFP would convert before anyone could check it: values and sample shapes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
-from tfp_spn._typing import Tensor, TensorLike
+from tfp_spn._typing import Seed, Tensor, TensorLike
 from tfp_spn.distributions._event import as_tensor
 
 
@@ -40,6 +41,12 @@ class TensorValues:
         """What `tfd.QuantizedDistribution` looks for."""
         return tf.exp(self._log_cdf(value, *args, **kwargs))  # type: ignore[attr-defined]
 
+    def _call_sample_n(self, sample_shape: Any, seed: Seed, **kwargs: Any) -> Any:
+        known = tf.get_static_value(sample_shape)
+        if known is not None:
+            _check_sample_shape(type(self).__name__, np.asarray(known))
+        return super()._call_sample_n(sample_shape, seed, **kwargs)  # type: ignore[misc]
+
     _call_log_prob = _of_tensor("_call_log_prob")
     _call_prob = _of_tensor("_call_prob")
     _call_log_cdf = _of_tensor("_call_log_cdf")
@@ -57,3 +64,14 @@ def _without_tensors(value: Any) -> Any:
 
 def _restored(cls: type, arguments: dict[str, Any]) -> Any:
     return cls(**arguments)
+
+
+def _check_sample_shape(owner: str, sample_shape: np.ndarray) -> None:
+    if sample_shape.size and not (
+        np.issubdtype(sample_shape.dtype, np.integer) and np.all(sample_shape >= 0)
+    ):
+        raise ValueError(
+            f"{owner}.sample: sample_shape is no shape, received "
+            f"sample_shape={sample_shape.tolist()!r}, expected integers of at least 0. "
+            "Say how many samples to draw, for example sample(10) or sample([2, 5])."
+        )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -19,6 +20,7 @@ from tfp_spn.distributions import (
 from tfp_spn.distributions._event import check_vector_event
 from tfp_spn.distributions._tensor_values import TensorValues
 from tfp_spn.distributions._unknown_rank import of_any_rank, with_one_lead
+from tfp_spn.distributions.conditional_marginal import ConditionalMarginal
 from tfp_spn.ops.log_space import at_most_zero, log1mexp
 
 
@@ -179,6 +181,37 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
             name=name or self.name,
         )
 
+    def marginal(
+        self,
+        variables: Sequence[int] | None = None,
+        steps: Sequence[int] | None = None,
+        name: str | None = None,
+    ) -> ConditionalMarginal:
+        """The distribution of some of the variables given the evidence.
+
+        Args:
+            variables: Distinct indices of coordinates of the event (of each step, if
+                it is a sequence); pixels of an image are counted row by row. Default:
+                all.
+            steps: Of sequences: distinct indices of steps. Default: all.
+            name: Name of the result.
+
+        Returns:
+            A distribution with event shape ``[len(variables)]``, or ``[len(steps),
+            len(variables)]``.
+        """
+        if variables is None:
+            step = self._event.mask_shape[1 if self._event.has_steps else 0 :]
+            variables = range(math.prod(step))
+        return ConditionalMarginal(
+            self,
+            variables,
+            steps,
+            validate_args=self.validate_args,
+            allow_nan_stats=self.allow_nan_stats,
+            name=name or f"{self.name}_marginal",
+        )
+
     def log_evidence(self) -> Tensor:
         """``log p(evidence)``, of the shape of the batch."""
         return self._distribution.log_prob(self._value, observed=self._observed)
@@ -192,6 +225,15 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
 
     @of_any_rank
     def _log_prob(self, value: Tensor, observed: TensorLike | None = None) -> Tensor:
+        """With ``observed=``, only where the mask is True.
+
+        Args (besides those of TFP):
+            observed: bool ``[..., num_variables]`` (``[..., height, width]`` of
+                images), or one mask for all examples: which values count. The others
+                are integrated out exactly and may hold anything, NaN included.
+                Default: all; an observed NaN has probability zero. Data with NaN are
+                split by ``x, observed = tfp_spn.from_nan(x)``.
+        """
         value, asked, holds = self._asked(
             value, observed, lambda value: value == self._value
         )
@@ -203,6 +245,12 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
 
     @of_any_rank
     def _log_cdf(self, value: Tensor, observed: TensorLike | None = None) -> Tensor:
+        """The probability that no value is above that of `value`.
+
+        Args (besides those of TFP):
+            observed: bool ``[..., num_variables]``: which variables are bounded.
+                Default: all.
+        """
         return self._log_cdf_of(value, observed)
 
     def _log_survival_function(

@@ -197,6 +197,15 @@ class DynamicSumProductNetwork(
         lengths: TensorLike | None = None,
         padding: Padding = "right",
     ) -> Tensor:
+        """With ``observed=`` or ``lengths=``, of a part of the values.
+
+        Args (besides those of TFP):
+            observed: bool ``[..., num_steps, num_variables]`` or ``[..., num_steps,
+                1]``: which values count. The others are integrated out exactly and may
+                hold anything, NaN included. Default: all.
+            lengths: int ``[...]``: how many steps each sequence has. Default: all.
+            padding: ``"right"`` or ``"left"``: where what is no step stands.
+        """
         return self.ask_of(
             _queries.log_prob, *self._with_lengths(value, observed, lengths, padding)
         )

@@ -8,6 +8,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfp_spn._typing import Tensor
+from tfp_spn.distributions._of_variable import OfVariable
 from tfp_spn.distributions._tensor_values import TensorValues
 from tfp_spn.layers.leaves.bounds import cdf_of_angles
 from tfp_spn.layers.leaves.family_densities import family_log_prob
@@ -21,7 +22,7 @@ from tfp_spn.layers.leaves.upper_tails import log_survival_function
 from tfp_spn.ops.log_space import log1mexp, safe_log
 
 
-class _FiniteValues(TensorValues):
+class _FiniteValues(OfVariable, TensorValues):
     """Mixin of families of the values 0, 1, ..., of which TFP asks integers only.
 
     Other values have no mass, and cdfs are those of the whole number below.
@@ -80,7 +81,7 @@ def _integers_of(probs: Tensor) -> Support:
     return integers_up_to(probs.shape[-1] - 1)
 
 
-class LeafMixture(tfd.MixtureSameFamily):
+class LeafMixture(OfVariable, tfd.MixtureSameFamily):
     """A mixture of leaf components, of which a mode has no closed form.
 
     In contrast to TFP's, values outside of the support, such as fractions of counts,

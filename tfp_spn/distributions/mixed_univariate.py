@@ -12,9 +12,10 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_spn._typing import Seed, Tensor
 from tfp_spn.distributions import _parameters
+from tfp_spn.distributions._of_variable import OfVariable
 
 
-class MixedUnivariate(tfd.AutoCompositeTensorDistribution):
+class MixedUnivariate(OfVariable, tfd.AutoCompositeTensorDistribution):
     """Univariate distributions whose last batch axis has several families.
 
     What `SumProductNetwork.univariate_posteriors` says of variables of mixed types.
@@ -80,19 +81,10 @@ class MixedUnivariate(tfd.AutoCompositeTensorDistribution):
         """Where their variables are."""
         return self._places
 
-    def of_variable(self, number: int) -> tfd.Distribution:
-        """The distribution of one variable.
-
-        Args:
-            number: Its place on the last batch axis.
-        """
-        for distribution, place in zip(self._distributions, self._places, strict=True):
-            if number in place:
-                return distribution[..., place.index(number)]
-        raise ValueError(
-            f"MixedUnivariate: received variable {number}, expected one from 0 to "
-            f"{len(self._order) - 1}."
-        )
+    def _one(self, number: int) -> tfd.Distribution:
+        pairs = zip(self._distributions, self._places, strict=True)
+        found, place = next(pair for pair in pairs if number in pair[1])
+        return found[..., place.index(number)]
 
     def _batch_shape(self) -> tf.TensorShape:
         lead = self._distributions[0].batch_shape[:-1]

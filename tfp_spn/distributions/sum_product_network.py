@@ -135,10 +135,25 @@ class SumProductNetwork(CircuitView, tfd.AutoCompositeTensorDistribution):
 
     @of_any_rank
     def _log_prob(self, value: Tensor, observed: TensorLike | None = None) -> Tensor:
+        """With ``observed=``, only where the mask is True.
+
+        Args (besides those of TFP):
+            observed: bool ``[..., num_variables]`` (``[..., height, width]`` of
+                images), or one mask for all examples: which values count. The others
+                are integrated out exactly and may hold anything, NaN included.
+                Default: all; an observed NaN has probability zero. Data with NaN are
+                split by ``x, observed = tfp_spn.from_nan(x)``.
+        """
         return self.ask_of(_queries.log_prob, value, observed)
 
     @of_any_rank
     def _log_cdf(self, value: Tensor, observed: TensorLike | None = None) -> Tensor:
+        """The probability that no value is above that of `value`.
+
+        Args (besides those of TFP):
+            observed: bool ``[..., num_variables]``: which variables are bounded.
+                Default: all.
+        """
         return self.log_cdf_of(value, observed)
 
     def _log_survival_function(

@@ -24,15 +24,10 @@ def collected(owner: str, data: Any) -> np.ndarray | None:
     """
     if data is None:
         return None
-    batches = list(array_batches(data))
+    batches = list(array_batches(owner, data))
     if len(batches) != 1:
         batches = [np.concatenate(batches or [np.zeros([0, 1])])]
     x = batches[0]
-    if x.dtype.kind not in "biuf":
-        raise TypeError(
-            f"{owner}: received data of dtype {x.dtype}, expected numbers. Pass an "
-            "array [examples, ...], or an iterable of such batches."
-        )
     if x.ndim < 2 or not len(x):
         raise ValueError(
             f"{owner}: received data of shape {x.shape}, expected [examples, "

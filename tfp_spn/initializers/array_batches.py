@@ -10,17 +10,24 @@ import numpy as np
 from tfp_spn._arrays import as_array
 
 
-def array_batches(data: Any) -> Iterator[np.ndarray]:
+def array_batches(owner: str, data: Any) -> Iterator[np.ndarray]:
     """The data as arrays ``[examples, ...]``.
 
     Args:
+        owner: Who reads them, for messages.
         data: An array, rows of numbers, or an iterable of batches (such as a
             `tf.data.Dataset`) that are arrays or tuples that begin with one.
     """
+    is_frame = hasattr(data, "columns") and hasattr(data, "dtypes")
     is_rows = isinstance(data, list | tuple) and data and np.ndim(data[0]) == 1
-    if is_rows or hasattr(data, "__array__") or not hasattr(data, "__iter__"):
-        yield as_array("tfp_spn", "data", data)
+    if (
+        is_rows
+        or is_frame
+        or hasattr(data, "__array__")
+        or not hasattr(data, "__iter__")
+    ):
+        yield as_array(data, owner, "data")
         return
     for batch in data:
-        x = batch[0] if isinstance(batch, tuple | list) else batch
-        yield as_array("tfp_spn", "data", x)
+        batch = batch[0] if isinstance(batch, tuple | list) else batch
+        yield as_array(batch, owner, "data")

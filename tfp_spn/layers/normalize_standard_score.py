@@ -160,7 +160,7 @@ class NormalizeStandardScore(KnownShapes, FiniteVariables, keras.layers.Layer):
                 'axes="variable_wise" or "global".'
             )
         moments = RunningMoments(f'NormalizeStandardScore "{self.name}"')
-        for batch in array_batches(data):
+        for batch in array_batches(type(self).__name__, data):
             moments.add(batch)
         mean, variance = moments.result(self.axes is NormalizeAxes.GLOBAL)
         if not self.built:

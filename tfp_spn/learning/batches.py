@@ -73,25 +73,56 @@ class Batches:
             that `unpack` reads; these are validated one by one as they come.
         batch_size: Examples per batch; a dataset says it itself by the first batch
             ever read: all others are cut and filled up to its size.
+        steps: Elements of a dataset per epoch. An epoch begins where the last one
+            ended, and anew where the dataset ends. Default: the whole dataset.
+
+    Raises:
+        ValueError: The dataset never ends, and there is no number of steps.
     """
 
-    def __init__(self, program: Program, data: Any, batch_size: int) -> None:
+    def __init__(
+        self, program: Program, data: Any, batch_size: int, steps: int | None = None
+    ) -> None:
         self.program = program
         self.data = data
         self.is_dataset = isinstance(data, tf.data.Dataset)
         self.batch_size = 0 if self.is_dataset else min(batch_size, len(data.x))
+        self.steps = steps
+        self._stream: Iterator[Any] = iter(())
+        if self.is_dataset and steps is None:
+            _check_end(data)
 
     def __call__(self, permutation_seed: list[int] | None = None) -> Iterator[Batch]:
         """One epoch, in random order if given a seed (a dataset shuffles itself)."""
-        chunks = self._dataset_chunks if self.is_dataset else self._array_chunks
-        for chunk in chunks(permutation_seed):
+        if self.is_dataset:
+            chunks = self._dataset_chunks(self._elements())
+        else:
+            chunks = self._array_chunks(permutation_seed)
+        for chunk in chunks:
             yield self._padded(chunk)
 
     def in_order(self) -> Iterator[Data]:
         """The data once more, as they are, part by part."""
-        yield from (self._dataset_chunks if self.is_dataset else self._array_chunks)(
-            None
-        )
+        if not self.is_dataset:
+            yield from self._array_chunks(None)
+            return
+        elements = self.data if self.steps is None else self.data.take(self.steps)
+        yield from self._dataset_chunks(elements.as_numpy_iterator())
+
+    def _elements(self) -> Iterator[Any]:
+        """The elements of an epoch of a dataset."""
+        if self.steps is None:
+            yield from self.data.as_numpy_iterator()
+            return
+        end = object()
+        for _ in range(self.steps):
+            element = next(self._stream, end)
+            if element is end:
+                self._stream = self.data.as_numpy_iterator()
+                element = next(self._stream, end)
+            if element is end:
+                return
+            yield element
 
     def _array_chunks(self, seed: list[int] | None) -> Iterator[Data]:
         num_examples = len(self.data.x)
@@ -102,9 +133,9 @@ class Batches:
             rows: Any = slice(start, start + self.batch_size)
             yield _take(self.data, rows if order is None else order[rows])
 
-    def _dataset_chunks(self, _: list[int] | None) -> Iterator[Data]:
+    def _dataset_chunks(self, elements: Iterator[Any]) -> Iterator[Data]:
         row, weight = 0, 0.0
-        for element in self.data.as_numpy_iterator():
+        for element in elements:
             data = unpack(element)
             if len(data.x) == 0:
                 continue
@@ -112,12 +143,13 @@ class Batches:
             num_examples = len(chunk.x)
             if chunk.sample_weight is not None:
                 weight += float(chunk.sample_weight.sum())
-                check_total_weight(self.program, weight)
+                check_total_weight(self.program, weight, is_part=True)
             # One size for all epochs: another would be compiled anew.
             self.batch_size = size = self.batch_size or num_examples
             row += num_examples
             for start in range(0, num_examples, size):
                 yield _take(chunk, slice(start, start + size))
+        check_total_weight(self.program, weight)
         if not row:
             raise ValueError(
                 "tfp_spn.learning: received a dataset without any batch, expected at "
@@ -142,6 +174,16 @@ class Batches:
             None if observed is None else tf.constant(padded(observed)),
             None if labels is None else tf.constant(padded(labels), tf.int32),
             tf.constant(weights),
+        )
+
+
+def _check_end(dataset: Any) -> None:
+    if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
+        raise ValueError(
+            "tfp_spn.learning: received a dataset that never ends, expected one that "
+            "an epoch can read to its end. Leave out repeat(), which every epoch does "
+            "itself, or bound it: steps_per_epoch=100 for training, dataset.take(100) "
+            "for validation."
         )
 
 

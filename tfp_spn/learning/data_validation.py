@@ -67,12 +67,64 @@ def validated(
     weight = data.sample_weight
     if weight is not None:
         weight = _checked_weight(x, weight, is_part)
-        check_total_weight(program, weight.sum())
+        check_total_weight(program, weight.sum(), is_part)
     flat = flattened(program, Data(x, observed))
     _check_missing(flat.x, flat.observed, first_row)
     _check_support(program, flat.x, flat.observed, first_row)
     check_digits(_OWNER, program.dtype, x, program.event_shape, flat.observed)
     return Data(x, observed, labels, weight)
+
+
+def mask_of_lengths(program: Program, lengths: Any, observed: Any) -> np.ndarray:
+    """A mask of the steps that sequences have, and of `observed` if there is any.
+
+    Raises:
+        TypeError: Lengths are no integers.
+        ValueError: The circuit is not over sequences, or a length is out of range.
+    """
+    if not program.chain_specs:
+        raise ValueError(
+            "fit: the circuit has no steps, received lengths, expected None. Use "
+            "observed=mask, or a circuit of tfp_spn.circuits.dynamic_from_circuit."
+        )
+    lengths = as_array(lengths, "fit", "lengths")
+    num_steps = program.event_shape[0]
+    if lengths.dtype.kind not in "iu":
+        raise TypeError(
+            f"fit: lengths are counts of steps, received dtype {lengths.dtype}, "
+            f"expected integers from 1 to {num_steps}. Convert them by astype(int)."
+        )
+    if lengths.ndim != 1 or np.any(lengths < 1) or np.any(lengths > num_steps):
+        raise ValueError(
+            f"fit: lengths are out of range, received shape {lengths.shape} of "
+            f"values {np.unique(lengths).tolist()[:10]}, expected one number from 1 to "
+            f"{num_steps} for each sequence. Leave out empty ones; cut longer ones."
+        )
+    exists = np.arange(num_steps) < lengths[:, np.newaxis]
+    exists = exists.reshape(*exists.shape, *[1] * (len(program.mask_shape) - 1))
+    if observed is None:
+        return np.broadcast_to(exists, (len(lengths), *program.mask_shape))
+    return exists & as_array(observed, "fit", "observed")
+
+
+def split_off(data: Data, part: float) -> tuple[Data, Data]:
+    """The data without the last ones, and these, each at least one example.
+
+    Raises:
+        ValueError: There is one example only.
+    """
+    count = len(data.x)
+    if count < 2:
+        raise ValueError(
+            "fit: one example cannot be split, received validation_split with "
+            f"{count} examples, expected at least 2. Leave out validation_split."
+        )
+    first = min(max(round(count * (1 - part)), 1), count - 1)
+    parts = [
+        Data(*(None if of is None else of[rows] for of in data))
+        for rows in (slice(first), slice(first, None))
+    ]
+    return parts[0], parts[1]
 
 
 def flattened(program: Program, data: Data) -> Data:
@@ -85,12 +137,7 @@ def flattened(program: Program, data: Data) -> Data:
 
 
 def _checked_x(program: Program, x: Any) -> np.ndarray:
-    x = as_array(_OWNER, "x", x)
-    if x.dtype.kind not in "biuf":
-        raise TypeError(
-            f"tfp_spn.learning: x must hold numbers, received dtype {x.dtype}, "
-            "expected floats, integers or bools. Encode categories as integers from 0."
-        )
+    x = as_array(x, "tfp_spn.learning")
     event_shape = program.event_shape
     if x.ndim != 1 + len(event_shape) or x.shape[1:] != event_shape:
         raise ValueError(
@@ -107,7 +154,7 @@ def _checked_x(program: Program, x: Any) -> np.ndarray:
 
 
 def _checked_mask(program: Program, x: np.ndarray, observed: Any) -> np.ndarray:
-    observed = as_array(_OWNER, "observed", observed)
+    observed = as_array(observed, "tfp_spn.learning", "observed")
     if observed.dtype != np.bool_:
         raise TypeError(
             f"tfp_spn.learning: observed must be a mask, received dtype "
@@ -129,7 +176,7 @@ def _checked_mask(program: Program, x: np.ndarray, observed: Any) -> np.ndarray:
 
 
 def _checked_labels(program: Program, x: np.ndarray, labels: Any) -> np.ndarray:
-    labels = as_array(_OWNER, "labels", labels)
+    labels = as_array(labels, "tfp_spn.learning", "labels")
     if labels.dtype.kind not in "iu":
         raise TypeError(
             f"tfp_spn.learning: labels must be integers, received dtype "
@@ -153,11 +200,10 @@ def _checked_labels(program: Program, x: np.ndarray, labels: Any) -> np.ndarray:
 
 
 def _checked_weight(x: np.ndarray, weight: Any, is_part: bool) -> np.ndarray:
-    weight = as_array(_OWNER, "sample_weight", weight)
+    weight = as_array(weight, "tfp_spn.learning", "sample_weight")
     if weight.shape == (len(x), 1):
         weight = weight[:, 0]
-    is_number = weight.dtype.kind in "biuf"
-    if not is_number or weight.shape != (len(x),):
+    if weight.shape != (len(x),):
         raise ValueError(
             f"tfp_spn.learning: sample_weight does not fit x, received shape "
             f"{weight.shape} of dtype {weight.dtype}, expected numbers of shape "
@@ -174,9 +220,17 @@ def _checked_weight(x: np.ndarray, weight: Any, is_part: bool) -> np.ndarray:
     return weight
 
 
-def check_total_weight(program: Program, total: float) -> None:
+def check_total_weight(program: Program, total: float, is_part: bool = False) -> None:
     """Raises a `ValueError` unless the circuit can hold the weight of all examples."""
-    most = float(np.finfo(program.dtype.as_numpy_dtype).max)
+    limits = np.finfo(program.dtype.as_numpy_dtype)
+    most, least = float(limits.max), float(limits.tiny)
+    if 0 < total < least and not is_part:
+        raise ValueError(
+            "tfp_spn.learning: sample_weight is too small, received weights that add "
+            f"up to {total:.3g}, expected at least {least:.3g}, the smallest number of "
+            f"{program.dtype.name}. Multiply all weights by one factor: only their "
+            "proportions matter (beside pseudocount)."
+        )
     if total > most:
         raise ValueError(
             "tfp_spn.learning: sample_weight is too large, received weights that add "
@@ -201,7 +255,7 @@ def _check_missing(x: np.ndarray, observed: np.ndarray | None, row: int) -> None
         raise ValueError(
             f"tfp_spn.learning: x has missing values, received NaN at {where}, "
             "expected numbers. Integrate missing values out: pass "
-            "observed=~np.isnan(x)."
+            "observed=~np.isnan(x), or use x, observed = tfp_spn.from_nan(x)."
         )
     raise ValueError(
         f"tfp_spn.learning: x is missing where observed says that it counts, received "

@@ -11,11 +11,19 @@ from tqdm import tqdm
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.learning.batches import Batches, unpack
 from tfp_spn.learning.circuit_identity import circuit_identity
+from tfp_spn.learning.class_labels import classes_of, numbered
 from tfp_spn.learning.compilation import is_worth_compiling
-from tfp_spn.learning.data_validation import Data, validated
+from tfp_spn.learning.data_validation import (
+    Data,
+    mask_of_lengths,
+    split_off,
+    validated,
+)
+from tfp_spn.learning.epoch_callbacks import EpochCallbacks
 from tfp_spn.learning.expectation_maximization import ExpectationMaximization
 from tfp_spn.learning.finite_steps import FiniteSteps
 from tfp_spn.learning.fit_arguments import check_arguments
+from tfp_spn.learning.fixed_scales import warn_of_fixed_scales
 from tfp_spn.learning.gradient_ascent import GradientAscent
 from tfp_spn.learning.history import History
 from tfp_spn.learning.initialization import initialize_leaves
@@ -45,16 +53,20 @@ def fit(
     method: Method = "em",
     epochs: int = 50,
     batch_size: int = 512,
+    steps_per_epoch: int | None = None,
     observed: Any = None,
+    lengths: Any = None,
     labels: Any = None,
     sample_weight: Any = None,
     validation_data: Any = None,
+    validation_split: float = 0.0,
     initialize: bool = False,
     pseudocount: float = 0.01,
     step_size: StepSize | None = None,
     optimizer: Any = None,
     tolerance: float | None = None,
     patience: int | None = None,
+    callbacks: Any = None,
     seed: int = 0,
     verbose: bool = True,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -86,12 +98,21 @@ def fit(
             batch.
         epochs: Passes over the data.
         batch_size: Examples evaluated at once; for ``"em"`` it has no other meaning.
+        steps_per_epoch: Batches of a dataset that make an epoch; needed if it never
+            ends, as after ``repeat()``. The next epoch goes on where this one ended.
+            Default: the whole dataset.
         observed: bool ``[N, V]``: which values count; the others are integrated out
             and may be NaN. Default: all.
-        labels: Classes, int ``[N]``; with them the objective is ``log p(x, label)``.
+        lengths: Of sequences, int ``[N]``: how many steps each one has, of `num_steps`
+            at most; what follows is padding and may hold anything.
+        labels: Classes ``[N]``; with them the objective is ``log p(x, label)``. Other
+            labels than integers from 0 to ``num_classes - 1``, such as text, are
+            numbered in sorted order: `History.classes` says which class has which.
         sample_weight: How often each example counts, ``[N]``.
         validation_data: Held-out data in any of the forms of a dataset's batch, or a
             dataset.
+        validation_split: Part of the examples, from 0 to 1, that is held out instead:
+            the last ones, as in Keras (shuffle them before if they are in an order).
         initialize: Whether to start from `initialize_leaves`. Needs arrays.
         pseudocount: Examples added to each sum and leaf in each M-step: keeps rare
             events possible. With 0 full-batch EM is plain maximum likelihood. What
@@ -103,6 +124,9 @@ def fit(
         tolerance: Stop when the training log-likelihood rises by less.
         patience: Stop after so many epochs without a better validation log-likelihood,
             and take the best parameters in the end.
+        callbacks: Keras callbacks, whose model is the circuit. They are called before
+            and after each epoch, with ``loss``, ``val_loss``, ``log_likelihood`` and
+            ``val_log_likelihood``.
         seed: Of the order of batches. Full-batch EM does not shuffle; a dataset
             shuffles itself.
         verbose: Whether to show a progress bar.
@@ -118,7 +142,8 @@ def fit(
             for datasets, whose size is unknown, sequences and several replicas.
 
     Returns:
-        The log-likelihoods and why it stopped.
+        The log-likelihoods and why it stopped. A warning says if the likelihood was
+        still rising by more than ten times the tolerance (0.001 if none is given).
 
     Raises:
         TypeError: Arguments or data of a wrong type.
@@ -141,14 +166,28 @@ def fit(
     circuit = as_circuit(spn)
     program = circuit.program
     check_arguments(locals())
-    train = _batches(program, x, Data(x, observed, labels, sample_weight), batch_size)
+    if lengths is not None:
+        observed = mask_of_lengths(program, lengths, observed)
+    classes = classes_of(labels, program.num_classes)
+    data = Data(x, observed, labels, sample_weight)
+    data = numbered(data, classes, program.num_classes)
+    held_out_data = None
+    if validation_split:
+        data = validated(program, data)
+        data, held_out_data = split_off(data, validation_split)
+    train = _batches(program, x, data, batch_size, steps_per_epoch)
     check_memory(program, train.batch_size)
+    if not train.is_dataset:
+        warn_of_fixed_scales(circuit, train.data)
     validation = None
-    if validation_data is not None:
+    if held_out_data is not None:
+        validation = Batches(program, held_out_data, batch_size)
+    elif validation_data is not None:
         data = validation_data
         if not isinstance(data, tf.data.Dataset):
-            data = unpack(data)
+            data = numbered(unpack(data), classes, program.num_classes)
         validation = _batches(program, validation_data, data, batch_size)
+    hooks = EpochCallbacks(callbacks, circuit, epochs)
 
     if jit_compile is None and not isinstance(x, tf.data.Dataset):
         jit_compile = is_worth_compiling(program, len(train.data.x), epochs) and (
@@ -190,13 +229,16 @@ def fit(
         if initialize and not progress.history.epochs:
             initialize_leaves(circuit, train.data.x, train.data.observed, seed)
         finite.check_start(state.take(), progress.best, checkpoint)
+        progress.history.classes = classes
+        hooks.begin()
         with tqdm(
             total=epochs,
             initial=progress.history.epochs,
             unit="epoch",
             disable=not verbose,
         ) as bar:
-            while not stopping.is_reached(progress.history):
+            while not stopping.is_reached(progress.history, hooks.have_stopped):
+                hooks.begin_epoch(progress.history.epochs)
                 order = None if method == "em" else [seed, progress.history.epochs]
                 log_likelihood = trainer.epoch(train(order))
                 held_out = None
@@ -207,14 +249,23 @@ def fit(
                 progress.complete_epoch(last, log_likelihood, held_out)
                 bar.set_postfix_str(progress.history.summary())
                 bar.update()
+                hooks.end_epoch(number - 1, log_likelihood, held_out)
+        hooks.end()
         if patience is not None:
             progress.take_best()
+    stopping.warn(progress.history, stacklevel=2)
     return progress.history
 
 
-def _batches(program: Program, source: Any, data: Any, batch_size: int) -> Batches:
+def _batches(
+    program: Program,
+    source: Any,
+    data: Any,
+    batch_size: int,
+    steps: int | None = None,
+) -> Batches:
     if isinstance(source, tf.data.Dataset):
-        return Batches(program, source, batch_size)
+        return Batches(program, source, batch_size, steps)
     return Batches(program, validated(program, data), batch_size)
 
 

@@ -23,13 +23,26 @@ def check_arguments(arguments: dict[str, Any]) -> None:
         )
     _check_integer("epochs", arguments["epochs"], least=0)
     _check_integer("batch_size", arguments["batch_size"], least=1)
+    if arguments["steps_per_epoch"] is not None:
+        _check_integer("steps_per_epoch", arguments["steps_per_epoch"], least=1)
     _check_integer("seed", arguments["seed"], least=0)
     _check_number("pseudocount", arguments["pseudocount"])
     if arguments["tolerance"] is not None:
         _check_number("tolerance", arguments["tolerance"])
+    split = arguments["validation_split"]
+    if not isinstance(split, numbers.Real) or not 0 <= float(split) < 1:
+        raise ValueError(
+            f"fit: validation_split is no part, received validation_split={split!r}, "
+            "expected a number from 0 to below 1, such as 0.1. Correct the argument."
+        )
+    if split and arguments["validation_data"] is not None:
+        raise ValueError(
+            f"fit: validation data come twice, received validation_split={split!r} and "
+            "validation_data, expected one of them. Leave out the other."
+        )
     if arguments["patience"] is not None:
         _check_integer("patience", arguments["patience"], least=1)
-        if arguments["validation_data"] is None:
+        if arguments["validation_data"] is None and not split:
             raise ValueError(
                 "fit: patience without validation data, received "
                 f"patience={arguments['patience']}, expected validation_data too. Pass "
@@ -80,11 +93,26 @@ def _check_source(arguments: dict[str, Any]) -> None:
                 "the dataset itself: fit shares its batches out."
             )
     if not isinstance(arguments["x"], tf.data.Dataset):
+        if arguments["steps_per_epoch"] is not None:
+            raise ValueError(
+                "fit: steps_per_epoch is for datasets, received steps_per_epoch="
+                f"{arguments['steps_per_epoch']} with arrays, expected None: each "
+                "epoch sees all of them. Leave it out, or pass a tf.data.Dataset."
+            )
         return
     extras = [
         name
-        for name in ("observed", "labels", "sample_weight", "initialize")
-        if arguments[name] is not None and arguments[name] is not False
+        for name in (
+            "observed",
+            "lengths",
+            "labels",
+            "sample_weight",
+            "initialize",
+            "validation_split",
+        )
+        if arguments[name] is not None
+        and arguments[name] is not False
+        and not (name == "validation_split" and arguments[name] == 0)
     ]
     if extras:
         raise ValueError(

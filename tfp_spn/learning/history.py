@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass
@@ -14,17 +15,32 @@ class History:
             ``method="em"``, else of each batch before its step.
         validation_log_likelihood: Of the validation data after each epoch; empty
             without them.
-        stopped_because: ``"epochs"``, ``"tolerance"`` or ``"patience"``.
+        stopped_because: ``"epochs"``, ``"tolerance"``, ``"patience"`` or
+            ``"callback"``.
+        converged: Whether the fit came to an end by itself: the last epoch raised the
+            training log-likelihood by less than `tolerance` (0.001 if none was given),
+            or validation has become worse. One that stopped on a plateau, or because of
+            `epochs`, while it was still rising has not.
+        classes: The label of each class root, where labels were no class numbers:
+            ``np.asarray(history.classes)[spn.posterior_mode(x)]``. Else `None`.
     """
 
     log_likelihood: list[float] = field(default_factory=list)
     validation_log_likelihood: list[float] = field(default_factory=list)
     stopped_because: str = ""
+    converged: bool = False
+    classes: tuple[Any, ...] | None = None
 
     @property
     def epochs(self) -> int:
         """Number of completed epochs."""
         return len(self.log_likelihood)
+
+    @property
+    def last_gain(self) -> float:
+        """By how much the last epoch raised the training log-likelihood, or NaN."""
+        values = self.log_likelihood
+        return values[-1] - values[-2] if len(values) > 1 else float("nan")
 
     @property
     def best_epoch(self) -> int | None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+import contextlib
+import warnings
+from collections.abc import Iterator
+from typing import Any, Literal
 
 import keras
 import tensorflow as tf
@@ -13,24 +16,33 @@ from tfp_spn.learning.targets import check_targets
 from tfp_spn.ops.log_space import logsumexp
 from tfp_spn.programs.labels import log_joint_of_labels
 
+GenerativeTerm = Literal["marginal", "joint", "conditional"]
+
 
 @register
 class HybridGenerativeDiscriminative(keras.losses.Loss):
     """A mixture of cross-entropy and negative log-likelihood.
 
-        loss = -weight * log p(y | x) - (1 - weight) * log p(x) / num_variables
+        loss = -weight * log p(y | x) - (1 - weight) * g(x, y) / num_variables
 
-    where ``y_pred[b, c] = log p(x[b], c)``. Weight 1 is discriminative training, weight
-    0 generative training without labels; with ``num_variables=1``, 1/2 is half of
-    `NegativeLogJoint`. Dividing by the number of variables brings both terms to
-    comparable size [1].
+    where ``y_pred[b, c] = log p(x[b], c)``, and `generative_term` says what g is:
+    ``log p(x)``, ``log p(x, y)`` or ``log p(x | y)``. Weight 1 is discriminative
+    training, weight 0 generative training; dividing by the number of variables brings
+    both terms to comparable size [1].
 
     A label that is no class has probability zero, and so an infinite loss; an example
-    of probability zero too.
+    of probability zero too. Examples without a label, see `unlabelled`, are learned
+    from by ``g = log p(x)`` alone, in one `fit` with the others.
 
     Args:
         discriminative_weight: The weight of the cross-entropy, from 0 to 1.
         num_variables: What the log-likelihood is divided by.
+        generative_term: ``"marginal"``, ``"joint"`` or ``"conditional"``: the
+            log-likelihood of x, of x and y, or of x given y. (Of the last, class
+            probabilities p(y) are those of the circuit that is trained; of other
+            models all are taken for equal.) Default: ``"conditional"``, with a warning,
+            since it was ``"marginal"`` before.
+        unlabelled: The label that stands for none, such as -1. Default: there is none.
         reduction: See `keras.losses.Loss`.
         name: Name of the loss.
         dtype: See `keras.losses.Loss`.
@@ -40,7 +52,8 @@ class HybridGenerativeDiscriminative(keras.losses.Loss):
 
     Example:
         >>> import numpy as np, tfp_spn
-        >>> loss = tfp_spn.losses.HybridGenerativeDiscriminative(0.5)
+        >>> loss = tfp_spn.losses.HybridGenerativeDiscriminative(
+        ...     0.5, generative_term="marginal")
         >>> y_pred = np.log([[0.375, 0.125]])  # p(x) = 1/2, p(y=1 | x) = 1/4
         >>> round(float(loss(np.array([1]), y_pred)), 4)  # (log 2 + log 4) / 2
         1.0397
@@ -56,6 +69,8 @@ class HybridGenerativeDiscriminative(keras.losses.Loss):
         self,
         discriminative_weight: float = 0.5,
         num_variables: int = 1,
+        generative_term: GenerativeTerm | None = None,
+        unlabelled: int | None = None,
         reduction: str = "sum_over_batch_size",
         name: str = "hybrid_generative_discriminative",
         dtype: Any = None,
@@ -67,9 +82,43 @@ class HybridGenerativeDiscriminative(keras.losses.Loss):
                 "a number from 0 to 1 and a positive integer. Use 1 to train "
                 "discriminatively, 0 generatively."
             )
+        if generative_term is None:
+            generative_term = "conditional"
+            warnings.warn(
+                "HybridGenerativeDiscriminative: the generative term is log p(x | y) "
+                "where none is asked for; it was log p(x) before, received "
+                "generative_term=None. Pass generative_term='conditional', or "
+                "'marginal' for what it was.",
+                FutureWarning,
+                stacklevel=2,
+            )
+        if generative_term not in ("marginal", "joint", "conditional"):
+            raise ValueError(
+                "HybridGenerativeDiscriminative: received generative_term="
+                f"{generative_term!r}, expected 'marginal', 'joint' or 'conditional'. "
+                "Choose one of these."
+            )
+        if isinstance(unlabelled, bool) or not isinstance(unlabelled, int | None):
+            raise TypeError(
+                "HybridGenerativeDiscriminative: received unlabelled="
+                f"{unlabelled!r}, expected an integer that is no class, or None. Pass "
+                "for example -1."
+            )
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.discriminative_weight = float(discriminative_weight)
         self.num_variables = int(num_variables)
+        self.generative_term = generative_term
+        self.unlabelled = unlabelled
+        self._log_prior: Tensor | None = None
+
+    @contextlib.contextmanager
+    def given_classes(self, log_prior: Tensor | None) -> Iterator[None]:
+        """Within the block class probabilities are these, see `generative_term`."""
+        before, self._log_prior = self._log_prior, log_prior
+        try:
+            yield
+        finally:
+            self._log_prior = before
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Tensor:
         """The loss of a batch."""
@@ -86,13 +135,34 @@ class HybridGenerativeDiscriminative(keras.losses.Loss):
         log_prob = logsumexp(flat, axis=-1)
         possible = tf.math.is_finite(log_prob)
         finite = tf.where(possible, log_prob, tf.zeros_like(log_prob))
-        weight = self.discriminative_weight
+        weight, hidden = self.discriminative_weight, self._is_unlabelled(labels)
         loss = tf.zeros_like(log_prob)
         if weight > 0:  # else 0 * inf
-            loss -= weight * (log_joint - finite)
+            of_label = tf.where(hidden, tf.zeros_like(log_joint), log_joint - finite)
+            loss -= weight * of_label
         if weight < 1:
-            loss -= (1 - weight) / self.num_variables * log_prob
+            generative = log_prob
+            if self.generative_term != "marginal":
+                of_label = self._given_label(log_joint, labels, shape[-1])
+                generative = tf.where(hidden, log_prob, of_label)
+            loss -= (1 - weight) / self.num_variables * generative
         return tf.reshape(loss, shape[:-1])
+
+    def _is_unlabelled(self, labels: Tensor) -> Tensor:
+        if self.unlabelled is None:
+            return tf.zeros_like(labels, tf.bool)
+        return labels == self.unlabelled
+
+    def _given_label(self, log_joint: Tensor, labels: Tensor, count: Tensor) -> Tensor:
+        """``log p(x, y)``, or ``log p(x | y)`` if that is the generative term."""
+        if self.generative_term == "joint":
+            return log_joint
+        if self._log_prior is None:
+            return log_joint + tf.math.log(tf.cast(count, log_joint.dtype))
+        log_prior = tf.cast(self._log_prior, log_joint.dtype)
+        log_prior = tf.gather(log_prior, tf.clip_by_value(labels, 0, count - 1))
+        possible = tf.math.is_finite(log_prior)
+        return log_joint - tf.where(possible, log_prior, tf.zeros_like(log_prior))
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
@@ -100,4 +170,11 @@ class HybridGenerativeDiscriminative(keras.losses.Loss):
             **super().get_config(),
             "discriminative_weight": self.discriminative_weight,
             "num_variables": self.num_variables,
+            "generative_term": self.generative_term,
+            "unlabelled": self.unlabelled,
         }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> HybridGenerativeDiscriminative:
+        """The loss of a saved model; files before `generative_term` mean log p(x)."""
+        return cls(**{"generative_term": "marginal", **config})

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfp_spn._serialization import register
@@ -232,12 +233,17 @@ def online_step(
     evidence = program.evidence(tf.cast(x, program.dtype), observed)
     classes, weights = labels, sample_weight
     if classes is not None:
+        _check_labels(circuit, classes)
         classes = tf.reshape(integer_labels(classes), [-1])
     if weights is not None:
         weights = tf.reshape(tf.cast(weights, program.dtype), [-1])
     expectations, joint = expectations_and_joint(
         program, params, evidence, weights, classes
     )
+    if weights is not None:  # NaN makes NaN, which ends Keras' fit
+        wrong = tf.where(tf.math.is_finite(weights), tf.zeros_like(weights), np.nan)
+        wrong = tf.cast(tf.reduce_sum(wrong), tf.float64)
+        expectations["log_likelihood"] += wrong
     expectations = sum_over_replicas(expectations)
     _update(circuit, optimizer, expectations)
     optimizer._iterations.assign_add(1)
@@ -249,6 +255,19 @@ def _normalized(weights: Tensor, axis: int) -> Tensor:
     weights = tf.maximum(weights, 0)
     total = tf.reduce_sum(weights, axis, keepdims=True)
     return weights / tf.where(total > 0, total, tf.ones_like(total))
+
+
+def _check_labels(circuit: Circuit, labels: Tensor) -> None:
+    shape = tf.TensorShape(labels.shape)
+    if shape.rank is not None and (
+        shape.rank > 2 or shape.as_list()[1:] not in ([], [1])
+    ):
+        raise ValueError(
+            f'{type(circuit).__name__} "{circuit.name}": targets are no labels, '
+            f"received shape {tuple(shape)}, expected [batch], or none: a circuit "
+            "learns the distribution of x itself. Write circuit.fit(x), not "
+            "circuit.fit(x, x); with classes circuit.fit(x, labels)."
+        )
 
 
 def _check_accumulators(variables: Iterable[Any]) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 from tfp_spn.learning.history import History
+
+_LEAST_GAIN = 1e-3
+"""Nats per example: what less than this is no gain to wait for."""
 
 
 @dataclass(frozen=True)
@@ -21,10 +25,36 @@ class Stopping:
     tolerance: float | None = None
     patience: int | None = None
 
-    def is_reached(self, history: History) -> bool:
+    def is_reached(self, history: History, by_callback: bool = False) -> bool:
         """Whether to stop; keeps the reason in `history`."""
         history.stopped_because = self._reason(history)
+        if by_callback and not history.stopped_because:
+            history.stopped_because = "callback"
+        history.converged = history.last_gain < self._least_gain or (
+            history.stopped_because == "patience"
+            and history.validation_log_likelihood[-1]
+            < max(history.validation_log_likelihood) - self._least_gain
+        )
         return bool(history.stopped_because)
+
+    @property
+    def _least_gain(self) -> float:
+        return _LEAST_GAIN if self.tolerance is None else self.tolerance
+
+    def warn(self, history: History, stacklevel: int) -> None:
+        """Warns if the fit stopped while the likelihood was still rising."""
+        if history.converged or not history.last_gain > 10 * self._least_gain:
+            return
+        remedy = {"patience": "a larger patience", "callback": "a callback that waits"}
+        warnings.warn(
+            f"fit: the log-likelihood was still rising, by {history.last_gain:.3g} "
+            f"nats per example in the last of {history.epochs} epochs, when the fit "
+            f"stopped because of {history.stopped_because!r}. Continue with "
+            f"{remedy.get(history.stopped_because, 'more epochs')} "
+            f"(tolerance={self._least_gain:g} ends it in time), or call fit again.",
+            UserWarning,
+            stacklevel=stacklevel + 1,
+        )
 
     def _reason(self, history: History) -> str:
         values = history.log_likelihood

@@ -93,12 +93,7 @@ def _checked_data(
     data: Any, observed: Any | None
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
     """Returns the data and which of its values are observed."""
-    values = as_array("hidden_chow_liu_tree", "data", data)
-    if values.dtype.kind not in "biuf":
-        raise TypeError(
-            f"`data` must be bools, integers or floats. Received dtype {values.dtype}. "
-            "Encode the values of each variable as integers."
-        )
+    values = as_array(data, "mutual_information", "data")
     if values.ndim != 2 or 0 in values.shape:
         raise ValueError(
             "`data` must have the shape [num_examples, num_variables], neither zero. "
@@ -106,7 +101,7 @@ def _checked_data(
         )
     mask = np.ones(values.shape, bool)
     if observed is not None:
-        given = as_array("hidden_chow_liu_tree", "observed", observed)
+        given = as_array(observed, "mutual_information", "observed")
         if given.dtype != bool:
             raise TypeError(
                 f"`observed` must be boolean. Received dtype {given.dtype}. True means "

@@ -6,7 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from tfp_spn.visualization._image_arrays import as_images, value_range
+import numpy as np
+
+from tfp_spn.visualization._image_arrays import as_images, as_mask, value_range
 from tfp_spn.visualization._image_grid import ImageGrid
 
 
@@ -14,6 +16,7 @@ def plot_images(
     images: Any,
     shape: Sequence[int] | None = None,
     *,
+    observed: Any = None,
     num_columns: int | None = None,
     titles: Sequence[str] | None = None,
     title: str | None = None,
@@ -28,6 +31,8 @@ def plot_images(
         images: ``[N, height, width]``, or ``[N, height * width]`` with `shape`: what
             ``spn.sample(N)`` returns.
         shape: Height and width, if `images` are rows of pixels.
+        observed: bool, of the shape of `images` or of one of them: which pixels are
+            visible. The others, and those that are NaN, are tinted. Default: all.
         num_columns: Images per row. Default: about a square.
         titles: A title for each image.
         title: Title of the figure.
@@ -52,7 +57,8 @@ def plot_images(
             f"`titles` must name each image. Received {len(titles)} titles for {count} "
             "images. Pass one for each, or None."
         )
-    low, high = value_range(images, limits)
+    hidden = _is_hidden(images, observed, shape)
+    low, high = value_range(images[~hidden], limits)
     num_columns = min(num_columns or math.ceil(math.sqrt(count)), count)
     grid = ImageGrid(
         math.ceil(count / num_columns),
@@ -66,7 +72,20 @@ def plot_images(
     for number, image in enumerate(images):
         row, column = divmod(number, num_columns)
         name = None if titles is None else titles[number]
-        drawn = grid.draw(row, column, image, name, cmap=cmap, vmin=low, vmax=high)
+        tint = hidden[number] if hidden[number].any() else None
+        drawn = grid.draw(
+            row, column, image, name, hidden=tint, cmap=cmap, vmin=low, vmax=high
+        )
     if show_scale:
         grid.add_scale(drawn, num_columns)
     return grid.figure
+
+
+def _is_hidden(
+    images: np.ndarray, observed: Any, shape: Sequence[int] | None
+) -> np.ndarray:
+    """Which pixels are missing, bool of the shape of `images`."""
+    hidden = np.zeros(images.shape, bool)
+    if images.dtype.kind == "f":
+        hidden |= np.isnan(images)
+    return hidden if observed is None else hidden | ~as_mask(observed, images, shape)

@@ -11,7 +11,8 @@ def plot_learning_curve(history: Any, ax: Any = None, label: str | None = None) 
     """Draws the log-likelihood by epoch, and where validation was best.
 
     Args:
-        history: What `tfp_spn.learning.fit` returns.
+        history: What `tfp_spn.learning.fit` returns, or `fit` of a Keras model: then
+            its ``log_likelihood``, or else its ``loss``.
         ax: The matplotlib `Axes` to draw on, for several curves in one picture.
             Default: that of a new figure.
         label: Name of the fit, put before "training" and "validation" in the legend.
@@ -24,12 +25,7 @@ def plot_learning_curve(history: Any, ax: Any = None, label: str | None = None) 
         TypeError: If `history` has no log-likelihoods.
         ValueError: If no epoch has been completed.
     """
-    values = getattr(history, "log_likelihood", None)
-    if values is None:
-        raise TypeError(
-            f"`history` has no log-likelihoods. Received {type(history).__name__}; "
-            "expected the tfp_spn.learning.History that tfp_spn.learning.fit returns."
-        )
+    values, validation, name = _courses(history)
     if not values:
         raise ValueError(
             "`history` is empty: there is nothing to draw. Fit for at least one epoch."
@@ -40,25 +36,45 @@ def plot_learning_curve(history: Any, ax: Any = None, label: str | None = None) 
     prefix = f"{label}, " if label else ""
     epochs = range(1, len(values) + 1)
     (line,) = ax.plot(epochs, values, label=f"{prefix}training")
-    validation = history.validation_log_likelihood
     if validation:
         style = {"color": line.get_color(), "linestyle": "--"}
         ax.plot(epochs, validation, label=f"{prefix}validation", **style)
-        best = history.best_epoch
+        choose = min if name == "loss" else max
+        best = choose(range(len(validation)), key=validation.__getitem__)
         ax.plot(best + 1, validation[best], "o", color=line.get_color(), markersize=5)
     ax.set_xlabel("epoch")
-    ax.set_ylabel("log-likelihood per example (nats)")
+    ax.set_ylabel(name)
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.grid(alpha=0.3, linewidth=0.5)
-    ax.legend(fontsize=8, loc="lower right")
+    ax.legend(fontsize=8, loc="upper right" if name == "loss" else "lower right")
     _limit_to_the_interesting(ax)
     return ax
+
+
+def _courses(history: Any) -> tuple[list[float], list[float], str]:
+    """By epoch: of the training and of the validation data, and what they are."""
+    name = "log-likelihood per example (nats)"
+    if hasattr(history, "log_likelihood"):
+        return history.log_likelihood, history.validation_log_likelihood, name
+    logs = history if isinstance(history, dict) else getattr(history, "history", None)
+    if isinstance(logs, dict):
+        for key in ("log_likelihood", "loss"):
+            if key in logs or not logs:
+                name = name if key == "log_likelihood" else "loss"
+                return logs.get(key, []), logs.get(f"val_{key}", []), name
+    raise TypeError(
+        f"`history` has no log-likelihoods. Received {type(history).__name__}; "
+        "expected what tfp_spn.learning.fit or fit of a Keras model returns. Pass that."
+    )
 
 
 def _limit_to_the_interesting(ax: Any) -> None:
     """Cuts the first steep rise off, so that the course after it can be seen."""
     curves = [list(line.get_ydata()) for line in ax.lines]
     later = [value for curve in curves for value in curve[min(2, len(curve) - 1) :]]
-    low, high = min(later), max(value for curve in curves for value in curve)
+    every = [value for curve in curves for value in curve]
+    falls = ax.get_ylabel() == "loss"
+    low = min(every if falls else later)
+    high = max(later if falls else every)
     margin = 0.05 * (high - low) or 1.0
     ax.set_ylim(low - margin, high + margin)

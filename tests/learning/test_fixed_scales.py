@@ -1,0 +1,70 @@
+"""Scales that stay at 1 whatever the data are."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.learning.learning_cases import circuit_of, data_of, leaf_of
+from tfp_spn import circuits, layers, region_graphs
+from tfp_spn.learning import fit
+
+X = data_of("normal", 60)
+
+
+def run(circuit: Any, x: Any, **kwargs: Any) -> list[str]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fit(circuit, x, epochs=1, verbose=False, **kwargs)
+    return [str(w.message) for w in caught if "fixed scales" in str(w.message)]
+
+
+@pytest.mark.parametrize("family", ["normal", "laplace", "cauchy"])
+def test_scales_far_from_the_data_are_named_once(family) -> None:
+    fixed = {"leaf": {"scale_trainable": False}}
+    for x, deviation in ((X * 10, "1|2"), (X / 10, "0.0|0.1")):
+        (message,) = run(circuit_of(family, **fixed), x)
+        assert f"{family.title()}Leaf" in message
+        assert "4 variables (0, 1, 2, 3)" in message
+        assert "scale_trainable=True" in message
+        assert message.split("of deviation ")[1].startswith(tuple(deviation.split("|")))
+    for x in (X, X * 10) if family == "normal" else (X,):
+        assert run(circuit_of(family), x) == []
+    assert run(circuit_of(family, **fixed), X) == []
+
+
+def test_only_what_is_observed_counts() -> None:
+    fixed = {"leaf": {"scale_trainable": False}}
+    x = X * [1, 1, 1, 100]
+    observed = np.array([True, True, True, False])
+    assert run(circuit_of("normal", **fixed), x, observed=observed) == []
+    x = np.where(np.arange(60)[:, None] < 30, X, np.nan)
+    assert run(circuit_of("normal", **fixed), x, observed=~np.isnan(x)) == []
+    (message,) = run(circuit_of("normal", **fixed), X * [1, 100, 1, 1])
+    assert "1 variables (1)" in message
+
+
+def test_of_mixed_leaves_sequences_and_frozen_ones() -> None:
+    leaf = layers.MixedLeaf(
+        [
+            (layers.NormalLeaf(2), [2]),
+            (leaf_of("normal"), [0, 1]),
+            (layers.BernoulliLeaf(2), [3]),
+        ]
+    )
+    graph = region_graphs.fully_factorized(4)
+    circuit = circuits.from_region_graph(graph, leaf=leaf, num_sums=2)
+    x = X * 50
+    x[:, 3] = x[:, 3] > 0
+    (message,) = run(circuit, x)
+    assert "1 variables (2)" in message
+    template = circuit_of("normal", num_classes=2, leaf={"scale_trainable": False})
+    sequences = circuits.dynamic_from_circuit(template, num_steps=3)
+    (message,) = run(sequences, (X * 50).reshape(20, 3, 4))
+    assert "4 variables" in message
+    frozen = circuit_of("normal", leaf={"scale_trainable": False})
+    frozen.leaf.trainable = False
+    assert run(frozen, X * 50) == []

@@ -1,0 +1,62 @@
+"""Labels of any kind, as numbers of class roots."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tfp_spn.learning.data_validation import Data
+
+
+def classes_of(labels: Any, num_classes: int) -> tuple[Any, ...] | None:
+    """The labels of the class roots, in their order, if they are no class numbers.
+
+    Args:
+        labels: ``[N]``: integers, bools or text.
+        num_classes: Number of class roots.
+
+    Returns:
+        The distinct labels, sorted; `None` of integers from 0 to ``num_classes - 1``
+        and of labels that cannot be those of the circuit's classes.
+    """
+    if labels is None or num_classes == 1:
+        return None
+    labels = np.asarray(labels)
+    is_text = labels.dtype.kind in "USTO" and all(
+        isinstance(label, str | bytes) for label in labels.ravel().tolist()
+    )
+    if not is_text and labels.dtype.kind not in "iub":
+        return None
+    found = sorted(set(labels.ravel().tolist()))
+    if labels.dtype.kind in "iu" and found[:1] >= [0] and found[-1] < num_classes:
+        return None
+    return tuple(found) if len(found) == num_classes or is_text else None
+
+
+def numbered(data: Data, classes: tuple[Any, ...] | None, num_classes: int) -> Data:
+    """The data with class numbers for labels.
+
+    Raises:
+        ValueError: A label is none of the classes, or there are too many.
+    """
+    if classes is None or data.labels is None:
+        return data
+    if len(classes) > num_classes:
+        raise ValueError(
+            f"fit: there are more labels than classes, received {len(classes)} "
+            f"({', '.join(map(repr, classes[:5]))}, ...), expected at most "
+            f"{num_classes}. Build the circuit with num_classes={len(classes)}."
+        )
+    labels = np.asarray(data.labels)
+    number = {label: n for n, label in enumerate(classes)}
+    values = labels.ravel().tolist()
+    unknown = sorted({repr(label) for label in values if label not in number})
+    if unknown:
+        raise ValueError(
+            f"fit: labels are none of the training data's, received "
+            f"{', '.join(unknown[:5])}, expected any of {list(classes)}. Correct them, "
+            "or train on examples of all classes."
+        )
+    numbers = np.array([number[label] for label in values], np.int64)
+    return data._replace(labels=numbers.reshape(labels.shape))

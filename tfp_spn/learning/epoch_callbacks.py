@@ -1,0 +1,74 @@
+"""Keras callbacks in `tfp_spn.learning.fit`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from tfp_spn.circuits.circuit import Circuit
+
+
+class EpochCallbacks:
+    """Calls Keras callbacks at the beginning and the end of training and of epochs.
+
+    Logs are Keras' names, ``loss`` and ``val_loss`` (means of the negative
+    log-likelihood), and ``log_likelihood`` and ``val_log_likelihood``. Hooks of batches
+    are not called. A callback ends the fit by ``model.stop_training = True``.
+
+    Args:
+        callbacks: A Keras callback or a list of them, or `None`.
+        circuit: Their model.
+        epochs: Greatest number of epochs.
+
+    Raises:
+        TypeError: Something is no Keras callback.
+    """
+
+    def __init__(self, callbacks: Any, circuit: Circuit, epochs: int) -> None:
+        found = keras.tree.flatten([] if callbacks is None else callbacks)
+        for callback in found:
+            if not isinstance(callback, keras.callbacks.Callback):
+                raise TypeError(
+                    "fit: callbacks are those of Keras, received a "
+                    f"{type(callback).__name__}, expected keras.callbacks.Callback. "
+                    "Wrap a function: keras.callbacks.LambdaCallback(on_epoch_end=f)."
+                )
+        self._circuit = circuit
+        self._all: Any = None
+        if found:
+            self._all = keras.callbacks.CallbackList(
+                found, model=circuit, epochs=epochs, verbose=0
+            )
+
+    @property
+    def have_stopped(self) -> bool:
+        """Whether a callback wants to stop."""
+        return self._all is not None and bool(self._circuit.stop_training)
+
+    def begin(self) -> None:
+        """Before the first epoch."""
+        if self._all is not None:
+            self._circuit.stop_training = False
+            self._all.on_train_begin()
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Before an epoch, counted from 0."""
+        if self._all is not None:
+            self._all.on_epoch_begin(epoch)
+
+    def end_epoch(
+        self, epoch: int, log_likelihood: float, validation: float | None
+    ) -> None:
+        """After an epoch, with its results."""
+        if self._all is None:
+            return
+        logs = {"loss": -log_likelihood, "log_likelihood": log_likelihood}
+        if validation is not None:
+            logs.update(val_loss=-validation, val_log_likelihood=validation)
+        self._all.on_epoch_end(epoch, logs)
+
+    def end(self) -> None:
+        """After the last epoch."""
+        if self._all is not None:
+            self._all.on_train_end()
