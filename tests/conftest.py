@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import random
@@ -14,11 +15,10 @@ _IS_XDIST_WORKER = "PYTEST_XDIST_WORKER" in os.environ
 if _IS_XDIST_WORKER:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# Tests trace and compile far more than they run. What optimises graphs and XLA's code
-# for later calls is off, unless TFP_SPN_OPTIMIZE is set: CI runs the tests of values
-# and gradients that way, too.
-_IS_OPTIMIZED = "TFP_SPN_OPTIMIZE" in os.environ
-if not _IS_OPTIMIZED:
+# Tests compile far more than they run: XLA does not optimise its code, unless
+# TFP_SPN_OPTIMIZE is set. CI runs the tests of values and gradients that way, too.
+# (Grappler is on: without it TensorFlow 2.21 crashes in some functions.)
+if "TFP_SPN_OPTIMIZE" not in os.environ:
     _FLAGS = os.environ.get("XLA_FLAGS", "")
     os.environ["XLA_FLAGS"] = f"{_FLAGS} --xla_backend_optimization_level=0"
 
@@ -32,8 +32,6 @@ from tfp_spn.circuits import clear_traces  # noqa: E402
 
 if _IS_XDIST_WORKER:  # one core per worker: threads of several would only compete
     tf.config.threading.set_intra_op_parallelism_threads(1)
-if not _IS_OPTIMIZED:
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 keras.utils.set_random_seed(0)
 
 # Derandomized: a failure on one machine is a failure on every machine. Search for new
@@ -63,6 +61,8 @@ def _no_traces_of_other_modules():
     """What tests of a module share, those of the next one have no use for."""
     yield
     clear_traces()
+    gc.collect()
+    tf.random.set_seed(0)  # TensorFlow forgets its kernels
 
 
 class _AutoGraphWarnings(logging.Handler):
