@@ -17,6 +17,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import keras
 
+from tfp_spn._function_identity import function_identity
+
 T = TypeVar("T")
 
 # To make one of these does nothing but keep numbers and names.
@@ -169,15 +171,41 @@ def configuration_of(layer: Any, config: dict[str, Any] | None = None) -> Any:
         The name of its class, and its configuration without names and initial values.
     """
     try:
-        config = serialize(layer.get_config() if config is None else config)
-    except (NotImplementedError, TypeError, ValueError):  # it cannot be saved
+        config = layer.get_config() if config is None else config
+    except NotImplementedError:  # it cannot be saved
         config = {}
     chosen = {
-        key: _without_modules(value)
-        for key, value in (config or {}).items()
+        key: described(value)
+        for key, value in config.items()
         if key != "name" and not key.endswith(("initializer", "initializers"))
     }
-    return {"class": keras.saving.get_registered_name(type(layer)), **chosen}
+    cls = type(layer)
+    identity = {"class": keras.saving.get_registered_name(cls), **chosen}
+    if _is_unknown(cls) and not cls.__module__.startswith("keras."):
+        identity["code"] = function_identity(cls)["code"]
+    return identity
+
+
+def described(value: Any) -> Any:
+    """What tells a value from others, ready for JSON: `serialize`, or what is known."""
+    if isinstance(value, list | tuple):
+        return [described(item) for item in value]
+    if isinstance(value, dict):
+        return {k: described(v) for k, v in value.items() if k != "module"}
+    if callable(value) and not hasattr(value, "get_config") and _is_unknown(value):
+        return function_identity(value)
+    try:
+        return _without_modules(serialize(value))
+    except Exception:  # whatever a class does
+        return function_identity(value)
+
+
+def _is_unknown(value: Any) -> bool:
+    """Whether a class, function or other callable was not registered."""
+    if not hasattr(value, "__qualname__"):
+        return True
+    name = keras.saving.get_registered_name(value)
+    return keras.saving.get_registered_object(name) is None
 
 
 def _without_modules(value: Any) -> Any:
