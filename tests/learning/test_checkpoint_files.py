@@ -515,6 +515,9 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "history of integers": with_arrays(log_likelihood=np.zeros([2], int)),
     "history of rank 2": with_arrays(log_likelihood=np.zeros([2, 1])),
     "history is a number": with_arrays(log_likelihood=np.zeros([])),
+    "history of NaN": with_arrays(log_likelihood=np.full([2], np.nan)),
+    "history of inf": with_arrays(log_likelihood=np.array([-1.0, np.inf])),
+    "validation of NaN": with_arrays(validation_log_likelihood=np.full([2], np.nan)),
     "validation of another length": with_arrays(validation_log_likelihood=np.zeros(1)),
     "validation without the best": with_arrays(validation_log_likelihood=np.zeros(2)),
     "reason": with_arrays(stopped_because=np.asarray("hunger")),
@@ -527,6 +530,9 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "settings are empty": with_arrays(settings=np.asarray("{}")),
     "version 1 without a method": without_settings("version", "method"),
     "version 2 without a leaf": without_settings("leaf"),
+    "version 2 of no leaf": with_settings(leaf={}),
+    "version 2 of an unknown leaf": with_settings(leaf={"0": {}}),
+    "version 2 of no structure": with_settings(structure={}),
     **{
         f"version {version}": with_settings(version=version)
         for version in (0, 3, -1, "2", None, [2], 2.5)
