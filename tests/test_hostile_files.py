@@ -17,6 +17,7 @@ from typing import Any
 import keras
 import pytest
 
+import tfp_spn
 from tests.data.v0_1 import write as v0_1
 
 # --- what hostile descriptions name ---------------------------------------------------
@@ -97,7 +98,7 @@ def sequential(*layers: Any) -> dict[str, Any]:
 
 
 def functional(layer: Any) -> dict[str, Any]:
-    layer = {**layer, "name": "a", "inbound_nodes": []}
+    layer = {"inbound_nodes": [], **layer, "name": "a"}
     ends = {"input_layers": ["a", 0, 0], "output_layers": ["a", 0, 0]}
     found = instance("keras.src.models.functional", "Functional", "Functional")
     return found | {"config": {"name": "b", "layers": [layer], **ends}}
@@ -132,6 +133,12 @@ LEAF, MIXED = "config/leaf/config", "config/leaf/config/leaves"
 STACK = "config/stack/{}/config"
 LAYER = "config/layers/{}"
 CONDITIONAL = LAYER.format(2)
+COMPILED = "compile_config"
+# What Keras itself would call as soon as it makes the model that it is told of.
+IMAGE = {"class_name": "__numpy__", "config": {"value": [[[[0.5] * 3]]]}}
+IMAGE["config"]["dtype"] = "float32"
+PLOTTED = {**PLOTTING_LAYER, "inbound_nodes": [{"args": [IMAGE], "kwargs": {}}]}
+PLOTTING_MODEL = functional(PLOTTED)
 
 # good file, path, what is put there
 HOSTILE: list[tuple[str, str, Any]] = [
@@ -251,6 +258,35 @@ HOSTILE: list[tuple[str, str, Any]] = [
     ("regression", f"{CONDITIONAL}/config/output", PLOT),
     ("regression", f"{CONDITIONAL}/config/output", trap("TrapLayer")),
     ("median", f"{CONDITIONAL}/config/output", "__init_subclass__"),
+    ("normal", COMPILED, {"loss": PLOTTING_MODEL}),
+    ("normal", COMPILED, {"loss": {"a": [PLOT]}}),
+    ("normal", COMPILED, {"loss": "hostile>Trap"}),
+    ("normal", COMPILED, {"loss": trap("TrapLayer")}),
+    ("normal", COMPILED, {"loss": instance("keras.layers", "Identity")}),
+    ("normal", COMPILED, {"metrics": [PLOTTING_MODEL]}),
+    ("normal", COMPILED, {"metrics": ["mse", trap()]}),
+    ("normal", COMPILED, {"weighted_metrics": {"a": ["hostile>Trap"]}}),
+    ("normal", COMPILED, {"optimizer": PLOTTING_MODEL}),
+    ("normal", COMPILED, {"optimizer": "hostile>Trap"}),
+    ("normal", COMPILED, {"optimizer": trap()}),
+    ("normal", COMPILED, {"optimizer": instance("keras.optimizers", "SGD", name=PLOT)}),
+    (
+        "normal",
+        COMPILED,
+        {"optimizer": instance("keras.optimizers", "SGD", learning_rate=PROCESS)},
+    ),
+    ("normal", COMPILED, {"jit_compile": PLOTTING_MODEL}),
+    ("normal", COMPILED, {"mine": sequential(PLOTTING_LAYER)}),
+    ("normal", COMPILED, PLOTTING_MODEL),
+    ("normal", COMPILED, [PLOTTING_MODEL]),
+    ("normal", COMPILED, trap()),
+    ("circuit of a stack", COMPILED, {"loss": PLOTTING_MODEL}),
+    ("functional", COMPILED, {"metrics": [[PLOT]]}),
+    ("sequential", COMPILED, {"loss": PLOTTING_MODEL}),
+    ("dynamic", COMPILED, {"loss": PLOTTING_MODEL}),
+    ("dynamic", f"config/template/{COMPILED}", {"loss": PLOTTING_MODEL}),
+    ("libspn dynamic", COMPILED, {"optimizer": PLOTTING_MODEL}),
+    ("libspn dynamic", f"config/top_network/{COMPILED}", {"loss": "hostile>Trap"}),
     ("normal", "config/region_graph", IMPORT),
     ("normal", "config/region_graph", "[" * 100_000),
     ("normal", "config/region_graph", None),
@@ -363,3 +399,39 @@ def test_the_files_are_good_unless_edited(good, folder) -> None:
         write_edited(folder / "good.keras", members, lambda config: None)
         error, _ = attempt(folder / "good.keras")
         assert error is None, name
+
+
+@keras.saving.register_keras_serializable("hostile")
+def harmless(y_true: Any, y_pred: Any) -> Any:
+    return -y_pred
+
+
+def test_what_compile_takes_is_loaded(good, tmp_path) -> None:
+    with zipfile.ZipFile(tmp_path / "good.keras", "w") as archive:
+        for name, data in good["normal"].items():
+            archive.writestr(name, data)
+    circuit = keras.saving.load_model(tmp_path / "good.keras")
+    schedule = keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.5)
+    scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(schedule))
+    for arguments in (
+        {"optimizer": scaled, "loss": tfp_spn.losses.NegativeLogLikelihood()},
+        {
+            "optimizer": tfp_spn.optimizers.OnlineExpectationMaximization(0.1),
+            "loss": harmless,
+            "metrics": [
+                "mse",
+                tfp_spn.metrics.LogLikelihood(),
+                keras.losses.mean_squared_error,
+            ],
+            "loss_weights": 2.0,
+        },
+        {"optimizer": "sgd", "loss": "mse", "weighted_metrics": [harmless]},
+        {"loss": keras.losses.Huber(), "metrics": [keras.losses.Huber()]},
+    ):
+        circuit.compile(**arguments)
+        circuit.optimizer.build(circuit.trainable_variables)
+        circuit.save(tmp_path / "compiled.keras")
+        loaded = keras.saving.load_model(tmp_path / "compiled.keras")
+        assert loaded.compiled
+        assert type(loaded.optimizer) is type(circuit.optimizer)
+        assert loaded.get_compile_config() == circuit.get_compile_config()

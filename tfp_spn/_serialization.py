@@ -17,6 +17,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import keras
 
+from tfp_spn._function_identity import function_identity
+
 T = TypeVar("T")
 
 # To make one of these does nothing but keep numbers and names.
@@ -74,8 +76,10 @@ class _Allowed(NamedTuple):
 
     def __str__(self) -> str:
         of = [f"{b.__module__.split('.')[0]} {b.__name__}" for b in self.bases]
-        kinds = ["a part of a model"] if self.in_model else [f"a {name}" for name in of]
-        return " or ".join([*kinds, *["a registered function"] * self.functions])
+        is_any = self.bases == _PARTS
+        kinds = ["a part of a model"] if is_any else [f"a {name}" for name in of]
+        kinds += ["a registered function"] * self.functions
+        return " or ".join(kinds or ["numbers and names"])
 
 
 _IN_SETTINGS = _Allowed(_SETTINGS, data=True)
@@ -83,6 +87,17 @@ _IN_KERAS = _Allowed(_PARTS, functions=True, data=True, in_model=True)
 # The slots of ours are judged one by one by `deserialize`; what is registered by others
 # deserializes its own.
 _IN_REGISTERED = _IN_KERAS._replace(registered=True)
+_METRICS = _Allowed(
+    (keras.metrics.Metric, keras.losses.Loss), functions=True, in_model=True
+)
+# Those of `keras.Model.compile`; its other arguments are numbers and names.
+_IN_COMPILE: dict[str, _Allowed] = {
+    "optimizer": _Allowed((keras.optimizers.Optimizer,)),
+    "loss": _Allowed((keras.losses.Loss,), functions=True, in_model=True),
+    "metrics": _METRICS,
+    "weighted_metrics": _METRICS,
+}
+_NOTHING = _Allowed((), data=True)
 
 
 class _Named(NamedTuple):
@@ -114,7 +129,8 @@ class _Named(NamedTuple):
 def register(cls: type[T]) -> type[T]:
     """Class decorator: makes `cls` known to Keras' saving as ``tfp_spn>Name``.
 
-    Its `from_config` refuses a config that names anything but parts of models.
+    Its `from_config` refuses a config that names anything but parts of models, and the
+    `compile_from_config` of a model one that names what `compile` does not take.
     """
     registered: Any = cls
     build = registered.from_config.__func__
@@ -126,6 +142,16 @@ def register(cls: type[T]) -> type[T]:
         return build(cls, config, *args, **kwargs)
 
     registered.from_config = classmethod(from_config)
+    if issubclass(cls, keras.Model):
+        compile_model = registered.compile_from_config
+
+        @functools.wraps(compile_model)
+        def compile_from_config(self: Any, config: Any) -> None:
+            for slot, value, allowed in _arguments_of_compile(config):
+                _check(self, slot, value, allowed)
+            compile_model(self, config)
+
+        registered.compile_from_config = compile_from_config
     return keras.saving.register_keras_serializable("tfp_spn")(cls)
 
 
@@ -145,15 +171,41 @@ def configuration_of(layer: Any, config: dict[str, Any] | None = None) -> Any:
         The name of its class, and its configuration without names and initial values.
     """
     try:
-        config = serialize(layer.get_config() if config is None else config)
-    except (NotImplementedError, TypeError, ValueError):  # it cannot be saved
+        config = layer.get_config() if config is None else config
+    except NotImplementedError:  # it cannot be saved
         config = {}
     chosen = {
-        key: _without_modules(value)
-        for key, value in (config or {}).items()
+        key: described(value)
+        for key, value in config.items()
         if key != "name" and not key.endswith(("initializer", "initializers"))
     }
-    return {"class": keras.saving.get_registered_name(type(layer)), **chosen}
+    cls = type(layer)
+    identity = {"class": keras.saving.get_registered_name(cls), **chosen}
+    if _is_unknown(cls) and not cls.__module__.startswith("keras."):
+        identity["code"] = function_identity(cls)["code"]
+    return identity
+
+
+def described(value: Any) -> Any:
+    """What tells a value from others, ready for JSON: `serialize`, or what is known."""
+    if isinstance(value, list | tuple):
+        return [described(item) for item in value]
+    if isinstance(value, dict):
+        return {k: described(v) for k, v in value.items() if k != "module"}
+    if callable(value) and not hasattr(value, "get_config") and _is_unknown(value):
+        return function_identity(value)
+    try:
+        return _without_modules(serialize(value))
+    except Exception:  # whatever a class does
+        return function_identity(value)
+
+
+def _is_unknown(value: Any) -> bool:
+    """Whether a class, function or other callable was not registered."""
+    if not hasattr(value, "__qualname__"):
+        return True
+    name = keras.saving.get_registered_name(value)
+    return keras.saving.get_registered_object(name) is None
 
 
 def _without_modules(value: Any) -> Any:
@@ -222,6 +274,13 @@ def _allowed_at(slot: str, otherwise: _Allowed) -> _Allowed:
     return otherwise
 
 
+def _arguments_of_compile(config: Any) -> list[tuple[str, Any, _Allowed]]:
+    """Name, description and what may be named, of each; of the whole if it is odd."""
+    if not isinstance(config, dict) or "class_name" in config:
+        return [("compile_config", config, _NOTHING)]
+    return [(k, v, _IN_COMPILE.get(k, _NOTHING)) for k, v in config.items()]
+
+
 def _check(owner: Any, slot: str, value: Any, allowed: _Allowed) -> None:
     """Refuses descriptions, at any depth, of what is not allowed where they are."""
     waiting: list[tuple[Any, _Allowed]] = [(value, allowed)]
@@ -241,7 +300,10 @@ def _check(owner: Any, slot: str, value: Any, allowed: _Allowed) -> None:
             named, config = _named(part), part.get("config")
             if not named.fits(allowed):
                 raise _refusal(owner, slot, part, allowed)
-            waiting.extend((v, _IN_KERAS) for k, v in part.items() if k != "config")
+            compiled = _arguments_of_compile(part.get("compile_config"))
+            waiting.extend((v, of_argument) for _, v, of_argument in compiled)
+            others = part.keys() - {"config", "compile_config"}
+            waiting.extend((part[k], _IN_KERAS) for k in others)
             if named.inside is _IN_KERAS and isinstance(config, dict):
                 waiting.extend(
                     (v, _allowed_at(k, _IN_KERAS)) for k, v in config.items()

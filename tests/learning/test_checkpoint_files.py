@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import functools
 import io
 import json
 import os
 import pickle
+import subprocess
+import sys
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -21,12 +24,14 @@ import tensorflow_probability as tfp
 from tests.data.v0_1 import write as v0_1
 from tests.learning.learning_cases import assert_same, data_of, values_of
 from tfp_spn import circuits, constraints, layers, region_graphs, sum_ops
+from tfp_spn._function_identity import function_identity
 from tfp_spn.learning import (
     ExpectationMaximization,
     GradientAscent,
     checkpoint_file,
     fit,
 )
+from tfp_spn.learning.circuit_identity import circuit_identity
 
 X = data_of("normal", 30)
 GRAPH = region_graphs.random_binary_trees(4, 2, 2, seed=0)
@@ -61,6 +66,89 @@ def t_of(df: float, make: Any = None) -> Any:
         parameters={"loc": ()},
         constants={"df": df},
     )
+
+
+def made_by(make: Any) -> Any:
+    return over(layers.DistributionLeaf(make, 2, parameters={"loc": ()}))
+
+
+def local(family: Any, scale: float = 1.0, values: Any = 1.0) -> Any:
+    def make(loc: Any, scale: float = scale) -> Any:
+        return family(loc, scale * values)
+
+    return make
+
+
+def caller(family: Any) -> Any:
+    class Make:
+        def __call__(self, loc: Any) -> Any:
+            return family(loc, self.scale)
+
+        def __init__(self, scale: float) -> None:
+            self.scale = scale
+
+    return Make
+
+
+def unsaved(family: Any) -> Any:
+    class Mine(layers.DistributionLeaf):
+        def component_distribution(self, rows: Any) -> Any:
+            return family(rows["loc"], rows["scale"])
+
+    return Mine("Normal", 2)
+
+
+tfd = tfp.distributions
+FUNCTIONS: dict[str, tuple[Any, Any]] = {
+    "lambdas": (lambda loc: tfd.Normal(loc, 1.0), lambda loc: tfd.Laplace(loc, 1.0)),
+    "constants": (lambda loc: tfd.Normal(loc, 1.0), lambda loc: tfd.Normal(loc, 2.0)),
+    "local functions": (local(tfd.Normal), local(tfd.Cauchy)),
+    "defaults": (local(tfd.Normal), local(tfd.Normal, 2.0)),
+    "closures": (local(tfd.Normal), local(tfd.Normal, values=2.0)),
+    "arrays": (
+        local(tfd.Normal, values=np.float32([1.0])),
+        local(tfd.Normal, values=np.float32([2.0])),
+    ),
+    "functions in closures": (
+        local(local(tfd.Normal)),
+        local(local(tfd.Cauchy)),
+    ),
+    "partial": (
+        functools.partial(local(tfd.Normal), scale=2.0),
+        functools.partial(local(tfd.Normal), scale=3.0),
+    ),
+    "objects": (caller(tfd.Normal)(1.0), caller(tfd.Normal)(2.0)),
+    "objects' classes": (caller(tfd.Normal)(1.0), caller(tfd.Cauchy)(1.0)),
+}
+
+
+def test_functions_are_told_apart_and_known_again() -> None:
+    def identity(make: Any) -> Any:
+        return json.loads(json.dumps(circuit_identity(made_by(make))))
+
+    for name, (one, other) in FUNCTIONS.items():
+        assert identity(one) == identity(one), name
+        assert identity(one) != identity(other), name
+    assert identity(local(tfd.Normal)) == identity(local(tfd.Normal))
+    assert identity(caller(tfd.Normal)(1.0)) == identity(caller(tfd.Normal)(1.0))
+
+
+def test_functions_are_known_in_another_process() -> None:
+    program = (
+        "from tests.learning.test_checkpoint_files import FUNCTIONS\n"
+        "from tfp_spn._function_identity import function_identity as identity\n"
+        "print([identity(f) for pair in FUNCTIONS.values() for f in pair])"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONHASHSEED": "7"},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    here = [function_identity(f) for pair in FUNCTIONS.values() for f in pair]
+    assert found.stdout.strip() == str(here)
 
 
 def mixed(*variables: list[int]) -> Any:
@@ -198,6 +286,18 @@ OTHERS: dict[str, tuple[Callable[[], Any], Callable[[], Any], str, dict[str, Any
         lambda: dynamic(4),
         "'structure': {'num_steps': 3}.*'num_steps': 4",
         SEQUENCES,
+    ),
+    "function": (
+        lambda: made_by(local(tfd.Normal)),
+        lambda: made_by(local(tfd.Cauchy)),
+        "make_distribution",
+        {"method": "gradient"},
+    ),
+    "class": (
+        lambda: over(unsaved(tfd.Normal)),
+        lambda: over(unsaved(tfd.Cauchy)),
+        "code",
+        {},
     ),
     "method": (lambda: over(normal()), lambda: over(normal()), "'method': 'em'", {}),
 }
@@ -416,6 +516,9 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "history of integers": with_arrays(log_likelihood=np.zeros([2], int)),
     "history of rank 2": with_arrays(log_likelihood=np.zeros([2, 1])),
     "history is a number": with_arrays(log_likelihood=np.zeros([])),
+    "history of NaN": with_arrays(log_likelihood=np.full([2], np.nan)),
+    "history of inf": with_arrays(log_likelihood=np.array([-1.0, np.inf])),
+    "validation of NaN": with_arrays(validation_log_likelihood=np.full([2], np.nan)),
     "validation of another length": with_arrays(validation_log_likelihood=np.zeros(1)),
     "validation without the best": with_arrays(validation_log_likelihood=np.zeros(2)),
     "reason": with_arrays(stopped_because=np.asarray("hunger")),
@@ -428,6 +531,9 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "settings are empty": with_arrays(settings=np.asarray("{}")),
     "version 1 without a method": without_settings("version", "method"),
     "version 2 without a leaf": without_settings("leaf"),
+    "version 2 of no leaf": with_settings(leaf={}),
+    "version 2 of an unknown leaf": with_settings(leaf={"0": {}}),
+    "version 2 of no structure": with_settings(structure={}),
     **{
         f"version {version}": with_settings(version=version)
         for version in (0, 3, -1, "2", None, [2], 2.5)
@@ -564,3 +670,39 @@ def test_settings_are_those_of_the_region_graph(good) -> None:
     assert leaf["class"] == "tfp_spn>NormalLeaf"
     assert leaf["variables"] == [0, 1, 2, 3]
     assert leaf["min_scale"] == 0.001
+
+
+# --- optimizers that cannot be saved -----------------------------------------------
+
+
+class Schedule(keras.optimizers.schedules.LearningRateSchedule):
+    def __init__(self, rate: float) -> None:
+        self.rate = rate
+
+    def __call__(self, step: Any) -> Any:
+        return self.rate
+
+
+def test_schedules_without_a_configuration(tmp_path) -> None:
+    def learn(optimizer: Any, epochs: int, path: Path | None = None) -> Any:
+        settings = {"method": "gradient", "epochs": epochs, "verbose": False}
+        return fit(over(normal()), X, optimizer=optimizer, checkpoint=path, **settings)
+
+    adam, sgd = keras.optimizers.Adam, keras.optimizers.SGD
+    path = tmp_path / "fit.npz"
+    assert learn(adam(Schedule(0.1)), 1).epochs == 1
+    assert learn(adam(Schedule(0.1)), 1, path).epochs == 1
+    assert learn(adam(Schedule(0.1)), 1, path).epochs == 1
+    for other in (
+        adam(Schedule(0.2)),
+        adam(Schedule(0.1), beta_1=0.5),
+        sgd(Schedule(0.1)),
+        adam(0.1),
+    ):
+        with pytest.raises(ValueError, match="belongs to another fit, .*'optimizer'"):
+            learn(other, 1, path)
+    path.unlink()
+    assert learn(sgd(lambda: 0.1), 1, path).epochs == 1
+    assert learn(sgd(lambda: 0.1), 1, path).epochs == 1
+    with pytest.raises(ValueError, match="belongs to another fit, .*'learning_rate'"):
+        learn(sgd(lambda: 0.2), 1, path)

@@ -9,10 +9,12 @@ import tracemalloc
 
 import pytest
 
+from tfp_spn import region_graphs
 from tfp_spn.region_graphs import (
     RegionGraph,
     RegionNode,
     RegionVariable,
+    arguments,
     from_nested_lists,
 )
 
@@ -193,6 +195,43 @@ def test_nests_that_are_too_deep_or_endless_are_refused():
     assert "holds itself" in refused(
         lambda: from_nested_lists({"partitions": partitions})
     )
+
+
+def test_graphs_that_no_memory_holds_are_refused_before_they_are_made():
+    many = 10**9
+    for make in (
+        lambda: RegionGraph([range(10**12)], []),
+        lambda: RegionGraph([range(10**30)], []),
+        lambda: RegionGraph([range(3), range(many)], []),
+        lambda: region_graphs.fully_factorized(many),
+        lambda: region_graphs.random_binary_trees(3 * 10**8, 2, 1),
+        lambda: region_graphs.random_binary_trees(10**4, 10, 10**6),
+        lambda: region_graphs.linear_tree(2**62),
+        lambda: region_graphs.linear_tree(10**6),
+        lambda: region_graphs.linear_tree(100, 10**9, randomize=True),
+        lambda: region_graphs.quad_tree((10**5, 10**5)),
+        lambda: region_graphs.quad_tree((10**9, 10**9), num_splits=4),
+        lambda: region_graphs.quad_graph((10**9, 1)),
+        lambda: region_graphs.poon_domingos((500, 500), delta=1),
+    ):
+        tracemalloc.start()
+        start = time.perf_counter()
+        try:
+            with pytest.raises(
+                ValueError, match=r"too large for .* at most 20,.* Pass"
+            ):
+                make()
+            assert tracemalloc.get_traced_memory()[1] < 2**29
+        finally:
+            tracemalloc.stop()
+        assert time.perf_counter() - start < 10
+
+
+def test_endless_scopes_are_refused(monkeypatch):
+    monkeypatch.setattr(arguments, "_MOST_IN_SCOPES", 1000)
+    with pytest.raises(ValueError, match="RegionGraph: The list of scopes is too larg"):
+        RegionGraph([itertools.count()], [])
+    assert RegionGraph([range(1000)], []).num_variables == 1000
 
 
 def test_values_of_any_kind_are_named_in_short():

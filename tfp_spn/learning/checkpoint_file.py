@@ -105,13 +105,14 @@ def load(
         version = kept.pop("version", 1)
         if version not in range(1, VERSION + 1):
             raise ValueError(f"version {version!r} is not known")
-        missing = settings.keys() - kept - set(_UNRECORDED[version])
-        if missing:
-            raise ValueError(f"its settings lack {sorted(missing)}")
         history = _history_of(arrays)
     if version == 1:
         settings = {**settings, **in_version_1}
     unrecorded = _check_agreement(path, kept, json.loads(json.dumps(settings)))
+    missing = set(unrecorded) - set(_UNRECORDED[version])
+    if missing:
+        with _unreadable_if_it_fails(path):
+            raise ValueError(f"its settings lack {sorted(missing)}")
     kinds = {f"last/{name}": _kind(value) for name, value in variables.items()}
     if history.validation_log_likelihood:
         params = [name for name in variables if name.startswith("params/")]
@@ -177,6 +178,7 @@ def _history_of(arrays: Arrays) -> History:
         or num_epochs == 0
         or num_validated not in (0, num_epochs)
         or reason not in _REASONS
+        or not all((values < np.inf).all() for values in course)  # nor NaN
     ):
         raise ValueError("it has no history")
     return History(course[0].tolist(), course[1].tolist(), reason)

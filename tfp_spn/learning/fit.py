@@ -34,6 +34,7 @@ from tfp_spn.learning.minibatch_expectation_maximization import (
     MinibatchExpectationMaximization,
     StepSize,
 )
+from tfp_spn.learning.optimizer_identity import optimizer_identity
 from tfp_spn.learning.progress import Progress
 from tfp_spn.learning.replicas import strategy_of
 from tfp_spn.learning.stopping import Stopping
@@ -202,7 +203,11 @@ def fit(
         "pseudocount": pseudocount,
         **circuit_identity(circuit),
         "step_size": _size_of(trainer),
-        "optimizer": _optimizer_of(trainer),
+        "optimizer": (
+            optimizer_identity(trainer.optimizer)
+            if isinstance(trainer, GradientAscent)
+            else None
+        ),
         "data": data_digest(train.data),
         "validation_data": None if validation is None else data_digest(validation.data),
     }
@@ -291,11 +296,3 @@ def _size_of(trainer: Trainer) -> float | str | None:
         return None
     step_size = trainer.step_size
     return "a function" if callable(step_size) else float(step_size)
-
-
-def _optimizer_of(trainer: Trainer) -> dict[str, Any] | None:
-    if not isinstance(trainer, GradientAscent):
-        return None
-    config = {**trainer.optimizer.get_config(), "class": type(trainer.optimizer)}
-    config.pop("name", None)  # Keras may have numbered it
-    return {key: str(value) for key, value in sorted(config.items())}

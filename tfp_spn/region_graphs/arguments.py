@@ -5,10 +5,11 @@ from __future__ import annotations
 import operator
 import reprlib
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 _BITS = 63  # of an integer that NumPy can hold
-_MOST_IN_SCOPES = 10_000_000  # about a gigabyte
+_MOST_IN_SCOPES = 20_000_000  # two to eight gigabytes
 
 _REPR = reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = 120
@@ -44,15 +45,36 @@ def as_int(value: Any, what: str) -> int:
     return number
 
 
-def check_total(total: int, what: str) -> None:
-    """Refuses nests whose scopes would be far longer than what was written."""
+NEST_EVENLY = "Nest evenly: a balanced nest of n variables has n * log2(n)."
+
+
+def check_total(total: int, what: str, advice: str) -> None:
+    """Refuses graphs whose scopes would be longer than memory, before they are made.
+
+    Args:
+      total: The number of variables in the scopes of all regions altogether.
+      what: What would be made, and "is too large" or the like.
+      advice: How to mend it.
+    """
     if total > _MOST_IN_SCOPES:
         raise ValueError(
-            f"{what} is nested too deep for a region graph. Received a nest whose "
-            f"regions have {total} variables in their scopes altogether; expected at "
-            f"most {_MOST_IN_SCOPES}. Nest evenly: a balanced nest of n variables has "
-            "n * log2(n)."
+            f"{what} for a region graph. Received regions that have {total:,} "
+            "variables in their scopes altogether; expected at most "
+            f"{_MOST_IN_SCOPES:,}. {advice}"
         )
+
+
+def as_scope(variables: Iterable[Any], total: int) -> tuple[Any, ...]:
+    """Returns the elements of a scope, unless they and `total` others are too many."""
+    try:
+        count = operator.length_hint(variables)
+    except OverflowError:  # a range of more than an index can reach
+        count = 2**_BITS
+    what, advice = "The list of scopes is too large", "Pass fewer or smaller regions."
+    check_total(total + count, what, advice)
+    elements = tuple(islice(variables, _MOST_IN_SCOPES + 1 - total))
+    check_total(total + len(elements), what, advice)
+    return elements
 
 
 def as_count(value: Any, name: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from tfp_spn.region_graphs.arguments import as_int, check_total, shown
+from tfp_spn.region_graphs.arguments import NEST_EVENLY, as_int, check_total, shown
 from tfp_spn.region_graphs.region_graph import RegionGraph
 
 _SHOWN = 20
@@ -65,7 +65,7 @@ def from_nested_lists(nested: Any) -> RegionGraph:
     sizes = [len(scope) for scope in scopes]
     for region, below in reversed(partitions):
         sizes[region] = sum(sizes[child] for child in below)
-    check_total(sum(sizes), "The list `nested`")
+    check_total(sum(sizes), "The list `nested` is nested too deep", NEST_EVENLY)
     # Any partition of a region gives its scope; children come after their parents.
     for region, below in reversed(partitions):
         scopes[region] = sorted({v for child in below for v in scopes[child]})

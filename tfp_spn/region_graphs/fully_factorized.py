@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tfp_spn.region_graphs.arguments import as_count
+from tfp_spn.region_graphs.arguments import as_count, check_total
 from tfp_spn.region_graphs.region_graph import RegionGraph
 
 
@@ -20,13 +20,18 @@ def fully_factorized(num_variables: int) -> RegionGraph:
       `v`. With one variable it is a single region.
 
     Raises:
-      ValueError: If `num_variables` is below one.
+      ValueError: If `num_variables` is below one or too large for memory.
 
     Example:
       >>> fully_factorized(3).partitions[0]
       ((1, 2, 3),)
     """
     num_variables = as_count(num_variables, "num_variables")
+    check_total(
+        2 * num_variables,
+        f"num_variables={num_variables} is too large",
+        "Pass fewer variables.",
+    )
     if num_variables == 1:
         return RegionGraph([(0,)], [])
     variables = range(num_variables)

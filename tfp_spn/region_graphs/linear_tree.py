@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tfp_spn.region_graphs.arguments import as_count
+from tfp_spn.region_graphs.arguments import as_count, check_total
 from tfp_spn.region_graphs.region_graph import RegionGraph
 
 
@@ -32,7 +32,7 @@ def linear_tree(
       single region.
 
     Raises:
-      ValueError: If a count is below one.
+      ValueError: If a count is below one, or the graph is too large for memory.
 
     Example:
       >>> linear_tree(4).scopes
@@ -44,6 +44,14 @@ def linear_tree(
     """
     num_variables = as_count(num_variables, "num_variables")
     num_repetitions = as_count(num_repetitions, "num_repetitions")
+    check_total(
+        num_variables
+        + num_repetitions * (num_variables - 1) * (num_variables + 2) // 2,
+        f"num_variables={num_variables} of num_repetitions={num_repetitions} is too "
+        "large",
+        "Pass fewer of them: a chain of n variables has n**2 / 2. For sequences see "
+        "tfp_spn.circuits.DynamicCircuit.",
+    )
     rng = np.random.default_rng(seed)
     scopes: list[list[int]] = [list(range(num_variables))]
     partitions: list[tuple[int, tuple[int, int]]] = []

@@ -39,7 +39,7 @@ def poon_domingos(
 
     Raises:
       ValueError: If `shape` is not two positive integers, a delta or `max_depth` is
-        below one, or the deltas do not decrease.
+        below one, the deltas do not decrease, or the graph is too large for memory.
 
     Example:
       >>> poon_domingos((28, 28), delta=7)

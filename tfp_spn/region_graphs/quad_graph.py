@@ -34,7 +34,8 @@ def quad_graph(shape: Sequence[int]) -> RegionGraph:
       A `RegionGraph` whose region 0 is the whole image.
 
     Raises:
-      ValueError: If `shape` is not two positive integers.
+      ValueError: If `shape` is not two positive integers, or the graph is too large
+        for memory.
 
     Example:
       >>> quad_graph((28, 28))

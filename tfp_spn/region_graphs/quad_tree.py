@@ -31,7 +31,8 @@ def quad_tree(shape: Sequence[int], num_splits: int = 2) -> RegionGraph:
       A `RegionGraph` whose region 0 is the whole image.
 
     Raises:
-      ValueError: If `shape` is not two positive integers or `num_splits` not 2 or 4.
+      ValueError: If `shape` is not two positive integers or `num_splits` not 2 or 4,
+        or the graph is too large for memory.
 
     Example:
       >>> quad_tree((28, 28))

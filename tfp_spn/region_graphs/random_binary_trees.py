@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tfp_spn.region_graphs.arguments import as_count
+from tfp_spn.region_graphs.arguments import as_count, check_total
 from tfp_spn.region_graphs.region_graph import RegionGraph
 
 
@@ -29,7 +29,8 @@ def random_binary_trees(
       A `RegionGraph` whose regions are listed tree by tree, parents before children.
 
     Raises:
-      ValueError: If a count is below one or `2**depth` exceeds `num_variables`.
+      ValueError: If a count is below one or `2**depth` exceeds `num_variables`,
+        or the graph is too large for memory.
 
     Example:
       >>> random_binary_trees(64, depth=4, num_repetitions=8)
@@ -49,6 +50,12 @@ def random_binary_trees(
             f"num_variables={num_variables}, depth={depth}; the largest depth possible "
             f"is {largest}. Pass a smaller depth."
         )
+    check_total(
+        num_variables * (1 + depth * num_repetitions),
+        f"num_variables={num_variables} of depth={depth} and "
+        f"num_repetitions={num_repetitions} is too large",
+        "Pass fewer of them.",
+    )
     rng = np.random.default_rng(seed)
     scopes: list[list[int]] = [list(range(num_variables))]
     partitions: list[tuple[int, tuple[int, int]]] = []

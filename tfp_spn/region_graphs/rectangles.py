@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from tfp_spn.region_graphs.arguments import check_total
 from tfp_spn.region_graphs.region_graph import RegionGraph
 
 # The half-open ranges of rows and columns: top, bottom, left, right.
@@ -38,6 +39,8 @@ def split_recursively(
         image, to the rectangle's partitions.
     """
     height, width = shape
+    total = height * width
+    _check_pixels(total, shape)
     whole = (0, height, 0, width)
     region_of = {whole: 0}
     distances = [0]
@@ -50,8 +53,22 @@ def split_recursively(
                     region_of[part] = len(queue)
                     queue.append(part)
                     distances.append(distances[region] + 1)
+                    total += _num_pixels(part)
+                    _check_pixels(total, shape)
             partitions.append((region, [region_of[part] for part in parts]))
     return RegionGraph([_pixels(rectangle, width) for rectangle in queue], partitions)
+
+
+def _check_pixels(total: int, shape: tuple[int, int]) -> None:
+    """Refuses graphs of too many or too large rectangles while they are made."""
+    check_total(
+        total, f"shape={shape} is too large", "Pass a smaller image, or fewer cuts."
+    )
+
+
+def _num_pixels(rectangle: Rectangle) -> int:
+    top, bottom, left, right = rectangle
+    return (bottom - top) * (right - left)
 
 
 def _pixels(rectangle: Rectangle, width: int) -> list[int]:

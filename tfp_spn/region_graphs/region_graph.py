@@ -49,7 +49,8 @@ class RegionGraph:
       ValueError: If the graph is not valid: children that overlap or do not make up
         their parent, a cycle, an empty scope, a partition with one child or named
         twice, an unknown region, variables that are not 0, ..., n - 1, a region that
-        no root reaches, a root that lacks variables. The message names the regions.
+        no root reaches, a root that lacks variables. The message names the regions. Or
+        if the scopes are too long for memory, 20 million variables altogether.
 
     Example:
       >>> graph = RegionGraph([(0, 1, 2), (0, 1), (2,), (0,), (1,)],

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tfp_spn.region_graphs.arguments import as_int, as_sequence, check_total, shown
+from tfp_spn.region_graphs.arguments import (
+    NEST_EVENLY,
+    as_int,
+    as_sequence,
+    check_total,
+    shown,
+)
 from tfp_spn.region_graphs.from_nested_lists import from_nested_lists
 from tfp_spn.region_graphs.region_graph import RegionGraph
 
@@ -97,7 +103,7 @@ class RegionNode:
                     "RegionVariable(i)."
                 )
         self.total = sum(child.total + len(child.scope) for child in self.children)
-        check_total(self.total, "A RegionNode")
+        check_total(self.total, "A RegionNode is nested too deep", NEST_EVENLY)
         seen: set[int] = set()
         for child in self.children:
             shared = seen & child.scope

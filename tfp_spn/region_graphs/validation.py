@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from itertools import islice, pairwise
 from typing import NoReturn
 
-from tfp_spn.region_graphs.arguments import as_int, as_sequence, shown
+from tfp_spn.region_graphs.arguments import as_int, as_scope, as_sequence, shown
 
 Scope = tuple[int, ...]
 Partition = tuple[int, ...]
@@ -24,7 +24,7 @@ def braces(variables: Iterable[int], count: int | None = None) -> str:
 
 def normalized_scopes(scopes: Sequence[Iterable[int]]) -> tuple[Scope, ...]:
     """Returns sorted scopes that are non-empty, non-negative and free of repeats."""
-    result = []
+    result, total = list[Scope](), 0
     for region, variables in enumerate(as_sequence(scopes, "scopes")):
         if isinstance(variables, str | bytes) or not isinstance(variables, Iterable):
             raise TypeError(
@@ -33,7 +33,8 @@ def normalized_scopes(scopes: Sequence[Iterable[int]]) -> tuple[Scope, ...]:
                 "Write a region over the single variable 3 as (3,)."
             )
         what = f"A variable of region {region}"
-        scope = tuple(sorted(as_int(variable, what) for variable in variables))
+        scope = tuple(sorted(as_int(v, what) for v in as_scope(variables, total)))
+        total += len(scope)
         if not scope:
             raise ValueError(
                 f"Region {region} has an empty scope. Expected at least one variable "
@@ -42,8 +43,7 @@ def normalized_scopes(scopes: Sequence[Iterable[int]]) -> tuple[Scope, ...]:
         if scope[0] < 0:
             raise ValueError(
                 f"Region {region} has the negative variable {scope[0]} in its scope "
-                f"{braces(scope)}. Expected variables 0, ..., num_variables - 1. "
-                "Number the variables from 0."
+                f"{braces(scope)}. Expected variables 0, 1, ... Number them from 0."
             )
         repeated = sorted({a for a, b in pairwise(scope) if a == b})
         if repeated:

@@ -388,8 +388,10 @@ class DistributionLeaf(ElementwiseLeaf):
         return tf.maximum(value, 4 * np.finfo(value.dtype.as_numpy_dtype).eps)
 
     def configuration(self) -> dict[str, Any]:
-        """The same of functions that are not registered, by their names."""
+        """The same of functions that are not registered, by what is known of them."""
         config = {**super().get_config(), **self.family.arguments()}
+        if self.family.name is None:
+            config["make_distribution"] = self.family.make
         return configuration_of(self, {**config, "family": self.label})
 
     def get_config(self) -> dict[str, Any]:
