@@ -80,6 +80,16 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
         {"method": "online_em", "step_size": lambda n: 2.0},
         "received 2.0 after 0 steps",
     ),
+    "step size of text": (
+        X,
+        {"method": "online_em", "step_size": lambda n: "a" if n else 0.1},
+        "received 'a' after 1 steps, expected a number from 0 to 1. Mend",
+    ),
+    "no step size": (
+        X,
+        {"method": "online_em", "step_size": lambda n: None},
+        "received None after 0 steps, expected a number from 0 to 1. Mend",
+    ),
     "weights": (
         X,
         {"sample_weight": np.full(32, 1e300)},

@@ -19,6 +19,7 @@ from tfp_spn.learning.expectations import Expectations
 from tfp_spn.learning.log_likelihood import mean_of_examples
 from tfp_spn.learning.maximization import as_circuit, trainable_names
 from tfp_spn.learning.replicas import Replicas
+from tfp_spn.region_graphs.arguments import shown
 
 StepSize = float | Callable[[int], Any]
 
@@ -97,11 +98,15 @@ class MinibatchExpectationMaximization:
 
     def _size_of_step(self) -> float:
         step, number = self.step_size, int(self.steps)
-        size = float(step(number)) if callable(step) else float(step)
+        received = step(number) if callable(step) else step
+        try:
+            size = float(received)
+        except (OverflowError, TypeError, ValueError):
+            size = math.nan
         if not 0 <= size <= 1:
             raise ValueError(
                 "MinibatchExpectationMaximization: step_size is no part of a step, "
-                f"received {size} after {number} steps, expected a number from 0 to 1. "
-                "Mend the function that gives it."
+                f"received {shown(received)} after {number} steps, expected a number "
+                "from 0 to 1. Mend the function that gives it."
             )
         return size
