@@ -74,7 +74,7 @@ def from_nan(x: Any) -> tuple[np.ndarray, np.ndarray]:
 
 def _check_container(value: Any, owner: str, what: str) -> None:
     name = type(value).__name__
-    if np.ma.isMaskedArray(value) and np.ma.getmaskarray(value).any():
+    if _is_masked(value):
         raise TypeError(
             f"{owner}: {what} is a masked array, whose mask would be lost; expected "
             "values and their mask apart. Split them by x, observed = "
@@ -97,6 +97,12 @@ def _check_container(value: Any, owner: str, what: str) -> None:
             f"np.stack(list({what})) of a generator of rows, or wrap one of batches by "
             "tf.data.Dataset.from_generator."
         )
+
+
+def _is_masked(value: Any) -> bool:
+    if np.ma.isMaskedArray(value):
+        return bool(np.ma.is_masked(value))
+    return isinstance(value, list | tuple) and any(map(_is_masked, value))
 
 
 def _of_frame(frame: Any, owner: str, what: str) -> np.ndarray:

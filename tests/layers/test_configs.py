@@ -96,6 +96,8 @@ LAYERS = {
     "Undecompose": ({"num_decomps": 2}, (3, 4, 2)),
 }
 NO_STACK_LAYERS = {
+    "BaseLeaf",  # of leaves, and
+    "LocationScaleLeafBase",  # of some of them
     "FoldedSum",  # of circuits, whose tests save it
     "NormalizeAxes",  # an enumeration
     "TemporalDenseProduct",  # has two inputs: tests of its own

@@ -163,7 +163,7 @@ def test_root_logits_sum_to_the_root():
     logits(x), root(x)
     root.set_weights(logits.get_weights())
     expected = tf.reduce_logsumexp(logits(x), -1, keepdims=True)
-    np.testing.assert_allclose(root(x), expected, rtol=1e-6)
+    np.testing.assert_allclose(root(x), expected, rtol=1e-6, atol=1e-6)
     assert logits.accumulators.shape == (1, 1, 6, 1)
 
 

@@ -93,7 +93,7 @@ def test_masks_of_arrays_are_not_dropped() -> None:
     circuit = normal_circuit()
     spn = distributions.SumProductNetwork(circuit)
     x = np.ma.masked_array([[0.0, 999.0], [0.0, 0.0]], mask=[[0, 1], [0, 0]])
-    refused = r"{} is a NumPy masked array, received .* observed=~np\.ma\.getmaskarray"
+    refused = r"{} is a masked array.* expected .*from_nan"
     flags = np.ma.masked_array([True, False], mask=[True, False])
     for data in (x, list(x), [x[0], [0.0, 0.0]]):
         with pytest.raises(TypeError, match=refused.format("x")):

@@ -307,7 +307,7 @@ def test_errors_leave_everything_unchanged(name) -> None:
 
 
 def test_a_batch_that_does_not_fit_says_what_it_needs(monkeypatch) -> None:
-    monkeypatch.setattr(memory, "_memory_of_machine", lambda: 8_000)
+    monkeypatch.setattr(memory, "memory_of_machine", lambda: 8_000)
     circuit = circuit_of()
     message = r"100 examples, whose units need \S+ MiB each and \S+ GiB in all; ex"
     with pytest.raises(ValueError, match=message) as error:

@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
+from tfp_spn.distributions._event import as_tensor
 
 
 def of_any_rank(query: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -23,7 +24,7 @@ def of_any_rank(query: Callable[..., Tensor]) -> Callable[..., Tensor]:
         self: Any, value: Tensor, observed: Any = None, **options: Any
     ) -> Tensor:
         if observed is not None and not tf.is_tensor(observed):
-            observed = tf.convert_to_tensor(observed)
+            observed = as_tensor(observed, "observed")
         known = [x for x in (value, observed) if x is not None]
         if all(x.shape.rank is not None for x in known):
             return query(self, value, observed, **options)

@@ -160,7 +160,8 @@ class HybridGenerativeDiscriminative(keras.losses.Loss):
         if self._log_prior is None:
             return log_joint + tf.math.log(tf.cast(count, log_joint.dtype))
         log_prior = tf.cast(self._log_prior, log_joint.dtype)
-        log_prior = tf.gather(log_prior, tf.clip_by_value(labels, 0, count - 1))
+        labels = tf.clip_by_value(tf.cast(labels, tf.int32), 0, count - 1)
+        log_prior = tf.gather(log_prior, labels)
         possible = tf.math.is_finite(log_prior)
         return log_joint - tf.where(possible, log_prior, tf.zeros_like(log_prior))
 
