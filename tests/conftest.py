@@ -16,7 +16,7 @@ if _IS_XDIST_WORKER:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Tests compile far more than they run: XLA does not optimise its code, unless
-# TFP_SPN_OPTIMIZE is set. CI runs the tests of values and gradients that way, too.
+# TFP_SPN_OPTIMIZE is set.
 # (Grappler is on: without it TensorFlow 2.21 crashes in some functions.)
 if "TFP_SPN_OPTIMIZE" not in os.environ:
     _FLAGS = os.environ.get("XLA_FLAGS", "")
