@@ -65,6 +65,9 @@ def test_given_evidence() -> None:
     at = np.array([[6.0, 6.5, 6.0], [9.0, 6.0, 6.0]])
     expected = 1 - reference.cdf(at)
     np.testing.assert_allclose(given.survival_function(at), expected, rtol=RTOL)
+    some = given.marginal([2, 1]).survival_function(at[:, [2, 1]])
+    expected = 1 - reference.marginal([2, 1]).cdf(at[:, [2, 1]])
+    np.testing.assert_allclose(some, expected, rtol=RTOL)
     below_evidence = np.array([[0.0, 6.5, 6.0], [0.0, 6.0, 6.0]])
     np.testing.assert_allclose(given.survival_function(below_evidence), [1.0, 1.0])
     rest = [False, True, True]

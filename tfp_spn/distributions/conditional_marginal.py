@@ -192,6 +192,13 @@ class ConditionalMarginal(TensorValues, tfd.AutoCompositeTensorDistribution):
             self._embedded(value), observed=self._mask(observed)
         )
 
+    def _log_survival_function(
+        self, value: Tensor, observed: TensorLike | None = None
+    ) -> Tensor:
+        return self._distribution.log_survival_function(
+            self._embedded(value), observed=self._mask(observed)
+        )
+
     def _sample_n(self, n: Tensor, seed: Seed = None) -> Tensor:
         return self._picked(self._distribution.sample(n, seed=seed))
 
