@@ -35,7 +35,7 @@ def benchmark(monkeypatch: pytest.MonkeyPatch):
 
     yield module
     for name in set(sys.modules) - before:
-        if name.startswith("speed"):
+        if name.startswith(("speed", "first_use")):
             del sys.modules[name]
 
 
@@ -203,6 +203,12 @@ def test_every_case_has_a_workload(benchmark) -> None:
     assert len(cases.chosen([])) == len(cases.CASES)
     with pytest.raises(SystemExit, match="No case is named 'w9'"):
         cases.chosen(["w9"])
+
+
+def test_first_use_knows_all_scenarios(benchmark) -> None:
+    names = benchmark("first_use").NAMES
+    scenarios = benchmark("first_use_scenarios").SCENARIOS
+    assert [*scenarios, "fifty structures"] == list(names)
 
 
 def test_circuits_have_the_parameters_of_the_definitions(benchmark) -> None:

@@ -27,9 +27,14 @@ def as_array(value: Any, owner: str, what: str = "x") -> np.ndarray:
         ValueError: The rows are of unequal lengths.
     """
     _check_container(value, owner, what)
-    if hasattr(value, "columns") and hasattr(value, "dtypes"):
+    if is_frame(value):
         return _of_frame(value, owner, what)
     return _numbers(_read(value, owner, what), owner, what)
+
+
+def is_frame(value: Any) -> bool:
+    """Whether data have columns with types of their own."""
+    return hasattr(value, "columns") and hasattr(value, "dtypes")
 
 
 def from_nan(x: Any) -> tuple[np.ndarray, np.ndarray]:

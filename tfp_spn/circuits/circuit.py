@@ -91,8 +91,9 @@ class Circuit(FiniteTraining, FiniteVariables, keras.Model):
         if train_circuit is None:
             return super().train_step(data)
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        self.check_targets(x, given_targets(y))
-        return train_circuit(self, (x, given_targets(y), sample_weight))
+        y = given_targets(y)
+        self.check_targets(x, y)
+        return train_circuit(self, (x, y, sample_weight))
 
     def compute_loss(
         self,

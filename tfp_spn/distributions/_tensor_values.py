@@ -41,6 +41,11 @@ class TensorValues:
         """What `tfd.QuantizedDistribution` looks for."""
         return tf.exp(self._log_cdf(value, *args, **kwargs))  # type: ignore[attr-defined]
 
+    def _survival_function(self, value: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """With the digits of small upper tails, if the class knows them."""
+        log_survival: Any = self._log_survival_function  # type: ignore[attr-defined]
+        return tf.exp(log_survival(value, *args, **kwargs))
+
     def _call_sample_n(self, sample_shape: Any, seed: Seed, **kwargs: Any) -> Any:
         known = tf.get_static_value(sample_shape)
         if known is not None:

@@ -258,11 +258,6 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
     ) -> Tensor:
         return self._log_cdf_of(value, observed, is_survival=True)
 
-    def _survival_function(
-        self, value: Tensor, observed: TensorLike | None = None
-    ) -> Tensor:
-        return tf.exp(self._log_survival_function(value, observed))
-
     def _log_cdf_of(
         self, value: Tensor, observed: TensorLike | None, is_survival: bool = False
     ) -> Tensor:

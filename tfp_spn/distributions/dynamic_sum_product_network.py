@@ -231,9 +231,6 @@ class DynamicSumProductNetwork(
         given = self._with_lengths(value, observed, lengths, padding)
         return self.log_cdf_of(*given, is_survival=True)
 
-    def _survival_function(self, value: Tensor, **kwargs: Any) -> Tensor:
-        return tf.exp(self._log_survival_function(value, **kwargs))
-
     def _with_lengths(
         self,
         value: Tensor,

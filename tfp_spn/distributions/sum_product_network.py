@@ -161,11 +161,6 @@ class SumProductNetwork(CircuitView, tfd.AutoCompositeTensorDistribution):
     ) -> Tensor:
         return self.log_cdf_of(value, observed, is_survival=True)
 
-    def _survival_function(
-        self, value: Tensor, observed: TensorLike | None = None
-    ) -> Tensor:
-        return tf.exp(self._log_survival_function(value, observed))
-
     def log_joint(
         self, value: TensorLike, observed: TensorLike | None = None
     ) -> Tensor:

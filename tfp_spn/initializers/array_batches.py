@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tfp_spn._arrays import as_array
+from tfp_spn._arrays import as_array, is_frame
 
 
 def array_batches(owner: str, data: Any) -> Iterator[np.ndarray]:
@@ -18,11 +18,10 @@ def array_batches(owner: str, data: Any) -> Iterator[np.ndarray]:
         data: An array, rows of numbers, or an iterable of batches (such as a
             `tf.data.Dataset`) that are arrays or tuples that begin with one.
     """
-    is_frame = hasattr(data, "columns") and hasattr(data, "dtypes")
     is_rows = isinstance(data, list | tuple) and data and np.ndim(data[0]) == 1
     if (
         is_rows
-        or is_frame
+        or is_frame(data)
         or hasattr(data, "__array__")
         or not hasattr(data, "__iter__")
     ):

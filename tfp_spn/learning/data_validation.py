@@ -137,7 +137,7 @@ def flattened(program: Program, data: Data) -> Data:
 
 
 def _checked_x(program: Program, x: Any) -> np.ndarray:
-    x = as_array(x, "tfp_spn.learning")
+    x = as_array(x, _OWNER)
     event_shape = program.event_shape
     if x.ndim != 1 + len(event_shape) or x.shape[1:] != event_shape:
         raise ValueError(
@@ -154,7 +154,7 @@ def _checked_x(program: Program, x: Any) -> np.ndarray:
 
 
 def _checked_mask(program: Program, x: np.ndarray, observed: Any) -> np.ndarray:
-    observed = as_array(observed, "tfp_spn.learning", "observed")
+    observed = as_array(observed, _OWNER, "observed")
     if observed.dtype != np.bool_:
         raise TypeError(
             f"tfp_spn.learning: observed must be a mask, received dtype "
@@ -176,7 +176,7 @@ def _checked_mask(program: Program, x: np.ndarray, observed: Any) -> np.ndarray:
 
 
 def _checked_labels(program: Program, x: np.ndarray, labels: Any) -> np.ndarray:
-    labels = as_array(labels, "tfp_spn.learning", "labels")
+    labels = as_array(labels, _OWNER, "labels")
     if labels.dtype.kind not in "iu":
         raise TypeError(
             f"tfp_spn.learning: labels must be integers, received dtype "
@@ -200,7 +200,7 @@ def _checked_labels(program: Program, x: np.ndarray, labels: Any) -> np.ndarray:
 
 
 def _checked_weight(x: np.ndarray, weight: Any, is_part: bool) -> np.ndarray:
-    weight = as_array(weight, "tfp_spn.learning", "sample_weight")
+    weight = as_array(weight, _OWNER, "sample_weight")
     if weight.shape == (len(x), 1):
         weight = weight[:, 0]
     if weight.shape != (len(x),):

@@ -190,11 +190,12 @@ def fit(
         validation = _batches(program, validation_data, data, batch_size)
     hooks = EpochCallbacks(callbacks, circuit, epochs)
 
-    if jit_compile is None and not isinstance(x, tf.data.Dataset):
+    if jit_compile is None and not train.is_dataset:
         jit_compile = is_worth_compiling(program, len(train.data.x), epochs) and (
             strategy_of(circuit) is None
         )
     trainer = _trainer(circuit, method, step_size, pseudocount, optimizer, jit_compile)
+    optimizer = trainer.optimizer if isinstance(trainer, GradientAscent) else None
     state = TrainingState(circuit.live_params(), trainer.state)
     settings = {
         "method": method,
@@ -203,11 +204,7 @@ def fit(
         "pseudocount": pseudocount,
         **circuit_identity(circuit),
         "step_size": _size_of(trainer),
-        "optimizer": (
-            optimizer_identity(trainer.optimizer)
-            if isinstance(trainer, GradientAscent)
-            else None
-        ),
+        "optimizer": None if optimizer is None else optimizer_identity(optimizer),
         "data": data_digest(train.data),
         "validation_data": None if validation is None else data_digest(validation.data),
     }
@@ -226,7 +223,6 @@ def fit(
             "checkpoint": progress.last,
         }
     )
-    optimizer = trainer.optimizer if isinstance(trainer, GradientAscent) else None
     finite = FiniteSteps(circuit, state, train, progress.start, optimizer)
     evaluate = LogLikelihood(circuit, jit_compile) if validation else None
     stopping = Stopping(epochs, tolerance, patience)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import tensorflow as tf
 from tensorflow.python.eager.record import stop_recording as stop_recording
@@ -45,14 +46,7 @@ def with_fallback(
             value, constant, is_lossy = fast(regroup(flat))
         with stop_recording():
             results = tf.cond(
-                is_lossy,
-                lambda: [
-                    tf.broadcast_to(got, tf.shape(like))  # not all may have a batch
-                    for got, like in zip(
-                        exact(regroup(flat)), (value, constant), strict=True
-                    )
-                ],
-                lambda: [value, constant],
+                is_lossy, lambda: exact(regroup(flat)), lambda: (value, constant)
             )
             results = (  # the loops of `exact` may have forgotten static shapes
                 tf.ensure_shape(results[0], value.shape),
@@ -151,7 +145,7 @@ def _replaced_groups(
         return replacement(regroup(flat), flow)
 
     if not tf.executing_eagerly():  # each group has a conditional of its own
-        all_flows = _traced(all_flows, constants)
+        all_flows = with_captures_read(all_flows, *constants)
 
     def flows_of(number: int) -> list[Tensor]:
         return list(regroup(all_flows(*constants))[number])
@@ -163,11 +157,16 @@ def _replaced_groups(
     return results
 
 
-def _traced(function: Callable, arguments: Sequence[Tensor]) -> Callable:
-    """`function` as one of the graph, with what it captures from outside as constants.
+def with_captures_read(function: Callable[..., Any], *arguments: Any) -> Callable:
+    """`function`, traced; what it captures from outside is read in the present graph.
 
     Leaves hold eager tensors, of a bijector or of a user's function. The gradient of a
-    conditional captures none that its branch has not.
+    conditional cannot capture those: it knows tensors that its branch made, and so
+    constants.
+
+    Args:
+        function: Of tensors.
+        *arguments: Tensors, or specs of such, like those that it will be called with.
     """
     specs = [tf.TensorSpec(value.shape, value.dtype) for value in arguments]
     traced = tf.function(function, autograph=False).get_concrete_function(*specs)
@@ -175,7 +174,7 @@ def _traced(function: Callable, arguments: Sequence[Tensor]) -> Callable:
         [
             tf.constant(value.numpy())
             if hasattr(value, "numpy") and value.dtype != tf.resource
-            else value
+            else tf.identity(value)
             for value in traced.captured_inputs
         ]
     )

@@ -10,13 +10,12 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any
 
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
 from tfp_spn.ops.axes import transpose
-from tfp_spn.ops.conditional import pullback
+from tfp_spn.ops.conditional import pullback, with_captures_read
 from tfp_spn.programs.evidence import Evidence
 from tfp_spn.programs.folded_program import FoldedProgram
 from tfp_spn.programs.tables import Tables
@@ -120,7 +119,7 @@ def _blocked(
     if not tf.executing_eagerly():
         number_spec = tf.TensorSpec([], tf.int32)
         x_spec = tf.TensorSpec(x.shape[1:], x.dtype)
-        of_block = _with_captures_read(of_block, number_spec, x_spec, *constants)
+        of_block = with_captures_read(of_block, number_spec, x_spec, *constants)
     numbers = tf.range(num_blocks)
 
     @tf.custom_gradient
@@ -171,18 +170,6 @@ def _blocked(
     keep = [num_examples if a == axis else -1 for a in range(rank)]
     result = tf.slice(result, begin, keep)
     return tf.ensure_shape(result, known)
-
-
-def _with_captures_read(function: Callable[..., Tensor], *arguments: Any) -> Callable:
-    """`function`, traced, with what it captures read here, in the forward pass.
-
-    Leaves hold eager tensors, of a bijector or of a user's function. The gradient of a
-    conditional, where blocks are evaluated again, cannot capture those: it takes what
-    it needs from the branch, by way of tensors that the branch made.
-    """
-    traced = tf.function(function, autograph=False).get_concrete_function(*arguments)
-    traced.set_external_captures([tf.identity(t) for t in traced.captured_inputs])
-    return traced
 
 
 def split_examples(value: Tensor, num_blocks: int | Tensor, size: int) -> Tensor:

@@ -8,6 +8,7 @@ since the variables of a component are independent: each is integrated up to its
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,6 @@ from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.layers.leaves.parts import LeafPart, summed_regions
 from tfp_spn.layers.leaves.upper_tails import log_survival_function
-from tfp_spn.ops.axes import transpose
 from tfp_spn.ops.log_space import at_most_zero, log1mexp, log_add_exp, safe_log
 
 
@@ -81,14 +81,12 @@ def _component_log_cdf(part: LeafPart, params: Params, x: Tensor) -> Tensor:
     x = tf.math.floor(x) if leaf.is_discrete else x
     rows = leaf.component_tables(params)
 
-    def of_inner(x: Tensor) -> Tensor:  # TFP wants examples first
-        rank = x.shape.rank
-        x = transpose(x, [rank - 1, *range(rank - 1)])
-        value = _of_family(leaf, leaf.component_distribution(rows), x)
-        return transpose(value, [*range(1, rank), 0])
+    def of_family(x: Tensor) -> Tensor:
+        return _of_family(leaf, leaf.component_distribution(rows), x)
 
     x = x[..., tf.newaxis, :, :]  # [..., L, 1, D, N]
-    return tf.reduce_sum(leaf.value_support.log_cdf(x, of_inner), axis=-2)
+    value = leaf.value_support.log_cdf(x, _with_examples_first(of_family))
+    return tf.reduce_sum(value, axis=-2)
 
 
 def _component_log_survival(part: LeafPart, params: Params, x: Tensor) -> Tensor:
@@ -100,19 +98,27 @@ def _component_log_survival(part: LeafPart, params: Params, x: Tensor) -> Tensor
         return _of_some(tf.unstack(by_dimension, axis=-3))
     rows = leaf.component_tables(params)
 
-    def of_inner(x: Tensor) -> Tensor:
-        rank = x.shape.rank
-        x = tf.transpose(x, [rank - 1, *range(rank - 1)])
+    def of_family(x: Tensor) -> Tensor:
         components = leaf.component_distribution(rows)
         if leaf.has_linear_moments and not leaf.value_support.depends_on_parameters:
-            value = log_survival_function(components, x)
-        else:
-            value = log1mexp(at_most_zero(_of_family(leaf, components, x)))
-        return tf.transpose(value, [*range(1, rank), 0])
+            return log_survival_function(components, x)
+        return log1mexp(at_most_zero(_of_family(leaf, components, x)))
 
     x = tf.math.floor(x) if leaf.is_discrete else x
-    value = leaf.value_support.log_survival(x[..., tf.newaxis, :, :], of_inner)
+    x = x[..., tf.newaxis, :, :]  # [..., L, 1, D, N]
+    value = leaf.value_support.log_survival(x, _with_examples_first(of_family))
     return _of_some(tf.unstack(value, axis=-2))
+
+
+def _with_examples_first(function: Callable[[Tensor], Tensor]) -> Callable:
+    """A function of values ``[N, ...]``, as TFP wants them, as one of ``[..., N]``."""
+
+    def of_examples_last(x: Tensor) -> Tensor:
+        rank = x.shape.rank
+        value = function(tf.transpose(x, [rank - 1, *range(rank - 1)]))
+        return tf.transpose(value, [*range(1, rank), 0])
+
+    return of_examples_last
 
 
 def _of_some(log_survival: list[Tensor]) -> Tensor:
@@ -168,7 +174,7 @@ def _by_dimension_of_table(
     is_below = values <= x[..., tf.newaxis, :]  # [..., L, D, C, N]
     counts = tf.cast(~is_below if is_survival else is_below, table.dtype)
     rank = table.shape.rank
-    table = transpose(table, [*range(rank - 3), rank - 2, rank - 3, rank - 1])
+    table = tf.transpose(table, [*range(rank - 3), rank - 2, rank - 3, rank - 1])
     cdf = tf.matmul(table, counts)  # [..., L, D, K, N]
     certain = x[..., tf.newaxis, :] >= num_values - 1  # rounding might say less
     end = tf.constant(0.0 if is_survival else 1.0, cdf.dtype)

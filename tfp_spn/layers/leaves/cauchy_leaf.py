@@ -14,12 +14,12 @@ from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.accumulators import Moments, quotient, safe_sqrt
 from tfp_spn.layers.leaves.elementwise_leaf import ElementwiseLeaf, slot_flow
 from tfp_spn.layers.leaves.layout import LeafLayout
-from tfp_spn.layers.leaves.location_scale_leaf import LocationScaleLeaf
+from tfp_spn.layers.leaves.location_scale_leaf import ReorderedLocationScaleLeaf
 from tfp_spn.ops.long_sums import long_sum
 
 
 @register
-class CauchyLeaf(LocationScaleLeaf, ElementwiseLeaf):
+class CauchyLeaf(ReorderedLocationScaleLeaf, ElementwiseLeaf):
     """Cauchy components, independent over dimensions.
 
         p(x | k) = prod_d 1 / (pi scale (1 + z^2)),  z = (x[d] - location) / scale
@@ -61,28 +61,6 @@ class CauchyLeaf(LocationScaleLeaf, ElementwiseLeaf):
     """
 
     has_moments = False
-
-    def __init__(
-        self,
-        num_components: int,
-        location_initializer: Any = None,
-        location_trainable: bool = True,
-        scale_initializer: Any = None,
-        accumulator_initializer: Any = None,
-        use_accumulators: bool = False,
-        scale_trainable: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(  # in another order, which is that of LibSPN-Keras
-            num_components,
-            location_initializer,
-            location_trainable,
-            scale_initializer,
-            scale_trainable,
-            accumulator_initializer,
-            use_accumulators,
-            **kwargs,
-        )
 
     def component_log_prob(self, params: Params, x: Tensor) -> Tensor:
         """``-log(pi scale (1 + z^2))``."""

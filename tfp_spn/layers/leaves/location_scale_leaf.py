@@ -252,3 +252,32 @@ class LocationScaleLeaf(BaseLeaf):
             "scale_constraint": serialize(self.scale_constraint),
             "min_scale": self.min_scale,
         }
+
+
+class ReorderedLocationScaleLeaf(LocationScaleLeaf):
+    """A `LocationScaleLeaf` with the order of arguments of LibSPN-Keras.
+
+    There `CauchyLeaf` and `LaplaceLeaf` take `scale_trainable` last.
+    """
+
+    def __init__(
+        self,
+        num_components: int,
+        location_initializer: Any = None,
+        location_trainable: bool = True,
+        scale_initializer: Any = None,
+        accumulator_initializer: Any = None,
+        use_accumulators: bool = False,
+        scale_trainable: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            num_components,
+            location_initializer,
+            location_trainable,
+            scale_initializer,
+            scale_trainable,
+            accumulator_initializer,
+            use_accumulators,
+            **kwargs,
+        )

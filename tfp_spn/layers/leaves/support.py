@@ -86,25 +86,27 @@ class Support:
             x: Any values; NaN has nothing below it.
             of_inner: The family's, asked inside only, and at the whole number below.
         """
-        low, high = tf.constant(self.low, x.dtype), tf.constant(self.high, x.dtype)
-        x = tf.math.floor(x) if self.is_integer else x
-        is_above = x >= high
-        is_below = tf.math.is_nan(x) | (x < low if self.is_integer else x <= low)
-        inner = tf.where(is_below | is_above, tf.constant(self.inner, x.dtype), x)
-        value = at_most_zero(of_inner(inner))
-        value = tf.where(is_above, tf.zeros([], value.dtype), value)
-        return tf.where(is_below, tf.constant(-math.inf, value.dtype), value)
+        return self._of_inner(x, of_inner, below=-math.inf, above=0.0)
 
     def log_survival(self, x: Tensor, of_inner: Callable[[Tensor], Tensor]) -> Tensor:
         """A family's logarithm of ``P(X > x)``, asked inside only (see `log_cdf`)."""
+        return self._of_inner(x, of_inner, below=0.0, above=-math.inf)
+
+    def _of_inner(
+        self,
+        x: Tensor,
+        of_inner: Callable[[Tensor], Tensor],
+        below: float,
+        above: float,
+    ) -> Tensor:
         low, high = tf.constant(self.low, x.dtype), tf.constant(self.high, x.dtype)
         x = tf.math.floor(x) if self.is_integer else x
         is_above = x >= high
         is_below = tf.math.is_nan(x) | (x < low if self.is_integer else x <= low)
         inner = tf.where(is_below | is_above, tf.constant(self.inner, x.dtype), x)
         value = at_most_zero(of_inner(inner))
-        value = tf.where(is_below, tf.zeros([], value.dtype), value)
-        return tf.where(is_above, tf.constant(-math.inf, value.dtype), value)
+        value = tf.where(is_above, tf.constant(above, value.dtype), value)
+        return tf.where(is_below, tf.constant(below, value.dtype), value)
 
     def inner_vector(self, num_dims: int, dtype: tf.DType) -> Tensor:
         """``[D, 1]``: a vector amid the support."""

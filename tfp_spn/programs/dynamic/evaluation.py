@@ -40,14 +40,14 @@ def by_step(program: DynamicStructure, values: Tensor) -> Tensor:
         values = _move(values, -2, -3)  # [..., T, K, N]
     rank = values.shape.rank
     order = [rank - 3, *range(rank - 3), rank - 2, rank - 1]
-    return transpose(values, order)
+    return tf.transpose(values, order)
 
 
 def to_steps(program: DynamicStructure, values: Tensor) -> Tensor:
     """The inverse of `by_step`."""
     rank = values.shape.rank
     order = [*range(1, rank - 2), 0, rank - 2, rank - 1]
-    values = transpose(values, order)  # [..., T, K, N]
+    values = tf.transpose(values, order)  # [..., T, K, N]
     if program.parameters_in_time:
         return values
     return _merge_last(_move(values, -3, -2))

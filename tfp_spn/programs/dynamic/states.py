@@ -5,7 +5,6 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
-from tfp_spn.ops.axes import transpose
 from tfp_spn.ops.certainty import CHECKED, Certainty
 from tfp_spn.ops.chain import Chain, log_chain
 from tfp_spn.ops.log_chain import backward_messages, forward_messages, log_matmul
@@ -89,4 +88,4 @@ def in_user_shape(evidence: Evidence, values: Tensor) -> Tensor:
     """``[T, ..., F, N]`` to ``S + P + [T, F]``."""
     rank = values.shape.rank
     order = [*range(1, rank - 2), 0, rank - 2, rank - 1]
-    return evidence.restore(transpose(values, order))
+    return evidence.restore(tf.transpose(values, order))
