@@ -53,6 +53,7 @@ def of_spflow(python: str) -> Records:
 def _last_line(command: list[str]) -> Records:
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     environment.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # users import from bytecode
     done = subprocess.run(
         command,
         env=environment,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 
 
@@ -13,3 +15,9 @@ def default_dtype() -> str:
     """
     dtype = keras.config.dtype_policy().variable_dtype
     return dtype if dtype in ("float32", "float64") else "float32"
+
+
+def fill_in_dtype(kwargs: dict[str, Any]) -> None:
+    """Sets the `default_dtype` among arguments of a layer that name none."""
+    if kwargs.get("dtype") is None:
+        kwargs["dtype"] = default_dtype()

@@ -13,7 +13,7 @@ from tfp_spn.config.accumulator_constraints import (
 )
 from tfp_spn.initializers.dirichlet import Dirichlet
 from tfp_spn.initializers.initial_values import initial_weights
-from tfp_spn.layers.default_dtype import default_dtype
+from tfp_spn.layers.default_dtype import fill_in_dtype
 from tfp_spn.layers.finite_variables import FiniteVariables
 from tfp_spn.ops.log_space import safe_log
 
@@ -46,8 +46,7 @@ class FoldedSum(FiniteVariables, keras.layers.Layer):
         logspace_accumulators: bool = True,
         **kwargs: Any,
     ) -> None:
-        if kwargs.get("dtype") is None:
-            kwargs["dtype"] = default_dtype()
+        fill_in_dtype(kwargs)
         super().__init__(**kwargs)
         self.num_regions = int(num_regions)
         self.num_inputs = int(num_inputs)

@@ -13,7 +13,7 @@ import tensorflow as tf
 from tfp_spn._serialization import register
 from tfp_spn._typing import Tensor
 from tfp_spn.initializers.array_batches import array_batches
-from tfp_spn.layers.default_dtype import default_dtype
+from tfp_spn.layers.default_dtype import fill_in_dtype
 from tfp_spn.layers.finite_variables import FiniteVariables
 from tfp_spn.layers.known_shapes import KnownShapes
 from tfp_spn.layers.running_moments import RunningMoments
@@ -90,8 +90,7 @@ class NormalizeStandardScore(KnownShapes, FiniteVariables, keras.layers.Layer):
         sample_wise: bool | None = None,
         **kwargs: Any,
     ) -> None:
-        if kwargs.get("dtype") is None:
-            kwargs["dtype"] = default_dtype()
+        fill_in_dtype(kwargs)
         with warnings.catch_warnings():  # Keras advises against `input_shape`
             warnings.filterwarnings("ignore", "Do not pass an `input_shape`")
             super().__init__(**kwargs)

@@ -11,7 +11,7 @@ from tfp_spn._serialization import deserialize, register, serialize
 from tfp_spn._typing import Tensor
 from tfp_spn.circuits.example_weights import given_targets
 from tfp_spn.circuits.lengths import check_are_no_lengths
-from tfp_spn.layers.default_dtype import default_dtype
+from tfp_spn.layers.default_dtype import fill_in_dtype
 from tfp_spn.layers.regions.base_sum import BaseSum
 from tfp_spn.layers.regions.held_weights import hold_log_weights
 from tfp_spn.layers.regions.temporal_dense_product import TemporalDenseProduct
@@ -121,8 +121,7 @@ class DynamicSumProductNetwork(UnsupervisedTraining, keras.Model):
         **kwargs: Any,
     ) -> None:
         # float32 or float64, as the networks say, inside mixed-precision models too.
-        if kwargs.get("dtype") is None:
-            kwargs["dtype"] = default_dtype()
+        fill_in_dtype(kwargs)
         super().__init__(autocast=False, **kwargs)
         if padding not in PADDINGS:
             raise ValueError(

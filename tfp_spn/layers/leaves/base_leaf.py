@@ -28,7 +28,7 @@ import tensorflow as tf
 from tfp_spn._serialization import configuration_of, serialize
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.initializers.initial_values import initial_values
-from tfp_spn.layers.default_dtype import default_dtype
+from tfp_spn.layers.default_dtype import fill_in_dtype
 from tfp_spn.layers.finite_variables import FiniteVariables
 from tfp_spn.layers.known_shapes import KnownShapes
 from tfp_spn.layers.leaves.layout import LeafLayout
@@ -86,8 +86,7 @@ class BaseLeaf(KnownShapes, FiniteVariables, keras.layers.Layer):
     event_ndims: int = 0
 
     def __init__(self, num_components: int, **kwargs: Any) -> None:
-        if kwargs.get("dtype") is None:
-            kwargs["dtype"] = default_dtype()
+        fill_in_dtype(kwargs)
         super().__init__(**kwargs)
         if self.compute_dtype not in ("float32", "float64"):
             raise ValueError(

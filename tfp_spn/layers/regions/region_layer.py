@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from tfp_spn.layers.default_dtype import default_dtype
+from tfp_spn.layers.default_dtype import fill_in_dtype
 from tfp_spn.layers.finite_variables import FiniteVariables
 from tfp_spn.layers.known_shapes import KnownShapes
 from tfp_spn.layers.regions.stock_layers import check_layer_below
@@ -34,8 +34,7 @@ class RegionLayer(KnownShapes, FiniteVariables, keras.layers.Layer):
     keeps_input_dtype = True
 
     def __init__(self, **kwargs: Any) -> None:
-        if kwargs.get("dtype") is None:
-            kwargs["dtype"] = default_dtype()
+        fill_in_dtype(kwargs)
         super().__init__(autocast=not self.keeps_input_dtype, **kwargs)
 
     @property
