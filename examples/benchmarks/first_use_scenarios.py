@@ -81,7 +81,7 @@ def mixed_table() -> circuits.Circuit:
     leaf = layers.MixedLeaf(
         [
             (layers.NormalLeaf(6, scale_trainable=True), range(4)),
-            (layers.PoissonLeaf(6), range(4, 6)),
+            (layers.DistributionLeaf("Poisson", 6), range(4, 6)),
             (layers.CategoricalLeaf(6, num_categories=5), range(6, 10)),
         ]
     )
@@ -120,11 +120,11 @@ SCENARIOS = {
         15_000,
         ("online_em",),
     ),
-    "quad graph 8 x 8": Scenario(small_quad_graph, _normal(8, 8)),
+    "quad graph 8 x 8": Scenario(small_quad_graph, _normal(64)),
     "linear tree of 300": Scenario(linear_tree, _normal(300), 20, ("em",), 4),
     "quad graph 28 x 28": Scenario(
         workloads.pixel_quad_graph,
-        lambda n: _rng().integers(0, 256, (n, 28, 28)).astype(np.int32),
+        lambda n: _rng().integers(0, 256, (n, 784)).astype(np.int32),
         256,
         ("online_em",),
     ),
