@@ -8,10 +8,12 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfp_spn._arguments import a_flag, reads
 from tfp_spn._typing import Tensor
 from tfp_spn.distributions.sum_product_network import SumProductNetwork
 
 
+@reads(gradients=a_flag())
 def export_saved_model(
     distribution: SumProductNetwork,
     path: str | os.PathLike,

@@ -87,9 +87,9 @@ def test_normalizing_constraints_keep_a_sum_as_it_is(argument, name, logspace):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: constraints.GreaterEqualEpsilonNormalized(0), "expected a positive"),
+        (lambda: constraints.GreaterEqualEpsilonNormalized(0), "`epsilon` must be"),
         (lambda: constraints.Clip(1.0, 0.0), "min=1.0 and max=0.0.*Exchange them"),
-        (lambda: constraints.Clip(np.nan, 0.0), "expected min to be at most max"),
+        (lambda: constraints.Clip(np.nan, 0.0), "`min` must be a finite number"),
     ],
 )
 def test_errors(make, message):

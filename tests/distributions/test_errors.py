@@ -348,7 +348,7 @@ WRONG = {
     "negative floor": (
         lambda: layers.NormalLeaf(2, min_scale=-1.0),
         ValueError,
-        r"NormalLeaf: min_scale must not be negative, received min_scale=-1.0",
+        "NormalLeaf: `min_scale` must be .* at least 0. Received min_scale=-1.0",
     ),
     "integer leaf": (
         lambda: layers.NormalLeaf(2, dtype="int32"),

@@ -110,3 +110,9 @@ def test_circuits_are_normalised_whatever_the_initializer(rule: object) -> None:
         for model in (circuit, stack):
             log_p = np.asarray(model(STATES), np.float64)
             np.testing.assert_allclose(np.exp(log_p).sum(), 1, rtol=1e-5)
+
+
+def test_variables_larger_than_memory_are_refused():
+    layer = tfp_spn.layers.DenseSum(2**31 - 1)
+    with pytest.raises(ValueError, match="does not fit into memory.*GiB of this mach"):
+        layer.build((None, 2**10, 1, 2**10))

@@ -159,8 +159,14 @@ def test_impossible_children_do_not_make_nan():
 
 
 WRONG = {
-    "rate": (lambda: layers.LogDropout(1.0), "received rate=1.0, expected a probabi"),
-    "negative rate": (lambda: layers.InputDropout(-0.1), "rate=-0.1, expected a prob"),
+    "rate": (
+        lambda: layers.LogDropout(1.0),
+        "of at least 0 and below 1. Received rate=1.0",
+    ),
+    "negative rate": (
+        lambda: layers.InputDropout(-0.1),
+        "must be .* Received rate=-0.1",
+    ),
     "noise": (
         lambda: layers.LogDropout(0.5, noise_shape=[5, 3, 6])(X),
         r"noise_shape=\[5, 3, 6\] for an input of shape \(200, 5, 2, 6\), expected \[5",

@@ -201,10 +201,18 @@ WRONG = {
     "num_factors": (
         lambda: layers.DenseProduct(0),
         ValueError,
-        r'DenseProduct ".*": received num_factors=0, expected an integer of at least 1',
+        "DenseProduct: `num_factors` must be at least 1. Received num_factors=0",
     ),
-    "num_sums": (lambda: layers.DenseSum(2.5), ValueError, r"received num_sums=2.5"),
-    "num_decomps": (lambda: layers.FlatToRegions(True), ValueError, "num_decomps=True"),
+    "num_sums": (
+        lambda: layers.DenseSum(2.5),
+        TypeError,
+        "`num_sums`.* 2.5 of",
+    ),
+    "num_decomps": (
+        lambda: layers.FlatToRegions(True),
+        TypeError,
+        "`num_decomps`.*bool",
+    ),
     "flat rank": (
         lambda: layers.FlatToRegions(1).build((None, 28, 28, 1)),
         ValueError,
@@ -254,7 +262,7 @@ WRONG = {
     "epsilon": (
         lambda: constraints.GreaterEqualEpsilon(0),
         ValueError,
-        r"received epsilon=0, expected a positive",
+        "must be a finite number above 0. Received epsilon=0",
     ),
     "no permutations": (
         lambda: layers.PermuteAndPadScopes().build((None, 4, 1, 2)),
@@ -300,7 +308,7 @@ WRONG = {
     "bad factor": (
         lambda: layers.PermuteAndPadScopesRandom([2, 0]),
         ValueError,
-        r"received factors=0, expected an integer of at least 1",
+        r"`factors\[1\]` must be at least 1",
     ),
 }
 

@@ -268,17 +268,23 @@ def assigned_behind_its_back():
 WRONG = {
     "strides": (
         lambda: product(strides=[1, 0]),
-        r'Conv2DProduct ".*": received strides=\[1, 0\], expected two integers of at',
+        r"Conv2DProduct: `strides\[1\]` must be at least 1. Received",
     ),
-    "kernel size": (lambda: product(kernel_size="ab"), r"received kernel_size='ab'"),
-    "three": (lambda: product(dilations=[1, 1, 1]), r"dilations=\[1, 1, 1\], expected"),
+    "kernel size": (
+        lambda: product(kernel_size="ab"),
+        "for rows.*Received kernel_size='ab'",
+    ),
+    "three": (
+        lambda: product(dilations=[1, 1, 1]),
+        r"have 2.*Received dilations=\[1, 1, 1\]",
+    ),
     "padding": (
         lambda: product(1, "same"),
         r"received padding='same', expected one of \['valid', 'full', 'final'\]",
     ),
     "num_channels": (
         lambda: product(num_channels=0),
-        r"received num_channels=0, expected an integer of at least 1",
+        "`num_channels` must be at least 1. Received num_channels=0",
     ),
     "kernel larger than the image": (
         lambda: product(3, "valid", name="p").build((None, 8, 3, 1)),
@@ -400,6 +406,7 @@ WRONG = {
 
 @pytest.mark.parametrize(("call", "regex"), WRONG.values(), ids=WRONG)
 def test_error_says_what_to_do(call, regex):
-    with pytest.raises(ValueError, match="received|Received|share") as caught:
+    wrong = (TypeError, ValueError)
+    with pytest.raises(wrong, match="received|Received|share") as caught:
         call()
     assert re.search(regex, str(caught.value), re.DOTALL), str(caught.value)

@@ -88,8 +88,11 @@ def test_in_keras_training():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: metrics.BitsPerDimension(0), "received num_dimensions=0 and scale="),
-        (lambda: metrics.BitsPerDimension(1, 0.0), "scale=0.0, expected at least 1"),
+        (lambda: metrics.BitsPerDimension(0), "at least 1. Received num_dimensions=0"),
+        (
+            lambda: metrics.BitsPerDimension(1, 0.0),
+            "number above 0. Received scale=0.0",
+        ),
     ],
 )
 def test_errors(make, message):

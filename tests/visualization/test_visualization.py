@@ -238,7 +238,7 @@ FAILURES = {
     "no shape of an image": (
         lambda: visualization.plot_images(np.zeros([2, 9]), (9,)),
         ValueError,
-        "two positive integers",
+        "must have 2 elements, the height and the width",
     ),
     "no images": (
         lambda: visualization.plot_images(IMAGES[:0]),

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfp_spn._arguments import a_count, a_flag, reads
 from tfp_spn._serialization import deserialize, register, serialize
 from tfp_spn._typing import Params, TensorLike
 from tfp_spn.circuits.circuit import Circuit
@@ -21,7 +22,6 @@ from tfp_spn.ops.sum_rules import SumRule
 from tfp_spn.programs.circuit_program import CircuitProgram
 from tfp_spn.programs.dynamic.dynamic_program import DynamicProgram, dynamic_program
 from tfp_spn.programs.dynamic.structure import CHAIN, SumProduct
-from tfp_spn.region_graphs.arguments import as_count
 
 
 def dynamic_from_circuit(
@@ -123,6 +123,7 @@ class DynamicCircuit(Circuit):
         ``[batch, 1]``.
     """
 
+    @reads(num_steps=a_count(), num_interfaces=a_count(), is_stationary=a_flag())
     def __init__(
         self,
         template: Any,
@@ -139,11 +140,9 @@ class DynamicCircuit(Circuit):
             template = from_layers(template)
         rule = sum_op or get_default_sum_op()
         _check_arguments(template, sum_product, rule)
-        num_steps = as_count(num_steps, "num_steps")
         num_roots = template.program.num_classes
         if num_interfaces is None:
             num_interfaces = num_roots
-        num_interfaces = as_count(num_interfaces, "num_interfaces")
         if sum_product is None and num_interfaces != num_roots:
             raise ValueError(
                 "dynamic_from_circuit: without a sum_product the units of the "
@@ -246,6 +245,7 @@ class DynamicCircuit(Circuit):
         return cls(**config)
 
 
+@reads(in_time=a_flag())
 def chain_params(
     initial: TensorLike,
     transition: TensorLike,

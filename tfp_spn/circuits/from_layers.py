@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfp_spn._arguments import a_count, reads, sequence_of
 from tfp_spn._serialization import (
     configuration_of,
     deserialize,
@@ -111,6 +112,7 @@ class LayeredCircuit(Circuit):
         stack: The layers.
     """
 
+    @reads(event_shape=sequence_of(a_count()))
     def __init__(
         self,
         stack: Sequence[keras.layers.Layer],

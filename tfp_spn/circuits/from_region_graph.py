@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import keras
 
+from tfp_spn._arguments import a_count, a_flag, reads
 from tfp_spn._serialization import deserialize, register, serialize
 from tfp_spn._typing import Params
 from tfp_spn.circuits.circuit import Circuit
@@ -26,7 +27,6 @@ from tfp_spn.programs.circuit_program import CircuitProgram
 from tfp_spn.programs.folding import fold
 from tfp_spn.programs.steps import SumSpec
 from tfp_spn.region_graphs import RegionGraph
-from tfp_spn.region_graphs.arguments import as_count
 
 SumProduct = Literal["cp", "tucker"]
 
@@ -127,6 +127,13 @@ class RegionGraphCircuit(Circuit):
         **kwargs: Passed on to `keras.Model`.
     """
 
+    @reads(
+        num_sums=a_count(),
+        num_classes=a_count(),
+        leaf_sums=a_flag(),
+        num_dims=a_count(),
+        recompute=a_flag(),
+    )
     def __init__(
         self,
         region_graph: RegionGraph,
@@ -144,9 +151,6 @@ class RegionGraphCircuit(Circuit):
     ) -> None:
         leaf = as_leaf(leaf)
         _check_arguments(region_graph, leaf, sum_product, sum_op)
-        num_sums = as_count(num_sums, "num_sums")
-        num_classes = as_count(num_classes, "num_classes")
-        num_dims = as_count(num_dims, "num_dims")
         kwargs.setdefault("dtype", leaf.compute_dtype)  # else inputs become float32
         super().__init__(**kwargs)
         if leaf_sums is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 
+from tfp_spn._arguments import a_rate, reads
 from tfp_spn._serialization import register
 from tfp_spn._typing import Tensor
 
@@ -30,14 +31,15 @@ class Clip(keras.constraints.Constraint):
         [0.5, 1.0]
     """
 
+    @reads(min=a_rate(), max=a_rate())
     def __init__(self, min: float, max: float | None = None) -> None:
         if max is not None and not min <= max:
             raise ValueError(
                 f"Clip: received min={min} and max={max}, expected min to be at most "
                 "max. Exchange them, or leave max out."
             )
-        self.min = float(min)
-        self.max = None if max is None else float(max)
+        self.min = min
+        self.max = max
 
     def __call__(self, w: Tensor) -> Tensor:
         """Returns ``min(max(w, self.min), self.max)``."""

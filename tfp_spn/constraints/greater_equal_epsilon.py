@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 
+from tfp_spn._arguments import a_rate, reads
 from tfp_spn._serialization import register
 from tfp_spn._typing import Tensor
 
@@ -25,13 +26,9 @@ class GreaterEqualEpsilon(keras.constraints.Constraint):
         [0.25, 0.5]
     """
 
+    @reads(epsilon=a_rate(above=0))
     def __init__(self, epsilon: float = 1e-10) -> None:
-        if not epsilon > 0:
-            raise ValueError(
-                f"GreaterEqualEpsilon: received epsilon={epsilon}, expected a positive "
-                "number. Use the default, 1e-10, for weights of sums."
-            )
-        self.epsilon = float(epsilon)
+        self.epsilon = epsilon
 
     def __call__(self, w: Tensor) -> Tensor:
         """Returns ``max(w, epsilon)``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 
+from tfp_spn._arguments import a_rate, an_axis, check_axis, reads
 from tfp_spn._serialization import register
 from tfp_spn._typing import Tensor
 
@@ -33,18 +34,15 @@ class GreaterEqualEpsilonNormalized(keras.constraints.Constraint):
         [0.0, 0.75, 0.25]
     """
 
+    @reads(epsilon=a_rate(above=0), axis=an_axis())
     def __init__(self, epsilon: float = 1e-10, axis: int = -2) -> None:
-        if not epsilon > 0:
-            raise ValueError(
-                f"GreaterEqualEpsilonNormalized: received epsilon={epsilon}, expected "
-                "a positive number. Use the default, 1e-10, for weights of sums."
-            )
-        self.epsilon = float(epsilon)
-        self.axis = int(axis)
+        self.epsilon = epsilon
+        self.axis = axis
 
     def __call__(self, w: Tensor) -> Tensor:
         """Returns the projected weights."""
         w = keras.ops.convert_to_tensor(w)
+        check_axis("GreaterEqualEpsilonNormalized", self.axis, w.shape)
         smallest = keras.ops.cast(self.epsilon / w.shape[self.axis], w.dtype)
         w = keras.ops.maximum(w, smallest)
         return w / keras.ops.sum(w, axis=self.axis, keepdims=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from tfp_spn._arguments import an_axis, check_axis, reads
 from tfp_spn._serialization import register
 from tfp_spn._typing import Tensor
 from tfp_spn.ops.log_space import finite_max, safe_log
@@ -29,12 +30,14 @@ class LogNormalized(keras.constraints.Constraint):
         [0.25, 0.75]
     """
 
+    @reads(axis=an_axis())
     def __init__(self, axis: int = -2) -> None:
-        self.axis = int(axis)
+        self.axis = axis
 
     def __call__(self, w: Tensor) -> Tensor:
         """Returns the normalised logarithms."""
         w = tf.convert_to_tensor(w)
+        check_axis("LogNormalized", self.axis, w.shape)
         maximum = finite_max(w, self.axis)
         total = tf.reduce_sum(tf.exp(w - maximum), self.axis, keepdims=True)
         log_total = safe_log(total) + maximum

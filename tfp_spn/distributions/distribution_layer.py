@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from tfp_spn._arguments import LARGEST_SEED, a_seed, reads
 from tfp_spn._serialization import deserialize, register, serialize
 from tfp_spn._typing import Tensor
 
@@ -96,6 +97,7 @@ class DistributionLayer(DistributionOutput, keras.layers.Layer):
         >>> history = model.fit(tf.zeros([8, 3]), tf.ones([8]), verbose=0)
     """
 
+    @reads(seed=a_seed(most=LARGEST_SEED))
     def __init__(
         self,
         make_distribution: Callable[..., tfd.Distribution],

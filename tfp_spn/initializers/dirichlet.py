@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
+from tfp_spn._arguments import (
+    LARGEST_SEED,
+    a_rate,
+    a_seed,
+    an_axis,
+    check_axis,
+    one_or_each,
+    reads,
+)
 from tfp_spn._serialization import deserialize, register, serialize
 from tfp_spn._typing import Tensor
 
@@ -17,10 +28,15 @@ class Dirichlet(keras.initializers.Initializer):
 
     Args:
         axis: The axis along which weights sum to one.
-        alpha: Concentration. 1 draws uniformly from the simplex; smaller values give
-            sparser, larger values more even weights.
+        alpha: Concentration, positive. 1 draws uniformly from the simplex; smaller
+            values give sparser, larger values more even weights. A list has one for
+            each entry of `axis`, ``E[w_i] = alpha_i / sum(alpha)``.
         seed: Int or `keras.random.SeedGenerator`; `None` draws one from Keras' global
             generator (`keras.utils.set_random_seed`).
+
+    Raises:
+        ValueError: `alpha` is not positive; when called, a list of another length than
+            `axis`.
 
     Example:
         >>> import tfp_spn
@@ -29,12 +45,18 @@ class Dirichlet(keras.initializers.Initializer):
         1.0
     """
 
-    def __init__(self, axis: int = -2, alpha: float = 0.1, seed: Any = None) -> None:
-        if alpha <= 0:
-            raise ValueError(f"Dirichlet: alpha must be positive, received {alpha}.")
-        self.axis = int(axis)
-        self.alpha = float(alpha)
+    @reads(axis=an_axis(), alpha=one_or_each(a_rate(above=0)))
+    def __init__(
+        self,
+        axis: int = -2,
+        alpha: float | Sequence[float] = 0.1,
+        seed: Any = None,
+    ) -> None:
+        self.axis = axis
+        self.alpha = alpha
         seed = deserialize(self, "seed", seed, keras.random.SeedGenerator)
+        if not (seed is None or isinstance(seed, keras.random.SeedGenerator)):
+            seed = a_seed(most=LARGEST_SEED)(seed, "Dirichlet: `seed`")
         self._given_seed = seed
         # As Keras' own initializers do: Python's generator, which
         # keras.utils.set_random_seed governs.
@@ -43,9 +65,24 @@ class Dirichlet(keras.initializers.Initializer):
     def __call__(self, shape: Any, dtype: Any = None) -> Tensor:
         """Draws weights of this shape."""
         dtype = keras.backend.standardize_dtype(dtype)
-        draws = keras.random.gamma(shape, self.alpha, dtype=dtype, seed=self._seed)
+        check_axis("Dirichlet", self.axis, shape)
+        alpha = self._alpha_along_axis(tuple(shape))
+        draws = keras.random.gamma(shape, alpha, dtype=dtype, seed=self._seed)
         draws = keras.ops.maximum(draws, 1e-20)
         return draws / keras.ops.sum(draws, axis=self.axis, keepdims=True)
+
+    def _alpha_along_axis(self, shape: tuple[int, ...]) -> Any:
+        if isinstance(self.alpha, float):
+            return self.alpha
+        if len(self.alpha) != shape[self.axis]:
+            raise ValueError(
+                f"Dirichlet: received {len(self.alpha)} numbers as alpha for weights "
+                f"of shape {shape}, expected {shape[self.axis]}, one for each entry of "
+                f"axis={self.axis}. Pass as many, or one number for all."
+            )
+        along = [1] * len(shape)
+        along[self.axis] = -1
+        return np.broadcast_to(np.reshape(self.alpha, along), shape)
 
     def for_layer(self, number: int) -> Dirichlet:
         """This distribution with draws of its own, as reproducible as these are.

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from tfp_spn._arguments import a_rate, an_axis, check_axis, reads
 from tfp_spn._serialization import register
 from tfp_spn._typing import Tensor
 
@@ -32,17 +33,14 @@ class EpsilonInverseFanIn(keras.initializers.Initializer):
         0.125
     """
 
+    @reads(axis=an_axis(), epsilon=a_rate(above=0))
     def __init__(self, axis: int = -2, epsilon: float = 1e-4) -> None:
-        if not epsilon > 0:
-            raise ValueError(
-                f"EpsilonInverseFanIn: received epsilon={epsilon}, expected a positive "
-                "number. Use the default, 1e-4."
-            )
-        self.axis = int(axis)
-        self.epsilon = float(epsilon)
+        self.axis = axis
+        self.epsilon = epsilon
 
     def __call__(self, shape: Any, dtype: Any = None) -> Tensor:
         """Returns weights of this shape."""
+        check_axis("EpsilonInverseFanIn", self.axis, shape)
         value = self.epsilon / shape[self.axis]
         return keras.ops.full(
             shape, value, dtype=keras.backend.standardize_dtype(dtype)

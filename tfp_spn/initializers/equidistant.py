@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfp_spn._arguments import a_rate, an_axis, check_axis, reads
 from tfp_spn._serialization import register
 from tfp_spn._typing import Tensor
 
@@ -34,22 +35,18 @@ class Equidistant(keras.initializers.Initializer):
         [-1.0, 0.0, 1.0]
     """
 
+    @reads(minval=a_rate(), maxval=a_rate(), axis=an_axis())
     def __init__(
         self, minval: float = 0.0, maxval: float = 1.0, axis: int = -2
     ) -> None:
-        self.minval = float(minval)
-        self.maxval = float(maxval)
-        self.axis = int(axis)
+        self.minval = minval
+        self.maxval = maxval
+        self.axis = axis
 
     def __call__(self, shape: Any, dtype: Any = None) -> Tensor:
         """Returns values of this shape."""
         shape = tuple(shape)
-        if not -len(shape) <= self.axis < len(shape):
-            raise ValueError(
-                f"Equidistant: received shape {shape}, which has no axis {self.axis}; "
-                "expected the shape of a leaf's locations, [..., num_components, "
-                "dims]. Pass the axis of the components."
-            )
+        check_axis("Equidistant", self.axis, shape)
         count = shape[self.axis]
         values = np.linspace(self.minval, self.maxval, count)
         if count == 1:

@@ -7,12 +7,14 @@ draw negative numbers, which are no weights.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tfp_spn._machine import memory_of_machine
 from tfp_spn._typing import Tensor
 
 SMALLEST_WEIGHT = 1e-10
@@ -38,8 +40,10 @@ def initial_values(
             the components of a leaf, or of the children of a sum.
 
     Raises:
-        ValueError: The values do not fit the shape, or some are NaN.
+        ValueError: The shape is larger than memory, the values do not fit it, or some
+            are NaN.
     """
+    _check_size(owner, name, shape, dtype)
     value = _values_of(initializer, shape, dtype)
     return _checked(owner, name, value, initializer, tuple(shape), axis)
 
@@ -60,8 +64,10 @@ def initial_weights(
         axis: The axis of the children.
 
     Raises:
-        ValueError: The weights do not fit the shape, or are not finite.
+        ValueError: The shape is larger than memory, the weights do not fit it, or are
+            not finite.
     """
+    _check_size(owner, "accumulators", shape, dtype)
     value = _values_of(initializer, shape, dtype)
     if tuple(value.shape) == (shape[axis],):  # NumPy would lay it along the sums
         value = _along(value, axis)
@@ -74,6 +80,19 @@ def initial_weights(
     weights = tf.where(weights < 0, tf.cast(SMALLEST_WEIGHT, weights.dtype), weights)
     total = tf.reduce_sum(weights, axis, keepdims=True)
     return tf.where(total > 0, weights, tf.ones_like(weights))
+
+
+def _check_size(owner: str, name: str, shape: Any, dtype: Any) -> None:
+    """Refuses variables that are larger than memory, before they are made."""
+    size = tf.as_dtype(keras.backend.standardize_dtype(dtype)).size
+    needed, available = math.prod(shape) * size, memory_of_machine()
+    if available is not None and needed > available:
+        raise ValueError(
+            f"{owner}: the variable {name!r} does not fit into memory, received shape "
+            f"{tuple(shape)}, which needs {needed / 2**30:,.3g} GiB, expected less "
+            f"than the {available / 2**30:,.3g} GiB of this machine. Pass fewer "
+            "components, sums or children."
+        )
 
 
 def _values_of(initializer: Any, shape: Any, dtype: Any) -> Tensor:

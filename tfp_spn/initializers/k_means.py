@@ -7,6 +7,15 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfp_spn._arguments import (
+    LARGEST_SEED,
+    a_count,
+    a_flag,
+    a_rate,
+    a_seed,
+    one_of,
+    reads,
+)
 from tfp_spn._serialization import register
 from tfp_spn._typing import Tensor
 from tfp_spn.initializers._data import by_cell, collected, standardized, without_data
@@ -64,6 +73,20 @@ class KMeans(keras.initializers.Initializer):
         [0.25, 9.75]
     """
 
+    @reads(
+        samplewise_normalization=a_flag(),
+        data_fraction=a_rate(above=0, most=1),
+        normalization_epsilon=a_rate(least=0),
+        stop_epsilon=a_rate(least=0),
+        num_iters=a_count(),
+        group_centroids=a_flag(),
+        max_num_clusters=a_count(),
+        jitter_factor=a_rate(least=0),
+        centroid_initialization=one_of("kmeans++", "random"),
+        downsample=a_count(),
+        use_groups=a_flag(),
+        seed=a_seed(most=LARGEST_SEED),
+    )
     def __init__(
         self,
         data: Any = None,
@@ -85,33 +108,17 @@ class KMeans(keras.initializers.Initializer):
                 "KMeans: received use_groups=True, which is not defined, expected "
                 "False. Use group_centroids=True to number clusters alike."
             )
-        _check("data_fraction", data_fraction, 0 < data_fraction <= 1, "in (0, 1]")
-        _check("num_iters", num_iters, num_iters >= 1, "of at least 1")
-        _check(
-            "max_num_clusters", max_num_clusters, max_num_clusters >= 1, "of at least 1"
-        )
-        _check(
-            "downsample",
-            downsample,
-            downsample is None or downsample >= 1,
-            "of at least 1, or None",
-        )
-        if centroid_initialization not in ("kmeans++", "random"):
-            raise ValueError(
-                "KMeans: received centroid_initialization="
-                f'{centroid_initialization!r}, expected "kmeans++" or "random".'
-            )
-        self.samplewise_normalization = bool(samplewise_normalization)
-        self.data_fraction = float(data_fraction)
-        self.normalization_epsilon = float(normalization_epsilon)
-        self.stop_epsilon = float(stop_epsilon)
-        self.num_iters = int(num_iters)
-        self.group_centroids = bool(group_centroids)
-        self.max_num_clusters = int(max_num_clusters)
-        self.jitter_factor = float(jitter_factor)
+        self.samplewise_normalization = samplewise_normalization
+        self.data_fraction = data_fraction
+        self.normalization_epsilon = normalization_epsilon
+        self.stop_epsilon = stop_epsilon
+        self.num_iters = num_iters
+        self.group_centroids = group_centroids
+        self.max_num_clusters = max_num_clusters
+        self.jitter_factor = jitter_factor
         self.centroid_initialization = centroid_initialization
-        self.downsample = None if downsample is None else int(downsample)
-        self.seed = int(seed)
+        self.downsample = downsample
+        self.seed = seed
         self._data = collected("KMeans", data)
 
     def __call__(self, shape: Any, dtype: Any = None) -> Tensor:
@@ -225,13 +232,6 @@ def _resized(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         images, size, antialias=True, data_format="channels_last"
     )
     return keras.ops.convert_to_numpy(resized).astype(np.float64)
-
-
-def _check(name: str, value: Any, is_right: bool, expected: str) -> None:
-    if not is_right:
-        raise ValueError(
-            f"KMeans: received {name}={value!r}, expected a number {expected}."
-        )
 
 
 def _import_cluster() -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfp_spn._arguments import a_flag, a_rate, reads
 from tfp_spn._serialization import register
 from tfp_spn._typing import Tensor
 from tfp_spn.initializers._data import by_cell, collected, standardized, without_data
@@ -16,14 +17,15 @@ from tfp_spn.initializers._data import by_cell, collected, standardized, without
 class _QuantileSplit(keras.initializers.Initializer):
     """Base: sorts each variable's values and splits them into ``K`` equal parts."""
 
+    @reads(samplewise_normalization=a_flag(), normalization_epsilon=a_rate(least=0))
     def __init__(
         self,
         data: Any = None,
         samplewise_normalization: bool = False,
         normalization_epsilon: float = 1e-2,
     ) -> None:
-        self.samplewise_normalization = bool(samplewise_normalization)
-        self.normalization_epsilon = float(normalization_epsilon)
+        self.samplewise_normalization = samplewise_normalization
+        self.normalization_epsilon = normalization_epsilon
         self._data = collected(type(self).__name__, data)
 
     def __call__(self, shape: Any, dtype: Any = None) -> Tensor:

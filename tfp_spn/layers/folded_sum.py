@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from tfp_spn._arguments import a_count, a_flag, reads
 from tfp_spn._serialization import initializer_of, register, serialize
 from tfp_spn._typing import Tensor
 from tfp_spn.config.accumulator_constraints import (
@@ -37,6 +38,12 @@ class FoldedSum(FiniteVariables, keras.layers.Layer):
         **kwargs: Passed on to `keras.layers.Layer`.
     """
 
+    @reads(
+        num_regions=a_count(),
+        num_inputs=a_count(),
+        num_sums=a_count(),
+        logspace_accumulators=a_flag(),
+    )
     def __init__(
         self,
         num_regions: int,
@@ -48,13 +55,13 @@ class FoldedSum(FiniteVariables, keras.layers.Layer):
     ) -> None:
         fill_in_dtype(kwargs)
         super().__init__(**kwargs)
-        self.num_regions = int(num_regions)
-        self.num_inputs = int(num_inputs)
-        self.num_sums = int(num_sums)
+        self.num_regions = num_regions
+        self.num_inputs = num_inputs
+        self.num_sums = num_sums
         self.initializer = initializer_of(
             self, "initializer", initializer
         ) or Dirichlet(axis=-2, alpha=0.2)
-        self.logspace_accumulators = bool(logspace_accumulators)
+        self.logspace_accumulators = logspace_accumulators
         self.accumulators = self.add_weight(
             name="accumulators",
             shape=(self.num_regions, self.num_inputs, self.num_sums),

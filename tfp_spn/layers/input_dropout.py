@@ -8,9 +8,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfp_spn._arguments import LARGEST_SEED, a_rate, a_seed, an_axis, reads, sequence_of
 from tfp_spn._serialization import register
 from tfp_spn._typing import Tensor
-from tfp_spn.layers.log_dropout import checked_rate
 from tfp_spn.layers.regions.region_layer import RegionLayer, Shape
 
 
@@ -58,6 +58,11 @@ class InputDropout(RegionLayer):
 
     keeps_scopes = True
 
+    @reads(
+        rate=a_rate(least=0, below=1),
+        seed=a_seed(most=LARGEST_SEED),
+        variable_axes=sequence_of(an_axis()),
+    )
     def __init__(
         self,
         rate: float,
@@ -66,13 +71,13 @@ class InputDropout(RegionLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.rate = checked_rate(self.label, rate)
+        self.rate = rate
         self.seed = seed
-        self.variable_axes = tuple(sorted(map(int, variable_axes)))
+        self.variable_axes = tuple(sorted(variable_axes))
         if self.variable_axes not in ((1,), (1, 2)):
             raise ValueError(
-                f"{self.label}: received variable_axes={variable_axes}, expected [1] "
-                "for flat data or [1, 2] for images."
+                f"{self.label}: received variable_axes={list(variable_axes)}, "
+                "expected [1] for flat data or [1, 2] for images."
             )
         if self.rate > 0:
             self.seed_generator = keras.random.SeedGenerator(seed)

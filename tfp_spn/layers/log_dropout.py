@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfp_spn._arguments import LARGEST_SEED, a_rate, a_seed, an_axis, reads
 from tfp_spn._serialization import register
 from tfp_spn._typing import Tensor
 from tfp_spn.layers.regions.region_layer import RegionLayer, Shape
@@ -58,6 +59,11 @@ class LogDropout(RegionLayer):
 
     keeps_scopes = True
 
+    @reads(
+        rate=a_rate(least=0, below=1),
+        seed=a_seed(most=LARGEST_SEED),
+        axis_at_least_one=an_axis(),
+    )
     def __init__(
         self,
         rate: float,
@@ -67,7 +73,7 @@ class LogDropout(RegionLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.rate = checked_rate(self.label, rate)
+        self.rate = rate
         self._noise_shape = None if noise_shape is None else tuple(noise_shape)
         self.seed = seed
         self.axis_at_least_one = axis_at_least_one
@@ -158,17 +164,3 @@ class LogDropout(RegionLayer):
                 "noise shape."
             )
         return axis
-
-
-def checked_rate(label: str, rate: Any) -> float:
-    """`rate` as a float.
-
-    Raises:
-        ValueError: If it is not from 0 to less than 1.
-    """
-    if not 0 <= rate < 1:
-        raise ValueError(
-            f"{label}: received rate={rate!r}, expected a probability of at least 0 "
-            "and less than 1. Use 0 for no dropout."
-        )
-    return float(rate)

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfp_spn._arguments import a_flag, a_rate, reads
 from tfp_spn._serialization import register
 from tfp_spn._typing import Tensor
 from tfp_spn.initializers.array_batches import array_batches
@@ -83,6 +84,7 @@ class NormalizeStandardScore(KnownShapes, FiniteVariables, keras.layers.Layer):
         [1]: Poon, Domingos. Sum-Product Networks: A New Deep Architecture. UAI, 2011.
     """
 
+    @reads(normalization_epsilon=a_rate(least=0), sample_wise=a_flag())
     def __init__(
         self,
         normalization_epsilon: float = 1e-8,
@@ -94,12 +96,7 @@ class NormalizeStandardScore(KnownShapes, FiniteVariables, keras.layers.Layer):
         with warnings.catch_warnings():  # Keras advises against `input_shape`
             warnings.filterwarnings("ignore", "Do not pass an `input_shape`")
             super().__init__(**kwargs)
-        if not normalization_epsilon >= 0:
-            raise ValueError(
-                f"NormalizeStandardScore: received normalization_epsilon="
-                f"{normalization_epsilon}, expected at least 0. Use the default, 1e-8."
-            )
-        self.normalization_epsilon = float(normalization_epsilon)
+        self.normalization_epsilon = normalization_epsilon
         if sample_wise is not None:
             axes = "sample_wise" if sample_wise else "variable_wise"
         try:

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfp_spn._arguments import LARGEST_INTEGER, a_count, reads
 from tfp_spn._typing import Tensor
 from tfp_spn.learning.data_validation import (
     Data,
@@ -80,6 +81,7 @@ class Batches:
         ValueError: The dataset never ends, and there is no number of steps.
     """
 
+    @reads(batch_size=a_count(), steps=a_count(most=LARGEST_INTEGER))
     def __init__(
         self, program: Program, data: Any, batch_size: int, steps: int | None = None
     ) -> None:

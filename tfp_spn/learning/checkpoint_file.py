@@ -27,8 +27,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from tfp_spn._arguments import shown
 from tfp_spn.learning.history import History
-from tfp_spn.region_graphs.arguments import shown
 
 Arrays: TypeAlias = dict[str, np.ndarray]
 Settings: TypeAlias = Mapping[str, Any]
@@ -124,7 +124,7 @@ def load(
             f"fit: checkpoint {str(path)!r} is of an earlier version, received a file "
             f"that does not record {', '.join(unrecorded)}; expected those of this "
             "call. Make sure that they are. After the next epoch the file does.",
-            stacklevel=4,  # whoever calls fit
+            stacklevel=5,  # whoever calls fit
         )
     return history, _below("last/", arrays), _below("best/", arrays)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfp_spn._arguments import a_flag, a_rate, reads
 from tfp_spn.learning.batch_functions import Maximization, expectations_of
 from tfp_spn.learning.batches import Batch
 from tfp_spn.learning.expectations import Expectations
@@ -45,6 +46,11 @@ class ExpectationMaximization:
         True
     """
 
+    @reads(
+        step_size=a_rate(above=0, most=1),
+        pseudocount=a_rate(least=0),
+        jit_compile=a_flag(),
+    )
     def __init__(
         self,
         circuit: Any,

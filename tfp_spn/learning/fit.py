@@ -8,6 +8,15 @@ from typing import Any, Literal, TypeAlias
 import tensorflow as tf
 from tqdm import tqdm
 
+from tfp_spn._arguments import (
+    LARGEST_INTEGER,
+    a_count,
+    a_flag,
+    a_rate,
+    a_seed,
+    one_of,
+    reads,
+)
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.learning.batches import Batches, unpack
 from tfp_spn.learning.circuit_identity import circuit_identity
@@ -47,6 +56,20 @@ Trainer: TypeAlias = (
 )
 
 
+@reads(
+    method=one_of("em", "online_em", "gradient"),
+    epochs=a_count(least=0),
+    batch_size=a_count(),
+    steps_per_epoch=a_count(most=LARGEST_INTEGER),
+    validation_split=a_rate(least=0, below=1),
+    initialize=a_flag(),
+    pseudocount=a_rate(least=0),
+    tolerance=a_rate(least=0),
+    patience=a_count(most=LARGEST_INTEGER),
+    seed=a_seed(),
+    verbose=a_flag(),
+    jit_compile=a_flag(),
+)
 def fit(
     spn: Any,
     x: Any,
@@ -254,7 +277,7 @@ def fit(
         hooks.end()
         if patience is not None:
             progress.take_best()
-    stopping.warn(progress.history, stacklevel=2)
+    stopping.warn(progress.history, stacklevel=3)
     return progress.history
 
 

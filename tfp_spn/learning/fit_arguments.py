@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import numbers
 from typing import Any
 
 import tensorflow as tf
+
+from tfp_spn._arguments import a_rate
 
 
 def check_arguments(arguments: dict[str, Any]) -> None:
@@ -16,38 +17,19 @@ def check_arguments(arguments: dict[str, Any]) -> None:
       ValueError: A value is wrong, or arguments do not fit together.
     """
     method = arguments["method"]
-    if method not in ("em", "online_em", "gradient"):
-        raise ValueError(
-            f"fit: unknown method, received method={method!r}, expected 'em', "
-            "'online_em' or 'gradient'. Choose one of these."
-        )
-    _check_integer("epochs", arguments["epochs"], least=0)
-    _check_integer("batch_size", arguments["batch_size"], least=1)
-    if arguments["steps_per_epoch"] is not None:
-        _check_integer("steps_per_epoch", arguments["steps_per_epoch"], least=1)
-    _check_integer("seed", arguments["seed"], least=0)
-    _check_number("pseudocount", arguments["pseudocount"])
-    if arguments["tolerance"] is not None:
-        _check_number("tolerance", arguments["tolerance"])
     split = arguments["validation_split"]
-    if not isinstance(split, numbers.Real) or not 0 <= float(split) < 1:
-        raise ValueError(
-            f"fit: validation_split is no part, received validation_split={split!r}, "
-            "expected a number from 0 to below 1, such as 0.1. Correct the argument."
-        )
     if split and arguments["validation_data"] is not None:
         raise ValueError(
             f"fit: validation data come twice, received validation_split={split!r} and "
             "validation_data, expected one of them. Leave out the other."
         )
-    if arguments["patience"] is not None:
-        _check_integer("patience", arguments["patience"], least=1)
-        if arguments["validation_data"] is None and not split:
-            raise ValueError(
-                "fit: patience without validation data, received "
-                f"patience={arguments['patience']}, expected validation_data too. Pass "
-                "validation_data=x_valid, or stop by tolerance."
-            )
+    has_validation = arguments["validation_data"] is not None or split
+    if arguments["patience"] is not None and not has_validation:
+        raise ValueError(
+            "fit: patience without validation data, received "
+            f"patience={arguments['patience']}, expected validation_data too. Pass "
+            "validation_data=x_valid, or stop by tolerance."
+        )
     _check_step_size(method, arguments["step_size"])
     if arguments["optimizer"] is not None and method != "gradient":
         raise ValueError(
@@ -76,12 +58,7 @@ def _check_step_size(method: str, step_size: Any) -> None:
             "0 and at most 1. Pass a number, or use method='online_em', where it may "
             "be a function of the number of steps."
         )
-    if not isinstance(step_size, numbers.Real) or not 0 < float(step_size) <= 1:
-        raise ValueError(
-            f"fit: step_size is no part of a step, received step_size={step_size!r}, "
-            "expected a number above 0 and at most 1 (or, for 'online_em', a function "
-            "of the number of steps). Choose one in this range."
-        )
+    a_rate(above=0, most=1)(step_size, "fit: `step_size`")
 
 
 def _check_source(arguments: dict[str, Any]) -> None:
@@ -120,20 +97,4 @@ def _check_source(arguments: dict[str, Any]) -> None:
             "beside it, expected none. Let its elements be dicts with the keys x, "
             "observed, labels and sample_weight; call initialize_leaves on an array "
             "before."
-        )
-
-
-def _check_integer(name: str, value: Any, least: int) -> None:
-    if not isinstance(value, numbers.Integral) or value < least:
-        raise ValueError(
-            f"fit: {name} is not a count, received {name}={value!r}, expected an "
-            f"integer of at least {least}. Correct the argument."
-        )
-
-
-def _check_number(name: str, value: Any) -> None:
-    if not isinstance(value, numbers.Real) or not 0 <= float(value) < float("inf"):
-        raise ValueError(
-            f"fit: {name} must not be negative, received {name}={value!r}, expected a "
-            "finite number of at least 0. Correct the argument."
         )

@@ -77,5 +77,5 @@ def _warn(leaf: Any, part: Any, fixed: np.ndarray, spread: np.ndarray) -> None:
         f"{scale[v, dim]:.3g}, expected them to differ by a factor of three at most. "
         f"Make the leaf with scale_trainable=True, or standardise the data.",
         UserWarning,
-        stacklevel=4,
+        stacklevel=5,
     )

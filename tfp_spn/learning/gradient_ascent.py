@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfp_spn._arguments import a_flag, reads
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.learning.batch_functions import Slopes
 from tfp_spn.learning.batches import Batch
@@ -41,6 +42,7 @@ class GradientAscent:
         True
     """
 
+    @reads(jit_compile=a_flag())
     def __init__(
         self, circuit: Any, optimizer: Any = None, jit_compile: bool | None = None
     ) -> None:

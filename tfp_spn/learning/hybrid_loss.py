@@ -10,6 +10,7 @@ from typing import Any, Literal
 import keras
 import tensorflow as tf
 
+from tfp_spn._arguments import a_count, a_rate, as_int, reads
 from tfp_spn._serialization import register
 from tfp_spn._typing import Tensor
 from tfp_spn.learning.targets import check_targets
@@ -65,6 +66,11 @@ class HybridGenerativeDiscriminative(keras.losses.Loss):
 
     needs_labels = True
 
+    @reads(
+        discriminative_weight=a_rate(least=0, most=1),
+        num_variables=a_count(),
+        unlabelled=as_int,
+    )
     def __init__(
         self,
         discriminative_weight: float = 0.5,
@@ -75,13 +81,6 @@ class HybridGenerativeDiscriminative(keras.losses.Loss):
         name: str = "hybrid_generative_discriminative",
         dtype: Any = None,
     ) -> None:
-        if not 0 <= discriminative_weight <= 1 or num_variables < 1:
-            raise ValueError(
-                "HybridGenerativeDiscriminative: received discriminative_weight="
-                f"{discriminative_weight} and num_variables={num_variables}, expected "
-                "a number from 0 to 1 and a positive integer. Use 1 to train "
-                "discriminatively, 0 generatively."
-            )
         if generative_term is None:
             generative_term = "conditional"
             warnings.warn(
@@ -90,7 +89,7 @@ class HybridGenerativeDiscriminative(keras.losses.Loss):
                 "generative_term=None. Pass generative_term='conditional', or "
                 "'marginal' for what it was.",
                 FutureWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
         if generative_term not in ("marginal", "joint", "conditional"):
             raise ValueError(
@@ -98,15 +97,9 @@ class HybridGenerativeDiscriminative(keras.losses.Loss):
                 f"{generative_term!r}, expected 'marginal', 'joint' or 'conditional'. "
                 "Choose one of these."
             )
-        if isinstance(unlabelled, bool) or not isinstance(unlabelled, int | None):
-            raise TypeError(
-                "HybridGenerativeDiscriminative: received unlabelled="
-                f"{unlabelled!r}, expected an integer that is no class, or None. Pass "
-                "for example -1."
-            )
         super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self.discriminative_weight = float(discriminative_weight)
-        self.num_variables = int(num_variables)
+        self.discriminative_weight = discriminative_weight
+        self.num_variables = num_variables
         self.generative_term = generative_term
         self.unlabelled = unlabelled
         self._log_prior: Tensor | None = None

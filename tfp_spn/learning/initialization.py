@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfp_spn._arguments import a_seed, reads
 from tfp_spn.layers.leaves.categorical_leaf import CategoricalLeaf
 from tfp_spn.layers.leaves.count_leaf import CountLeaf
 from tfp_spn.layers.leaves.distribution_leaf import DistributionLeaf
@@ -25,6 +26,7 @@ _NUM_M_STEPS = 3
 """From afar the first one finds the place, and only then the spread."""
 
 
+@reads(seed=a_seed())
 def initialize_leaves(spn: Any, x: Any, observed: Any = None, seed: int = 0) -> None:
     """Sets leaf components to where the data are.
 

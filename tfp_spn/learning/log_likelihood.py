@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from tfp_spn._arguments import a_flag, reads
 from tfp_spn.learning.batch_functions import log_likelihood_of
 from tfp_spn.learning.batches import Batch
 from tfp_spn.learning.maximization import as_circuit
@@ -19,6 +20,7 @@ class LogLikelihood:
         jit_compile: Whether XLA compiles the evaluation.
     """
 
+    @reads(jit_compile=a_flag())
     def __init__(self, circuit: Any, jit_compile: bool | None = None) -> None:
         self.replicas = Replicas(as_circuit(circuit), jit_compile)
 

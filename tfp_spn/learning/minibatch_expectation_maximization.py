@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfp_spn._arguments import a_flag, a_rate, or_function, reads, shown
 from tfp_spn.learning.batch_functions import (
     Maximization,
     OnlineStep,
@@ -19,7 +20,6 @@ from tfp_spn.learning.expectations import Expectations
 from tfp_spn.learning.log_likelihood import mean_of_examples
 from tfp_spn.learning.maximization import as_circuit, trainable_names
 from tfp_spn.learning.replicas import Replicas
-from tfp_spn.region_graphs.arguments import shown
 
 StepSize = float | Callable[[int], Any]
 
@@ -50,6 +50,11 @@ class MinibatchExpectationMaximization:
         True
     """
 
+    @reads(
+        step_size=or_function(a_rate(above=0, most=1)),
+        pseudocount=a_rate(least=0),
+        jit_compile=a_flag(),
+    )
     def __init__(
         self,
         circuit: Any,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import numbers
 import weakref
 from collections.abc import Iterable
 from typing import Any
@@ -12,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfp_spn._arguments import a_count, a_flag, a_rate, or_function, reads
 from tfp_spn._serialization import register
 from tfp_spn._typing import Tensor
 from tfp_spn.circuits.circuit import Circuit
@@ -73,6 +72,12 @@ class OnlineExpectationMaximization(keras.optimizers.Optimizer):
         True
     """
 
+    @reads(
+        learning_rate=or_function(a_rate(least=0, most=1)),
+        accumulate_batches=a_count(),
+        pseudocount=a_rate(least=0),
+        gliding_average=a_flag(),
+    )
     def __init__(
         self,
         learning_rate: Any = 0.05,
@@ -81,31 +86,11 @@ class OnlineExpectationMaximization(keras.optimizers.Optimizer):
         gliding_average: bool = True,
         name: str = "online_expectation_maximization",
     ) -> None:
-        if int(accumulate_batches) != accumulate_batches or accumulate_batches < 1:
-            raise ValueError(
-                "OnlineExpectationMaximization: accumulate_batches is not a count, "
-                f"received accumulate_batches={accumulate_batches}, expected a "
-                "positive integer. Use 1 for a step per batch."
-            )
-        if not 0 <= pseudocount < math.inf:
-            raise ValueError(
-                "OnlineExpectationMaximization: pseudocount must not be negative, "
-                f"received pseudocount={pseudocount}, expected at least 0. Use 0 for "
-                "none."
-            )
-        if isinstance(learning_rate, numbers.Real) and not (
-            0 <= float(learning_rate) <= 1
-        ):
-            raise ValueError(
-                "OnlineExpectationMaximization: learning_rate is no part of a step, "
-                f"received learning_rate={learning_rate}, expected a number from 0 to "
-                "1, or a schedule. Choose one in this range."
-            )
-        steps = int(accumulate_batches) if accumulate_batches > 1 else None
+        steps = accumulate_batches if accumulate_batches > 1 else None
         super().__init__(learning_rate, name=name, gradient_accumulation_steps=steps)
-        self.gliding_average = bool(gliding_average)
-        self.accumulate_batches = int(accumulate_batches)
-        self.pseudocount = float(pseudocount)
+        self.gliding_average = gliding_average
+        self.accumulate_batches = accumulate_batches
+        self.pseudocount = pseudocount
         # By circuit: an optimizer may serve several, each with groups of its own.
         self._weights: set[Any] = set()  # accumulators that are weights of sums
         self._moments: set[Any] = set()  # accumulators that are no weights of sums

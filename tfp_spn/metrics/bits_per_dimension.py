@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from tfp_spn._arguments import LARGEST_INTEGER, a_count, a_rate, reads
 from tfp_spn._serialization import register
 from tfp_spn._typing import Tensor
 from tfp_spn.metrics._mean_over_examples import MeanOverExamples
@@ -35,6 +36,7 @@ class BitsPerDimension(MeanOverExamples):
         3.0
     """
 
+    @reads(num_dimensions=a_count(most=LARGEST_INTEGER), scale=a_rate(above=0))
     def __init__(
         self,
         num_dimensions: int,
@@ -42,15 +44,9 @@ class BitsPerDimension(MeanOverExamples):
         name: str = "bits_per_dimension",
         dtype: Any = None,
     ) -> None:
-        if num_dimensions < 1 or not scale > 0:
-            raise ValueError(
-                f"BitsPerDimension: received num_dimensions={num_dimensions} and "
-                f"scale={scale}, expected at least 1 and a positive number. Pass the "
-                "number of variables, and what the data were divided by."
-            )
         super().__init__(name=name, dtype=dtype)
-        self.num_dimensions = int(num_dimensions)
-        self.scale = float(scale)
+        self.num_dimensions = num_dimensions
+        self.scale = scale
 
     def example_values(self, y_true: Any, y_pred: Tensor) -> Tensor:
         """Bits per dimension."""

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfp_spn._arguments import a_flag, reads
 from tfp_spn._serialization import deserialize, register, serialize
 from tfp_spn._typing import Tensor
 from tfp_spn.circuits.example_weights import given_targets
@@ -109,6 +110,7 @@ class DynamicSumProductNetwork(UnsupervisedTraining, keras.Model):
             Sequence Data. PGM, 2016.
     """
 
+    @reads(return_last_step=a_flag(), unsupervised=a_flag())
     def __init__(
         self,
         template_network: keras.Model,
@@ -133,8 +135,8 @@ class DynamicSumProductNetwork(UnsupervisedTraining, keras.Model):
         self.interface_network_t_minus_1 = interface_network_t_minus_1
         self.top_network = top_network
         self.temporal_product = TemporalDenseProduct(name="temporal_product")
-        self.return_last_step = bool(return_last_step)
-        self.unsupervised = bool(unsupervised)
+        self.return_last_step = return_last_step
+        self.unsupervised = unsupervised
         self.padding = padding
         self.supports_masking = True
         self._check_networks()

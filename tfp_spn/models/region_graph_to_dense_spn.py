@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from tfp_spn._arguments import a_count, a_flag, each_of, reads
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.layers.regions.dense_product import DenseProduct
 from tfp_spn.layers.regions.dense_sum import DenseSum
@@ -17,6 +18,15 @@ from tfp_spn.region_graphs import RegionNode, RegionVariable
 from tfp_spn.sum_ops import SumRule
 
 
+@reads(
+    num_sums_iterable=each_of(a_count()),
+    return_weighted_child_logits=a_flag(),
+    logspace_accumulators=a_flag(),
+    product_first=a_flag(),
+    num_classes=a_count(),
+    with_root=a_flag(),
+    num_dims=a_count(),
+)
 def region_graph_to_dense_spn(
     region_graph_root: RegionNode,
     leaf_node: BaseLeaf,

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfp_spn._arguments import a_count, a_flag, reads
 from tfp_spn._serialization import deserialize, register
 from tfp_spn._typing import Seed, Tensor, TensorLike
 from tfp_spn.circuits.from_layers import from_layers
@@ -83,6 +84,9 @@ class SequentialSumProductNetwork(UnsupervisedTraining, keras.Sequential):
         TensorShape([8, 4])
     """
 
+    @reads(
+        infer_no_evidence=a_flag(), unsupervised=a_flag(), infer_weighted_sum=a_flag()
+    )
     def __init__(
         self,
         layers: Sequence[Any] | None = None,
@@ -165,6 +169,7 @@ class SequentialSumProductNetwork(UnsupervisedTraining, keras.Sequential):
             filled = self.normalizer.inverse(filled, x, mask)
         return tf.where(mask, x, tf.cast(filled, x.dtype))
 
+    @reads(size=a_count(least=0))
     def zero_evidence_inference(self, size: int, seed: Seed = None) -> Tensor:
         """Completions of examples of which nothing is observed.
 

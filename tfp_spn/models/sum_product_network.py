@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from tfp_spn._arguments import a_flag, reads
 from tfp_spn._serialization import register
 from tfp_spn.models.unsupervised import UnsupervisedTraining
 
@@ -37,9 +38,10 @@ class SumProductNetwork(UnsupervisedTraining, keras.Model):
         >>> history = model.fit(np.zeros([8, 2]), verbose=0)
     """
 
+    @reads(unsupervised=a_flag())
     def __init__(self, *args: Any, unsupervised: bool = True, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.unsupervised = bool(unsupervised)
+        self.unsupervised = unsupervised
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""

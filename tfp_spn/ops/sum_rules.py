@@ -14,11 +14,11 @@ log-likelihood. Every rule does so without a tensor of size ``I x O x N``.
 
 from __future__ import annotations
 
-import numbers
 from typing import Any
 
 import tensorflow as tf
 
+from tfp_spn._arguments import LARGEST_SIZE, a_flag, a_rate, a_seed, reads
 from tfp_spn._typing import Tensor
 from tfp_spn.ops.log_space import finite_max, minus_infinity
 
@@ -89,6 +89,7 @@ class SumOpGradBackprop(SumRule):
 
     is_gradient = True
 
+    @reads(logspace_accumulators=a_flag())
     def __init__(self, logspace_accumulators: bool | None = None) -> None:
         self.logspace_accumulators = logspace_accumulators
 
@@ -153,18 +154,16 @@ class SumOpHardEMBackprop(SumRule):
         >>> layer = tfp_spn.layers.DenseSum(4, sum_op=rule)
     """
 
+    @reads(seed=a_seed(most=LARGEST_SIZE))
     def __init__(self, sample_prob: float | None = None, seed: int = 0) -> None:
         if tf.is_tensor(sample_prob):
             known = tf.get_static_value(sample_prob)
             sample_prob = sample_prob if known is None else known[()]
-        is_number = isinstance(sample_prob, numbers.Real)
-        if sample_prob is not None and not (is_number and 0 <= sample_prob <= 1):
-            raise ValueError(
-                f"{type(self).__name__}: received sample_prob={sample_prob!r}, "
-                "expected a probability from 0 to 1. Use None to always take the best."
-            )
-        self.sample_prob = None if sample_prob is None else float(sample_prob)
-        self.seed = int(seed)
+        if sample_prob is not None:
+            what = f"{type(self).__name__}: `sample_prob`"
+            sample_prob = a_rate(least=0, most=1)(sample_prob, what)
+        self.sample_prob = sample_prob
+        self.seed = seed
 
     def select(self, log_weighted: Tensor, log_sum: Tensor, seed: Tensor) -> Tensor:
         """One-hot winner, or one-hot draw."""
@@ -230,8 +229,9 @@ class SumOpSampleBackprop(SumRule):
         >>> layer = tfp_spn.layers.DenseSum(4, sum_op=tfp_spn.SumOpSampleBackprop())
     """
 
+    @reads(seed=a_seed(most=LARGEST_SIZE))
     def __init__(self, seed: int = 0) -> None:
-        self.seed = int(seed)
+        self.seed = seed
 
     def select(self, log_weighted: Tensor, log_sum: Tensor, seed: Tensor) -> Tensor:
         """One-hot draw."""

@@ -3,47 +3,13 @@
 from __future__ import annotations
 
 import operator
-import reprlib
 from collections.abc import Iterable
 from itertools import islice
 from typing import Any
 
-_BITS = 63  # of an integer that NumPy can hold
+from tfp_spn._arguments import LARGEST_INTEGER, a_count, shown
+
 _MOST_IN_SCOPES = 20_000_000  # two to eight gigabytes
-
-_REPR = reprlib.Repr()
-_REPR.maxstring = _REPR.maxother = 120
-
-
-def shown(value: Any) -> str:
-    """Writes a value for a message, cut: it may be of any size, depth and kind."""
-    try:
-        return _REPR.repr(value)
-    except Exception:  # integers of too many digits, and whatever a class does
-        return f"<{type(value).__name__}>"
-
-
-def as_int(value: Any, what: str) -> int:
-    """Returns `value` as a Python int, or raises an error that names `what`."""
-    number = None
-    # bool has __index__, but a region called True is always a mistake.
-    if not isinstance(value, bool):
-        try:
-            number = operator.index(value)
-        except TypeError:
-            pass
-    if number is None:
-        raise TypeError(
-            f"{what} must be an integer. Received {shown(value)} of type "
-            f"{type(value).__name__}. Pass a Python or NumPy integer."
-        )
-    if number.bit_length() > _BITS:
-        raise ValueError(
-            f"{what} is out of range. Received an integer of {number.bit_length()} "
-            f"bits; expected at most {_BITS}. Pass a smaller one."
-        )
-    return number
-
 
 NEST_EVENLY = "Nest evenly: a balanced nest of n variables has n * log2(n)."
 
@@ -69,23 +35,12 @@ def as_scope(variables: Iterable[Any], total: int) -> tuple[Any, ...]:
     try:
         count = operator.length_hint(variables)
     except OverflowError:  # a range of more than an index can reach
-        count = 2**_BITS
+        count = LARGEST_INTEGER
     what, advice = "The list of scopes is too large", "Pass fewer or smaller regions."
     check_total(total + count, what, advice)
     elements = tuple(islice(variables, _MOST_IN_SCOPES + 1 - total))
     check_total(total + len(elements), what, advice)
     return elements
-
-
-def as_count(value: Any, name: str) -> int:
-    """Returns `value` as an int of at least one, or raises naming the argument."""
-    count = as_int(value, f"`{name}`")
-    if count < 1:
-        raise ValueError(
-            f"`{name}` must be at least 1. Received {name}={count}. "
-            "Pass a positive integer."
-        )
-    return count
 
 
 def as_shape(shape: Any) -> tuple[int, int]:
@@ -103,7 +58,8 @@ def as_shape(shape: Any) -> tuple[int, int]:
             f"shape={shown(shape)}. Drop the channels: all channels of a pixel belong "
             "to one variable."
         )
-    return as_count(sides[0], "shape[0]"), as_count(sides[1], "shape[1]")
+    side = a_count()
+    return side(sides[0], "`shape[0]`"), side(sides[1], "`shape[1]`")
 
 
 def as_sequence(values: Iterable[Any], name: str) -> tuple[Any, ...]:

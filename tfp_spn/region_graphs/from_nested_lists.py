@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from tfp_spn.region_graphs.arguments import NEST_EVENLY, as_int, check_total, shown
+from tfp_spn._arguments import as_int, shown
+from tfp_spn.region_graphs.arguments import NEST_EVENLY, check_total
 from tfp_spn.region_graphs.region_graph import RegionGraph
 
 _SHOWN = 20

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from tfp_spn.region_graphs.arguments import as_count, check_total
+from tfp_spn._arguments import a_count, reads
+from tfp_spn.region_graphs.arguments import check_total
 from tfp_spn.region_graphs.region_graph import RegionGraph
 
 
+@reads(num_variables=a_count())
 def fully_factorized(num_variables: int) -> RegionGraph:
     """Splits the root once, into all single variables.
 
@@ -26,7 +28,6 @@ def fully_factorized(num_variables: int) -> RegionGraph:
       >>> fully_factorized(3).partitions[0]
       ((1, 2, 3),)
     """
-    num_variables = as_count(num_variables, "num_variables")
     check_total(
         2 * num_variables,
         f"num_variables={num_variables} is too large",

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from tfp_spn.region_graphs.arguments import as_count, check_total
+from tfp_spn._arguments import a_count, a_flag, a_seed, reads
+from tfp_spn.region_graphs.arguments import check_total
 from tfp_spn.region_graphs.region_graph import RegionGraph
 
 
+@reads(
+    num_variables=a_count(),
+    num_repetitions=a_count(),
+    randomize=a_flag(),
+    seed=a_seed(),
+)
 def linear_tree(
     num_variables: int,
     num_repetitions: int = 1,
@@ -42,8 +49,6 @@ def linear_tree(
       [1]: Loconte et al. What is the Relationship between Tensor Factorizations and
         Circuits (and How Can We Exploit it)? TMLR, 2025.
     """
-    num_variables = as_count(num_variables, "num_variables")
-    num_repetitions = as_count(num_repetitions, "num_repetitions")
     check_total(
         num_variables
         + num_repetitions * (num_variables - 1) * (num_variables + 2) // 2,

@@ -7,8 +7,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from tfp_spn._arguments import a_count, a_rate, reads
 from tfp_spn._arrays import as_array
-from tfp_spn.region_graphs.arguments import as_count
 
 DataType = Literal["auto", "discrete", "gaussian"]
 
@@ -19,6 +19,7 @@ _MAX_COLUMNS = 2048
 _MAX_SQUARED_CORRELATION = 1.0 - 1e-12
 
 
+@reads(alpha=a_rate(least=0), num_bins=a_count())
 def mutual_information(
     data: Any,
     *,
@@ -70,13 +71,7 @@ def mutual_information(
             f"`data_type` is unknown. Received {data_type!r}; expected 'auto', "
             "'discrete' or 'gaussian'. Pass one of these."
         )
-    if not 0.0 <= alpha < np.inf:
-        raise ValueError(
-            f"`alpha` is a pseudocount. Received alpha={alpha}; expected a finite "
-            "number of at least 0. Pass for example alpha=0.01."
-        )
     if num_bins is not None:
-        num_bins = as_count(num_bins, "num_bins")
         if data_type == "gaussian":
             raise ValueError(
                 f"`num_bins` makes the data discrete. Received num_bins={num_bins} "

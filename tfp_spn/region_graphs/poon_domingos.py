@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from tfp_spn.region_graphs.arguments import as_count, as_sequence, as_shape
+from tfp_spn._arguments import a_count, reads
+from tfp_spn.region_graphs.arguments import as_sequence, as_shape
 from tfp_spn.region_graphs.rectangles import (
     Rectangle,
     cut_columns,
@@ -14,6 +15,7 @@ from tfp_spn.region_graphs.rectangles import (
 from tfp_spn.region_graphs.region_graph import RegionGraph
 
 
+@reads(max_depth=a_count())
 def poon_domingos(
     shape: Sequence[int], delta: int | Sequence[int], max_depth: int | None = None
 ) -> RegionGraph:
@@ -52,8 +54,6 @@ def poon_domingos(
         https://arxiv.org/abs/1202.3732
     """
     deltas = _as_deltas(delta)
-    if max_depth is not None:
-        max_depth = as_count(max_depth, "max_depth")
 
     def splits(rectangle: Rectangle, distance: int) -> list[tuple[Rectangle, ...]]:
         if max_depth is not None and distance >= max_depth:
@@ -77,7 +77,7 @@ def _cuts(rectangle: Rectangle, step: int) -> list[tuple[Rectangle, ...]]:
 def _as_deltas(delta: int | Sequence[int]) -> tuple[int, ...]:
     """Returns the distances of the cuts, coarse to fine."""
     steps = as_sequence(delta, "delta") if isinstance(delta, Iterable) else (delta,)
-    deltas = tuple(as_count(step, "delta") for step in steps)
+    deltas = tuple(a_count()(step, "`delta`") for step in steps)
     if not deltas or sorted(set(deltas), reverse=True) != list(deltas):
         raise ValueError(
             f"`delta` lists distances of cuts from coarse to fine. Received {deltas}; "

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tfp_spn.region_graphs.arguments import as_int, as_shape
+from tfp_spn._arguments import as_int
+from tfp_spn.region_graphs.arguments import as_shape
 from tfp_spn.region_graphs.rectangles import (
     Rectangle,
     cut_columns,

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from tfp_spn.region_graphs.arguments import as_count, check_total
+from tfp_spn._arguments import a_count, a_seed, reads
+from tfp_spn.region_graphs.arguments import check_total
 from tfp_spn.region_graphs.region_graph import RegionGraph
 
 
+@reads(
+    num_variables=a_count(), depth=a_count(), num_repetitions=a_count(), seed=a_seed()
+)
 def random_binary_trees(
     num_variables: int, depth: int, num_repetitions: int, seed: int = 0
 ) -> RegionGraph:
@@ -40,9 +44,6 @@ def random_binary_trees(
       [1]: Peharz et al. Random Sum-Product Networks: A Simple and Effective Approach to
         Probabilistic Deep Learning. UAI, 2019. https://proceedings.mlr.press/v115/peharz20a
     """
-    num_variables = as_count(num_variables, "num_variables")
-    depth = as_count(depth, "depth")
-    num_repetitions = as_count(num_repetitions, "num_repetitions")
     largest = num_variables.bit_length() - 1
     if depth > largest:
         raise ValueError(

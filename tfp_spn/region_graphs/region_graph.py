@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from tfp_spn._arguments import as_int, shown
 from tfp_spn.region_graphs import validation
-from tfp_spn.region_graphs.arguments import as_int, shown
 
 _FORMAT = "tfp_spn.RegionGraph"
 _VERSION = 1

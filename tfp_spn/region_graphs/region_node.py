@@ -5,13 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tfp_spn.region_graphs.arguments import (
-    NEST_EVENLY,
-    as_int,
-    as_sequence,
-    check_total,
-    shown,
-)
+from tfp_spn._arguments import as_int, shown
+from tfp_spn.region_graphs.arguments import NEST_EVENLY, as_sequence, check_total
 from tfp_spn.region_graphs.from_nested_lists import from_nested_lists
 from tfp_spn.region_graphs.region_graph import RegionGraph
 

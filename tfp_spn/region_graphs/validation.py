@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from itertools import islice, pairwise
 from typing import NoReturn
 
-from tfp_spn.region_graphs.arguments import as_int, as_scope, as_sequence, shown
+from tfp_spn._arguments import as_int, shown
+from tfp_spn.region_graphs.arguments import as_scope, as_sequence
 
 Scope = tuple[int, ...]
 Partition = tuple[int, ...]

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from tfp_spn._arguments import a_count, sequence_of
+
 Shape = Sequence[int]
 
 
@@ -91,13 +93,9 @@ def check_shape(shape: Shape) -> tuple[int, int]:
     Raises:
         ValueError: If `shape` is not two positive integers.
     """
-    sizes = tuple(shape)
-    if len(sizes) != 2 or any(int(size) != size or size < 1 for size in sizes):
-        raise ValueError(
-            f"`shape` is not the shape of an image. Received {shape!r}; expected two "
-            "positive integers, the height and the width. Pass for example (28, 28)."
-        )
-    return int(sizes[0]), int(sizes[1])
+    read = sequence_of(a_count(), 2, ", the height and the width,")
+    height, width = read(shape, "`shape`")
+    return height, width
 
 
 def value_range(

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tfp_spn._arguments import a_flag, a_text, reads
 from tfp_spn.visualization._circuit_drawing import LEAF, PADDING, draw
 from tfp_spn.visualization._pyplot import import_pyplot
 from tfp_spn.visualization.circuit_style import EDGE_COLOR, STYLES, scope_label
@@ -14,6 +15,7 @@ _LARGEST = 16.0  # points across
 _MOST_LABELS = 24  # leaf regions
 
 
+@reads(show_padding=a_flag(), show_legend=a_flag(), title=a_text())
 def plot_circuit(
     circuit: Any,
     ax: Any = None,

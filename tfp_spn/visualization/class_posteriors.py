@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from tfp_spn._arguments import a_count, a_rate, a_text, reads
 from tfp_spn.visualization._image_arrays import as_images, as_mask, value_range
 from tfp_spn.visualization._image_grid import ImageGrid
 
 
+@reads(num_columns=a_count(), title=a_text(), image_size=a_rate(above=0))
 def plot_class_posteriors(
     images: Any,
     probs: Any,

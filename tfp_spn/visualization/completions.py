@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tfp_spn._arguments import a_rate, a_text, reads
 from tfp_spn.visualization._image_arrays import as_images, as_mask, value_range
 from tfp_spn.visualization._image_grid import ImageGrid
 
 _STDDEV = "standard\ndeviation"
 
 
+@reads(title=a_text(), image_size=a_rate(above=0))
 def plot_completions(
     original: Any,
     observed: Any,

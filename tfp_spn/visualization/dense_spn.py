@@ -6,11 +6,18 @@ from typing import Any
 
 import numpy as np
 
+from tfp_spn._arguments import a_count, a_flag, reads
 from tfp_spn.visualization._circuit_drawing import PADDING, Drawing, draw
 from tfp_spn.visualization._plotly import import_graph_objects
 from tfp_spn.visualization.circuit_style import EDGE_COLOR, STYLES, scope_label
 
 
+@reads(
+    show_legend=a_flag(),
+    show_padding=a_flag(),
+    transparent=a_flag(),
+    node_size=a_count(),
+)
 def visualize_dense_spn(
     dense_spn: Any,
     show_legend: bool = False,

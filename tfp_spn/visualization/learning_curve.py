@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from tfp_spn._arguments import a_text, reads
 from tfp_spn.visualization._pyplot import import_pyplot
 
 
+@reads(label=a_text())
 def plot_learning_curve(history: Any, ax: Any = None, label: str | None = None) -> Any:
     """Draws the log-likelihood by epoch, and where validation was best.
 

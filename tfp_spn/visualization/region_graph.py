@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tfp_spn._arguments import a_flag, a_text, reads
 from tfp_spn.region_graphs import RegionGraph
 from tfp_spn.visualization._image_arrays import check_shape
 from tfp_spn.visualization._pyplot import import_pyplot
@@ -21,6 +22,7 @@ _MOST_LABELS = 40  # regions
 _REGION, _PARTITION, _EDGE = "#4878a8", "#d08030", "0.75"
 
 
+@reads(show_scopes=a_flag(), title=a_text())
 def plot_region_graph(
     region_graph: RegionGraph,
     ax: Any = None,

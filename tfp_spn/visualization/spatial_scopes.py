@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfp_spn._arguments import a_count, a_rate, a_text, reads, sequence_of
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.layers.spatial.conv2d_product import Conv2DProduct
 from tfp_spn.layers.spatial.grid_scopes import GridScopes
@@ -21,6 +22,7 @@ _BACKGROUND = 0.93  # grey of pixels outside the scope, where there is no image
 _TINT = 0.75  # how much of a pixel is the colour of its factor
 
 
+@reads(image_size=a_rate(above=0), title=a_text())
 def plot_spatial_scopes(
     model: Any,
     layer: str | Conv2DProduct | None = None,
@@ -142,8 +144,9 @@ def _checked_cell(level: _Level, cell: Any) -> tuple[int, int]:
     height, width = level.windows.shape
     if cell is None:
         return height // 2, width // 2
-    row, column = (int(place) for place in cell)
-    if not (0 <= row < height and 0 <= column < width):
+    read = sequence_of(a_count(least=0), 2, ", the row and the column,")
+    row, column = read(cell, "`cell`")
+    if not (row < height and column < width):
         raise ValueError(
             f"`cell` does not exist. Received {(row, column)}; expected a row below "
             f"{height} and a column below {width} of {level.layer.label}. Count from 0."

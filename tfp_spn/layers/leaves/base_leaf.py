@@ -25,6 +25,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfp_spn._arguments import a_count, reads
 from tfp_spn._serialization import configuration_of, serialize
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.initializers.initial_values import initial_values
@@ -34,7 +35,6 @@ from tfp_spn.layers.known_shapes import KnownShapes
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.layers.leaves.parts import LeafPart
 from tfp_spn.layers.leaves.support import SUPPORTS, Support
-from tfp_spn.region_graphs.arguments import as_count
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,7 @@ class BaseLeaf(KnownShapes, FiniteVariables, keras.layers.Layer):
     has_linear_moments = True
     event_ndims: int = 0
 
+    @reads(num_components=a_count())
     def __init__(self, num_components: int, **kwargs: Any) -> None:
         fill_in_dtype(kwargs)
         super().__init__(**kwargs)
@@ -94,7 +95,7 @@ class BaseLeaf(KnownShapes, FiniteVariables, keras.layers.Layer):
                 f'received dtype="{self.compute_dtype}". Log-probabilities need the '
                 "precision."
             )
-        self.num_components = as_count(num_components, "num_components")
+        self.num_components = num_components
         self.parameters: dict[str, keras.Variable] = {}
         self.num_dims = 1
         self.num_slots = 0

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfp_spn._arguments import a_count, reads
 from tfp_spn._serialization import initializer_of, register, serialize
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import ParameterSpec
@@ -16,7 +17,6 @@ from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.ops.choice import sample_index
 from tfp_spn.ops.log_space import logsumexp, softmax
 from tfp_spn.ops.long_sums import long_sum
-from tfp_spn.region_graphs.arguments import as_count
 
 _MIN_PART = 512
 """What so many examples add to a table keeps its digits."""
@@ -52,6 +52,7 @@ class CategoricalLeaf(ElementwiseLeaf):
     is_discrete = True
     can_overflow = False
 
+    @reads(num_categories=a_count())
     def __init__(
         self,
         num_components: int,
@@ -60,7 +61,7 @@ class CategoricalLeaf(ElementwiseLeaf):
         **kwargs: Any,
     ) -> None:
         super().__init__(num_components, **kwargs)
-        self.num_categories = as_count(num_categories, "num_categories")
+        self.num_categories = num_categories
         self.logits_initializer = initializer_of(
             self, "logits_initializer", logits_initializer
         ) or keras.initializers.RandomNormal(stddev=1.0)

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfp_spn._arguments import LARGEST_INTEGER, a_count, reads
 from tfp_spn._keras_bridge import family_named
 from tfp_spn._serialization import initializer_of, serialize
 from tfp_spn._typing import Params, Tensor
@@ -18,7 +19,6 @@ from tfp_spn.layers.leaves.family_densities import family_log_prob
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.layers.leaves.support import integers_up_to
 from tfp_spn.ops.long_sums import long_sum
-from tfp_spn.region_graphs.arguments import as_count
 
 _MAX_OF_FLOAT32 = 255
 _MAX_OF_FLOAT64 = 2**24
@@ -42,6 +42,7 @@ class CountLeaf(ExponentialFamilyLeaf, ElementwiseLeaf):
 
     is_discrete = True
 
+    @reads(total_count=a_count(most=LARGEST_INTEGER))
     def __init__(
         self,
         num_components: int,
@@ -50,7 +51,7 @@ class CountLeaf(ExponentialFamilyLeaf, ElementwiseLeaf):
         **kwargs: Any,
     ) -> None:
         super().__init__(num_components, **kwargs)
-        self.total_count = as_count(total_count, "total_count")
+        self.total_count = total_count
         self.logits_initializer = initializer_of(
             self, "logits_initializer", logits_initializer
         ) or keras.initializers.RandomNormal(stddev=1.0)

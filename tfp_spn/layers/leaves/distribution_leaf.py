@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfp_spn._arguments import a_count, a_text, reads
 from tfp_spn._serialization import (
     configuration_of,
     deserialize,
@@ -98,6 +99,7 @@ class DistributionLeaf(ElementwiseLeaf):
         ...     "StudentT", 4, constants={"df": 4.0})
     """
 
+    @reads(support=a_text(), event_ndims=a_count(least=0))
     def __init__(
         self,
         make_distribution: Callable[..., Any] | str,

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfp_spn._arguments import a_flag, a_rate, reads
 from tfp_spn._serialization import constraint_of, initializer_of, serialize
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.initializers.initial_values import initial_values
@@ -42,6 +43,12 @@ class LocationScaleLeaf(BaseLeaf):
         **kwargs: Passed on to `keras.layers.Layer`.
     """
 
+    @reads(
+        location_trainable=a_flag(),
+        scale_trainable=a_flag(),
+        use_accumulators=a_flag(),
+        min_scale=a_rate(least=0),
+    )
     def __init__(
         self,
         num_components: int,
@@ -56,29 +63,24 @@ class LocationScaleLeaf(BaseLeaf):
         **kwargs: Any,
     ) -> None:
         super().__init__(num_components, **kwargs)
-        if min_scale < 0:
-            raise ValueError(
-                f"{type(self).__name__}: min_scale must not be negative, received "
-                f"min_scale={min_scale}."
-            )
         self.location_initializer = initializer_of(
             self, "location_initializer", location_initializer
         ) or keras.initializers.TruncatedNormal(stddev=1.0)
-        self.location_trainable = bool(location_trainable)
+        self.location_trainable = location_trainable
         self.scale_initializer = (
             initializer_of(self, "scale_initializer", scale_initializer)
             or keras.initializers.Ones()
         )
-        self.scale_trainable = bool(scale_trainable)
+        self.scale_trainable = scale_trainable
         self.accumulator_initializer = (
             initializer_of(self, "accumulator_initializer", accumulator_initializer)
             or keras.initializers.Ones()
         )
-        self.use_accumulators = bool(use_accumulators)
+        self.use_accumulators = use_accumulators
         self.scale_constraint = constraint_of(
             self, "scale_constraint", scale_constraint
         )
-        self.min_scale = float(min_scale)
+        self.min_scale = min_scale
 
     def parameter_specs(self, num_dims: int) -> dict[str, ParameterSpec]:
         """`location` and `scale` (before softplus), ``[K, D]`` each."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from tfp_spn._arguments import a_count, reads
 from tfp_spn._typing import Tensor
-from tfp_spn.layers.regions.region_layer import RegionLayer, Shape, positive_integer
+from tfp_spn.layers.regions.region_layer import RegionLayer, Shape
 
 
 class BaseProduct(RegionLayer):
@@ -24,9 +25,10 @@ class BaseProduct(RegionLayer):
 
     product: Literal["hadamard", "kronecker"]
 
+    @reads(num_factors=a_count())
     def __init__(self, num_factors: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.num_factors = positive_integer(self.label, "num_factors", num_factors)
+        self.num_factors = num_factors
 
     def factors(self, x: Tensor) -> list[Tensor]:
         """Factors of all output regions, ``[batch, scopes_out, decomps, nodes]``."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from tfp_spn._arguments import a_count, a_flag, reads
 from tfp_spn._serialization import register
 from tfp_spn._typing import Tensor
 from tfp_spn.layers.regions._layout import from_kernel, to_kernel
 from tfp_spn.layers.regions.base_sum import BaseSum
-from tfp_spn.layers.regions.region_layer import Shape, positive_integer
+from tfp_spn.layers.regions.region_layer import Shape
 from tfp_spn.ops.weighted_sum import checked_weighted_sum
 from tfp_spn.sum_ops import SumRule
 
@@ -56,6 +57,7 @@ class DenseSum(BaseSum):
 
     keeps_scopes = True  # of cells, where it stands among spatial layers
 
+    @reads(num_sums=a_count(), logspace_accumulators=a_flag())
     def __init__(
         self,
         num_sums: int,
@@ -76,7 +78,7 @@ class DenseSum(BaseSum):
             linear_accumulator_constraint=linear_accumulator_constraint,
             **kwargs,
         )
-        self.num_sums = positive_integer(self.label, "num_sums", num_sums)
+        self.num_sums = num_sums
 
     def build(self, input_shape: Shape) -> None:
         """Creates the accumulators."""

@@ -6,9 +6,10 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfp_spn._arguments import a_count, reads
 from tfp_spn._serialization import register
 from tfp_spn._typing import Tensor
-from tfp_spn.layers.regions.region_layer import RegionLayer, Shape, positive_integer
+from tfp_spn.layers.regions.region_layer import RegionLayer, Shape
 
 
 @register
@@ -36,9 +37,10 @@ class FlatToRegions(RegionLayer):
         (None, 16, 3, 1)
     """
 
+    @reads(num_decomps=a_count())
     def __init__(self, num_decomps: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.num_decomps = positive_integer(self.label, "num_decomps", num_decomps)
+        self.num_decomps = num_decomps
 
     def call(self, x: Tensor) -> Tensor:
         """Repeats the variables."""

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from tfp_spn._arguments import a_count, a_seed, reads, sequence_of
 from tfp_spn._serialization import register
 from tfp_spn.layers.regions.base_permutation import BasePermutation
-from tfp_spn.layers.regions.region_layer import positive_integer
 
 
 @register
@@ -47,6 +47,7 @@ class PermuteAndPadScopesRandom(BasePermutation):
             to Probabilistic Deep Learning. UAI, 2019.
     """
 
+    @reads(seed=a_seed())
     def __init__(
         self,
         factors: Sequence[int] | None = None,
@@ -55,9 +56,9 @@ class PermuteAndPadScopesRandom(BasePermutation):
     ) -> None:
         super().__init__(**kwargs)
         self.factors = factors
-        self.seed = None if seed is None else int(seed)
+        self.seed = seed
         # As Keras' own initializers do, see tfp_spn.initializers.Dirichlet.
-        self._seed = random.randint(1, 10**9) if seed is None else self.seed
+        self._seed = random.randint(1, 10**9) if seed is None else seed
 
     @property
     def factors(self) -> list[int] | None:
@@ -75,9 +76,7 @@ class PermuteAndPadScopesRandom(BasePermutation):
             self._factors = None
             return
         # A tuple: Keras would wrap a list to track it.
-        self._factors = tuple(
-            positive_integer(self.label, "factors", factor) for factor in factors
-        )
+        self._factors = sequence_of(a_count())(factors, f"{self.label}: `factors`")
 
     def generate_factors(self, factors: Sequence[int]) -> None:
         """Sets `factors`, before the layer is built; the name of LibSPN-Keras."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import keras
@@ -68,21 +67,3 @@ class RegionLayer(KnownShapes, FiniteVariables, keras.layers.Layer):
         check_layer_below(self.label, x)
         dtype = x.dtype if self.keeps_input_dtype else self.compute_dtype
         return keras.KerasTensor(self.compute_output_shape(x.shape), dtype=dtype)
-
-
-def positive_integer(layer: str, argument: str, value: Any) -> int:
-    """`value` as an int.
-
-    Raises:
-        ValueError: If it is not an integer of at least 1.
-    """
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = 0
-    if number < 1 or isinstance(value, bool):
-        raise ValueError(
-            f"{layer}: received {argument}={value!r}, expected an integer of at least "
-            f"1. Pass, for example, {argument}=2."
-        )
-    return number

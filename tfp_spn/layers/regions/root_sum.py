@@ -6,6 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfp_spn._arguments import a_flag, reads
 from tfp_spn._serialization import register
 from tfp_spn._typing import Tensor
 from tfp_spn.layers.regions._layout import from_kernel, to_kernel
@@ -55,6 +56,11 @@ class RootSum(BaseSum):
         (None, 1)
     """
 
+    @reads(
+        return_weighted_child_logits=a_flag(),
+        logspace_accumulators=a_flag(),
+        trainable=a_flag(),
+    )
     def __init__(
         self,
         return_weighted_child_logits: bool = True,
@@ -77,7 +83,7 @@ class RootSum(BaseSum):
             sum_op=sum_op,
             **kwargs,
         )
-        self.return_weighted_child_logits = bool(return_weighted_child_logits)
+        self.return_weighted_child_logits = return_weighted_child_logits
 
     def build(self, input_shape: Shape) -> None:
         """Creates the accumulators."""

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfp_spn._arguments import a_count, a_flag, a_seed, reads, rows_and_columns
 from tfp_spn._serialization import register
 from tfp_spn._typing import Tensor
-from tfp_spn.layers.regions.region_layer import Shape, positive_integer
+from tfp_spn.layers.regions.region_layer import Shape
 from tfp_spn.layers.spatial.channel_choice import all_combinations, random_combinations
 from tfp_spn.layers.spatial.grid_scopes import GridScopes
-from tfp_spn.layers.spatial.spatial_layer import SpatialLayer, positive_pair
+from tfp_spn.layers.spatial.spatial_layer import SpatialLayer
 from tfp_spn.ops.products import log_hadamard
 from tfp_spn.ops.windows import AxisWindows, GridWindows
 
@@ -86,6 +87,14 @@ class Conv2DProduct(SpatialLayer):
             Networks. PGM, 2020.
     """
 
+    @reads(
+        strides=rows_and_columns,
+        dilations=rows_and_columns,
+        kernel_size=rows_and_columns,
+        num_channels=a_count(),
+        depthwise=a_flag(),
+        seed=a_seed(),
+    )
     def __init__(
         self,
         strides: Sequence[int],
@@ -98,24 +107,20 @@ class Conv2DProduct(SpatialLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.strides = positive_pair(self.label, "strides", strides)
-        self.dilations = positive_pair(self.label, "dilations", dilations)
-        self.kernel_size = positive_pair(self.label, "kernel_size", kernel_size)
+        self.strides = strides
+        self.dilations = dilations
+        self.kernel_size = kernel_size
         self.num_channels = num_channels
-        if num_channels is not None:
-            self.num_channels = positive_integer(
-                self.label, "num_channels", num_channels
-            )
         if padding not in _PADDINGS:
             raise ValueError(
                 f"{self.label}: received padding={padding!r}, expected one of "
                 f"{list(_PADDINGS)}. Use 'final' for the topmost product."
             )
         self.padding = padding
-        self.depthwise = bool(depthwise)
-        self.seed = None if seed is None else int(seed)
+        self.depthwise = depthwise
+        self.seed = seed
         # As Keras' own initializers do, see tfp_spn.initializers.Dirichlet.
-        self._seed = random.randint(1, 10**9) if seed is None else self.seed
+        self._seed = random.randint(1, 10**9) if seed is None else seed
         self._channels = 0
         self.channel_table: Any = None
 

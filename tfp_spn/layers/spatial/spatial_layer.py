@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 from tfp_spn.layers.regions.region_layer import RegionLayer, Shape
@@ -50,24 +49,3 @@ class SpatialLayer(RegionLayer):
         scopes = scopes_of(x)
         attach_scopes(output, None if scopes is None else self.scopes_out(scopes))
         return output
-
-
-def positive_pair(layer: str, argument: str, value: Any) -> tuple[int, int]:
-    """Two integers of at least 1, for rows and columns; one stands for both.
-
-    Raises:
-        ValueError: If `value` is something else.
-    """
-    try:
-        pair = tuple(map(operator.index, value))
-    except TypeError:
-        try:
-            pair = (operator.index(value),) * 2
-        except TypeError:
-            pair = ()
-    if len(pair) != 2 or min(pair) < 1 or isinstance(value, bool):
-        raise ValueError(
-            f"{layer}: received {argument}={value!r}, expected two integers of at "
-            f"least 1, for rows and columns. Pass, for example, {argument}=[2, 2]."
-        )
-    return pair
