@@ -135,3 +135,34 @@ def test_a_circuit_dies_with_its_last_user():
     del circuit, spn
     gc.collect()
     assert alive() is None
+
+
+@pytest.mark.parametrize(
+    ("query", "leaf"),
+    [
+        ("log_prob", "Normal"),
+        pytest.param("log_cdf", "StudentT", marks=pytest.mark.slow),
+    ],
+)
+def test_forward_mode_is_the_gradient_along_a_direction(query, leaf):
+    graph = region_graphs.fully_factorized(2)
+    leaf = layers.DistributionLeaf(leaf, 2, dtype="float64")
+    circuit = circuits.from_region_graph(graph, leaf, 1)
+    function = getattr(distributions.SumProductNetwork(circuit), query)
+    rng = np.random.default_rng(0)
+    x, direction = (tf.constant(rng.normal(size=[3, 2])) for _ in range(2))
+    location = circuit.trainable_variables[0].value
+    along = tf.constant(rng.normal(size=location.shape))
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = function(x)
+    of_x, of_location = tape.gradient(y, [x, location])
+    for source, tangent, want in (
+        (x, direction, tf.reduce_sum(of_x * direction)),
+        (location, along, tf.reduce_sum(of_location * along)),
+    ):
+        with tf.autodiff.ForwardAccumulator(source, tangent) as forward:
+            y = function(x)
+        have = tf.reduce_sum(forward.jvp(y))
+        np.testing.assert_allclose(have, want, rtol=1e-9)
+        assert abs(float(want)) > 1e-3

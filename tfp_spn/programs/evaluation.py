@@ -270,20 +270,28 @@ def _second_derivatives(
     sources: Sequence[Tensor],
     d_flows: Sequence[Tensor],
 ) -> list[Tensor]:
-    """Of the flow of the roots and of the sources, by differentiating twice."""
-    zero = tf.UnconnectedGradients.ZERO
-    watched = [flow, *sources]
-    with tf.GradientTape(watch_accessed_variables=False) as outer:
-        outer.watch(watched)
-        with tf.GradientTape(watch_accessed_variables=False) as inner:
-            inner.watch(sources)
-            leaves, *log_weights = sources
-            weights = dict(zip(tables.weights, map(tf.exp, log_weights), strict=True))
-            roots = upward(program, tables.replaced(weights=weights), leaves).roots
-        first = inner.gradient(
-            roots.relative, sources, flow, unconnected_gradients=zero
+    """Of the flow of the roots and of the sources, by differentiating twice.
+
+    In a graph and without tapes: where `tf.autodiff.ForwardAccumulator` asks for them,
+    TensorFlow records nothing.
+    """
+    num_sources = len(sources)
+
+    def derivatives(*given: Tensor) -> list[Tensor]:
+        zero = tf.UnconnectedGradients.ZERO
+        flow, *rest = map(tf.identity, given)  # of this graph
+        sources, d_flows = rest[:num_sources], rest[num_sources:]
+        exps = map(tf.exp, sources[1:])
+        weights = dict(zip(tables.weights, exps, strict=True))
+        roots = upward(program, tables.replaced(weights=weights), sources[0]).roots
+        first = tf.gradients(roots.relative, sources, flow, unconnected_gradients=zero)
+        return tf.gradients(
+            first, [flow, *sources], d_flows, unconnected_gradients=zero
         )
-    return outer.gradient(first, watched, d_flows, unconnected_gradients=zero)
+
+    if tf.executing_eagerly():
+        derivatives = tf.function(derivatives, autograph=False)
+    return derivatives(flow, *sources, *d_flows)
 
 
 def _with_scans(

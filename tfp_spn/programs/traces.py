@@ -15,6 +15,7 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.python.eager.forwardprop_util import pack_tangents
 from tensorflow.python.eager.record import could_possibly_record
 
 from tfp_spn.ops.certainty import CHECKED, EXACT, Certainty, reporting
@@ -62,6 +63,8 @@ class Traces:
             *arguments: Nests of tensors, or `None`.
             **options: Of `tf.function`.
         """
+        if could_possibly_record():
+            arguments = _read_if_pushed_forward(arguments)
         flat = tf.nest.flatten(arguments)
         ranks = tuple(None if t is None else len(t.shape) for t in flat)
         key = (body, certainty, ranks, tuple(sorted(options.items())))
@@ -171,6 +174,22 @@ def clear_traces() -> None:
     """
     for traces in list(_BY_DIGEST.values()):
         traces.clear()
+
+
+def _read_if_pushed_forward(arguments: tuple) -> tuple:
+    """Reads variables that a `tf.autodiff.ForwardAccumulator` has tangents of.
+
+    It does not push them through variables that are arguments of functions.
+    """
+
+    def is_plain(value: Any) -> bool:  # not distributed
+        return type(value).__name__ == "ResourceVariable"
+
+    flat = tf.nest.flatten(arguments)
+    if not pack_tangents([v.handle for v in flat if is_plain(v)]).tangents:
+        return arguments
+    read = [tf.convert_to_tensor(v) if is_plain(v) else v for v in flat]
+    return tf.nest.pack_sequence_as(arguments, read)
 
 
 def answer(
