@@ -71,6 +71,9 @@ def initial_weights(
     value = _values_of(initializer, shape, dtype)
     if tuple(value.shape) == (shape[axis],):  # NumPy would lay it along the sums
         value = _along(value, axis)
+    if shape[axis] == 1 and value.shape.rank == 1:
+        # A list for the sums of a circuit; of one child the weight is one in any case.
+        value = tf.ones([], value.dtype)
     weights = _checked(owner, "accumulators", value, initializer, tuple(shape), axis)
     if _has(tf.math.is_inf, weights):
         raise ValueError(

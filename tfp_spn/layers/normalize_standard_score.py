@@ -48,9 +48,9 @@ class NormalizeStandardScore(KnownShapes, FiniteVariables, keras.layers.Layer):
     Args:
         normalization_epsilon: Added to the standard deviation: constant data have
             z-score 0.
-        axes: A `NormalizeAxes`, or its name.
-        sample_wise: What LibSPN-Keras 0.5 has in place of `axes`: `True` is
-            `SAMPLE_WISE`, `False` is `VARIABLE_WISE`.
+        axes: A `NormalizeAxes`, or its name; or `sample_wise`, which LibSPN-Keras 0.5
+            has in this place.
+        sample_wise: `True` is `SAMPLE_WISE`, `False` is `VARIABLE_WISE`.
         **kwargs: Passed on to `keras.layers.Layer`; `input_shape` is understood as in
             Keras 2.
 
@@ -88,7 +88,7 @@ class NormalizeStandardScore(KnownShapes, FiniteVariables, keras.layers.Layer):
     def __init__(
         self,
         normalization_epsilon: float = 1e-8,
-        axes: NormalizeAxes | str = NormalizeAxes.SAMPLE_WISE,
+        axes: NormalizeAxes | str | bool = NormalizeAxes.SAMPLE_WISE,
         sample_wise: bool | None = None,
         **kwargs: Any,
     ) -> None:
@@ -97,6 +97,8 @@ class NormalizeStandardScore(KnownShapes, FiniteVariables, keras.layers.Layer):
             warnings.filterwarnings("ignore", "Do not pass an `input_shape`")
             super().__init__(**kwargs)
         self.normalization_epsilon = normalization_epsilon
+        if isinstance(axes, bool):
+            axes, sample_wise = NormalizeAxes.SAMPLE_WISE, axes
         if sample_wise is not None:
             axes = "sample_wise" if sample_wise else "variable_wise"
         try:

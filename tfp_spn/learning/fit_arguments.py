@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import tensorflow as tf
@@ -17,6 +18,13 @@ def check_arguments(arguments: dict[str, Any]) -> None:
       ValueError: A value is wrong, or arguments do not fit together.
     """
     method = arguments["method"]
+    if not arguments["circuit"].trainable_variables:
+        warnings.warn(
+            "fit: nothing can be learned, received a circuit all of whose parameters "
+            "are frozen, expected trainable ones. Set layer.trainable = True for what "
+            "shall be learned.",
+            stacklevel=4,  # whoever calls fit
+        )
     split = arguments["validation_split"]
     if split and arguments["validation_data"] is not None:
         raise ValueError(

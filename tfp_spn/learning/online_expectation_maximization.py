@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
@@ -23,6 +24,20 @@ from tfp_spn.learning.expectations import (
 from tfp_spn.learning.maximization import maximize, trainable_names
 from tfp_spn.learning.replicas import assign_in_replica, sum_over_replicas
 from tfp_spn.programs.labels import integer_labels
+
+_CLIPS = ("clipnorm", "clipvalue", "global_clipnorm")
+
+
+def _in_older_order(init: Callable[..., None]) -> Callable[..., None]:
+    """Takes a bool in the second place for `gliding_average`."""
+
+    @functools.wraps(init)
+    def reordered(self: Any, *args: Any, **kwargs: Any) -> None:
+        if len(args) == 2 and isinstance(args[1], bool):
+            args, kwargs["gliding_average"] = args[:1], args[1]
+        init(self, *args, **kwargs)
+
+    return reordered
 
 
 @register
@@ -54,8 +69,13 @@ class OnlineExpectationMaximization(keras.optimizers.Optimizer):
         pseudocount: See `tfp_spn.learning.maximize`; for circuits only.
         gliding_average: Whether old counts fade, as above. If not, new ones are added
             to them, ``v <- v - learning_rate gradient``, and weigh ever less; for
-            stacks of layers only.
+            stacks of layers only. LibSPN-Keras 0.5 has it in the second place, where a
+            bool is taken for it.
         name: Name of the optimizer.
+        clipnorm: Largest norm of the counts of each variable; for stacks of layers
+            only, as the next two.
+        clipvalue: Largest count.
+        global_clipnorm: Largest norm of the counts of all variables together.
 
     Example:
         >>> import numpy as np, tfp_spn
@@ -72,11 +92,15 @@ class OnlineExpectationMaximization(keras.optimizers.Optimizer):
         True
     """
 
+    @_in_older_order
     @reads(
         learning_rate=or_function(a_rate(least=0, most=1)),
         accumulate_batches=a_count(),
         pseudocount=a_rate(least=0),
         gliding_average=a_flag(),
+        clipnorm=a_rate(above=0),
+        clipvalue=a_rate(above=0),
+        global_clipnorm=a_rate(above=0),
     )
     def __init__(
         self,
@@ -85,9 +109,19 @@ class OnlineExpectationMaximization(keras.optimizers.Optimizer):
         pseudocount: float = 0.01,
         gliding_average: bool = True,
         name: str = "online_expectation_maximization",
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
     ) -> None:
         steps = accumulate_batches if accumulate_batches > 1 else None
-        super().__init__(learning_rate, name=name, gradient_accumulation_steps=steps)
+        super().__init__(
+            learning_rate,
+            name=name,
+            clipnorm=clipnorm,
+            clipvalue=clipvalue,
+            global_clipnorm=global_clipnorm,
+            gradient_accumulation_steps=steps,
+        )
         self.gliding_average = gliding_average
         self.accumulate_batches = accumulate_batches
         self.pseudocount = pseudocount
@@ -146,6 +180,13 @@ class OnlineExpectationMaximization(keras.optimizers.Optimizer):
                 "and parameters, not counts that could add up. Leave the argument out, "
                 "or train a stack of layers."
             )
+        given = {name: getattr(self, name) for name in _CLIPS if getattr(self, name)}
+        if given:
+            raise ValueError(
+                f"OnlineExpectationMaximization: received {given} for the circuit "
+                f'"{circuit.name}", expected none: its steps are no gradients that '
+                "could be clipped. Leave them out, or train a stack of layers."
+            )
         x, observed, labels, sample_weight = unpack(data)
         return online_step(circuit, self, x, observed, labels, sample_weight)
 
@@ -183,6 +224,7 @@ class OnlineExpectationMaximization(keras.optimizers.Optimizer):
             "accumulate_batches": self.accumulate_batches,
             "pseudocount": self.pseudocount,
             "name": self.name,
+            **{name: getattr(self, name) for name in _CLIPS},
         }
 
 
