@@ -162,7 +162,7 @@ WRONG = {
     "epsilon": (
         lambda: NormalizeStandardScore(-1.0),
         ValueError,
-        "normalization_epsilon=-1.0, expected at least 0",
+        "of at least 0. Received normalization_epsilon=-1.0",
     ),
     "adapt": (
         lambda: NormalizeStandardScore().adapt(X),

@@ -183,8 +183,8 @@ def test_configurations_are_complete() -> None:
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"accumulate_batches": 0}, "received accumulate_batches=0, expected a pos"),
-        ({"pseudocount": -1.0}, "received pseudocount=-1.0, expected at least 0. Use"),
+        ({"accumulate_batches": 0}, "at least 1. Received accumulate_batches=0"),
+        ({"pseudocount": -1.0}, "of at least 0. Received pseudocount=-1.0"),
     ],
 )
 def test_errors(kwargs, message) -> None:

@@ -98,7 +98,8 @@ class NormalizeStandardScore(KnownShapes, FiniteVariables, keras.layers.Layer):
             super().__init__(**kwargs)
         self.normalization_epsilon = normalization_epsilon
         if isinstance(axes, bool):
-            axes, sample_wise = NormalizeAxes.SAMPLE_WISE, axes
+            sample_wise = axes
+            axes = NormalizeAxes.SAMPLE_WISE
         if sample_wise is not None:
             axes = "sample_wise" if sample_wise else "variable_wise"
         try:

@@ -34,7 +34,8 @@ def _in_older_order(init: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(init)
     def reordered(self: Any, *args: Any, **kwargs: Any) -> None:
         if len(args) == 2 and isinstance(args[1], bool):
-            args, kwargs["gliding_average"] = args[:1], args[1]
+            kwargs["gliding_average"] = args[1]
+            args = args[:1]
         init(self, *args, **kwargs)
 
     return reordered
