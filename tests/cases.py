@@ -45,6 +45,7 @@ class Case:
 
 GRAPH = region_graphs.random_binary_trees(4, depth=1, num_repetitions=2, seed=1)
 DEEP = region_graphs.random_binary_trees(4, depth=2, num_repetitions=2, seed=1)
+SQUARE = region_graphs.quad_graph((2, 2))
 UNEVEN = region_graphs.from_nested_lists({"partitions": [[0, 1, 2], [[0, 1], 2]]})
 
 LEAVES = {
@@ -222,6 +223,14 @@ CASES: dict[str, Callable[[], Case]] = {
     "indicator": lambda: _plain("indicator", graph=DEEP),  # one variable per region
     "deep": lambda: _plain("normal", graph=DEEP),
     "tucker": lambda: _plain("categorical", sum_product="tucker", num_sums=2),
+    "products first": lambda: _plain("bernoulli", sum_product="cp-t", graph=SQUARE),
+    "leaf sums per partition": lambda: _plain(
+        "normal",
+        leaf_sums="per-partition",
+        graph=SQUARE,
+        num_classes=2,
+        class_prior=[0.25, 0.75],
+    ),
     "quad graph": lambda: _plain("bernoulli", graph=region_graphs.quad_graph((2, 2))),
     "classes": lambda: _plain("categorical", num_classes=3),
     "float64": lambda: _plain("normal", dtype="float64"),

@@ -173,12 +173,14 @@ def case(
     kind = draw(st.sampled_from(leaves or sorted({**LEAVES, **MIXED})))
     dtype = draw(st.sampled_from(dtypes))
     num_components = 3 if kind == "indicator" else draw(st.integers(1, 3))
-    sum_product = draw(st.sampled_from(["cp", "tucker"]))
+    sum_product = draw(st.sampled_from(["cp", "cp-t", "tucker"]))
     if max(len(p) for ps in graph.partitions for p in [*ps, ()]) > 3:
         sum_product = "cp"  # 3 ** 5 products would make the reference slow
     num_sums = draw(st.integers(1, 3))
-    leaf_sums = draw(st.sampled_from([None, True, False]))
-    if leaf_sums is False and sum_product == "cp":
+    leaf_sums = draw(st.sampled_from([None, True, False, "per-partition"]))
+    if sum_product == "cp-t":
+        leaf_sums = None
+    if sum_product == "cp-t" or (leaf_sums is False and sum_product == "cp"):
         num_sums = num_components
     return Case(
         kind,
