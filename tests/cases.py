@@ -55,6 +55,7 @@ LEAVES = {
     "bernoulli": lambda **kw: layers.BernoulliLeaf(2, **kw),
     "binomial": lambda **kw: layers.BinomialLeaf(2, total_count=3, **kw),
     "categorical": lambda **kw: layers.CategoricalLeaf(2, num_categories=3, **kw),
+    "discretized logistic": lambda **kw: layers.DiscretizedLogisticLeaf(2, 4, **kw),
     "indicator": lambda **kw: layers.IndicatorLeaf(3, **kw),
     "many trials": lambda **kw: layers.BinomialLeaf(2, total_count=50, **kw),
     "mixed": lambda **kw: layers.MixedLeaf(
@@ -117,6 +118,11 @@ def _batched(
         if batch is not None:
             params[name] = stacked_params(circuit, batch, number)[name]
     return Case(circuit, SumProductNetwork(circuit, params), _examples(circuit))
+
+
+def _image() -> Case:
+    circuit = circuits.image_circuit((2, 2), "quad-tree-4", LEAVES["categorical"]())
+    return Case(circuit, SumProductNetwork(circuit), _examples(circuit))
 
 
 def _marginal(**arguments: Any) -> Case:
@@ -232,6 +238,7 @@ CASES: dict[str, Callable[[], Case]] = {
         class_prior=[0.25, 0.75],
     ),
     "quad graph": lambda: _plain("bernoulli", graph=region_graphs.quad_graph((2, 2))),
+    "image": _image,
     "classes": lambda: _plain("categorical", num_classes=3),
     "float64": lambda: _plain("normal", dtype="float64"),
     "float64 discrete": lambda: _plain("binomial", dtype="float64", num_classes=2),

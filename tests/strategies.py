@@ -33,6 +33,7 @@ LEAVES = {
     "bernoulli": lambda k, dt: layers.BernoulliLeaf(k, dtype=dt),
     "binomial": lambda k, dt: layers.BinomialLeaf(k, total_count=2, dtype=dt),
     "categorical": lambda k, dt: layers.CategoricalLeaf(k, num_categories=3, dtype=dt),
+    "logistic": lambda k, dt: layers.DiscretizedLogisticLeaf(k, 3, dtype=dt),
     "indicator": lambda k, dt: layers.IndicatorLeaf(k, dtype=dt),
     "tfp normal": lambda k, dt: layers.DistributionLeaf("Normal", k, dtype=dt),
 }
@@ -40,8 +41,21 @@ MIXED = {
     "mixed": ["tfp normal", "bernoulli", "laplace", "categorical"],
     "finite mixed": ["binomial", "categorical", "bernoulli"],
 }
-FINITE = ["bernoulli", "binomial", "categorical", "indicator", "finite mixed"]
-HIGHEST = {"bernoulli": 1, "binomial": 2, "categorical": 2, "indicator": 2}
+FINITE = [
+    "bernoulli",
+    "binomial",
+    "categorical",
+    "indicator",
+    "finite mixed",
+    "logistic",
+]
+HIGHEST = {
+    "bernoulli": 1,
+    "binomial": 2,
+    "categorical": 2,
+    "indicator": 2,
+    "logistic": 2,
+}
 
 
 def leaf_of(kind: str, num_components: int, dtype: str, num_variables: int) -> Any:
