@@ -12,6 +12,7 @@ from tfp_spn._serialization import initializer_of, register, serialize
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import ParameterSpec
 from tfp_spn.layers.leaves.table_leaf import TableLeaf
+from tfp_spn.ops.custom_gradient import custom_gradient
 from tfp_spn.ops.log_space import logsumexp, softmax
 from tfp_spn.ops.long_sums import long_sum
 
@@ -92,7 +93,7 @@ class CategoricalLeaf(TableLeaf):
         The normalised table, often the largest tensor of all, is never written.
         """
 
-        @tf.custom_gradient
+        @custom_gradient
         def forward(logits: Tensor) -> tuple[Tensor, Callable]:
             rows = tf.gather(tf.reshape(logits, [-1, self.num_components]), index)
 
