@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tfp_spn import circuits, layers, learning, region_graphs
+from tfp_spn import circuits, layers, learning, losses, region_graphs
 
 RNG = np.random.default_rng(0)
 
@@ -123,5 +123,25 @@ def test_wrong_data_are_refused_before_training(x, labels, regex):
     before = [np.array(w) for w in circuit.weights]
     with pytest.raises(ValueError, match=regex):
         learning.fit(circuit, x, labels=labels, epochs=1, verbose=False)
+    loss = losses.HybridGenerativeDiscriminative(0.5, 6, "conditional")
+    circuit.compile("adam", loss)
+    with pytest.raises(ValueError, match=r"of shape .*expected|received 256 at|2 \(1 "):
+        circuit.fit(x, np.zeros(4, int) if labels is None else labels, verbose=0)
     for a, b in zip(before, circuit.weights, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_what_does_not_count_may_be_anything():
+    """Hidden pixels, and labels that stand for none."""
+    circuit = build(num_classes=2)
+    loss = losses.HybridGenerativeDiscriminative(0.5, 6, "conditional", unlabelled=-1)
+    circuit.compile("adam", loss)
+    x, y = RNG.integers(0, 256, [4, 6]), np.array([0, 1, -1, 0])
+    x[0, 2] = 999
+    observed = np.ones([4, 6], bool)
+    observed[0, 2] = False
+    for data in ((x, observed), {"x": x, "observed": observed}):
+        history = circuit.fit(data, y, epochs=1, verbose=0)
+        assert np.isfinite(history.history["loss"][0])
+    with pytest.raises(ValueError, match="received 999 at row 0, column 2, expected"):
+        circuit.fit(x, y, verbose=0)
