@@ -229,3 +229,16 @@ def test_images_that_are_not_there(tmp_path: Path) -> None:
         image_data.load_images(str(tmp_path / "b.npz"))
     with pytest.raises(SystemExit, match=r"received \(4, 4\), expected \(8, 8\)"):
         image_data.load_strangers(str(tmp_path / "b.npz"), (8, 8), 17)
+
+
+@pytest.mark.examples
+def test_image_parametrisations() -> None:
+    pytest.importorskip("sklearn")
+    arguments = ["--region-graphs", "quad-graph", "--sum-products", "cp", "cp-t"]
+    arguments += ["--train", "300", "--units", "2", "--epochs", "3"]
+    printed = run_example("benchmarks/images.py", *arguments)
+    rows = re.findall(r"^quad-graph +(cp|cp-t) .* (adam|em) .* (\S+)$", printed, re.M)
+    assert [row[:2] for row in rows] == [
+        (product, method) for product in ("cp", "cp-t") for method in ("adam", "em")
+    ]
+    assert all(1.5 < float(bits) < np.log2(17) for *_, bits in rows)

@@ -33,7 +33,7 @@ def check_possible(circuit: Any, x: Any, y: Any, sample_weight: Any = None) -> N
         x, observed = x
     if program is None or not isinstance(x, np.ndarray):
         return
-    counted = np.ones(len(x), bool)
+    counted: Any = np.ones(len(x), bool)
     if isinstance(sample_weight, np.ndarray) and sample_weight.shape[:1] == x.shape[:1]:
         counted = sample_weight.reshape(len(x), -1).any(-1)
     owner = f'{type(circuit).__name__} "{circuit.name}"'
