@@ -15,7 +15,10 @@ from tfp_spn.region_graphs import (
     mutual_information,
 )
 from tfp_spn.region_graphs import mutual_information as function
-from tfp_spn.region_graphs.chow_liu_tree import _maximum_spanning_tree
+from tfp_spn.region_graphs.chow_liu_tree import (
+    _maximum_spanning_tree,
+    rooted_at_centre,
+)
 
 # A tree over ten variables; its centre is 4.
 EDGES = {(4, 0), (4, 1), (1, 2), (2, 3), (4, 5), (5, 6), (5, 7), (7, 8), (1, 9)}
@@ -208,8 +211,13 @@ def test_the_tree_is_recovered(kind, missing):
 def test_spanning_tree_against_networkx(size, seed):
     weights = np.random.default_rng(seed).integers(0, 4, size=(size, size)) / 4
     weights = np.triu(weights, 1) + np.triu(weights, 1).T
-    tree = _maximum_spanning_tree(weights)
+    sparse = _maximum_spanning_tree(weights)
+    tree = nx.Graph(list(zip(*sparse.nonzero(), strict=True)))
+    tree.add_nodes_from(range(size))
     assert nx.is_tree(tree)
+    parents = rooted_at_centre(sparse)
+    assert np.flatnonzero(parents < 0).tolist() == [min(nx.center(tree))]
+    assert edges_of(parents) == {frozenset(edge) for edge in tree.edges}
     complete = nx.Graph()
     complete.add_nodes_from(range(size))
     complete.add_weighted_edges_from(

@@ -1,0 +1,11 @@
+"""Structures learned from data: whole circuits with their parameters."""
+
+from tfp_spn.structure.continuous_mixture import ContinuousMixture as ContinuousMixture
+from tfp_spn.structure.continuous_mixture import (
+    continuous_mixture as continuous_mixture,
+)
+
+__all__ = [
+    "ContinuousMixture",
+    "continuous_mixture",
+]
