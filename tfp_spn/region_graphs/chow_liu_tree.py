@@ -7,7 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tfp_spn.region_graphs.mutual_information import DataType, mutual_information
+from tfp_spn.region_graphs.mutual_information import (
+    DataType,
+    discrete_information,
+    mutual_information,
+)
 
 
 def chow_liu_tree(
@@ -51,6 +55,14 @@ def chow_liu_tree(
     weights = mutual_information(
         data, data_type=data_type, observed=observed, alpha=alpha, num_bins=num_bins
     )
+    return rooted_at_centre(_maximum_spanning_tree(weights))
+
+
+def tree_of_codes(
+    codes: npt.NDArray[np.int32], sizes: list[int], alpha: float
+) -> npt.NDArray[np.int64]:
+    """The tree of columns that are categories from 0 on, -1 where missing."""
+    weights = discrete_information(codes, sizes, alpha)
     return rooted_at_centre(_maximum_spanning_tree(weights))
 
 
