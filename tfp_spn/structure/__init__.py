@@ -4,10 +4,16 @@ from tfp_spn.structure.continuous_mixture import ContinuousMixture as Continuous
 from tfp_spn.structure.continuous_mixture import (
     continuous_mixture as continuous_mixture,
 )
+from tfp_spn.structure.cutset_network import cutset_network as cutset_network
 from tfp_spn.structure.learn_spn import learn_spn as learn_spn
+from tfp_spn.structure.random_partition_circuit import (
+    random_partition_circuit as random_partition_circuit,
+)
 
 __all__ = [
     "ContinuousMixture",
     "continuous_mixture",
+    "cutset_network",
     "learn_spn",
+    "random_partition_circuit",
 ]

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from tfp_spn.region_graphs.chow_liu_tree import tree_of_codes
 from tfp_spn.structure.circuit_builder import CircuitBuilder
 from tfp_spn.structure.columns import Columns
+from tfp_spn.structure.dirichlet_score import pair_counts
 from tfp_spn.structure.leaf_estimates import Estimate, estimate
 
 
@@ -110,9 +111,7 @@ def _log_table(
     alpha: float,
 ) -> npt.NDArray[np.float64]:
     """``log p(code | code above)``, ``[above, codes]``."""
-    seen = (codes >= 0) & (above >= 0)
-    counts = np.zeros([num_above, size])
-    np.add.at(counts, (above[seen], codes[seen]), 1.0)
+    counts = pair_counts(codes, above, size, num_above)
     counts += max(alpha, 1e-6)
     log_table: npt.NDArray[np.float64] = np.log(counts / counts.sum(1, keepdims=True))
     return log_table
