@@ -12,11 +12,12 @@ from tfp_spn.region_graphs import (
     RegionGraph,
     chow_liu_tree,
     hidden_chow_liu_tree,
+    mixture_of_hidden_chow_liu_trees,
     mutual_information,
 )
 from tfp_spn.region_graphs import mutual_information as function
 from tfp_spn.region_graphs.chow_liu_tree import (
-    _maximum_spanning_tree,
+    maximum_spanning_tree,
     rooted_at_centre,
 )
 
@@ -211,7 +212,7 @@ def test_the_tree_is_recovered(kind, missing):
 def test_spanning_tree_against_networkx(size, seed):
     weights = np.random.default_rng(seed).integers(0, 4, size=(size, size)) / 4
     weights = np.triu(weights, 1) + np.triu(weights, 1).T
-    sparse = _maximum_spanning_tree(weights)
+    sparse = maximum_spanning_tree(weights)
     tree = nx.Graph(list(zip(*sparse.nonzero(), strict=True)))
     tree.add_nodes_from(range(size))
     assert nx.is_tree(tree)
@@ -267,3 +268,23 @@ def test_wrong_data_are_refused(data, arguments, error, regex):
     for made in (mutual_information, chow_liu_tree, hidden_chow_liu_tree):
         with pytest.raises(error, match=regex):
             made(data, **arguments)
+
+
+def test_mixtures_of_trees():
+    data = tree_data(300, "discrete")
+    graph = mixture_of_hidden_chow_liu_trees(data, 3, seed=1)
+    assert len(graph.partitions[0]) == 3
+    assert graph == mixture_of_hidden_chow_liu_trees(data, 3, seed=1)
+    best = hidden_chow_liu_tree(data)
+    scopes = [
+        sorted(g.scopes[child] for child in g.partitions[0][0]) for g in (graph, best)
+    ]
+    assert scopes[0] == scopes[1]  # the best tree comes first
+    single = [(v,) for v in range(10)]
+    assert sorted(graph.scopes[leaf] for leaf in graph.leaves) == single
+    # Without a perturbation all candidates are one; of one variable there is one tree.
+    assert mixture_of_hidden_chow_liu_trees(data, perturbation=0) == best
+    one = np.zeros((3, 1), int)
+    assert mixture_of_hidden_chow_liu_trees(one) == RegionGraph([(0,)], [])
+    with pytest.raises(ValueError, match="`perturbation` is a probability"):
+        mixture_of_hidden_chow_liu_trees(data, perturbation=1)

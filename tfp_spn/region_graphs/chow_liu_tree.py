@@ -55,7 +55,7 @@ def chow_liu_tree(
     weights = mutual_information(
         data, data_type=data_type, observed=observed, alpha=alpha, num_bins=num_bins
     )
-    return rooted_at_centre(_maximum_spanning_tree(weights))
+    return rooted_at_centre(maximum_spanning_tree(weights))
 
 
 def tree_of_codes(
@@ -63,7 +63,7 @@ def tree_of_codes(
 ) -> npt.NDArray[np.int64]:
     """The tree of columns that are categories from 0 on, -1 where missing."""
     weights = discrete_information(codes, sizes, alpha)
-    return rooted_at_centre(_maximum_spanning_tree(weights))
+    return rooted_at_centre(maximum_spanning_tree(weights))
 
 
 def rooted_at_centre(tree: Any) -> npt.NDArray[np.int64]:
@@ -84,7 +84,8 @@ def rooted_at_centre(tree: Any) -> npt.NDArray[np.int64]:
     return np.where(parents < 0, -1, parents).astype(np.int64)
 
 
-def _maximum_spanning_tree(weights: npt.NDArray[np.float64]) -> Any:
+def maximum_spanning_tree(weights: npt.NDArray[np.float64]) -> Any:
+    """The tree as a sparse matrix that has an entry for each edge."""
     from scipy.sparse.csgraph import minimum_spanning_tree
 
     # A weight of zero is an edge too, but SciPy takes a zero cost for "no edge".

@@ -58,10 +58,10 @@ def hidden_chow_liu_tree(
     parents = chow_liu_tree(
         data, data_type=data_type, observed=observed, alpha=alpha, num_bins=num_bins
     )
-    return _from_parents(parents.tolist())
+    return from_parents(parents.tolist())
 
 
-def _from_parents(parents: list[int]) -> RegionGraph:
+def from_parents(parents: list[int]) -> RegionGraph:
     """Makes the region graph of a tree of variables; the root has the parent -1."""
     children: list[list[int]] = [[] for _ in parents]
     for variable, parent in enumerate(parents):
