@@ -69,6 +69,7 @@ from tfp_spn.models import (  # noqa: E402
 from tfp_spn.region_graphs import RegionNode as RegionNode  # noqa: E402
 from tfp_spn.region_graphs import RegionVariable as RegionVariable  # noqa: E402
 from tfp_spn.saved_model import export_saved_model as export_saved_model  # noqa: E402
+from tfp_spn.structure import learn as learn  # noqa: E402
 from tfp_spn.sum_ops import SumOpEMBackprop as SumOpEMBackprop  # noqa: E402
 from tfp_spn.sum_ops import SumOpGradBackprop as SumOpGradBackprop  # noqa: E402
 from tfp_spn.sum_ops import SumOpHardEMBackprop as SumOpHardEMBackprop  # noqa: E402
@@ -109,6 +110,7 @@ __all__ = [
     "get_default_sum_op",
     "initializers",
     "layers",
+    "learn",
     "learning",
     "logspace_wrapper_initializer",
     "losses",

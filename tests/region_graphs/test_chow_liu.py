@@ -280,8 +280,10 @@ def test_mixtures_of_trees():
         sorted(g.scopes[child] for child in g.partitions[0][0]) for g in (graph, best)
     ]
     assert scopes[0] == scopes[1]  # the best tree comes first
-    single = [(v,) for v in range(10)]
+    single = [(v,) for v in range(10) for _ in range(3)]
     assert sorted(graph.scopes[leaf] for leaf in graph.leaves) == single
+    stars = np.random.default_rng(0).integers(0, 2, [50, 3])  # trees of equal regions
+    assert len(mixture_of_hidden_chow_liu_trees(stars).partitions[0]) > 1
     # Without a perturbation all candidates are one; of one variable there is one tree.
     assert mixture_of_hidden_chow_liu_trees(data, perturbation=0) == best
     one = np.zeros((3, 1), int)

@@ -31,8 +31,8 @@ def mixture_of_hidden_chow_liu_trees(
     Candidates are maximum spanning trees of the pairwise mutual information from which
     pairs are left out at random; the first candidate leaves out none. Those with the
     largest information are kept, each as a hidden Chow-Liu tree (see
-    `hidden_chow_liu_tree`), and become the partitions of the root. Trees share the leaf
-    regions of their variables only if they hold nothing but them.
+    `hidden_chow_liu_tree`), and become the partitions of the root. Each has
+    regions of its own.
 
     Args:
       data: Array of shape [num_examples, num_variables].
@@ -99,23 +99,14 @@ def _candidates(
 
 
 def _under_one_root(graphs: list[RegionGraph]) -> RegionGraph:
-    """The partitions of all roots in one; leaf regions of a variable are shared."""
-    if graphs[0].num_variables == 1:
-        return graphs[0]
+    """The partitions of all roots in one."""
     scopes: list[tuple[int, ...]] = [graphs[0].scopes[0]]
     partitions = []
-    leaf_of: dict[tuple[int, ...], int] = {}
     for graph in graphs:
-        number = {0: 0}
-        for region, scope in enumerate(graph.scopes[1:], start=1):
-            if graph.partitions[region] or scope not in leaf_of:
-                number[region] = len(scopes)
-                scopes.append(scope)
-                if not graph.partitions[region]:
-                    leaf_of[scope] = number[region]
-            else:
-                number[region] = leaf_of[scope]
+        offset = len(scopes) - 1  # region 0 of all is one
+        scopes += graph.scopes[1:]
         for region, entries in enumerate(graph.partitions):
             for children in entries:
-                partitions.append((number[region], [number[c] for c in children]))
+                parent = region + offset if region else 0
+                partitions.append((parent, [child + offset for child in children]))
     return RegionGraph(scopes, partitions)
