@@ -290,3 +290,20 @@ def test_mixtures_of_trees():
     assert mixture_of_hidden_chow_liu_trees(one) == RegionGraph([(0,)], [])
     with pytest.raises(ValueError, match="`perturbation` is a probability"):
         mixture_of_hidden_chow_liu_trees(data, perturbation=1)
+
+
+def test_balanced_trees_are_shallow():
+    steps = np.random.default_rng(0).normal(size=(2000, 200))
+    walk = np.cumsum(steps, axis=1)
+    assert hidden_chow_liu_tree(walk).depth >= 100  # a path
+    graph = hidden_chow_liu_tree(walk, balanced=True)
+    assert graph.depth <= 10
+    parts = [graph.scopes[child] for child in graph.partitions[0][0]]
+    assert all(max(part) - min(part) == len(part) - 1 for part in parts)
+    data = tree_data(300, "discrete")
+    graph = hidden_chow_liu_tree(data, balanced=True)
+    assert graph.scopes[0] == tuple(range(10))
+    assert graph.is_tree
+    assert len(graph.leaves) == 10
+    one = np.zeros((3, 1), int)
+    assert hidden_chow_liu_tree(one, balanced=True) == RegionGraph([(0,)], [])

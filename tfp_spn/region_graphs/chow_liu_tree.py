@@ -71,7 +71,8 @@ def rooted_at_centre(tree: Any) -> npt.NDArray[np.int64]:
     from scipy.sparse.csgraph import breadth_first_order
 
     def walk(start: int) -> tuple[Any, Any]:
-        return breadth_first_order(tree, start, directed=False)
+        order, parents = breadth_first_order(tree, start, directed=False)
+        return order, parents
 
     # The middle of a longest path: from the variable that is farthest from any other.
     order, _ = walk(0)

@@ -67,7 +67,9 @@ class Columns:
                 codes[seen, v] = column
                 continue
             levels = np.linspace(0, 1, num_bins + 1)[1:-1]
-            edges = np.unique(np.quantile(column, levels)) if len(column) else []
+            edges = (
+                np.unique(np.quantile(column, levels)) if len(column) else levels[:0]
+            )
             codes[seen, v] = np.searchsorted(edges, column, side="right")
             sizes[v] = len(edges) + 1
         return codes, sizes
