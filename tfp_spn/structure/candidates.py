@@ -108,7 +108,8 @@ def continuous_mixtures(
         f"    x, num_points={num_points}, max_seconds={seconds:.0f}, seed={seed})\n"
         "circuit = mixture.circuit()"
     )
-    return Learned(mixture.circuit, mixture.history, None, code)
+    value = max(mixture.history, default=None)
+    return Learned(mixture.circuit, mixture.history, value, code)
 
 
 def learned_spn(train: Columns, valid: Columns, seconds: float, seed: int) -> Learned:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,6 +32,12 @@ Structure = Literal["auto", "chow_liu", "factorized"]
 
 _MAX_TABLE = 2**16
 """Entries of all conditional tables of one tree, from which on columns are apart."""
+
+_OF_NETWORK = 0.7
+"""Part of the time for the network; what is left is for the points."""
+
+_MANY_STEPS = 2000
+"""From so many steps on they are compiled by XLA."""
 
 _BLOCK = 1024
 """Rows that are evaluated at once."""
@@ -155,10 +162,12 @@ def continuous_mixture(
     train, valid = split_rows(columns, validation_data, owner, seed)
     parents = _parents(train, structure)
     decoder = ContinuousDecoder(train, parents, latent_dim, num_layers, max_units, seed)
-    ends = None if max_seconds is None else time.perf_counter() + max_seconds
+    now = time.perf_counter()
+    ends = math.inf if max_seconds is None else now + max_seconds
+    turns = math.inf if max_seconds is None else now + _OF_NETWORK * max_seconds
     base = sobol_points(as_count(num_points, "num_points"), latent_dim)
     learner = _Learner(decoder, train, valid, batch_size, patience, seed, verbose)
-    learner.learn_network(base, epochs, learning_rate, ends)
+    learner.learn_network(base, epochs, learning_rate, turns)
     points, log_weights = learner.learn_points(base, point_epochs, learning_rate, ends)
     return ContinuousMixture(decoder, points, log_weights, tuple(learner.history))
 
@@ -224,7 +233,7 @@ class _Learner:
         self.history: list[float] = []
 
     def learn_network(
-        self, base: np.ndarray, epochs: int, learning_rate: float, ends: float | None
+        self, base: np.ndarray, epochs: int, learning_rate: float, ends: float
     ) -> None:
         """Gradient steps on the network; each has points of its own."""
         decoder, num_points = self.decoder, len(base)
@@ -234,7 +243,7 @@ class _Learner:
         log_weights = tf.fill([num_points], -float(np.log(num_points)))
         center = normal_points(base, tf.fill([base.shape[1]], 0.5))
 
-        @tf.function
+        @tf.function(jit_compile=self._is_worth_compiling(epochs))
         def step(pair: Tensor, real: Tensor, count: Tensor, shift: Tensor) -> None:
             z = normal_points(base, shift)
             with tf.GradientTape() as tape:
@@ -253,7 +262,7 @@ class _Learner:
         )
 
     def learn_points(
-        self, base: np.ndarray, epochs: int, learning_rate: float, ends: float | None
+        self, base: np.ndarray, epochs: int, learning_rate: float, ends: float
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
         """Gradient steps on points and weights; the network is kept."""
         decoder = self.decoder
@@ -264,7 +273,7 @@ class _Learner:
         optimizer = keras.optimizers.Adam(learning_rate)
         optimizer.build(variables)
 
-        @tf.function
+        @tf.function(jit_compile=self._is_worth_compiling(epochs))
         def step(pair: Tensor, real: Tensor, count: Tensor) -> None:
             with tf.GradientTape() as tape:
                 z = tf.convert_to_tensor(points.value)
@@ -293,7 +302,7 @@ class _Learner:
         state: Callable[[], tuple[Tensor, Tensor]],
         variables: list[Any],
         epochs: int,
-        ends: float | None,
+        ends: float,
         name: str,
     ) -> None:
         """Epochs until validation says that it gets worse; keeps the best."""
@@ -320,12 +329,16 @@ class _Learner:
             for variable, value in zip(variables, best_values or [], strict=False):
                 variable.assign(value)
 
-    def _epoch(self, step: Callable[[Batch], None], ends: float | None) -> bool:
+    def _is_worth_compiling(self, epochs: int) -> bool:
+        """Whether XLA, which takes seconds to compile, saves more."""
+        return epochs * (self.num_rows // self.batch_size) > _MANY_STEPS
+
+    def _epoch(self, step: Callable[[Batch], None], ends: float) -> bool:
         """Whether there is time for another epoch behind it."""
         order = self.rng.permutation(self.num_rows)
         last = self.num_rows - self.num_rows % self.batch_size
         for start in range(0, last, self.batch_size):
-            if ends is not None and time.perf_counter() > ends:
+            if time.perf_counter() > ends:
                 return False
             step(self.train.rows(order[start : start + self.batch_size]))
         return True

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from tfp_spn.circuits import RegionGraphCircuit
 from tfp_spn.distributions import SumProductNetwork
 from tfp_spn.structure.candidates import (
     Learned,
@@ -26,7 +27,7 @@ _BLOCK = 1000
 _MIN_SECONDS = 5.0
 """A candidate that has less is not tried."""
 
-_FOR_THE_CIRCUIT = 0.1
+_FOR_THE_CIRCUIT = 0.2
 """Part of the time for building and judging circuits."""
 
 
@@ -128,14 +129,14 @@ def learn(
     columns = read_columns(x, observed, "learn", kinds)
     train, valid = split_rows(columns, validation_data, "learn", seed)
     trials: list[Trial] = []
-    best: tuple[Trial, SumProductNetwork] | None = None
+    best: tuple[Trial, Learned] | None = None
     candidates = _candidates_for(train)
     total = sum(share for _, share, _ in candidates)
     bar = tqdm(candidates, disable=not verbose, leave=False)
     try:
         for name, share, candidate in bar:
             bar.set_description(name)
-            left = (1 - _FOR_THE_CIRCUIT) * (ends - time.perf_counter())
+            left = ends - _FOR_THE_CIRCUIT * time_budget - time.perf_counter()
             seconds = left * share / total if share else left
             total -= share
             if share and seconds < _MIN_SECONDS:
@@ -143,7 +144,9 @@ def learn(
             start = time.perf_counter()
             try:
                 learned = candidate(train, valid, seconds, seed)
-                spn, value = _judged(learned, valid)
+                value = learned.validation
+                if value is None:
+                    value = _validation(learned.circuit(), valid)
             except ImportError as error:
                 warnings.warn(f"learn: {name} left out: {error}", stacklevel=2)
                 continue
@@ -151,13 +154,13 @@ def learn(
             trial = Trial(name, value, taken, learned.curve, learned.code)
             trials.append(trial)
             if best is None or value > best[0].validation:
-                best = trial, spn
+                best = trial, learned
     except KeyboardInterrupt:
         if best is None:
             raise
     if best is None:  # independent columns are always tried
         raise ValueError("learn: no model could be learned. Check the data.")
-    spn = best[1]
+    spn = SumProductNetwork(best[1].circuit())
     spn.report = Report(train.kinds, tuple(trials), best[0])
     return spn
 
@@ -178,14 +181,13 @@ def _candidates_for(columns: Columns) -> list[tuple[str, float, Candidate]]:
     return found
 
 
-def _judged(learned: Learned, valid: Columns) -> tuple[SumProductNetwork, float]:
-    """The distribution and its validation log-likelihood per row."""
-    spn = SumProductNetwork(learned.circuit())
-    total = 0.0
+def _validation(circuit: RegionGraphCircuit, valid: Columns) -> float:
+    """The log-likelihood of a circuit, in nats per row."""
+    spn, total = SumProductNetwork(circuit), 0.0
     for start in range(0, len(valid.values), _BLOCK):
         rows = slice(start, start + _BLOCK)
         value = spn.log_prob(
             valid.values[rows].astype(np.float32), observed=valid.observed[rows]
         )
         total += float(np.sum(value.numpy(), dtype=np.float64))
-    return spn, total / len(valid.values)
+    return total / len(valid.values)
