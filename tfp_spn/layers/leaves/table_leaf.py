@@ -13,6 +13,7 @@ from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import ParameterSpec
 from tfp_spn.layers.leaves.elementwise_leaf import ElementwiseLeaf, slot_flow
 from tfp_spn.layers.leaves.layout import LeafLayout
+from tfp_spn.ops.custom_gradient import custom_gradient
 from tfp_spn.ops.log_space import logsumexp, softmax
 from tfp_spn.ops.long_sums import long_sum
 
@@ -87,7 +88,7 @@ class TableLeaf(ElementwiseLeaf):
         The normalised table, often the largest tensor of all, is never written.
         """
 
-        @tf.custom_gradient
+        @custom_gradient
         def forward(logits: Tensor) -> tuple[Tensor, Callable]:
             rows = tf.gather(tf.reshape(logits, [-1, self.num_components]), index)
 
