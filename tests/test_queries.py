@@ -15,7 +15,6 @@ from tests.reference.learning import TieError, hard_counts
 from tests.strategies import FINITE, case
 from tfp_spn.distributions import _queries
 from tfp_spn.programs import evaluation, posterior
-from tfp_spn.programs.leaf_values import leaf_values
 
 SMOOTH = [*FINITE, "normal", "laplace", "mixed"]
 
@@ -201,7 +200,7 @@ def test_counts_of_the_rules(c):
     roots, _, steps = expand_all(c.circuit)
     spread = c.distribution._event.spread(tf.constant(c.x), c.observed)
     evidence = _queries.evidence_of(c.distribution._event, tables, *spread)
-    leaves = leaf_values(program, tables, evidence)
+    leaves = program.leaf_values(tables, evidence)
     with tf.GradientTape() as tape:
         tape.watch(tables.log_weights)
         log_prob = evaluation.evaluate(program, tables, leaves).log_prob

@@ -6,13 +6,16 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfp_spn._serialization import initializer_of, register, serialize
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import ParameterSpec
 from tfp_spn.layers.leaves.elementwise_leaf import ElementwiseLeaf, slot_flow
+from tfp_spn.layers.leaves.initial_parameters import LeafData
 from tfp_spn.layers.leaves.layout import LeafLayout
+from tfp_spn.layers.leaves.support import Support, integers_up_to
 from tfp_spn.ops.choice import sample_index
 from tfp_spn.ops.log_space import logsumexp, softmax
 from tfp_spn.ops.long_sums import long_sum
@@ -77,22 +80,9 @@ class CategoricalLeaf(ElementwiseLeaf):
         return logits - logsumexp(logits, -2, keepdims=True)
 
     @property
-    def support(self) -> str:
+    def value_support(self) -> Support:
         """Integers in range."""
-        return f"integers from 0 to {self.num_categories - 1}"
-
-    def is_valid(self, x: Tensor) -> Tensor:
-        """Whether values are integers in range."""
-        return (x >= 0) & (x < self.num_categories) & (tf.math.floor(x) == x)
-
-    def log_base(self, x: Tensor) -> Tensor:
-        """0, or ``-inf`` out of range."""
-        valid = tf.reduce_all(self.is_valid(x), axis=-2)
-        return tf.where(valid, tf.zeros([], x.dtype), -float("inf"))
-
-    def safe_value(self, x: Tensor) -> Tensor:
-        """Category 0 out of range."""
-        return tf.where(self.is_valid(x), x, tf.zeros_like(x))
+        return integers_up_to(self.num_categories - 1)
 
     def component_log_prob(self, params: Params, x: Tensor) -> Tensor:
         """Rows of the table, one per value."""
@@ -224,6 +214,16 @@ class CategoricalLeaf(ElementwiseLeaf):
         received = statistics["count"][..., tf.newaxis, tf.newaxis, :] > 0
         logits = tf.math.log(tf.maximum(probs, 1e-12))
         return {"logits": tf.where(received, logits, params["logits"])}
+
+    def initial_parameters(self, data: LeafData) -> Params:
+        """Probabilities drawn around the variable's frequencies, ``[L, D, C, K]``."""
+        values = np.arange(self.num_categories)
+        is_value = (data.x[..., np.newaxis] == values) & data.observed[..., np.newaxis]
+        count = data.observed.sum(0)[..., np.newaxis]
+        probs = (is_value.sum(0) + 1.0 / self.num_categories) / (count + 1.0)
+        shape = data.around(probs)[..., np.newaxis]  # [L, D, C, 1]
+        shape = np.repeat(shape, self.num_components, axis=-1)
+        return {"logits": data.log_gamma_draws(shape)}
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""

@@ -14,7 +14,6 @@ from tfp_spn.programs.dynamic.evaluation import chain_of, step_evidence, to_step
 from tfp_spn.programs.dynamic.states import state_posteriors
 from tfp_spn.programs.evaluation import evaluate
 from tfp_spn.programs.evidence import Evidence
-from tfp_spn.programs.leaf_values import leaf_values
 
 _GRADIENT = SumOpGradBackprop()
 
@@ -31,7 +30,7 @@ def mean_and_variance(
         "inf"
     )  # evidence that is not says nothing
     known = evidence.hidden_unless(possible[..., tf.newaxis, tf.newaxis, :])
-    leaves = leaf_values(program.step, tables.step, step_evidence(program, known))
+    leaves = program.step.leaf_values(tables.step, step_evidence(program, known))
     shape = tf.broadcast_dynamic_shape(tf.shape(flows)[:-2], tf.shape(leaves)[:-3])
     leaves = tf.broadcast_to(leaves, tf.concat([shape, tf.shape(leaves)[-3:]], 0))
     with tf.GradientTape(watch_accessed_variables=False) as tape:
