@@ -87,6 +87,11 @@ class CircuitView(TensorValues):
         return self._event.variables
 
     @property
+    def chosen_of_event(self) -> dict[str, tuple[tuple[int, ...], int]]:
+        """By name of an axis, what the event ranges over, and how much there is."""
+        return self._event.chosen
+
+    @property
     def trainable_variables(self) -> tuple[tf.Variable, ...]:
         """Trainable variables; those of frozen Keras layers are left out."""
         frozen = frozen_variable_ids(self._circuit)

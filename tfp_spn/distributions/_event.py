@@ -65,6 +65,11 @@ class Event:
         return EventKey(type(self), self.variables, self.owner)
 
     @property
+    def chosen(self) -> dict[str, tuple[tuple[int, ...], int]]:
+        """By name of an axis, what the event ranges over, and how much there is."""
+        return {"variables": (self.variables, self.program.num_variables)}
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """``[V']``, ``[V', D]``, or ``[height, width, D]`` of whole images."""
         if self.is_full:

@@ -48,6 +48,11 @@ class SequenceEvent(Event):
         return EventKey(type(self), self.variables, self.owner, self.steps)
 
     @property
+    def chosen(self) -> dict[str, tuple[tuple[int, ...], int]]:
+        """Steps, too."""
+        return {"steps": (self.steps, self.num_steps), **super().chosen}
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """``[T', *event_shape]`` of a step's."""
         return (len(self.steps), *self.step.shape)

@@ -21,6 +21,7 @@ from tfp_spn.distributions._unknown_rank import of_any_rank
 from tfp_spn.distributions.conditioned_dynamic import (
     ConditionedDynamicSumProductNetwork,
 )
+from tfp_spn.distributions.sum_product_network import view_of
 from tfp_spn.programs.dynamic.dynamic_program import DynamicProgram
 
 _OWNER = "DynamicSumProductNetwork"
@@ -323,6 +324,13 @@ class DynamicSumProductNetwork(
             allow_nan_stats=self.allow_nan_stats,
             name=name or f"{self.name}_conditioned",
         )
+
+
+@view_of.register(DynamicCircuit)
+def _view_of_sequences(
+    circuit: DynamicCircuit, params: Params | None = None, **arguments: Any
+) -> DynamicSumProductNetwork:
+    return DynamicSumProductNetwork(circuit, params, **arguments)
 
 
 def _in_time(program: DynamicProgram, names: tuple[str, ...]) -> DynamicProgram:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -319,6 +320,12 @@ class SumProductNetwork(CircuitView, tfd.AutoCompositeTensorDistribution):
     ) -> Tensor:
         """The most probable class, int32."""
         return self.posterior_marginal(value, observed).mode()
+
+
+@functools.singledispatch
+def view_of(circuit: Any, params: Params | None = None, **arguments: Any) -> Any:
+    """The distribution over a circuit; those of other kinds join in their modules."""
+    return SumProductNetwork(circuit, params, **arguments)
 
 
 @tfd.RegisterKL(SumProductNetwork, SumProductNetwork)
