@@ -47,12 +47,13 @@ class Support:
 
     def contains(self, x: Tensor) -> Tensor:
         """``[..., D, N]`` to bool of the same shape; NaN and infinities are outside."""
-        low, high = tf.constant(self.low, x.dtype), tf.constant(self.high, x.dtype)
         bounds = [math.isfinite(self.low), math.isfinite(self.high)]
         parts = [] if all(bounds) else [tf.math.is_finite(x)]
         if bounds[0]:
+            low = tf.constant(self.low, x.dtype)
             parts.append(x >= low if self.includes_ends else x > low)
         if bounds[1]:
+            high = tf.constant(self.high, x.dtype)
             parts.append(x <= high if self.includes_ends else x < high)
         valid = functools.reduce(tf.logical_and, parts)
         if self.is_integer:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import tensorflow as tf
 from tensorflow_probability import random as tfp_random
 
@@ -13,7 +11,7 @@ from tfp_spn.ops.chain import Chain
 from tfp_spn.ops.choice import sample_index
 from tfp_spn.ops.log_chain import backward_messages, best_path, log_matmul
 from tfp_spn.programs.dynamic.evaluation import chain_of, emissions, step_evidence
-from tfp_spn.programs.dynamic.structure import DynamicStructure
+from tfp_spn.programs.dynamic.structure import DynamicStructure, DynamicTables
 from tfp_spn.programs.evaluation import Evaluation, evaluate_max, with_inputs
 from tfp_spn.programs.evidence import Evidence
 from tfp_spn.programs.examples import Examples
@@ -23,8 +21,8 @@ from tfp_spn.programs.tables import Tables
 
 
 def sample(
-    program: Any,
-    tables: Any,
+    program: DynamicStructure,
+    tables: DynamicTables,
     n: Tensor,
     seed: Tensor,
     evidence: Evidence,
@@ -68,7 +66,9 @@ def sample(
     return _restore_draws(drawn, n, evidence)
 
 
-def mode(program: Any, tables: Any, evidence: Evidence) -> Tensor:
+def mode(
+    program: DynamicStructure, tables: DynamicTables, evidence: Evidence
+) -> Tensor:
     """Max-product completion: ``S + P + [T, V, D]``."""
     template = program.step
 
