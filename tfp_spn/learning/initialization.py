@@ -23,9 +23,9 @@ def initialize_leaves(spn: Any, x: Any, observed: Any = None, seed: int = 0) -> 
     Without it, EM on data far from 0 first has to find them, and components that start
     alike compete for the same examples. By family:
 
-    - location and scale: each component of a leaf region takes its locations from one
-      example, and its scales are the variables' standard deviations within the clusters
-      of these examples;
+    - location and scale, also of `DiscretizedLogisticLeaf`: each component of a leaf
+      region takes its locations from one example, and its scales are the variables'
+      standard deviations within the clusters of these examples;
     - counts and categories: each component's probabilities are drawn from a Dirichlet
       distribution around the variable's frequencies;
     - any other family that has an M-step: the M-step on data half of which are one
