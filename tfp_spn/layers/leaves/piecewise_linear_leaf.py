@@ -85,11 +85,6 @@ class PiecewiseLinearLeaf(TableLeaf):
         """An interval."""
         return interval(self.knots[0], self.knots[-1], self.compute_dtype)
 
-    def log_base(self, x: Tensor) -> Tensor:
-        """0, or ``-inf`` outside the interval."""
-        valid = tf.reduce_all(self.value_support.contains(x), axis=-2)
-        return tf.where(valid, tf.zeros([], x.dtype), -float("inf"))
-
     def component_log_prob(self, params: Params, x: Tensor) -> Tensor:
         """Of both triangles that reach a value."""
         below, above = self._log_densities_at(params, x)
