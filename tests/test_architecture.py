@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import functools
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -304,3 +305,19 @@ def test_another_keras_backend_is_refused() -> None:
     assert last.startswith("ImportError: tfp_spn needs Keras on its TensorFlow backend")
     assert "Received backend 'numpy', expected 'tensorflow'" in last
     assert "KERAS_BACKEND=tensorflow" in last
+
+
+def test_parameter_names_are_made_in_one_place() -> None:
+    """Whoever spells a name has to count as all others do."""
+    names = re.compile(r"sums_$|leaf_$|leaf_\.|prior$|(initial|transition|interface)$")
+    home = PACKAGE / "programs" / "parameter_names.py"
+    spelled = [
+        f"{name_of(path)}:{node.lineno}"
+        for path in modules()
+        if path != home and unit_of(path) in {"programs", "circuits", "learning"}
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and names.match(node.value)
+    ]
+    assert not spelled, "use tfp_spn.programs.parameter_names"

@@ -20,7 +20,8 @@ from tfp_spn.layers.folded_sum import FoldedSum
 from tfp_spn.ops.sum_rules import SumRule
 from tfp_spn.programs.circuit_program import CircuitProgram
 from tfp_spn.programs.dynamic.dynamic_program import DynamicProgram, dynamic_program
-from tfp_spn.programs.dynamic.structure import CHAIN, SumProduct
+from tfp_spn.programs.dynamic.structure import SumProduct
+from tfp_spn.programs.parameter_names import CHAIN, INITIAL
 from tfp_spn.region_graphs.arguments import as_count
 
 
@@ -289,7 +290,7 @@ def chain_params(
             has_steps = value.shape.rank == initial.shape.rank + 2
         return value if has_steps else tf.expand_dims(value, -3)
 
-    params = {"initial": initial[..., tf.newaxis, :, tf.newaxis]}
+    params = {INITIAL: initial[..., tf.newaxis, :, tf.newaxis]}
     for name, probs in zip(CHAIN[1:], (transition, interface), strict=True):
         if probs is not None:
             params[name] = with_steps(

@@ -28,6 +28,7 @@ from tfp_spn.circuits.stack_validation import (
     sum_names,
 )
 from tfp_spn.programs.circuit_program import CircuitProgram
+from tfp_spn.programs.parameter_names import from_leaf
 
 # Values hold the layers, not the model, so that entries die with their models.
 _CIRCUITS: weakref.WeakKeyDictionary[keras.Sequential, LayeredCircuit] = (
@@ -144,7 +145,7 @@ class LayeredCircuit(Circuit):
     def live_params(self) -> Params:
         """The un-read variables by name."""
         leaf = leaf_of(self.stack)
-        params = {f"leaf_{k}": v for k, v in leaf.live_params().items()}
+        params = from_leaf(leaf.live_params())
         for name, layer in self._sums.items():
             params[name] = layer.accumulators.value
         return dict(sorted(params.items()))

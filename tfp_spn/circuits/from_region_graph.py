@@ -24,6 +24,7 @@ from tfp_spn.layers.leaves.mixed_leaf import as_leaf
 from tfp_spn.ops.sum_rules import SumRule
 from tfp_spn.programs.circuit_program import CircuitProgram
 from tfp_spn.programs.folding import fold
+from tfp_spn.programs.parameter_names import PRIOR, from_leaf
 from tfp_spn.programs.steps import SumSpec
 from tfp_spn.region_graphs import RegionGraph
 from tfp_spn.region_graphs.arguments import as_count
@@ -183,7 +184,7 @@ class RegionGraphCircuit(Circuit):
             root=folded.root,
             num_classes=total,
             prior=(
-                SumSpec("prior", total, rule, logspace, event_ndims=1)
+                SumSpec(PRIOR, total, rule, logspace, event_ndims=1)
                 if total > 1
                 else None
             ),
@@ -226,7 +227,7 @@ class RegionGraphCircuit(Circuit):
     ) -> keras.Variable:
         constraint = None if logspace else get_default_linear_accumulators_constraint()
         prior = self.add_weight(
-            name="prior",
+            name=PRIOR,
             shape=(num_classes,),
             initializer="zeros" if logspace else "ones",
             constraint=constraint,
@@ -248,10 +249,10 @@ class RegionGraphCircuit(Circuit):
 
     def live_params(self) -> Params:
         """The un-read variables by name."""
-        params = {f"leaf_{k}": v for k, v in self.leaf.live_params().items()}
+        params = from_leaf(self.leaf.live_params())
         params.update({layer.name: layer.accumulators.value for layer in self.sums})
         if self.prior is not None:
-            params["prior"] = self.prior.value
+            params[PRIOR] = self.prior.value
         return dict(sorted(params.items()))
 
     def structure(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ decomposable or not smooth is refused.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ from tfp_spn.circuits.stack_validation import (
     check_same_scope,
     label_of,
     leaf_of,
+    sum_names,
 )
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.layers.leaves.layout import LeafLayout
@@ -45,11 +46,11 @@ def compile_stack(layers: Sequence[Any]) -> CircuitProgram:
         ValueError: If the stack is not decomposable or not smooth.
     """
     root = layers[-1]
-    stack, inner = _begin(layers[:-1])
+    stack, inner = _begin(layers)
     leaf, num_decomps = leaf_of(layers), stack.num_decomps
     num_variables = leaf.num_slots // num_decomps
     grid = stack.index.shape if stack.grid_scopes is not None else None
-    for layer in inner:
+    for layer in inner[:-1]:
         stack.add(layer)
     check_root_scopes(root, stack.scopes[0], num_variables)
     prior = stack.close(root)
@@ -84,10 +85,12 @@ def check_template(layers: Sequence[Any]) -> None:
 
 
 def _begin(layers: Sequence[Any]) -> tuple[_Stack, Sequence[Any]]:
-    """A stack of leaves only, and the layers that are to be added."""
+    """Returns a stack of leaves only, and the layers that are to be added."""
+    names = iter(sum_names(layers))
     if isinstance(layers[0], BaseLeaf):
         leaf = layers[0]
         stack = _Stack(
+            names=names,
             index=np.arange(leaf.num_slots).reshape(leaf.slot_shape),
             scopes=[],
             width=leaf.num_components,
@@ -99,6 +102,7 @@ def _begin(layers: Sequence[Any]) -> tuple[_Stack, Sequence[Any]]:
     num_decomps = flat.num_decomps
     num_variables = leaf.num_slots // num_decomps
     stack = _Stack(
+        names=names,
         index=np.arange(leaf.num_slots).reshape(num_variables, num_decomps),
         scopes=[[frozenset([v])] * num_decomps for v in range(num_variables)],
         width=leaf.num_components,
@@ -113,6 +117,7 @@ class _Stack:
     """The layers compiled so far.
 
     Attributes:
+        names: What the weights of the next sum layers are called.
         index: ``[S, D]``: positions of the regions in the newest value.
         scopes: ``[S][D]``: the variables of the regions; empty while there is a grid.
         width: Units of each region.
@@ -120,13 +125,13 @@ class _Stack:
         steps: The steps.
         factors: ``[S, D]`` each: a product that no step computes yet.
         product: How its factors are multiplied.
-        num_sums: Sum layers so far.
         grid_scopes: The same of cells, while the regions are a grid.
         factor_units: See `Step`, of the product that no step computes yet.
         merged: How many neighbouring regions the next sum ranges over.
         num_decomps: Leaf slots of each variable.
     """
 
+    names: Iterator[str]
     index: np.ndarray
     scopes: list[list[frozenset[int]]]
     width: int
@@ -134,7 +139,6 @@ class _Stack:
     steps: list[Step] = field(default_factory=list)
     factors: list[np.ndarray] = field(default_factory=list)
     product: Literal["hadamard", "kronecker", "chosen"] = "hadamard"
-    num_sums: int = 0
     grid_scopes: GridScopes | None = None
     factor_units: np.ndarray | None = None
     merged: int = 1
@@ -243,14 +247,20 @@ class _Stack:
         if root.return_weighted_child_logits:
             self.merged = 1  # each node is a class, in whatever region
             self.finish_product()
-            return _spec("prior", self.index.size * self.width, root)
+            return self.sum_spec(root, self.index.size * self.width)
         self.merged = self.shape[0] * self.shape[1]
         self.emit(self.sum_spec(root, 1))
         return None
 
     def sum_spec(self, layer: BaseSum, num_outputs: int) -> SumSpec:
-        self.num_sums += 1
-        return _spec(f"sums_{self.num_sums - 1}", num_outputs, layer)
+        return SumSpec(
+            next(self.names),
+            num_outputs,
+            layer.sum_op,
+            layer.logspace_accumulators,
+            event_ndims=4,
+            shared=isinstance(layer, Conv2DSum),
+        )
 
     def emit(self, sums: SumSpec | None) -> None:
         tables = self.factors or [self.index]
@@ -271,18 +281,6 @@ class _Stack:
         self.scopes = [row[:: self.merged] for row in self.scopes]
         self.factors, self.factor_units = [], None
         self.merged = 1
-
-
-def _spec(parameter: str, num_outputs: int, layer: BaseSum) -> SumSpec:
-    logspace = layer.logspace_accumulators
-    return SumSpec(
-        parameter,
-        num_outputs,
-        layer.sum_op,
-        logspace,
-        event_ndims=4,
-        shared=isinstance(layer, Conv2DSum),
-    )
 
 
 def _union(

@@ -29,6 +29,7 @@ from tfp_spn.layers.spatial.conv2d_product import Conv2DProduct
 from tfp_spn.layers.spatial.conv2d_sum import Conv2DSum
 from tfp_spn.layers.spatial.local2d_sum import Local2DSum
 from tfp_spn.layers.spatial.spatial_to_regions import SpatialToRegions
+from tfp_spn.programs.parameter_names import PRIOR, sums_name
 
 REGION_LAYERS = (
     PermuteAndPadScopes,
@@ -125,9 +126,9 @@ def sum_names(layers: Sequence[Any]) -> dict[str, BaseSum]:
     names: dict[str, BaseSum] = {}
     for layer in layers:
         if isinstance(layer, RootSum) and layer.return_weighted_child_logits:
-            names["prior"] = layer
+            names[PRIOR] = layer
         elif isinstance(layer, BaseSum):
-            names[f"sums_{len(names)}"] = layer
+            names[sums_name(len(names))] = layer
     return names
 
 

@@ -98,9 +98,8 @@ def _names_of(circuit: Circuit, variables: list[Any]) -> tuple[str, ...]:
 
 def _check_rules(circuit: Circuit) -> None:
     for spec in circuit.program.sum_specs:
-        if not spec.rule.is_gradient or (
-            spec.rule.normalizes_counts and not spec.logspace
-        ):
+        rule = spec.rule
+        if not rule.is_gradient or rule.hands_back_counts(spec.logspace):
             raise ValueError(
                 "GradientAscent: the circuit's learning rule does not compute "
                 f"gradients, received {spec.rule!r} in '{spec.parameter}', expected "

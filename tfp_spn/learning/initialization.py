@@ -16,6 +16,7 @@ from tfp_spn.layers.leaves.parts import LeafPart
 from tfp_spn.learning.data_validation import Data, flattened, validated
 from tfp_spn.learning.maximization import as_circuit, trainable_names
 from tfp_spn.learning.seeding import seeds_of_regions
+from tfp_spn.programs.parameter_names import leaf_name
 from tfp_spn.programs.program import Program
 
 _MAX_ROWS = 20_000
@@ -100,8 +101,8 @@ def initialize_leaves(spn: Any, x: Any, observed: Any = None, seed: int = 0) -> 
             own, spread = rows[part.regions], spread[part.regions][:, v]
         new = _of_part(part, values[:, v], mask[:, v], own, spread, rng)
         for name, value in part.prefixed(new).items():
-            if f"leaf_{name}" in names:
-                variable = params[f"leaf_{name}"]
+            if leaf_name(name) in names:
+                variable = params[leaf_name(name)]
                 value = tf.cast(value, variable.dtype)
                 variable.assign(tf.reshape(value, variable.shape))
 

@@ -19,6 +19,7 @@ from tfp_spn._typing import Params, Tensor, TensorLike
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.circuits.from_layers import from_layers
 from tfp_spn.learning.expectations import Expectations
+from tfp_spn.programs.parameter_names import leaf_name
 from tfp_spn.programs.program import Program
 from tfp_spn.programs.steps import SumSpec
 
@@ -76,8 +77,8 @@ def maximize(
     of_leaf = tf.cast(pseudocount, program.dtype)
     leaf = program.leaf.maximize(tables.leaf, statistics, step, of_leaf)
     for name, value in leaf.items():
-        old = new[f"leaf_{name}"]
-        new[f"leaf_{name}"] = tf.reshape(value, tf.shape(old))
+        name = leaf_name(name)
+        new[name] = tf.reshape(value, tf.shape(new[name]))
     return _frozen(new, params, trainable)
 
 

@@ -27,17 +27,38 @@ class SumRule:
     """Base of the learning rules; a subclass says how a sum's flow is divided.
 
     Subclasses implement `select` and may set `shares_selection` when the selection does
-    not depend on the output. The simplest one to copy is `SumOpHardEMBackprop`.
+    not depend on the output. `is_gradient` and `is_one_hot` say something about
+    `select`: a class that overrides it does not inherit them, it sets them itself. The
+    simplest one to copy is `SumOpSampleBackprop`.
 
     Attributes:
         is_gradient: Whether the flow is the true derivative of the log value.
+        is_one_hot: Whether every selection is zero but for a single one (or zero
+            everywhere, for an impossible example): EM then follows one child of each
+            sum instead of passing shares to all. Leave it `False` for a rule whose
+            shares may be fractions.
         normalizes_counts: Whether linear accumulators receive counts that sum to one
             per sum (soft EM) rather than raw counts.
     """
 
     is_gradient = False
+    is_one_hot = False
     normalizes_counts = False
     shares_selection = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "select" in vars(cls):
+            for claim in ("is_gradient", "is_one_hot"):
+                setattr(cls, claim, vars(cls).get(claim, False))
+
+    def hands_back_counts(self, logspace: bool) -> bool:
+        """Whether the "gradient" of stored weights is their counts.
+
+        Args:
+            logspace: Whether logarithms of the weights are stored.
+        """
+        return not logspace and (self.normalizes_counts or not self.is_gradient)
 
     def select(self, log_weighted: Tensor, log_sum: Tensor, seed: Tensor) -> Tensor:
         """Divides the flow of one output.
@@ -153,6 +174,8 @@ class SumOpHardEMBackprop(SumRule):
         >>> layer = tfp_spn.layers.DenseSum(4, sum_op=rule)
     """
 
+    is_one_hot = True
+
     def __init__(self, sample_prob: float | None = None, seed: int = 0) -> None:
         if tf.is_tensor(sample_prob):
             known = tf.get_static_value(sample_prob)
@@ -229,6 +252,8 @@ class SumOpSampleBackprop(SumRule):
         >>> import tfp_spn
         >>> layer = tfp_spn.layers.DenseSum(4, sum_op=tfp_spn.SumOpSampleBackprop())
     """
+
+    is_one_hot = True
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = int(seed)

@@ -41,10 +41,8 @@ def normalized_log_weights(
             if logspace:
                 weights = normalized_weights(accumulators, logspace, axis)
                 return counts - weights * tf.reduce_sum(counts, axis, keepdims=True)
-            if rule.normalizes_counts:
-                return _shares(counts, axis)
-            if not rule.is_gradient:
-                return counts
+            if rule.hands_back_counts(logspace):
+                return _shares(counts, axis) if rule.normalizes_counts else counts
             return _linear_gradient(counts, accumulators, axis)
 
         return _log_normalized(accumulators, logspace, axis), backward

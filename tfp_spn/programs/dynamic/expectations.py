@@ -26,6 +26,7 @@ from tfp_spn.programs.evaluation import evaluate
 from tfp_spn.programs.evidence import Evidence
 from tfp_spn.programs.folded_program import FoldedProgram
 from tfp_spn.programs.leaf_values import leaf_values
+from tfp_spn.programs.parameter_names import INITIAL, INTERFACE, TRANSITION
 from tfp_spn.programs.tables import Tables
 
 
@@ -89,11 +90,11 @@ def _chain_counts(
     """``log p(x) [N]``, counts of the interface, and flows ``[T, K, N]``."""
     sources = {
         "emission": values,
-        "initial": tables.initial,
-        "transition": tables.transition,
+        INITIAL: tables.initial,
+        TRANSITION: tables.transition,
     }
     if program.sum_product == "cp":
-        sources["interface"] = tables.interface
+        sources[INTERFACE] = tables.interface
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(sources)
         chain = program.chain(tables, values, existing_steps(evidence))

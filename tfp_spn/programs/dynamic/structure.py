@@ -32,14 +32,12 @@ from tfp_spn.ops.chain import Chain
 from tfp_spn.ops.sum_rules import SumRule
 from tfp_spn.ops.weights import normalized_log_weights, normalized_weights
 from tfp_spn.programs.circuit_program import CircuitProgram
+from tfp_spn.programs.parameter_names import INITIAL, INTERFACE, TRANSITION
 from tfp_spn.programs.steps import SumSpec
 from tfp_spn.programs.tables import Tables, batch_of
 from tfp_spn.programs.traces import Traces, traces_of
 
 SumProduct = Literal["cp", "tucker"]
-
-CHAIN = ("initial", "transition", "interface")
-"""Names of the parameters that are not those of the template."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,11 +175,11 @@ class DynamicStructure:
     def chain_specs(self) -> tuple[SumSpec, ...]:
         """The sums of the interface."""
         specs = [
-            SumSpec("initial", 1, self.rule),
-            SumSpec("transition", self.num_interfaces, self.rule),
+            SumSpec(INITIAL, 1, self.rule),
+            SumSpec(TRANSITION, self.num_interfaces, self.rule),
         ]
         if self.sum_product == "cp":
-            specs.append(SumSpec("interface", self.num_states, self.rule))
+            specs.append(SumSpec(INTERFACE, self.num_states, self.rule))
         return tuple(specs)
 
     @functools.cached_property
@@ -194,9 +192,9 @@ class DynamicStructure:
         """Shapes ``[M, inputs, sums]`` of the accumulators of the interface."""
         states, units = self.num_states, self.num_interfaces
         shapes = {
-            "initial": (1, states, 1),
-            "transition": (self.num_transitions, states, units),
-            "interface": (self.num_transitions, units, states),
+            INITIAL: (1, states, 1),
+            TRANSITION: (self.num_transitions, states, units),
+            INTERFACE: (self.num_transitions, units, states),
         }
         return {spec.parameter: shapes[spec.parameter] for spec in self.chain_specs}
 
@@ -257,8 +255,8 @@ class DynamicStructure:
             )
             fixed = tf.stop_gradient(value)
             weights[spec.parameter] = normalized_weights(fixed, spec.logspace)
-        transition = _time_first(chain["transition"])
-        interface = chain.get("interface")
+        transition = _time_first(chain[TRANSITION])
+        interface = chain.get(INTERFACE)
         if interface is not None:
             interface = _time_first(interface)
         if self.sum_product == "tucker":
@@ -266,7 +264,7 @@ class DynamicStructure:
         step = self.step.tables(self._step_params(params), certainty)
         return DynamicTables(
             step,
-            chain["initial"][..., 0, :, 0],
+            chain[INITIAL][..., 0, :, 0],
             transition,
             interface,
             {**step.weights, **weights},
@@ -305,16 +303,16 @@ class DynamicStructure:
             )
         rank = emission.shape.rank - 3
         parts = {
-            "initial": _with_batch_rank(tables.initial, 0, 1, rank),
-            "transition": _with_batch_rank(tables.transition, 1, 2, rank),
+            INITIAL: _with_batch_rank(tables.initial, 0, 1, rank),
+            TRANSITION: _with_batch_rank(tables.transition, 1, 2, rank),
         }
         if tables.interface is not None:
-            parts["interface"] = _with_batch_rank(tables.interface, 1, 2, rank)
+            parts[INTERFACE] = _with_batch_rank(tables.interface, 1, 2, rank)
         if rank:
             batch = tf.shape(emission)[1:-2]
             static = emission.shape[1:-2]
             for name, value in parts.items():
-                lead = 0 if name == "initial" else 1
+                lead = 0 if name == INITIAL else 1
                 one = slice(lead, lead + rank)
                 batch = tf.broadcast_dynamic_shape(batch, tf.shape(value)[one])
                 static = tf.broadcast_static_shape(static, value.shape[one])
