@@ -13,10 +13,8 @@ from tfp_spn._typing import Params, TensorLike
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.circuits.from_layers import from_layers
 from tfp_spn.circuits.lengths import check_are_no_lengths
-from tfp_spn.config.accumulator_initializer import get_default_accumulator_initializer
-from tfp_spn.config.sum_op import get_default_sum_op
-from tfp_spn.initializers.dirichlet import Dirichlet
 from tfp_spn.layers.folded_sum import FoldedSum
+from tfp_spn.layers.sum_weights import SumWeights
 from tfp_spn.ops.sum_rules import SumRule
 from tfp_spn.programs.circuit_program import CircuitProgram
 from tfp_spn.programs.dynamic.dynamic_program import DynamicProgram, dynamic_program
@@ -138,7 +136,8 @@ class DynamicCircuit(Circuit):
     ) -> None:
         if isinstance(template, keras.Sequential):
             template = from_layers(template)
-        rule = sum_op or get_default_sum_op()
+        weights = SumWeights.of_circuit(sum_op, accumulator_initializer, logspace=True)
+        rule = weights.sum_op
         _check_arguments(template, sum_product, rule)
         num_steps = as_count(num_steps, "num_steps")
         num_roots = template.program.num_classes
@@ -155,8 +154,6 @@ class DynamicCircuit(Circuit):
             )
         kwargs.setdefault("dtype", template.program.dtype.name)
         super().__init__(**kwargs)
-        if accumulator_initializer is None:
-            accumulator_initializer = get_default_accumulator_initializer()
         self.template = template
         self._settings = (num_steps, num_interfaces, sum_product, rule, is_stationary)
         self._program: DynamicProgram | None = None
@@ -164,7 +161,8 @@ class DynamicCircuit(Circuit):
         self.chain = [
             FoldedSum(
                 *shape,
-                initializer=_initializer_of(accumulator_initializer, number),
+                initializer=weights.of_layer(number).accumulator_initializer,
+                sum_op=rule,
                 dtype=template.program.dtype.name,
                 name=name,
             )
@@ -173,13 +171,13 @@ class DynamicCircuit(Circuit):
         for layer in self.chain:  # Keras' lists are invisible to tf.train.Checkpoint
             self._track_trackable(layer, layer.name)
         self._freeze_prior()
-        self._arguments = {
+        self._arguments: dict[str, Any] = {
             "num_steps": num_steps,
             "num_interfaces": num_interfaces,
             "sum_product": sum_product,
             "is_stationary": bool(is_stationary),
             "sum_op": rule,
-            "accumulator_initializer": accumulator_initializer,
+            "accumulator_initializer": weights.accumulator_initializer,
         }
         self.built = True
 
@@ -297,15 +295,6 @@ def chain_params(
                 np.asarray(probs) if not tf.is_tensor(probs) else probs
             )
     return params
-
-
-def _initializer_of(initializer: Any, number: int) -> Any:
-    if isinstance(initializer, Dirichlet):
-        return initializer.for_layer(number)
-    if isinstance(initializer, keras.initializers.Initializer):
-        # A copy: one instance would draw the same numbers again.
-        return type(initializer).from_config(initializer.get_config())
-    return initializer
 
 
 def _check_arguments(template: Any, sum_product: Any, rule: Any) -> None:

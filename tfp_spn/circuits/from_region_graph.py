@@ -11,16 +11,11 @@ from tfp_spn._serialization import deserialize, register, serialize
 from tfp_spn._typing import Params
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.circuits.size import check_size
-from tfp_spn.config.accumulator_constraints import (
-    get_default_linear_accumulators_constraint,
-)
-from tfp_spn.config.accumulator_initializer import get_default_accumulator_initializer
-from tfp_spn.config.sum_op import get_default_sum_op
-from tfp_spn.initializers.dirichlet import Dirichlet
 from tfp_spn.layers.folded_sum import FoldedSum
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.layers.leaves.mixed_leaf import as_leaf
+from tfp_spn.layers.sum_weights import SumWeights
 from tfp_spn.ops.sum_rules import SumRule
 from tfp_spn.programs.circuit_program import CircuitProgram
 from tfp_spn.programs.folding import fold
@@ -43,6 +38,7 @@ def from_region_graph(
     num_dims: int = 1,
     sum_op: SumRule | None = None,
     accumulator_initializer: Any = None,
+    logspace_accumulators: bool | None = None,
     recompute: bool = False,
     name: str | None = None,
 ) -> RegionGraphCircuit:
@@ -69,11 +65,13 @@ def from_region_graph(
             multiplied. Default: for ``"cp"`` only.
         num_dims: Dimensions of each variable.
         sum_op: Learning rule of all sums. Default: `tfp_spn.get_default_sum_op()`.
-            Weights are stored as logarithms, by ``SumOpGradBackprop(
-            logspace_accumulators=False)`` as they are.
         accumulator_initializer: Initializer of weights ``[regions, inputs, sums]``.
             Default: `tfp_spn.get_default_accumulator_initializer()`. A `Dirichlet`
             draws anew for each layer.
+        logspace_accumulators: Whether to store logarithms of weights, or weights as
+            stacks of layers do with the rules of EM; `fit` learns the same from both.
+            Default: logarithms, but for ``SumOpGradBackprop(
+            logspace_accumulators=False)``.
         recompute: Whether gradients evaluate all products again instead of keeping
             them, for deep circuits and large batches: less memory, more time. (Those
             of very wide steps are never kept.)
@@ -105,6 +103,7 @@ def from_region_graph(
         num_dims=num_dims,
         sum_op=sum_op,
         accumulator_initializer=accumulator_initializer,
+        logspace_accumulators=logspace_accumulators,
         recompute=recompute,
         name=name,
     )
@@ -124,6 +123,7 @@ class RegionGraphCircuit(Circuit):
         num_dims: Dimensions of each variable.
         sum_op: Learning rule of all sums.
         accumulator_initializer: Initializer of weights.
+        logspace_accumulators: Whether to store logarithms of weights.
         recompute: Whether gradients evaluate all products again.
         **kwargs: Passed on to `keras.Model`.
     """
@@ -140,6 +140,7 @@ class RegionGraphCircuit(Circuit):
         num_dims: int = 1,
         sum_op: SumRule | None = None,
         accumulator_initializer: Any = None,
+        logspace_accumulators: bool | None = None,
         recompute: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -155,11 +156,10 @@ class RegionGraphCircuit(Circuit):
         has_inner_leaves = set(region_graph.leaves) - set(region_graph.roots)
         if sum_product == "cp" and not leaf_sums and has_inner_leaves:
             _check_widths(leaf.num_components, num_sums)
-        rule = sum_op or get_default_sum_op()
-        # Only `SumOpGradBackprop` leaves a choice: EM here moves weights either way.
-        logspace = getattr(rule, "logspace_accumulators", None) is not False
-        if accumulator_initializer is None:
-            accumulator_initializer = get_default_accumulator_initializer()
+        weights = SumWeights.of_circuit(
+            sum_op, accumulator_initializer, logspace_accumulators
+        )
+        rule, logspace = weights.sum_op, weights.logspace_accumulators
         folded = fold(
             region_graph,
             num_components=leaf.num_components,
@@ -197,8 +197,9 @@ class RegionGraphCircuit(Circuit):
         self.sums = [
             FoldedSum(
                 *shape,
-                initializer=_initializer_of_layer(accumulator_initializer, number),
+                initializer=weights.of_layer(number).accumulator_initializer,
                 logspace_accumulators=logspace,
+                sum_op=rule,
                 dtype=leaf.compute_dtype,
                 name=name,
             )
@@ -208,8 +209,10 @@ class RegionGraphCircuit(Circuit):
             self._track_trackable(layer, layer.name)
         self.prior = None
         if total > 1:
-            self.prior = self._add_prior(total, leaf.compute_dtype, logspace)
-        self._arguments = {
+            self.prior = weights.with_initializer(keras.initializers.Ones()).create(
+                self, PRIOR, [total], name=PRIOR, axis=-1, dtype=leaf.compute_dtype
+            )
+        self._arguments: dict[str, Any] = {
             "region_graph": region_graph,
             "num_sums": num_sums,
             "sum_product": sum_product,
@@ -217,25 +220,11 @@ class RegionGraphCircuit(Circuit):
             "leaf_sums": leaf_sums,
             "num_dims": num_dims,
             "sum_op": rule,
-            "accumulator_initializer": accumulator_initializer,
+            "accumulator_initializer": weights.accumulator_initializer,
+            "logspace_accumulators": logspace,
             "recompute": bool(recompute),
         }
         self.built = True
-
-    def _add_prior(
-        self, num_classes: int, dtype: str, logspace: bool
-    ) -> keras.Variable:
-        constraint = None if logspace else get_default_linear_accumulators_constraint()
-        prior = self.add_weight(
-            name=PRIOR,
-            shape=(num_classes,),
-            initializer="zeros" if logspace else "ones",
-            constraint=constraint,
-            dtype=dtype,
-            autocast=False,
-        )
-        prior.is_log_weight = logspace
-        return prior
 
     @property
     def program(self) -> CircuitProgram:
@@ -283,15 +272,6 @@ class RegionGraphCircuit(Circuit):
         key, base = "accumulator_initializer", keras.initializers.Initializer
         config[key] = deserialize(cls, key, config.get(key), base, functions=True)
         return cls(**config)
-
-
-def _initializer_of_layer(initializer: Any, number: int) -> Any:
-    if isinstance(initializer, Dirichlet):
-        return initializer.for_layer(number)
-    if isinstance(initializer, keras.initializers.Initializer):
-        # A copy: one instance would draw the same numbers again.
-        return type(initializer).from_config(initializer.get_config())
-    return initializer
 
 
 def _check_arguments(
