@@ -1,4 +1,4 @@
-"""What users pass as data, as arrays of numbers: frames, columns, lists, tensors."""
+"""Converts what users pass as data (frames, columns, lists, tensors) to arrays."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def as_array(value: Any, owner: str, what: str = "x") -> np.ndarray:
         what: What they are to it, for messages.
 
     Raises:
-        TypeError: The data are no numbers, sparse, masked or a generator.
+        TypeError: The data are not numbers, sparse, masked or a generator.
         ValueError: The rows are of unequal lengths.
     """
     _check_container(value, owner, what)
@@ -53,7 +53,7 @@ def from_nan(x: Any) -> tuple[np.ndarray, np.ndarray]:
         dimensions counts only as a whole: ``observed.all(-1)``.)
 
     Raises:
-        TypeError: The data are no numbers.
+        TypeError: The data are not numbers.
         ValueError: The rows are of unequal lengths.
 
     Example:

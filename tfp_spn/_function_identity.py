@@ -1,4 +1,4 @@
-"""What tells one function from another, now and in a later process."""
+"""Tells one function from another, now and in a later process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where Keras variables meet TFP.
+"""The one place where Keras variables meet TFP.
 
 TFP sees `tf.Variable`s, Keras owns `keras.Variable`s: the former is the latter's
 `value`, the same object each time. A distribution that holds the un-read `value`s

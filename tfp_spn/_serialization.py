@@ -1,4 +1,4 @@
-"""What Keras saves of objects, and what a file may call when they are loaded.
+"""How objects are saved by Keras, and what a file may call when they are loaded.
 
 Keras describes an object by a dict of its module, class and config, and loads it by
 calling whatever the dict names, functions included. Here each slot of a layer or model
@@ -58,7 +58,7 @@ _SLOTS_OF_KERAS: dict[str, type] = {
 
 
 class _Allowed(NamedTuple):
-    """What may be named in some place.
+    """The objects that a file may name in some place.
 
     Attributes:
         bases: Base classes.
@@ -136,7 +136,7 @@ def register(cls: type[T]) -> type[T]:
     build = registered.from_config.__func__
 
     @functools.wraps(build)
-    def from_config(cls: Any, config: Any, *args: Any, **kwargs: Any) -> Any:
+    def from_config(cls: Any, config: Any, *args: Any, **kwargs: object) -> Any:
         for slot, value in config.items() if isinstance(config, dict) else ():
             _check(cls, slot, value, _allowed_at(slot, _IN_REGISTERED))
         return build(cls, config, *args, **kwargs)
@@ -161,7 +161,7 @@ def serialize(value: Any) -> Any:
 
 
 def configuration_of(layer: Any, config: dict[str, Any] | None = None) -> Any:
-    """What tells a layer from another in function, ready for JSON.
+    """Returns what tells a layer from another in function, ready for JSON.
 
     Args:
         layer: The layer.
@@ -187,7 +187,7 @@ def configuration_of(layer: Any, config: dict[str, Any] | None = None) -> Any:
 
 
 def described(value: Any) -> Any:
-    """What tells a value from others, ready for JSON: `serialize`, or what is known."""
+    """Returns what tells a value from others, ready for JSON."""
     if isinstance(value, list | tuple):
         return [described(item) for item in value]
     if isinstance(value, dict):
@@ -220,7 +220,7 @@ def _without_modules(value: Any) -> Any:
 def deserialize(
     owner: Any, slot: str, value: Any, *bases: type, functions: bool = False
 ) -> Any:
-    """Inverse of `serialize` for one slot; what is no description is returned as it is.
+    """Restores the object of one slot; the inverse of `serialize`.
 
     Args:
         owner: The object that has the slot, or its class.
@@ -317,7 +317,7 @@ def _is_data(description: dict[str, Any]) -> bool:
 
 
 def _named(description: dict[str, Any]) -> _Named:
-    """What Keras would call; nothing is imported to find it."""
+    """Returns the object that Keras would call; nothing is imported to find it."""
     name, module = description["class_name"], description.get("module")
     registered_name = description.get("registered_name", name)
     if str(name).startswith("__"):  # which Keras reads in a way of its own

@@ -1,4 +1,4 @@
-"""What broke a training step: whose parameter it was, and which value is to blame.
+"""Finds what broke a training step: a parameter's owner, and the value to blame.
 
 Asked after the fact only, so it may take its time.
 """

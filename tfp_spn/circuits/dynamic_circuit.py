@@ -8,8 +8,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfp_spn._keras_typing import InitializerLike
 from tfp_spn._serialization import deserialize, register, serialize
-from tfp_spn._typing import Params, TensorLike
+from tfp_spn._typing import Config, DTypeLike, Params, TensorLike
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.circuits.from_layers import from_layers
 from tfp_spn.circuits.lengths import check_are_no_lengths
@@ -31,7 +32,7 @@ def dynamic_from_circuit(
     *,
     is_stationary: bool = True,
     sum_op: SumRule | None = None,
-    accumulator_initializer: Any = None,
+    accumulator_initializer: InitializerLike = None,
     name: str | None = None,
 ) -> DynamicCircuit:
     """Builds a circuit over sequences from a circuit over one step.
@@ -72,7 +73,7 @@ def dynamic_from_circuit(
         view of it.
 
     Raises:
-        TypeError: The template is no circuit, the rule no learning rule.
+        TypeError: The template is not a circuit, the rule no learning rule.
         ValueError: Numbers that do not fit together.
 
     Example:
@@ -99,11 +100,11 @@ def dynamic_from_circuit(
 
 @register
 class DynamicCircuit(Circuit):
-    """What `dynamic_from_circuit` builds; the arguments are explained there.
+    """The circuit that `dynamic_from_circuit` builds; it explains the arguments.
 
     Its own parameters are log-weights ``[transitions, inputs, sums]``: ``initial``
-    ``[1, Q, 1]``, ``transition [M, Q, S]`` and, of ``"cp"``, ``interface [M, S, Q]``,
-    with ``M`` 1 or ``T - 1``. `chain_params` makes them from stochastic matrices.
+    ``[1, Q, 1]``, ``transition [T', Q, Z]`` and, of ``"cp"``, ``interface [T', Z, Q]``,
+    with ``T'`` 1 or ``T - 1``. `chain_params` makes them from stochastic matrices.
 
     Args:
         template: The circuit over one step.
@@ -131,8 +132,8 @@ class DynamicCircuit(Circuit):
         *,
         is_stationary: bool = True,
         sum_op: SumRule | None = None,
-        accumulator_initializer: Any = None,
-        **kwargs: Any,
+        accumulator_initializer: InitializerLike = None,
+        **kwargs: object,
     ) -> None:
         if isinstance(template, keras.Sequential):
             template = from_layers(template)
@@ -199,7 +200,7 @@ class DynamicCircuit(Circuit):
         params.update({layer.name: layer.accumulators.value for layer in self.chain})
         return dict(sorted(params.items()))
 
-    def check_targets(self, x: Any, y: Any) -> None:
+    def check_targets(self, x: TensorLike, y: TensorLike) -> None:
         """Refuses lengths, for this circuit has one class and needs no labels."""
         label = f'{type(self).__name__} "{self.name}"'
         remedy = (
@@ -209,7 +210,7 @@ class DynamicCircuit(Circuit):
         check_are_no_lengths(label, x, y, remedy)
 
     def _freeze_prior(self) -> None:
-        """It is no parameter of this model, and would have no gradient."""
+        """Freezes the template's prior, which is not used here and has no gradient."""
         prior = self.template.program.prior
         if prior is None:
             return
@@ -219,12 +220,12 @@ class DynamicCircuit(Circuit):
                 variable.trainable = False
 
     def structure(self) -> dict[str, Any]:
-        """That of the template, and how it is repeated."""
+        """Describes the template, and how it is repeated, ready for JSON."""
         names = ("num_steps", "num_interfaces", "sum_product", "is_stationary")
         numbers = {name: self._arguments[name] for name in names}
         return {"template": self.template.structure(), **numbers}
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         config = {**keras.Model.get_config(self), **self._arguments}
         for key in ("sum_op", "accumulator_initializer"):
@@ -249,24 +250,24 @@ def chain_params(
     initial: TensorLike,
     transition: TensorLike,
     interface: TensorLike | None = None,
-    dtype: Any = "float32",
+    dtype: DTypeLike = "float32",
     in_time: bool | None = None,
 ) -> Params:
     """Parameters of a chain from stochastic matrices: those of hidden Markov models.
 
     Args:
         initial: ``[..., Q]``: probabilities of the states of the first step.
-        transition: ``[..., S, Q]``: row ``s`` holds the probabilities of the next
+        transition: ``[..., Z, Q]``: row ``s`` holds the probabilities of the next
             states given unit ``s`` (the state, in a hidden Markov model);
-            ``[..., T - 1, S, Q]`` where transitions differ in time.
-        interface: ``[..., Q, S]``: of the units given a state; for ``"cp"`` only.
+            ``[..., T - 1, Z, Q]`` where transitions differ in time.
+        interface: ``[..., Q, Z]``: of the units given a state; for ``"cp"`` only.
         dtype: Of the parameters.
         in_time: Whether transitions differ in time. Default: if they have one leading
             axis more than `initial`.
 
     Returns:
-        ``initial [..., 1, Q, 1]``, ``transition [..., M, Q, S]`` and perhaps
-        ``interface [..., M, S, Q]``: log-weights, in the layout of `DynamicCircuit`.
+        ``initial [..., 1, Q, 1]``, ``transition [..., T', Q, Z]`` and perhaps
+        ``interface [..., T', Z, Q]``: log-weights, in the layout of `DynamicCircuit`.
 
     Example:
         >>> import tfp_spn

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfp_spn._typing import TensorLike
 from tfp_spn.circuits.diagnosis import described, least_probable_value
 from tfp_spn.circuits.example_weights import ExampleWeights
 from tfp_spn.layers.finite_variables import (
@@ -27,14 +28,14 @@ class FiniteTraining(ExampleWeights):
 
     def fit(
         self,
-        x: Any = None,
-        y: Any = None,
+        x: TensorLike = None,
+        y: TensorLike = None,
         batch_size: int | None = None,
         epochs: int = 1,
         verbose: Any = "auto",
         callbacks: Any = None,
         *args: Any,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> Any:
         """Keras' `fit`, but steps that make a parameter NaN or infinite end it.
 
@@ -77,7 +78,7 @@ class FiniteTraining(ExampleWeights):
             if ready_made:
                 callbacks.callbacks.remove(guard)
 
-    def save(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+    def save(self, filepath: Any, *args: Any, **kwargs: object) -> None:
         """Keras' `save`, in its own format.
 
         Args:
@@ -98,7 +99,7 @@ class FiniteTraining(ExampleWeights):
             )
         super().save(filepath, *args, **kwargs)  # type: ignore[misc]
 
-    def load_weights(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+    def load_weights(self, filepath: Any, *args: Any, **kwargs: object) -> None:
         """Keras' `load_weights`; a file that is refused changes nothing.
 
         Args:
@@ -127,7 +128,7 @@ class _FiniteSteps(keras.callbacks.Callback):
         x: The data, as `fit` was given them, for messages.
     """
 
-    def __init__(self, x: Any) -> None:
+    def __init__(self, x: TensorLike) -> None:
         super().__init__()
         self._x = x
         self._start: list[tuple[Any, np.ndarray]] = []

@@ -16,7 +16,7 @@ from tfp_spn._serialization import (
     register,
     serialize,
 )
-from tfp_spn._typing import Params
+from tfp_spn._typing import Config, Params, ShapeLike
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.circuits.layer_stack import compile_stack
 from tfp_spn.circuits.outer_layers import circuit_layers
@@ -100,7 +100,7 @@ def from_layers(model_or_layers: keras.Sequential | Sequence[Any]) -> LayeredCir
 
 @register
 class LayeredCircuit(Circuit):
-    """What `from_layers` builds: a circuit over the variables of a stack of layers.
+    """The circuit that `from_layers` builds: over the variables of a stack of layers.
 
     Args:
         stack: The layers, as `from_layers` wants them.
@@ -116,13 +116,13 @@ class LayeredCircuit(Circuit):
         self,
         stack: Sequence[keras.layers.Layer],
         event_shape: Sequence[int] | None = None,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> None:
         check_stack(stack)
         kwargs.setdefault("dtype", leaf_of(stack).compute_dtype)
         super().__init__(**kwargs)
         if event_shape is not None:
-            shape: Any = (None, *event_shape)
+            shape: ShapeLike = (None, *event_shape)
             for layer in stack:
                 if not layer.built:
                     layer.build(shape)
@@ -162,7 +162,7 @@ class LayeredCircuit(Circuit):
             "event_shape": list(self.program.event_shape),
         }
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         return {
             **keras.Model.get_config(self),

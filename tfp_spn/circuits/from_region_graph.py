@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 import keras
 
+from tfp_spn._keras_typing import InitializerLike
 from tfp_spn._serialization import deserialize, register, serialize
-from tfp_spn._typing import Params
+from tfp_spn._typing import Config, Params
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.circuits.size import check_size
 from tfp_spn.layers.folded_sum import FoldedSum
@@ -37,7 +38,7 @@ def from_region_graph(
     leaf_sums: bool | None = None,
     num_dims: int = 1,
     sum_op: SumRule | None = None,
-    accumulator_initializer: Any = None,
+    accumulator_initializer: InitializerLike = None,
     logspace_accumulators: bool | None = None,
     recompute: bool = False,
     name: str | None = None,
@@ -111,7 +112,7 @@ def from_region_graph(
 
 @register
 class RegionGraphCircuit(Circuit):
-    """What `from_region_graph` builds; the arguments are explained there.
+    """The circuit that `from_region_graph` builds; it explains the arguments.
 
     Args:
         region_graph: The structure.
@@ -139,10 +140,10 @@ class RegionGraphCircuit(Circuit):
         leaf_sums: bool | None = None,
         num_dims: int = 1,
         sum_op: SumRule | None = None,
-        accumulator_initializer: Any = None,
+        accumulator_initializer: InitializerLike = None,
         logspace_accumulators: bool | None = None,
         recompute: bool = False,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> None:
         leaf = as_leaf(leaf)
         _check_arguments(region_graph, leaf, sum_product, sum_op)
@@ -251,7 +252,7 @@ class RegionGraphCircuit(Circuit):
         numbers = {name: self._arguments[name] for name in names}
         return {"region_graph": digest[:16], **numbers}
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         config = {**keras.Model.get_config(self), **self._arguments}
         config["region_graph"] = self.region_graph.to_json()

@@ -118,12 +118,13 @@ class _Stack:
 
     Attributes:
         names: What the weights of the next sum layers are called.
-        index: ``[S, D]``: positions of the regions in the newest value.
-        scopes: ``[S][D]``: the variables of the regions; empty while there is a grid.
+        index: ``[scopes, decomps]``: positions of the regions in the newest value.
+        scopes: ``[scopes][decomps]``: the variables of the regions; empty while there
+            is a grid.
         width: Units of each region.
         size: Regions of the newest value.
         steps: The steps.
-        factors: ``[S, D]`` each: a product that no step computes yet.
+        factors: ``[scopes, decomps]`` each: a product that no step computes yet.
         product: How its factors are multiplied.
         grid_scopes: The same of cells, while the regions are a grid.
         factor_units: See `Step`, of the product that no step computes yet.
@@ -197,7 +198,7 @@ class _Stack:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """``[S, D]`` of the regions, those of an unfinished product if there is one."""
+        """``[scopes, decomps]``: regions, of an unfinished product if there is one."""
         return (self.factors[0] if self.factors else self.index).shape
 
     def gather(self, index: np.ndarray) -> Gather:

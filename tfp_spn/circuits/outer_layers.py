@@ -1,4 +1,4 @@
-"""Layers of a Keras model that are no part of the circuit that it evaluates."""
+"""Layers of a Keras model that do not belong to the circuit that it evaluates."""
 
 from __future__ import annotations
 

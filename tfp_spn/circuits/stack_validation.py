@@ -1,4 +1,4 @@
-"""What a stack of layers must be before it is compiled.
+"""Checks of a stack of layers before it is compiled.
 
 Either ``[FlatToRegions, leaf, permutations, sums and products, RootSum]`` over regions,
 or ``[leaf, spatial products and sums, SpatialToRegions, sums, RootSum]`` over images.
@@ -122,7 +122,7 @@ def _is_inner(layer: Any) -> bool:
 
 
 def sum_names(layers: Sequence[Any]) -> dict[str, BaseSum]:
-    """The layers with weights by the names of their parameters."""
+    """Returns the layers with weights, by the names of their parameters."""
     names: dict[str, BaseSum] = {}
     for layer in layers:
         if isinstance(layer, RootSum) and layer.return_weighted_child_logits:
@@ -133,7 +133,7 @@ def sum_names(layers: Sequence[Any]) -> dict[str, BaseSum]:
 
 
 def permutation_tables(layers: Sequence[Any]) -> list[np.ndarray]:
-    """What a program takes from the state of the layers, besides parameters."""
+    """Returns the state of the layers that a program depends on, besides parameters."""
     tables = []
     for layer in layers:
         if isinstance(layer, BasePermutation):
@@ -192,7 +192,7 @@ def check_covers_all(
 
     Args:
         label: The layer that the regions come from.
-        scopes: ``[S][D]``: the variables of the regions.
+        scopes: ``[scopes][decomps]``: the variables of the regions.
         num_variables: The number of variables.
     """
     missing = {

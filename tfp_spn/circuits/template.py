@@ -1,4 +1,4 @@
-"""What the template of a dynamic network covers, as far as its layers tell."""
+"""Checks that the template of a dynamic network covers the variables of a step."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _TRANSPARENT = (InputDropout, LogDropout, NormalizeStandardScore)
 def check_template_network(network: keras.Model) -> None:
     """Checks that a template covers the variables of a step.
 
-    A network that is no chain of circuit layers (one with branches, or with layers of
-    other kinds) is let pass: nothing tells what its outputs cover.
+    A network that is not a chain of circuit layers (one with branches, or with layers
+    of other kinds) passes: nothing tells what its outputs cover.
 
     Args:
         network: A built model.

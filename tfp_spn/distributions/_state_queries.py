@@ -18,7 +18,7 @@ from tfp_spn.programs.evidence import Evidence
 def posterior_units(
     event: Any, tables: Any, value: Tensor, observed: Tensor | None
 ) -> Tensor:
-    """``p(z_t | x)``, ``S + P + [T, S]``."""
+    """``p(z_t | x)``, ``S + P + [T, Z]``."""
     evidence, chain = _chain(event, tables, value, observed)
     probs = states.unit_posteriors(event.program, chain, tables.step.certainty)
     return states.in_user_shape(evidence, probs)
@@ -27,14 +27,14 @@ def posterior_units(
 def filtered_units(
     event: Any, tables: Any, value: Tensor, observed: Tensor | None
 ) -> Tensor:
-    """``p(z_t | x_1 ... x_t)``, ``S + P + [T, S]``."""
+    """``p(z_t | x_1 ... x_t)``, ``S + P + [T, Z]``."""
     evidence, chain = _chain(event, tables, value, observed)
     probs = states.filtered_units(event.program, chain)
     return states.in_user_shape(evidence, probs)
 
 
 def prior_units(event: Any, tables: Any) -> Tensor:
-    """``p(z_t)``, ``P + [T, S]``."""
+    """``p(z_t)``, ``P + [T, Z]``."""
     evidence = event.program.nothing_known(tables.batch_rank)
     chain = chain_of(event.program, tables, evidence, to_end=True)
     probs = states.unit_posteriors(event.program, chain, tables.step.certainty)

@@ -1,4 +1,4 @@
-"""What the variables of layers may hold: finite numbers.
+"""Checks that the variables of layers hold finite numbers.
 
 Logarithms of weights may also be -inf, since a weight may be zero. Their Keras
 variables have the attribute ``is_log_weight = True``.
@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from tfp_spn.layers.untouched import mark_touched
 
 
 class Entry(NamedTuple):
@@ -30,7 +32,7 @@ class Entry(NamedTuple):
 
 
 class Content(NamedTuple):
-    """What a variable holds.
+    """The values of a variable.
 
     Attributes:
         name: Of the variable.
@@ -57,6 +59,7 @@ class FiniteVariables:
         try:
             super().load_own_variables(store)  # type: ignore[misc]
             check_loaded(layer)
+            mark_touched(layer.weights)
         except Exception as error:
             for variable, value in before:
                 variable.assign(value)
@@ -81,7 +84,7 @@ def check_loaded(layer: Any) -> None:
 
 
 def contents(variables: Iterable[Any]) -> Iterator[Content]:
-    """What variables of Keras or TensorFlow hold, under the names that they have."""
+    """Yields the values of variables of Keras or TensorFlow, under their names."""
     for variable in variables:
         name = getattr(variable, "path", variable.name)
         is_log_weight = getattr(variable, "is_log_weight", False)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 
+from tfp_spn._keras_typing import InitializerLike
 from tfp_spn._serialization import deserialize, initializer_of, register, serialize
+from tfp_spn._typing import Config
 from tfp_spn.layers.default_dtype import fill_in_dtype
 from tfp_spn.layers.finite_variables import FiniteVariables
-from tfp_spn.layers.sum_weights import Description, Initializer, SumWeights
+from tfp_spn.layers.sum_weights import SumWeights
 from tfp_spn.sum_ops import SumOpGradBackprop, SumRule
 
 
@@ -37,10 +37,10 @@ class FoldedSum(FiniteVariables, keras.layers.Layer):
         num_regions: int,
         num_inputs: int,
         num_sums: int,
-        initializer: Initializer | Description | str | None = None,
+        initializer: InitializerLike = None,
         logspace_accumulators: bool = True,
-        sum_op: SumRule | Description | None = None,
-        **kwargs: Any,
+        sum_op: SumRule | Config | None = None,
+        **kwargs: object,
     ) -> None:
         fill_in_dtype(kwargs)
         super().__init__(**kwargs)
@@ -57,7 +57,7 @@ class FoldedSum(FiniteVariables, keras.layers.Layer):
         self.accumulators = self.sum_weights.create(self, label, shape)
         self.built = True
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         return {
             **super().get_config(),

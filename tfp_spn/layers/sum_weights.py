@@ -8,12 +8,19 @@ normalised in the forward pass, where the learning rule says what it gets back.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
 
+from tfp_spn._keras_typing import (
+    Constraint,
+    ConstraintLike,
+    Initializer,
+    InitializerLike,
+    Regularizer,
+    RegularizerLike,
+)
 from tfp_spn._serialization import (
     constraint_of,
     deserialize,
@@ -21,24 +28,19 @@ from tfp_spn._serialization import (
     regularizer_of,
     serialize,
 )
-from tfp_spn._typing import Tensor
-from tfp_spn.config.accumulator_constraints import (
+from tfp_spn._typing import Config, Tensor
+from tfp_spn.config import (
+    get_default_accumulator_initializer,
     get_default_linear_accumulators_constraint,
     get_default_logspace_accumulators_constraint,
+    get_default_sum_op,
 )
-from tfp_spn.config.accumulator_initializer import get_default_accumulator_initializer
-from tfp_spn.config.sum_op import get_default_sum_op
 from tfp_spn.initializers.dirichlet import Dirichlet
 from tfp_spn.initializers.initial_values import initial_weights
+from tfp_spn.layers.untouched import note_start
 from tfp_spn.ops.log_space import safe_log
 from tfp_spn.ops.weights import normalized_log_weights
 from tfp_spn.sum_ops import SumOpGradBackprop, SumRule
-
-Initializer: TypeAlias = keras.initializers.Initializer | Callable[..., Tensor]
-Constraint: TypeAlias = keras.constraints.Constraint
-Regularizer: TypeAlias = keras.regularizers.Regularizer
-Description: TypeAlias = dict[str, object]
-"""Of an object in a configuration, as Keras writes it."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -66,12 +68,12 @@ class SumWeights:
         cls,
         layer: keras.layers.Layer,
         label: str,
-        sum_op: SumRule | Description | None,
+        sum_op: SumRule | Config | None,
         logspace: bool | None,
-        initializer: Initializer | Description | str | None,
-        regularizer: Regularizer | Description | str | None,
-        logspace_constraint: Constraint | Description | str | None,
-        linear_constraint: Constraint | Description | str | None,
+        initializer: InitializerLike,
+        regularizer: RegularizerLike,
+        logspace_constraint: ConstraintLike,
+        linear_constraint: ConstraintLike,
     ) -> SumWeights:
         """Reads the arguments of a layer that stands in a stack.
 
@@ -79,7 +81,7 @@ class SumWeights:
         gets from them are counts.
 
         Raises:
-            TypeError: The rule is no learning rule.
+            TypeError: The rule is not a learning rule.
             ValueError: Logarithms are asked for with a rule of EM.
         """
         rule = deserialize(layer, "sum_op", sum_op, SumRule)
@@ -168,9 +170,7 @@ class SumWeights:
         """
 
         def initial(shape: Sequence[int], dtype: str | None = None) -> Tensor:
-            initializer = self.accumulator_initializer
-            weights = initial_weights(label, initializer, shape, dtype, axis)
-            return safe_log(weights) if self.logspace_accumulators else weights
+            return self._initial(label, shape, dtype, axis)
 
         logspace = self.logspace_accumulators
         stored = layer.add_weight(
@@ -190,14 +190,29 @@ class SumWeights:
         stored.is_log_weight = logspace
         stored.is_sum_weight = True
         stored.is_em_accumulator = self.sum_op.hands_back_counts(logspace)
+        note_start(stored)
         return stored
+
+    def redrawn(self, stored: keras.Variable) -> Tensor:
+        """Returns new initial values, with draws of their own if no seed was given."""
+        clone = getattr(self.accumulator_initializer, "clone", None)
+        weights = self if clone is None else self.with_initializer(clone())
+        return weights._initial(stored.path, stored.shape, stored.dtype, axis=-2)
+
+    def _initial(
+        self, label: str, shape: Sequence[int], dtype: str | None, axis: int
+    ) -> Tensor:
+        """Returns initial weights, as they are stored."""
+        initializer = self.accumulator_initializer
+        weights = initial_weights(label, initializer, shape, dtype, axis)
+        return safe_log(weights) if self.logspace_accumulators else weights
 
     def log_weights(self, stored: keras.Variable) -> Tensor:
         """Returns normalised log-weights, of the shape of what is stored."""
         value = tf.convert_to_tensor(stored.value)
         return normalized_log_weights(value, self.sum_op, self.logspace_accumulators)
 
-    def get_config(self) -> Description:
+    def get_config(self) -> Config:
         """Returns the arguments of a layer in a stack that say the same."""
         return {
             field.name: serialize(getattr(self, field.name))
@@ -206,7 +221,7 @@ class SumWeights:
 
 
 def _stores_logarithms(rule: SumRule, requested: bool | None) -> bool:
-    """What is asked for; else what the rule says; else yes."""
+    """Returns what is asked for, else what the rule says, else `True`."""
     if requested is None:
         requested = getattr(rule, "logspace_accumulators", None)
     return True if requested is None else bool(requested)

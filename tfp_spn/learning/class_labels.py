@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from tfp_spn._typing import TensorLike
 from tfp_spn.learning.data_validation import Data
 
 
-def classes_of(labels: Any, num_classes: int) -> tuple[Any, ...] | None:
-    """The labels of the class roots, in their order, if they are no class numbers.
+def classes_of(labels: TensorLike, num_classes: int) -> tuple[object, ...] | None:
+    """Returns the labels of the class roots, in order, unless they are class numbers.
 
     Args:
         labels: ``[N]``: integers, bools or text.
@@ -34,7 +33,7 @@ def classes_of(labels: Any, num_classes: int) -> tuple[Any, ...] | None:
     return tuple(found) if len(found) == num_classes or is_text else None
 
 
-def numbered(data: Data, classes: tuple[Any, ...] | None, num_classes: int) -> Data:
+def numbered(data: Data, classes: tuple[object, ...] | None, num_classes: int) -> Data:
     """The data with class numbers for labels.
 
     Raises:

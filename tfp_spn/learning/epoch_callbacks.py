@@ -22,7 +22,7 @@ class EpochCallbacks:
         epochs: Greatest number of epochs.
 
     Raises:
-        TypeError: Something is no Keras callback.
+        TypeError: Something is not a Keras callback.
     """
 
     def __init__(self, callbacks: Any, circuit: Circuit, epochs: int) -> None:

@@ -58,7 +58,7 @@ class ExpectationMaximization:
 
     @property
     def state(self) -> list[tf.Variable]:
-        """What an interrupted fit must keep besides the circuit's parameters."""
+        """The variables that an interrupted fit must keep, besides parameters."""
         return []
 
     def epoch(self, batches: Iterable[Batch]) -> float:

@@ -50,7 +50,7 @@ def warn_of_fixed_scales(circuit: Circuit, data: Data) -> None:
 
 
 def _spread(x: np.ndarray, leaf: LocationScaleLeaf) -> np.ndarray:
-    """Of each variable ``[V, D]``, as the scale measures it; NaN if it is missing."""
+    """Returns the spread of each variable ``[V, D]``, NaN where all is missing."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of columns without a value
         if isinstance(leaf, CauchyLeaf):

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfp_spn._keras_typing import OptimizerLike
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.learning.batch_functions import Slopes
 from tfp_spn.learning.batches import Batch
@@ -42,7 +43,10 @@ class GradientAscent:
     """
 
     def __init__(
-        self, circuit: Any, optimizer: Any = None, jit_compile: bool | None = None
+        self,
+        circuit: Any,
+        optimizer: OptimizerLike = None,
+        jit_compile: bool | None = None,
     ) -> None:
         self.circuit = as_circuit(circuit)
         _check_rules(self.circuit)
@@ -66,7 +70,7 @@ class GradientAscent:
 
     @property
     def state(self) -> list[tf.Variable]:
-        """What an interrupted fit must keep besides the circuit's parameters."""
+        """The variables that an interrupted fit must keep, besides parameters."""
         return [variable.value for variable in self.optimizer.variables]
 
     def epoch(self, batches: Iterable[Batch]) -> float:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfp_spn._typing import TensorLike
 from tfp_spn.layers.leaves.categorical_leaf import CategoricalLeaf
 from tfp_spn.layers.leaves.count_leaf import CountLeaf
 from tfp_spn.layers.leaves.distribution_leaf import DistributionLeaf
@@ -26,7 +27,14 @@ _NUM_M_STEPS = 3
 """From afar the first one finds the place, and only then the spread."""
 
 
-def initialize_leaves(spn: Any, x: Any, observed: Any = None, seed: int = 0) -> None:
+def initialize_leaves(
+    spn: Any,
+    x: TensorLike,
+    observed: TensorLike = None,
+    seed: int = 0,
+    *,
+    default_only: bool = False,
+) -> None:
     """Sets leaf components to where the data are.
 
     Without it, EM on data far from 0 first has to find them, and components that start
@@ -57,6 +65,8 @@ def initialize_leaves(spn: Any, x: Any, observed: Any = None, seed: int = 0) -> 
         observed: bool ``[N, V]`` or ``[N, height, width]``: which values count.
             Default: all.
         seed: Of the draws.
+        default_only: Whether leaf layers that were given initializers keep what these
+            made.
 
     Raises:
         TypeError: Data of a wrong type.
@@ -95,6 +105,8 @@ def initialize_leaves(spn: Any, x: Any, observed: Any = None, seed: int = 0) -> 
     params = circuit.live_params()
     names = trainable_names(circuit)
     for part in program.leaf.parts(program.layout):
+        if default_only and not part.leaf.has_default_initializers:
+            continue
         v = part.variables
         own, spread = rows, within * scale
         if not part.is_whole:

@@ -95,7 +95,7 @@ def _frozen(new: Params, params: Params, trainable: Collection[str] | None) -> P
 def trainable_names(circuit: Circuit) -> frozenset[str]:
     """Names of the parameters whose Keras variable is trainable.
 
-    Keras freezes its own variable, never the `tf.Variable` behind it.
+    Keras freezes its own variable, never the `tf.Variable` that it wraps.
     """
     trainable = {id(variable.value) for variable in circuit.trainable_variables}
     params = circuit.live_params()

@@ -64,7 +64,7 @@ class MinibatchExpectationMaximization:
 
     @property
     def state(self) -> list[tf.Variable]:
-        """What an interrupted fit must keep besides the circuit's parameters."""
+        """The variables that an interrupted fit must keep, besides parameters."""
         return [self.steps]
 
     def epoch(self, batches: Iterable[Batch]) -> float:

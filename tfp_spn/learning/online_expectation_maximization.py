@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_spn._serialization import register
-from tfp_spn._typing import Tensor
+from tfp_spn._typing import Config, Tensor
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.learning.batches import unpack
 from tfp_spn.learning.expectations import (
@@ -117,7 +117,7 @@ class OnlineExpectationMaximization(keras.optimizers.Optimizer):
         """Updates variables by what learning rules gave in place of gradients.
 
         Raises:
-            ValueError: A variable is no linear accumulator of a rule of EM.
+            ValueError: A variable is not a linear accumulator of a rule of EM.
         """
         variables = trainable_variables
         if variables is None:
@@ -167,7 +167,7 @@ class OnlineExpectationMaximization(keras.optimizers.Optimizer):
     def accumulated(
         self, circuit: Circuit, expectations: Expectations
     ) -> tuple[tf.Variable, list[tf.Variable]]:
-        """Where a circuit's expectations add up.
+        """Returns the variables in which a circuit's expectations add up.
 
         Returns:
             How many batches there are so far, and their expectations in the order of
@@ -186,11 +186,11 @@ class OnlineExpectationMaximization(keras.optimizers.Optimizer):
         return self._totals[circuit]
 
     def collected(self, circuit: Any) -> list[tf.Variable]:
-        """What there is of a step that needs further batches."""
+        """Returns the variables of a step that waits for further batches."""
         count, totals = self._totals.get(circuit, (None, []))
         return [] if count is None else [count, *totals]
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         return {
             "learning_rate": super().get_config()["learning_rate"],

@@ -1,4 +1,4 @@
-"""Where a circuit lives: on one device, or mirrored by a strategy of `tf.distribute`.
+"""Runs learning where a circuit lives: on one device, or on all replicas.
 
 What adds over examples (expected counts, gradients, log-likelihoods, weights) is
 computed by each replica on its share of a batch and summed over the replicas; what
@@ -96,7 +96,7 @@ def assign_in_replica(variables: list[tf.Variable], values: list[Tensor]) -> Non
             variable.assign(value)
         return
 
-    def update(strategy: Any, values: list[Any]) -> None:
+    def update(strategy: tf.distribute.Strategy, values: list[Any]) -> None:
         for variable, value in zip(variables, values, strict=True):
             strategy.extended.update(
                 variable, lambda copy, new: copy.assign(new), args=(value,), group=False
@@ -111,7 +111,7 @@ _FUNCTIONS: weakref.WeakKeyDictionary[Circuit, dict[tuple[Program, Body], Any]] 
 
 
 def mirrored_functions(circuit: Circuit) -> dict[tuple[Program, Body], Any]:
-    """What has been traced for a circuit under a strategy, by program and body."""
+    """Returns what was traced for a circuit under a strategy, by program and body."""
     return _FUNCTIONS.setdefault(circuit, {})
 
 
@@ -171,7 +171,7 @@ class Replicas:
         return not has_chief and resolver.task_id == 0
 
     def scope(self) -> contextlib.AbstractContextManager[Any]:
-        """Where to create variables that change with those of the circuit."""
+        """Returns the scope for variables that change with those of the circuit."""
         return (
             contextlib.nullcontext() if self.strategy is None else self.strategy.scope()
         )
@@ -317,11 +317,11 @@ class Replicas:
         return self.total(self._values(of_replica)).numpy()
 
     def _values(self, of_replica: Callable[[Any], tf.Tensor]) -> Any:
-        strategy: Any = self.strategy
+        strategy: tf.distribute.Strategy = self.strategy
         return strategy.experimental_distribute_values_from_function(of_replica)
 
     def _any_of(self, value: Any) -> tf.Tensor:
-        strategy: Any = self.strategy
+        strategy: tf.distribute.Strategy = self.strategy
         return strategy.experimental_local_results(value)[0]
 
     @contextlib.contextmanager
@@ -374,7 +374,7 @@ def strategy_of(circuit: Circuit) -> Any:
     return strategy
 
 
-def _described(strategy: Any) -> str:
+def _described(strategy: tf.distribute.Strategy) -> str:
     return "no strategy" if strategy is None else type(strategy).__name__
 
 

@@ -29,12 +29,12 @@ def digest(value: Any) -> int:
 
 
 def no_batch(failed: bool = False) -> list[int]:
-    """What a worker says at the end of its data, or when it cannot read them."""
+    """Returns the message of a worker whose data have ended, or cannot be read."""
     return [_FAILED if failed else _END, 0, *[0] * len(_FACTS)]
 
 
 def batch_facts(batch: Batch) -> list[int]:
-    """What a worker says about its next batch: how many examples, and which."""
+    """Returns what a worker tells of its next batch: how many examples, and which."""
     parts = (getattr(batch, name) for name in _FACTS)
     digests = [0 if part is None else digest(part.numpy()) for part in parts]
     return [_BATCH, int(batch.x.shape[0]), *digests]

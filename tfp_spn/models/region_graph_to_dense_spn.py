@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from tfp_spn._keras_typing import ConstraintLike, InitializerLike
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.layers.regions.dense_product import DenseProduct
 from tfp_spn.layers.regions.dense_sum import DenseSum
@@ -23,8 +24,8 @@ def region_graph_to_dense_spn(
     num_sums_iterable: Iterable[int],
     return_weighted_child_logits: bool,
     logspace_accumulators: bool | None = None,
-    accumulator_initializer: Any = None,
-    linear_accumulator_constraint: Any = None,
+    accumulator_initializer: InitializerLike = None,
+    linear_accumulator_constraint: ConstraintLike = None,
     product_first: bool = True,
     num_classes: int | None = None,
     with_root: bool = True,

@@ -19,7 +19,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfp_spn._typing import Tensor
+from tfp_spn._typing import Config, Tensor
 from tfp_spn.ops.log_space import finite_max, minus_infinity
 
 
@@ -46,7 +46,7 @@ class SumRule:
     normalizes_counts = False
     shares_selection = False
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         if "select" in vars(cls):
             for claim in ("is_gradient", "is_one_hot"):
@@ -74,7 +74,7 @@ class SumRule:
         """
         raise NotImplementedError
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         return {}
 
@@ -117,7 +117,7 @@ class SumOpGradBackprop(SumRule):
         """Responsibilities."""
         return responsibilities(log_weighted, log_sum)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         return {"logspace_accumulators": self.logspace_accumulators}
 
@@ -158,7 +158,7 @@ class SumOpHardEMBackprop(SumRule):
         r[i] = exp(log x[i] + log w[i, o] - log y[o])
 
     (LibSPN-Keras adds ``p`` times something unnormalised to the indicator of the best,
-    so that ``p`` is no probability there.)
+    so that ``p`` is not a probability there.)
 
     Args:
         sample_prob: Probability, from 0 to 1, of drawing the child instead of taking
@@ -166,7 +166,7 @@ class SumOpHardEMBackprop(SumRule):
         seed: Seed of the draws.
 
     Raises:
-        ValueError: `sample_prob` is no probability.
+        ValueError: `sample_prob` is not a probability.
 
     Example:
         >>> import tfp_spn
@@ -202,7 +202,7 @@ class SumOpHardEMBackprop(SumRule):
         uniform = tf.random.stateless_uniform(shape, seeds[2], dtype=winner.dtype)
         return tf.where(uniform < self.sample_prob, drawn, winner)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         return {"sample_prob": self.sample_prob, "seed": self.seed}
 
@@ -221,7 +221,7 @@ class SumOpUnweightedHardEMBackprop(SumOpHardEMBackprop):
         seed: Seed of the draws.
 
     Raises:
-        ValueError: `sample_prob` is no probability.
+        ValueError: `sample_prob` is not a probability.
 
     Example:
         >>> import tfp_spn
@@ -262,7 +262,7 @@ class SumOpSampleBackprop(SumRule):
         """One-hot draw."""
         return one_hot_draw(log_weighted, seed)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         return {"seed": self.seed}
 

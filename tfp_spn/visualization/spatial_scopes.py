@@ -52,7 +52,7 @@ def plot_spatial_scopes(
 
     Raises:
         ImportError: If matplotlib is missing.
-        TypeError: If `model` is no model or list of layers.
+        TypeError: If `model` is not a model or list of layers.
         ValueError: If there is no leaf or no product, the layer or cell does not exist,
             the image is of another size, or scopes overlap.
     """

@@ -37,6 +37,6 @@ class BinomialLeaf(CountLeaf):
     """
 
     def component_distribution(self, rows: Params) -> Any:
-        """Of the family `tfd.Binomial`."""
+        """Returns components as a batch of `tfd.Binomial`."""
         logits = rows["logits"][..., 0]
         return family_named("Binomial")(float(self.total_count), logits=logits)

@@ -13,6 +13,7 @@ from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import ParameterSpec
 from tfp_spn.layers.leaves.elementwise_leaf import ElementwiseLeaf, slot_flow
 from tfp_spn.layers.leaves.layout import LeafLayout
+from tfp_spn.ops.axes import move_axis
 from tfp_spn.ops.choice import sample_index
 from tfp_spn.ops.log_space import logsumexp, softmax
 from tfp_spn.ops.long_sums import long_sum
@@ -66,13 +67,13 @@ class CategoricalLeaf(ElementwiseLeaf):
         ) or keras.initializers.RandomNormal(stddev=1.0)
 
     def parameter_specs(self, num_dims: int) -> dict[str, ParameterSpec]:
-        """`logits`, ``[D, C, K]``: one row of components per category."""
+        """`logits`, ``[D, G, K]``: one row of components per category."""
         shape = (num_dims, self.num_categories, self.num_components)
         spec = ParameterSpec(shape, self.logits_initializer, is_log_weight=True)
         return {"logits": spec}
 
     def log_probs(self, params: Params) -> Tensor:
-        """Normalised ``[..., L, D, C, K]``."""
+        """Normalised ``[..., L, D, G, K]``."""
         logits = tf.convert_to_tensor(params["logits"])
         return logits - logsumexp(logits, -2, keepdims=True)
 
@@ -97,7 +98,7 @@ class CategoricalLeaf(ElementwiseLeaf):
     def component_log_prob(self, params: Params, x: Tensor) -> Tensor:
         """Rows of the table, one per value."""
         x = tf.cast(x, tf.int32)  # [..., L, D, N]
-        logits = tf.convert_to_tensor(params["logits"])  # [..., L, D, C, K]
+        logits = tf.convert_to_tensor(params["logits"])  # [..., L, D, G, K]
         if logits.shape.rank == 4 and x.shape.rank == 3:
             rows = self._normalized_rows(logits, x + self._row_offset(x))
         else:
@@ -132,7 +133,7 @@ class CategoricalLeaf(ElementwiseLeaf):
         return forward(logits)
 
     def _sums_of_rows(self, values: Tensor, index: Tensor) -> Tensor:
-        """What each category gets of `values` ``[L, D, N, K]``: ``[L, D, C, K]``."""
+        """Adds `values` ``[L, D, N, K]`` by category: ``[L, D, G, K]``."""
         num_slots, num_dims, num_examples = index.shape
         shape = [num_slots, num_dims, self.num_categories, self.num_components]
         num_rows = num_slots * num_dims * self.num_categories
@@ -152,11 +153,8 @@ class CategoricalLeaf(ElementwiseLeaf):
         return tf.reshape(offset, [x.shape[-3], x.shape[-2], 1])
 
     def component_tables(self, params: Params) -> Params:
-        """`log_probs`, ``[..., L, K, D, C]``."""
-        log_probs = self.log_probs(params)
-        rank = log_probs.shape.rank
-        order = [*range(rank - 3), rank - 1, rank - 3, rank - 2]
-        return {"log_probs": tf.transpose(log_probs, order)}
+        """`log_probs`, ``[..., L, K, D, G]``."""
+        return {"log_probs": move_axis(self.log_probs(params), -1, -3)}
 
     def sample_component(self, rows: Params, seed: Tensor) -> Tensor:
         """Draws categories."""
@@ -186,7 +184,7 @@ class CategoricalLeaf(ElementwiseLeaf):
         return tf.maximum(square - tf.square(rounding), tf.zeros_like(square))
 
     def value_probs(self, params: Params) -> Tensor:
-        """``[..., L, K, D, C]``."""
+        """``[..., L, K, D, G]``."""
         return tf.exp(self.component_tables(params)["log_probs"])
 
     def _categories(self) -> Tensor:
@@ -200,7 +198,7 @@ class CategoricalLeaf(ElementwiseLeaf):
         flow: Tensor,
         layout: LeafLayout,
     ) -> Params:
-        """``sums [L, D, C, K]``: how much of each component saw each category."""
+        """``sums [L, D, G, K]``: how much of each component saw each category."""
         x = layout.gather_variables(self.safe_value(x), axis=-3)
         x = tf.cast(x, tf.int32)
         flow = slot_flow(flow, observed, layout)

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfp_spn._keras_bridge import family_named
 from tfp_spn._serialization import register
-from tfp_spn._typing import Params, Tensor
+from tfp_spn._typing import DTypeLike, Params, Tensor
 from tfp_spn.layers.leaves.accumulators import Moments, quotient, safe_sqrt
 from tfp_spn.layers.leaves.elementwise_leaf import ElementwiseLeaf, slot_flow
 from tfp_spn.layers.leaves.layout import LeafLayout
@@ -70,10 +70,10 @@ class CauchyLeaf(ReorderedLocationScaleLeaf, ElementwiseLeaf):
         return long_sum(log_prob, axis=-2)
 
     def component_distribution(self, rows: Params) -> Any:
-        """Of the family `tfd.Cauchy`."""
+        """Returns components as a batch of `tfd.Cauchy`."""
         return family_named("Cauchy")(rows["location"][..., 0], rows["scale"][..., 0])
 
-    def standard_noise(self, shape: Tensor, seed: Tensor, dtype: Any) -> Tensor:
+    def standard_noise(self, shape: Tensor, seed: Tensor, dtype: DTypeLike) -> Tensor:
         """``tan(pi (u - 1/2))``."""
         u = tf.random.stateless_uniform(
             shape, seed, minval=-0.5, maxval=0.5, dtype=dtype

@@ -40,7 +40,7 @@ _HAVE_A_LEAF = {"Cauchy": "CauchyLeaf", "Laplace": "LaplaceLeaf"}
 
 
 class Family:
-    """What `DistributionLeaf` is given, checked.
+    """The family of a `DistributionLeaf`, checked.
 
     Args:
         make: A class of `tfd`, its name, or a function.
@@ -137,7 +137,7 @@ class Family:
         return self.support is SUPPORTS["circle"]
 
     def parameters(self, num_dims: int) -> dict[str, FamilyParameter]:
-        """What is learned, of variables with `num_dims` dimensions."""
+        """Returns the parameters that are learned, for `num_dims` dimensions."""
         shapes = None if self.shapes is None else tuple(self.shapes.items())
         is_vector = bool(self.event_ndims)
         if not is_family(self.make):

@@ -67,7 +67,7 @@ class IndicatorLeaf(ElementwiseLeaf):
         return tf.where(valid, tf.zeros([], x.dtype), -float("inf"))
 
     def safe_value(self, x: Tensor) -> Tensor:
-        """Unchanged: a comparison harms nobody."""
+        """Returns `x`: comparing any value is harmless."""
         return x
 
     def component_log_prob(self, params: Params, x: Tensor) -> Tensor:
@@ -118,11 +118,11 @@ class IndicatorLeaf(ElementwiseLeaf):
         flow: Tensor,
         layout: LeafLayout,
     ) -> Params:
-        """Nothing: there is nothing to learn."""
+        """Returns nothing, for nothing is learned."""
         return {}
 
     def maximize(
         self, params: Params, statistics: Params, step_size: Tensor, pseudocount: float
     ) -> Params:
-        """Nothing."""
+        """Returns nothing, for nothing is learned."""
         return {}

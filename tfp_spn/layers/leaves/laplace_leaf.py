@@ -64,10 +64,10 @@ class LaplaceLeaf(ReorderedLocationScaleLeaf, ElementwiseLeaf):
         return long_sum(-tf.abs(z) - tf.math.log(2 * scale), axis=-2)
 
     def component_distribution(self, rows: Params) -> Any:
-        """Of the family `tfd.Laplace`."""
+        """Returns components as a batch of `tfd.Laplace`."""
         return family_named("Laplace")(rows["location"][..., 0], rows["scale"][..., 0])
 
-    def standard_noise(self, shape: Tensor, seed: Tensor, dtype: Any) -> Tensor:
+    def standard_noise(self, shape: Tensor, seed: Tensor, dtype: tf.DType) -> Tensor:
         """An exponential draw with a random sign."""
         tiny = np.finfo(dtype.as_numpy_dtype).tiny
         u = tf.random.stateless_uniform(shape, seed, minval=-1, maxval=1, dtype=dtype)

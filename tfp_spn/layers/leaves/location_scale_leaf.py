@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfp_spn._keras_typing import ConstraintLike, InitializerLike
 from tfp_spn._serialization import constraint_of, initializer_of, serialize
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.initializers.initial_values import initial_values
@@ -45,13 +46,13 @@ class LocationScaleLeaf(BaseLeaf):
     def __init__(
         self,
         num_components: int,
-        location_initializer: Any = None,
+        location_initializer: InitializerLike = None,
         location_trainable: bool = True,
-        scale_initializer: Any = None,
+        scale_initializer: InitializerLike = None,
         scale_trainable: bool = False,
-        accumulator_initializer: Any = None,
+        accumulator_initializer: InitializerLike = None,
         use_accumulators: bool = False,
-        scale_constraint: Any = None,
+        scale_constraint: ConstraintLike = None,
         min_scale: float = 1e-3,
         **kwargs: Any,
     ) -> None:
@@ -147,7 +148,7 @@ class LocationScaleLeaf(BaseLeaf):
     def accumulated_moments(
         self, x: Tensor, location: Tensor, scale: Tensor
     ) -> accumulators.Moments:
-        """What one example adds to the four accumulators; here: of a Normal.
+        """Returns what one example adds to the accumulators; here those of a Normal.
 
         Args:
             x: ``[batch, scopes, decomps, 1, D]``.
@@ -263,10 +264,10 @@ class ReorderedLocationScaleLeaf(LocationScaleLeaf):
     def __init__(
         self,
         num_components: int,
-        location_initializer: Any = None,
+        location_initializer: InitializerLike = None,
         location_trainable: bool = True,
-        scale_initializer: Any = None,
-        accumulator_initializer: Any = None,
+        scale_initializer: InitializerLike = None,
+        accumulator_initializer: InitializerLike = None,
         use_accumulators: bool = False,
         scale_trainable: bool = False,
         **kwargs: Any,

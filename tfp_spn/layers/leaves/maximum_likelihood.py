@@ -1,4 +1,4 @@
-"""What the M-step of a TFP family is: maximum likelihood of weighted data.
+"""The M-step of TFP families: maximum likelihood of weighted data.
 
 A family has an M-step if the maximiser of ``sum_n w[n] log p(x[n])`` follows from
 

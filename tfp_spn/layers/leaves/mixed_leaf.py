@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_spn._serialization import deserialize, register, serialize
-from tfp_spn._typing import Params, Tensor
+from tfp_spn._typing import Config, Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.layers.leaves.parts import (
@@ -63,7 +63,7 @@ class MixedLeaf(BaseLeaf):
         TensorShape([1])
     """
 
-    def __init__(self, leaves: Sequence[Any], **kwargs: Any) -> None:
+    def __init__(self, leaves: Sequence[Any], **kwargs: object) -> None:
         pairs = _checked_pairs(leaves)
         first = pairs[0][0]
         if kwargs.get("dtype") is None:
@@ -107,7 +107,7 @@ class MixedLeaf(BaseLeaf):
 
     @property
     def support(self) -> str:
-        """That of each group of variables."""
+        """Describes the support of each group of variables in words."""
         return "; ".join(
             f"of variables {list(variables)} {leaf.support}"
             for leaf, variables in zip(self.leaves, self.variables_of_leaf, strict=True)
@@ -144,7 +144,7 @@ class MixedLeaf(BaseLeaf):
 
     @parameters.setter
     def parameters(self, value: dict) -> None:
-        """Nothing: were they stored here too, Keras would save them twice."""
+        """Stores nothing: if they were stored here too, Keras would save them twice."""
 
     # --- state ------------------------------------------------------------------
 
@@ -204,15 +204,15 @@ class MixedLeaf(BaseLeaf):
     # --- pure functions, in the kernel's layout ---------------------------------
 
     def log_base(self, x: Tensor) -> Tensor:
-        """Of each variable, by its layer."""
+        """Returns the base measure of each variable, by its layer."""
         return self._by_variable(x, "log_base", -2)
 
     def safe_value(self, x: Tensor) -> Tensor:
-        """Of each variable, by its layer."""
+        """Returns harmless values of each variable, by its layer."""
         return self._by_variable(x, "safe_value", -3)
 
     def _by_variable(self, x: Tensor, function: str, axis: int) -> Tensor:
-        """What a function of a leaf says of values ``[..., V, D, N]``."""
+        """Evaluates a function of each leaf on values ``[..., V, D, N]``."""
         values = [
             getattr(leaf, function)(tf.gather(x, variables, axis=-3))
             for leaf, variables in zip(self.leaves, self.variables_of_leaf, strict=True)
@@ -243,7 +243,7 @@ class MixedLeaf(BaseLeaf):
         return summed_regions(parts, values, -3)
 
     def _by_slot(self, params: Params, function: str, axis: int) -> Tensor:
-        """What a function of a leaf says of all slots, which are on `axis`."""
+        """Evaluates a function of each leaf for all slots, which are on `axis`."""
         values = [
             getattr(leaf, function)(_own(params, number))
             for number, leaf in enumerate(self.leaves)
@@ -288,7 +288,7 @@ class MixedLeaf(BaseLeaf):
         flow: Tensor,
         layout: LeafLayout,
     ) -> Params:
-        """Those of each layer, under prefixed names."""
+        """Returns the statistics of each layer, under prefixed names."""
         statistics: Params = {}
         for part in self.parts(layout):
             own = part.leaf.expected_statistics(
@@ -316,7 +316,7 @@ class MixedLeaf(BaseLeaf):
     # --- the Keras layer --------------------------------------------------------
 
     def slot_log_prob(self, params: Params, x: Tensor) -> Tensor:
-        """What `call` returns, as a pure function of canonical parameters."""
+        """Returns the result of `call`, as a pure function of canonical parameters."""
         values, places = [], []
         for number, leaf in enumerate(self.leaves):
             variables = list(self.variables_of_leaf[number])
@@ -325,7 +325,7 @@ class MixedLeaf(BaseLeaf):
             places += variables
         return tf.gather(tf.concat(values, axis=1), np.argsort(places), axis=1)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         config = super().get_config()
         del config["num_components"]

@@ -165,7 +165,7 @@ def _merged(
 
 
 def _of_equal_batches(values: Sequence[Tensor], axis: int) -> list[Tensor]:
-    """Broadcasts what stands before a negative `axis`, and behind it."""
+    """Broadcasts the axes before a negative `axis`, and those after it."""
     values = list(values)
     leads = [value.shape[:axis] for value in values]
     tails = [value.shape[axis:][1:] for value in values]

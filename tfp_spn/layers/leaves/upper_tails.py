@@ -106,6 +106,6 @@ _SURVIVAL: dict[str, Callable[[Any, Tensor], Tensor]] = {
 
 
 def _alike(*values: Tensor) -> list[Tensor]:
-    """Of one shape, as TensorFlow's special functions want them."""
+    """Broadcasts to one shape, as TensorFlow's special functions want them."""
     zero = sum(tf.zeros_like(value) for value in values)
     return [value + zero for value in values]

@@ -1,19 +1,21 @@
-"""What the sum layers share: accumulators, their normalisation, the learning rule."""
+"""The base class of sum layers: it owns accumulators and reads them normalised."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from tfp_spn._typing import Tensor
+from tfp_spn._keras_typing import (
+    Constraint,
+    ConstraintLike,
+    Initializer,
+    InitializerLike,
+    Regularizer,
+    RegularizerLike,
+)
+from tfp_spn._typing import Config, Tensor
 from tfp_spn.layers.regions.held_weights import held_log_weights
 from tfp_spn.layers.regions.region_layer import RegionLayer, Shape
-from tfp_spn.layers.sum_weights import (
-    Constraint,
-    Description,
-    Initializer,
-    Regularizer,
-    SumWeights,
-)
+from tfp_spn.layers.sum_weights import SumWeights
 from tfp_spn.sum_ops import SumRule
 
 
@@ -44,12 +46,12 @@ class BaseSum(RegionLayer):
         self,
         *,
         logspace_accumulators: bool | None = None,
-        accumulator_initializer: Initializer | Description | str | None = None,
-        sum_op: SumRule | Description | None = None,
-        accumulator_regularizer: Regularizer | Description | str | None = None,
-        logspace_accumulator_constraint: Constraint | Description | str | None = None,
-        linear_accumulator_constraint: Constraint | Description | str | None = None,
-        **kwargs: Any,
+        accumulator_initializer: InitializerLike = None,
+        sum_op: SumRule | Config | None = None,
+        accumulator_regularizer: RegularizerLike = None,
+        logspace_accumulator_constraint: ConstraintLike = None,
+        linear_accumulator_constraint: ConstraintLike = None,
+        **kwargs: object,
     ) -> None:
         super().__init__(**kwargs)
         self.sum_weights = SumWeights.of_stack(
@@ -132,6 +134,6 @@ class BaseSum(RegionLayer):
             return held
         return self.sum_weights.log_weights(self.accumulators)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         return {**super().get_config(), **self.sum_weights.get_config()}

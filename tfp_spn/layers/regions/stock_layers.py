@@ -6,6 +6,8 @@ from typing import Any
 
 import keras
 
+from tfp_spn._typing import TensorLike
+
 _DROPOUT = (
     "scales what it keeps and drops single components: use "
     "tfp_spn.layers.InputDropout, which drops whole variables, or LogDropout before "
@@ -28,7 +30,7 @@ _REMEDIES = {
 }
 
 
-def check_layer_below(label: str, x: Any) -> None:
+def check_layer_below(label: str, x: TensorLike) -> None:
     """Refuses layers of Keras between a leaf and a circuit layer.
 
     Args:
@@ -36,7 +38,7 @@ def check_layer_below(label: str, x: Any) -> None:
         x: Its symbolic input.
 
     Raises:
-        ValueError: The layer below stands above a leaf, and is no part of a circuit.
+        ValueError: The layer below stands above a leaf, and is not a part of a circuit.
     """
     below = _layer_below(x)
     remedy = _REMEDIES.get(type(below))
@@ -49,7 +51,7 @@ def check_layer_below(label: str, x: Any) -> None:
     )
 
 
-def check_has_left_grid(label: str, x: Any) -> None:
+def check_has_left_grid(label: str, x: TensorLike) -> None:
     """Refuses a root whose children still are cells of a grid.
 
     Args:
@@ -81,7 +83,7 @@ def _gives_cells(layer: Any) -> bool:
     return getattr(layer, "gives_cells", False)
 
 
-def _layer_below(x: Any) -> Any:
+def _layer_below(x: TensorLike) -> Any:
     history = getattr(x, "_keras_history", None)
     return None if history is None else history.operation
 

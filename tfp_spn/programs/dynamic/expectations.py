@@ -122,8 +122,8 @@ def _template_counts(
     Args:
         program: The template.
         tables: Its parameters.
-        evidence: Steps of all sequences, ``x [V, D, M]``.
-        flows: What enters the roots, ``[K, M]``.
+        evidence: Steps of all sequences, ``x [V, D, N]``.
+        flows: What enters the roots, ``[K, N]``.
     """
     size = block_size(program)
     count = evidence.x.shape[-1]
