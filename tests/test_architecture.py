@@ -13,10 +13,9 @@ import re
 import subprocess
 import sys
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-
-import pytest
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "tfp_spn"
@@ -94,8 +93,7 @@ HOST_HOOKS = {
 }
 
 
-def modules() -> list[Path]:
-    return sorted(PACKAGE.rglob("*.py"))
+MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
 def name_of(path: Path) -> str:
@@ -155,23 +153,33 @@ def private_closure(path: Path) -> set[Path]:
     return found
 
 
-in_units = pytest.mark.parametrize(
-    "path",
-    [path for path in modules() if not unit_of(path).startswith("_")],
-    ids=name_of,
-)
-in_package = pytest.mark.parametrize("path", modules(), ids=name_of)
-in_public_inits = pytest.mark.parametrize(
-    "path",
-    [
-        path
-        for path in modules()
-        if path.name == "__init__.py"
-        and not any(
-            part.startswith("_") for part in path.relative_to(PACKAGE).parts[:-1]
-        )
-    ],
-    ids=name_of,
+def of_each(paths: Iterable[Path]) -> Callable[[Callable[[Path], None]], Any]:
+    """One test of many files: a test of each would be two thousand tests."""
+    paths = list(paths)
+
+    def decorated(check: Callable[[Path], None]) -> Callable[[], None]:
+        def test() -> None:
+            faults = []
+            for path in paths:
+                try:
+                    check(path)
+                except AssertionError as error:
+                    faults.append(f"{name_of(path)}: {error}")
+            assert not faults, "\n".join(faults)
+
+        test.__name__, test.__doc__ = check.__name__, check.__doc__
+        return test
+
+    return decorated
+
+
+in_units = of_each(p for p in MODULES if not unit_of(p).startswith("_"))
+in_package = of_each(MODULES)
+in_public_inits = of_each(
+    path
+    for path in MODULES
+    if path.name == "__init__.py"
+    and not any(part.startswith("_") for part in path.relative_to(PACKAGE).parts[:-1])
 )
 
 
@@ -200,7 +208,7 @@ def test_third_party_imports_are_the_allowed_ones(path: Path) -> None:
     assert not forbidden, f"{unit} must not import {sorted(forbidden)}"
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.glob("_*.py")), ids=name_of)
+@of_each(sorted(PACKAGE.glob("_*.py")))
 def test_private_modules_stand_below_all_units(path: Path) -> None:
     if path.name == "__init__.py":
         return
@@ -315,7 +323,7 @@ def test_parameter_names_are_made_in_one_place() -> None:
     home = PACKAGE / "programs" / "parameter_names.py"
     spelled = [
         f"{name_of(path)}:{node.lineno}"
-        for path in modules()
+        for path in MODULES
         if path != home and unit_of(path) in {"programs", "circuits", "learning"}
         for node in ast.walk(tree_of(path))
         if isinstance(node, ast.Constant)
@@ -350,11 +358,11 @@ def test_axis_letters_are_those_of_the_glossary() -> None:
     assert len(known) == len(set(known)), "each letter has one meaning"
     unknown = [
         f"{name_of(path)}:{line} {letter}"
-        for path in modules()
+        for path in MODULES
         for letter, line in shape_letters(path)
         if letter not in known
     ]
     assert not unknown
     # What differs by nature: leaf tables are no steps, dimensions no decompositions.
-    time = {name_of(p) for p in modules() for x, _ in shape_letters(p) if x == "T"}
+    time = {name_of(p) for p in MODULES for x, _ in shape_letters(p) if x == "T"}
     assert not {name for name in time if "leaves/" in name or "univariate" in name}
