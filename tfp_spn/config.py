@@ -14,11 +14,11 @@ that loads it.
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import keras
 
-from tfp_spn._keras_typing import Initializer
+from tfp_spn._keras_typing import Constraint, Initializer
 from tfp_spn.constraints import GreaterEqualEpsilon
 from tfp_spn.initializers.dirichlet import Dirichlet
 from tfp_spn.sum_ops import SumOpGradBackprop, SumRule
@@ -119,10 +119,14 @@ def get_default_sum_op() -> SumRule:
     return _SUM_OP.value
 
 
-_INITIALIZER: Default[Any] = Default(Dirichlet(axis=-2, alpha=0.2))
+_INITIALIZER: Default[keras.initializers.Initializer] = Default(
+    Dirichlet(axis=-2, alpha=0.2)
+)
 
 
-def set_default_accumulator_initializer(initializer: Initializer) -> Replacement[Any]:
+def set_default_accumulator_initializer(
+    initializer: Initializer,
+) -> Replacement[Initializer]:
     """Sets the initializer of weights of layers made without one.
 
     Args:
@@ -154,7 +158,7 @@ def set_default_accumulator_initializer(initializer: Initializer) -> Replacement
     return _INITIALIZER.replace(found)
 
 
-def get_default_accumulator_initializer() -> Any:
+def get_default_accumulator_initializer() -> Initializer:
     """The initializer of weights of layers made without one.
 
     Returns:
@@ -165,11 +169,13 @@ def get_default_accumulator_initializer() -> Any:
     return type(default).from_config(default.get_config())
 
 
-_LINEAR: Default[Any] = Default(GreaterEqualEpsilon(1e-10))
-_LOGSPACE: Default[Any] = Default(None)
+_LINEAR: Default[Constraint] = Default(GreaterEqualEpsilon(1e-10))
+_LOGSPACE: Default[Constraint | None] = Default(None)
 
 
-def set_default_linear_accumulators_constraint(constraint: Any) -> Replacement[Any]:
+def set_default_linear_accumulators_constraint(
+    constraint: object,
+) -> Replacement[Constraint]:
     """Sets the constraint of linear accumulators of layers made without one.
 
     Args:
@@ -186,7 +192,7 @@ def set_default_linear_accumulators_constraint(constraint: Any) -> Replacement[A
     return _LINEAR.replace(_checked(name, constraint))
 
 
-def get_default_linear_accumulators_constraint() -> Any:
+def get_default_linear_accumulators_constraint() -> Constraint:
     """The constraint of linear accumulators of layers made without one.
 
     Returns:
@@ -195,7 +201,9 @@ def get_default_linear_accumulators_constraint() -> Any:
     return _LINEAR.value
 
 
-def set_default_logspace_accumulators_constraint(constraint: Any) -> Replacement[Any]:
+def set_default_logspace_accumulators_constraint(
+    constraint: object,
+) -> Replacement[Constraint | None]:
     """Sets the constraint of logarithmic accumulators of layers made without one.
 
     Args:
@@ -214,7 +222,7 @@ def set_default_logspace_accumulators_constraint(constraint: Any) -> Replacement
     return _LOGSPACE.replace(constraint)
 
 
-def get_default_logspace_accumulators_constraint() -> Any:
+def get_default_logspace_accumulators_constraint() -> Constraint | None:
     """The constraint of logarithmic accumulators of layers made without one.
 
     Returns:
@@ -224,7 +232,7 @@ def get_default_logspace_accumulators_constraint() -> Any:
     return _LOGSPACE.value
 
 
-def _checked(name: str, constraint: Any) -> Any:
+def _checked(name: str, constraint: object) -> Constraint:
     if not isinstance(constraint, keras.constraints.Constraint):
         raise TypeError(
             f"{name}: received {constraint!r}, expected a Keras constraint. Pass, for "

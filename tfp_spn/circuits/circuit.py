@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfp_spn._typing import Params, ShapeLike, Tensor, TensorLike
+from tfp_spn._typing import Config, Params, ShapeLike, Tensor, TensorLike
 from tfp_spn.circuits.example_weights import NO_LABEL, given_targets
 from tfp_spn.circuits.finite_training import FiniteTraining
 from tfp_spn.layers.finite_variables import FiniteVariables
@@ -40,7 +40,7 @@ class Circuit(FiniteTraining, FiniteVariables, keras.Model):
         """The un-read variables by name."""
         raise NotImplementedError
 
-    def structure(self) -> dict[str, Any]:
+    def structure(self) -> Config:
         """Describes the structure of the circuit, ready for JSON.
 
         Checkpoints of a fit record it; it does not depend on how circuits are folded.
@@ -75,7 +75,9 @@ class Circuit(FiniteTraining, FiniteVariables, keras.Model):
         params = {k: tf.convert_to_tensor(v) for k, v in self.live_params().items()}
         return answer(program, _log_joint, params, x, observed)
 
-    def compute_output_spec(self, x: TensorLike, *args: Any, **kwargs: object) -> Any:
+    def compute_output_spec(
+        self, x: TensorLike, *args: object, **kwargs: object
+    ) -> Any:
         """Symbolic output."""
         x, _ = _pair(x, None)
         shape = self.compute_output_shape(x.shape)
@@ -85,7 +87,7 @@ class Circuit(FiniteTraining, FiniteVariables, keras.Model):
         """``[batch, num_classes]``."""
         return (input_shape[0], self.program.num_classes)
 
-    def train_step(self, data: Any) -> Any:
+    def train_step(self, data: object) -> Any:
         """Leaves the step to an optimizer that takes it itself, such as online EM."""
         train_circuit = getattr(self.optimizer, "train_circuit", None)
         if train_circuit is None:
@@ -131,10 +133,10 @@ class Circuit(FiniteTraining, FiniteVariables, keras.Model):
 
     def export(
         self,
-        filepath: Any,
+        filepath: object,
         format: str = "tf_saved_model",  # noqa: A002 - as Keras names it
-        verbose: Any = None,
-        input_signature: Any = None,
+        verbose: object = None,
+        input_signature: object = None,
         **kwargs: object,
     ) -> None:
         """Keras' `export`, of a circuit that has never been called, too.

@@ -25,7 +25,7 @@ from tfp_spn.region_graphs.arguments import as_count
 
 
 def dynamic_from_circuit(
-    template: Any,
+    template: object,
     num_steps: int,
     num_interfaces: int | None = None,
     sum_product: SumProduct | None = None,
@@ -219,7 +219,7 @@ class DynamicCircuit(Circuit):
             if variable.value is unused:
                 variable.trainable = False
 
-    def structure(self) -> dict[str, Any]:
+    def structure(self) -> Config:
         """Describes the template, and how it is repeated, ready for JSON."""
         names = ("num_steps", "num_interfaces", "sum_product", "is_stationary")
         numbers = {name: self._arguments[name] for name in names}
@@ -235,7 +235,7 @@ class DynamicCircuit(Circuit):
 
     @classmethod
     def from_config(
-        cls, config: dict[str, Any], custom_objects: Any = None
+        cls, config: dict[str, Any], custom_objects: object = None
     ) -> DynamicCircuit:
         """Builds the circuit from `get_config`'s result."""
         config = dict(config)
@@ -298,7 +298,7 @@ def chain_params(
     return params
 
 
-def _check_arguments(template: Any, sum_product: Any, rule: Any) -> None:
+def _check_arguments(template: object, sum_product: object, rule: object) -> None:
     if not isinstance(template, Circuit) or isinstance(template, DynamicCircuit):
         raise TypeError(
             "dynamic_from_circuit: template must be a circuit over one step, as "

@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tfp_spn._typing import TensorLike
 from tfp_spn.circuits.diagnosis import described, least_probable_value
@@ -78,7 +79,7 @@ class FiniteTraining(ExampleWeights):
             if ready_made:
                 callbacks.callbacks.remove(guard)
 
-    def save(self, filepath: Any, *args: Any, **kwargs: object) -> None:
+    def save(self, filepath: object, *args: object, **kwargs: object) -> None:
         """Keras' `save`, in its own format.
 
         Args:
@@ -99,7 +100,7 @@ class FiniteTraining(ExampleWeights):
             )
         super().save(filepath, *args, **kwargs)  # type: ignore[misc]
 
-    def load_weights(self, filepath: Any, *args: Any, **kwargs: object) -> None:
+    def load_weights(self, filepath: object, *args: object, **kwargs: object) -> None:
         """Keras' `load_weights`; a file that is refused changes nothing.
 
         Args:
@@ -133,7 +134,7 @@ class _FiniteSteps(keras.callbacks.Callback):
         self._x = x
         self._start: list[tuple[Any, np.ndarray]] = []
 
-    def on_train_begin(self, logs: Any = None) -> None:
+    def on_train_begin(self, logs: object = None) -> None:
         found = first_not_finite(contents(self._variables))
         if found is not None:
             raise ValueError(
@@ -177,12 +178,12 @@ class _FiniteSteps(keras.callbacks.Callback):
         return f'{type(self.model).__name__} "{self.model.name}"'
 
     @property
-    def _variables(self) -> list[Any]:
+    def _variables(self) -> list[keras.Variable]:
         optimizer = self.model.optimizer
         return [*self.model.weights, *optimizer.variables, *self._collected]
 
     @property
-    def _collected(self) -> list[Any]:
+    def _collected(self) -> list[tf.Variable]:
         """Sums that an optimizer keeps until there are batches enough for a step."""
         collected = getattr(self.model.optimizer, "collected", None)
         return [] if collected is None else collected(self.model)

@@ -36,7 +36,9 @@ _CIRCUITS: weakref.WeakKeyDictionary[keras.Sequential, LayeredCircuit] = (
 )
 
 
-def from_layers(model_or_layers: keras.Sequential | Sequence[Any]) -> LayeredCircuit:
+def from_layers(
+    model_or_layers: keras.Sequential | Sequence[keras.layers.Layer],
+) -> LayeredCircuit:
     """Compiles a stack of layers to a circuit that shares their variables.
 
     The stack is ``[FlatToRegions, leaf, ..., RootSum]`` with permutations, sums and
@@ -150,7 +152,7 @@ class LayeredCircuit(Circuit):
             params[name] = layer.accumulators.value
         return dict(sorted(params.items()))
 
-    def structure(self) -> dict[str, Any]:
+    def structure(self) -> Config:
         """The layers, and a hash of their permutations."""
         digest = hashlib.sha256()
         for table in permutation_tables(self.stack):
@@ -172,7 +174,7 @@ class LayeredCircuit(Circuit):
 
     @classmethod
     def from_config(
-        cls, config: dict[str, Any], custom_objects: Any = None
+        cls, config: dict[str, Any], custom_objects: object = None
     ) -> LayeredCircuit:
         """Builds the circuit from `get_config`'s result."""
         config = dict(config)

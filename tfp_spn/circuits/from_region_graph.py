@@ -245,7 +245,7 @@ class RegionGraphCircuit(Circuit):
             params[PRIOR] = self.prior.value
         return dict(sorted(params.items()))
 
-    def structure(self) -> dict[str, Any]:
+    def structure(self) -> Config:
         """The region graph as a hash, and the numbers beside it."""
         digest = hashlib.sha256(self.region_graph.to_json().encode()).hexdigest()
         names = ("num_sums", "sum_product", "num_classes", "leaf_sums", "num_dims")
@@ -263,7 +263,7 @@ class RegionGraphCircuit(Circuit):
 
     @classmethod
     def from_config(
-        cls, config: dict[str, Any], custom_objects: Any = None
+        cls, config: dict[str, Any], custom_objects: object = None
     ) -> RegionGraphCircuit:
         """Builds the circuit from `get_config`'s result."""
         config = dict(config)

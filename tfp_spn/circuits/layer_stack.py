@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
+import keras
 import numpy as np
 
 from tfp_spn.circuits.stack_validation import (
@@ -39,7 +40,7 @@ from tfp_spn.programs.circuit_program import CircuitProgram
 from tfp_spn.programs.steps import MARGINALIZED, Gather, Step, SumSpec
 
 
-def compile_stack(layers: Sequence[Any]) -> CircuitProgram:
+def compile_stack(layers: Sequence[keras.layers.Layer]) -> CircuitProgram:
     """Compiles built layers, as `check_stack` wants them.
 
     Raises:
@@ -67,7 +68,7 @@ def compile_stack(layers: Sequence[Any]) -> CircuitProgram:
     )
 
 
-def check_template(layers: Sequence[Any]) -> None:
+def check_template(layers: Sequence[keras.layers.Layer]) -> None:
     """Checks that every region that a stack without a root ends in covers everything.
 
     Args:
@@ -84,7 +85,9 @@ def check_template(layers: Sequence[Any]) -> None:
     check_covers_all(label_of(layers[-1]), stack.scopes, num_variables)
 
 
-def _begin(layers: Sequence[Any]) -> tuple[_Stack, Sequence[Any]]:
+def _begin(
+    layers: Sequence[keras.layers.Layer],
+) -> tuple[_Stack, Sequence[keras.layers.Layer]]:
     """Returns a stack of leaves only, and the layers that are to be added."""
     names = iter(sum_names(layers))
     if isinstance(layers[0], BaseLeaf):
@@ -145,7 +148,7 @@ class _Stack:
     merged: int = 1
     num_decomps: int = 1
 
-    def add(self, layer: Any) -> None:
+    def add(self, layer: keras.layers.Layer) -> None:
         """Adds any layer but the first and the last ones."""
         if self.merged > 1 and not isinstance(layer, DenseSum):
             self.emit(None)

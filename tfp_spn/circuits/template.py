@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 
 from tfp_spn.circuits.layer_stack import check_template
@@ -44,7 +42,7 @@ def check_template_network(network: keras.Model) -> None:
         check_template(layers)
 
 
-def chain_of(network: Any) -> list[Any]:
+def chain_of(network: keras.Model) -> list[keras.layers.Layer]:
     """The layers of a sequential model, or of a functional one without branches.
 
     Models inside are opened. Of a model with branches: nothing.
@@ -56,7 +54,7 @@ def chain_of(network: Any) -> list[Any]:
     ]
     if not isinstance(network, keras.Sequential) and not _is_chain(network, layers):
         return []
-    opened: list[Any] = []
+    opened: list[keras.layers.Layer] = []
     for layer in layers:
         inside = chain_of(layer) if isinstance(layer, keras.Model) else [layer]
         if not inside:
@@ -65,7 +63,7 @@ def chain_of(network: Any) -> list[Any]:
     return opened
 
 
-def _is_chain(network: Any, layers: list[Any]) -> bool:
+def _is_chain(network: keras.Model, layers: list[keras.layers.Layer]) -> bool:
     """Whether each layer is called once, on what the one before it returns."""
     try:
         value = network.input
@@ -78,5 +76,5 @@ def _is_chain(network: Any, layers: list[Any]) -> bool:
     return value is network.output
 
 
-def _is_transparent(layer: Any) -> bool:
+def _is_transparent(layer: object) -> bool:
     return isinstance(layer, _TRANSPARENT)

@@ -12,7 +12,7 @@ from tfp_spn.initializers.array_batches import array_batches
 from tfp_spn.initializers.equidistant import Equidistant
 
 
-def collected(owner: str, data: Any) -> np.ndarray | None:
+def collected(owner: str, data: object) -> np.ndarray | None:
     """Data as one float64 array ``[N, ...]``.
 
     Args:

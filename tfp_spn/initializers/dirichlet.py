@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 
@@ -30,7 +29,7 @@ class Dirichlet(keras.initializers.Initializer):
         1.0
     """
 
-    def __init__(self, axis: int = -2, alpha: float = 0.1, seed: Any = None) -> None:
+    def __init__(self, axis: int = -2, alpha: float = 0.1, seed: object = None) -> None:
         if alpha <= 0:
             raise ValueError(f"Dirichlet: alpha must be positive, received {alpha}.")
         self.axis = int(axis)

@@ -67,7 +67,7 @@ class KMeans(keras.initializers.Initializer):
 
     def __init__(
         self,
-        data: Any = None,
+        data: object = None,
         samplewise_normalization: bool = True,
         data_fraction: float = 0.2,
         normalization_epsilon: float = 1e-2,
@@ -228,7 +228,7 @@ def _resized(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return keras.ops.convert_to_numpy(resized).astype(np.float64)
 
 
-def _check(name: str, value: Any, is_right: bool, expected: str) -> None:
+def _check(name: str, value: object, is_right: bool, expected: str) -> None:
     if not is_right:
         raise ValueError(
             f"KMeans: received {name}={value!r}, expected a number {expected}."

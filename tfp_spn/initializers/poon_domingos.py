@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import keras
 import numpy as np
@@ -18,7 +17,7 @@ class _QuantileSplit(keras.initializers.Initializer):
 
     def __init__(
         self,
-        data: Any = None,
+        data: object = None,
         samplewise_normalization: bool = False,
         normalization_epsilon: float = 1e-2,
     ) -> None:

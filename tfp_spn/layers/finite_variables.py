@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 
 from tfp_spn.layers.untouched import mark_touched
@@ -71,7 +72,7 @@ class FiniteVariables:
         self.__dict__.pop("_refusal", None)
 
 
-def check_loaded(layer: Any) -> None:
+def check_loaded(layer: keras.layers.Layer) -> None:
     """Raises a `ValueError` unless what a layer has read from a file is finite."""
     found = first_not_finite(contents(layer.weights))
     if found is not None:
@@ -83,7 +84,7 @@ def check_loaded(layer: Any) -> None:
         )
 
 
-def contents(variables: Iterable[Any]) -> Iterator[Content]:
+def contents(variables: Iterable[keras.Variable]) -> Iterator[Content]:
     """Yields the values of variables of Keras or TensorFlow, under their names."""
     for variable in variables:
         name = getattr(variable, "path", variable.name)

@@ -16,7 +16,7 @@ class KnownShapes:
     pass through layers that need it; other shapes are refused when the graph runs.
     """
 
-    def __call__(self, x: TensorLike, *args: Any, **kwargs: object) -> Any:
+    def __call__(self, x: TensorLike, *args: object, **kwargs: object) -> Any:
         """Calls the layer."""
         layer: Any = self
         if layer.built and _has_unknown_axes(x):

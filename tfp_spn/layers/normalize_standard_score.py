@@ -141,7 +141,7 @@ class NormalizeStandardScore(KnownShapes, FiniteVariables, keras.layers.Layer):
                 setattr(self, name, variable)
         self.built = True
 
-    def adapt(self, data: Any) -> None:
+    def adapt(self, data: object) -> None:
         """Sets the statistics to those of training data, in one pass.
 
         Args:

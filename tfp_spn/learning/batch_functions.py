@@ -32,7 +32,7 @@ def expectations_of(
     return to_float64(expectations)
 
 
-def sum_of(_: Program, __: Certainty, ___: Params, a: Any, b: Any) -> Any:
+def sum_of(_: Program, __: Certainty, ___: Params, a: object, b: object) -> Any:
     """Adds what was computed for two batches."""
     return tf.nest.map_structure(tf.add, a, b)
 

@@ -5,7 +5,7 @@ Each message says what was wrong, what was received, what is expected and what t
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -76,7 +76,9 @@ def validated(
     return Data(x, observed, labels, weight)
 
 
-def mask_of_lengths(program: Program, lengths: Any, observed: TensorLike) -> np.ndarray:
+def mask_of_lengths(
+    program: Program, lengths: object, observed: TensorLike
+) -> np.ndarray:
     """Returns the mask of the steps that sequences have, within `observed` if given.
 
     Raises:
@@ -200,7 +202,7 @@ def _checked_labels(program: Program, x: np.ndarray, labels: TensorLike) -> np.n
     return labels
 
 
-def _checked_weight(x: np.ndarray, weight: Any, is_part: bool) -> np.ndarray:
+def _checked_weight(x: np.ndarray, weight: object, is_part: bool) -> np.ndarray:
     weight = as_array(weight, _OWNER, "sample_weight")
     if weight.shape == (len(x), 1):
         weight = weight[:, 0]

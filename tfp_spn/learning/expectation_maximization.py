@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import tensorflow as tf
 
@@ -47,7 +46,7 @@ class ExpectationMaximization:
 
     def __init__(
         self,
-        circuit: Any,
+        circuit: object,
         step_size: float = 1.0,
         pseudocount: float = 0.01,
         jit_compile: bool | None = None,

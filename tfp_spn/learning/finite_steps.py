@@ -61,7 +61,7 @@ class FiniteSteps:
         }
         self._may_be_impossible = False
 
-    def check_start(self, last: Arrays, best: Arrays, checkpoint: Any) -> None:
+    def check_start(self, last: Arrays, best: Arrays, checkpoint: object) -> None:
         """Checks what there is before the first step.
 
         Args:

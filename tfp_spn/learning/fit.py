@@ -285,7 +285,7 @@ def _trainer(
     method: Method,
     step_size: StepSize | None,
     pseudocount: float,
-    optimizer: Any,
+    optimizer: object,
     jit_compile: bool | None,
 ) -> Trainer:
     if method == "em":

@@ -44,7 +44,7 @@ class GradientAscent:
 
     def __init__(
         self,
-        circuit: Any,
+        circuit: object,
         optimizer: OptimizerLike = None,
         jit_compile: bool | None = None,
     ) -> None:
@@ -94,7 +94,7 @@ class GradientAscent:
         return mean_of_examples(log_likelihood, weight)
 
 
-def _names_of(circuit: Circuit, variables: list[Any]) -> tuple[str, ...]:
+def _names_of(circuit: Circuit, variables: list[keras.Variable]) -> tuple[str, ...]:
     """Names of the parameters that Keras' variables hold, in their order."""
     name_of = {id(value): name for name, value in circuit.live_params().items()}
     return tuple(name_of[id(variable.value)] for variable in variables)

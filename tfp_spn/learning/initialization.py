@@ -28,7 +28,7 @@ _NUM_M_STEPS = 3
 
 
 def initialize_leaves(
-    spn: Any,
+    spn: object,
     x: TensorLike,
     observed: TensorLike = None,
     seed: int = 0,

@@ -10,7 +10,6 @@ count at all keeps its parameters, bit for bit.
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
 
 import keras
 import tensorflow as tf
@@ -102,7 +101,7 @@ def trainable_names(circuit: Circuit) -> frozenset[str]:
     return frozenset(name for name, value in params.items() if id(value) in trainable)
 
 
-def as_circuit(spn: Any) -> Circuit:
+def as_circuit(spn: object) -> Circuit:
     """The circuit itself, that of a stack of layers, or that of a distribution."""
     if isinstance(spn, keras.Sequential):
         return from_layers(spn)

@@ -52,7 +52,7 @@ class MinibatchExpectationMaximization:
 
     def __init__(
         self,
-        circuit: Any,
+        circuit: object,
         step_size: StepSize = 0.1,
         pseudocount: float = 0.01,
         jit_compile: bool | None = None,

@@ -75,7 +75,7 @@ class OnlineExpectationMaximization(keras.optimizers.Optimizer):
 
     def __init__(
         self,
-        learning_rate: Any = 0.05,
+        learning_rate: object = 0.05,
         accumulate_batches: int = 1,
         pseudocount: float = 0.01,
         gliding_average: bool = True,
@@ -152,7 +152,7 @@ class OnlineExpectationMaximization(keras.optimizers.Optimizer):
             return
         self.assign(variable, tf.where(flow > 0, moved, variable))
 
-    def train_circuit(self, circuit: Circuit, data: Any) -> dict[str, Tensor]:
+    def train_circuit(self, circuit: Circuit, data: object) -> dict[str, Tensor]:
         """The training step of a circuit that is compiled with this optimizer."""
         if not self.gliding_average:
             raise ValueError(
@@ -270,7 +270,7 @@ def _check_labels(circuit: Circuit, labels: Tensor) -> None:
         )
 
 
-def _check_accumulators(variables: Iterable[Any]) -> None:
+def _check_accumulators(variables: Iterable[keras.Variable]) -> None:
     others = [v.path for v in variables if not getattr(v, "is_em_accumulator", False)]
     if others:
         raise ValueError(

@@ -142,7 +142,7 @@ class Replicas:
         strategy = self.strategy
 
         @tf.function(autograph=False)
-        def summed(values: Any) -> Any:
+        def summed(values: object) -> Any:
             return strategy.run(sum_over_replicas, args=(values,))
 
         self._summed = summed
@@ -212,7 +212,7 @@ class Replicas:
         with self._clear_about_lost_workers():
             return self.strategy.run(function, args=(self._shared_out(batch), *numbers))
 
-    def change(self, body: Body, totals: Any, *numbers: float) -> None:
+    def change(self, body: Body, totals: object, *numbers: float) -> None:
         """Changes parameters, once for all replicas, by what `total` returned."""
         if self.strategy is None:
             self._answer(body, totals, *numbers)
@@ -220,7 +220,7 @@ class Replicas:
             tensors = [tf.constant(number, tf.float64) for number in numbers]
             self._mirrored(body)(totals, *tensors)
 
-    def sum(self, a: Any, b: Any) -> Any:
+    def sum(self, a: object, b: object) -> Any:
         """Adds what two runs returned."""
         if self.strategy is None:
             return answer(self.circuit.program, sum_of, {}, a, b)
@@ -238,13 +238,13 @@ class Replicas:
         if (program, body) not in functions:
 
             @tf.function(autograph=False)
-            def function(*arguments: Any) -> Any:
+            def function(*arguments: object) -> Any:
                 return body(program, CHECKED, params, *arguments)
 
             functions[program, body] = function
         return functions[program, body]
 
-    def total(self, values: Any) -> Any:
+    def total(self, values: object) -> Any:
         """Sums what `run` returned over all replicas, in all processes."""
         if self.strategy is None:
             return values
@@ -320,7 +320,7 @@ class Replicas:
         strategy: tf.distribute.Strategy = self.strategy
         return strategy.experimental_distribute_values_from_function(of_replica)
 
-    def _any_of(self, value: Any) -> tf.Tensor:
+    def _any_of(self, value: object) -> tf.Tensor:
         strategy: tf.distribute.Strategy = self.strategy
         return strategy.experimental_local_results(value)[0]
 

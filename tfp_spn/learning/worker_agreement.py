@@ -8,7 +8,6 @@ so each tells what it is about to do, and all raise the same error if they disag
 from __future__ import annotations
 
 import zlib
-from typing import Any
 
 import numpy as np
 
@@ -18,7 +17,7 @@ _END, _BATCH, _FAILED = range(3)
 _FACTS = ("x", "observed", "labels", "weights")
 
 
-def digest(value: Any) -> int:
+def digest(value: object) -> int:
     """A number that tells values apart: arrays, what else has a text, dicts of them."""
     if isinstance(value, dict):
         return digest(repr([(key, digest(value[key])) for key in sorted(value)]))

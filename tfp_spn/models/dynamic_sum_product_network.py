@@ -154,7 +154,7 @@ class DynamicSumProductNetwork(UnsupervisedTraining, keras.Model):
         self.built = True
 
     def call(
-        self, inputs: Any, training: bool | None = None, mask: TensorLike = None
+        self, inputs: TensorLike, training: bool | None = None, mask: TensorLike = None
     ) -> Tensor:
         """Log-probabilities of sequences."""
         sequences = to_sequences(inputs, mask, self.padding, self._label)
@@ -187,7 +187,7 @@ class DynamicSumProductNetwork(UnsupervisedTraining, keras.Model):
             return None
         return (None, None, *self.template_network.input_shape[1:])
 
-    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> None:
+    def compute_mask(self, inputs: object, previous_mask: object = None) -> None:
         """`None`: `call` gives the output of all steps its mask itself."""
         return
 
@@ -202,7 +202,7 @@ class DynamicSumProductNetwork(UnsupervisedTraining, keras.Model):
         return (shape[0], shape[1], outputs)
 
     def compute_output_spec(
-        self, inputs: Any, training: bool | None = None, mask: TensorLike = None
+        self, inputs: TensorLike, training: bool | None = None, mask: TensorLike = None
     ) -> keras.KerasTensor:
         """Symbolic output."""
         shapes = keras.tree.map_structure(lambda tensor: tuple(tensor.shape), inputs)
@@ -257,7 +257,7 @@ class DynamicSumProductNetwork(UnsupervisedTraining, keras.Model):
 
     @classmethod
     def from_config(
-        cls, config: dict[str, Any], custom_objects: Any = None
+        cls, config: dict[str, Any], custom_objects: object = None
     ) -> DynamicSumProductNetwork:
         """Builds the model from `get_config`'s result."""
         networks = {
@@ -273,7 +273,7 @@ class DynamicSumProductNetwork(UnsupervisedTraining, keras.Model):
         return f'{type(self).__name__} "{self.name}"'
 
     @property
-    def _networks(self) -> dict[str, Any]:
+    def _networks(self) -> dict[str, keras.Model]:
         return {name: getattr(self, name) for name in NETWORKS}
 
     def _current(self, sequences: Sequences, training: bool | None) -> Tensor:
@@ -345,7 +345,7 @@ class DynamicSumProductNetwork(UnsupervisedTraining, keras.Model):
             )
 
 
-def _is_shape(value: Any) -> bool:
+def _is_shape(value: object) -> bool:
     return isinstance(value, list | tuple)
 
 

@@ -93,7 +93,9 @@ class _Source(NamedTuple):
     model: Any
     arrays: Iterator[np.ndarray]
 
-    def next(self, layer: Any, name: str, shape: ShapeLike) -> np.ndarray:
+    def next(
+        self, layer: keras.layers.Layer, name: str, shape: ShapeLike
+    ) -> np.ndarray:
         """The next array, which has to be of this shape."""
         value, shape = next(self.arrays, None), tuple(shape)
         if value is None or value.shape != shape:
@@ -107,7 +109,7 @@ class _Source(NamedTuple):
         return value
 
 
-def _layers_of(model: Any) -> Iterator[Any]:
+def _layers_of(model: object) -> Iterator[keras.layers.Layer]:
     if isinstance(model, DynamicSumProductNetwork):
         for name in NETWORKS_THERE:
             yield from _layers_of(getattr(model, name))

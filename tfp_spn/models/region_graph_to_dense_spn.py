@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import keras
 
@@ -99,7 +98,7 @@ def region_graph_to_dense_spn(
         "dtype": leaf_node.compute_dtype,
     }
     shape = (num_variables,) if num_dims == 1 else (num_variables, num_dims)
-    layers: list[Any] = [
+    layers: list[keras.layers.Layer] = [
         keras.Input(shape, dtype=leaf_node.compute_dtype),
         FlatToRegions(num_decomps=1),
         leaf_node,

@@ -6,7 +6,7 @@ others is never looked at.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -27,7 +27,9 @@ class Sequences(NamedTuple):
     is_step: Tensor | None
 
 
-def to_sequences(inputs: Any, mask: TensorLike, padding: str, label: str) -> Sequences:
+def to_sequences(
+    inputs: object, mask: TensorLike, padding: str, label: str
+) -> Sequences:
     """Reads a model's inputs.
 
     Args:

@@ -85,7 +85,7 @@ class SequentialSumProductNetwork(UnsupervisedTraining, keras.Sequential):
 
     def __init__(
         self,
-        layers: Sequence[Any] | None = None,
+        layers: Sequence[keras.layers.Layer] | None = None,
         infer_no_evidence: bool = False,
         unsupervised: bool | None = None,
         infer_weighted_sum: bool | None = None,
@@ -194,7 +194,7 @@ class SequentialSumProductNetwork(UnsupervisedTraining, keras.Sequential):
         self._check_structure()
 
     def call(
-        self, inputs: Any, training: bool | None = None, **kwargs: object
+        self, inputs: TensorLike, training: bool | None = None, **kwargs: object
     ) -> Tensor:
         """Log joint probabilities, or completions."""
         if not self.infer_no_evidence:
@@ -211,14 +211,14 @@ class SequentialSumProductNetwork(UnsupervisedTraining, keras.Sequential):
         return self.complete(x, observed)
 
     def compute_output_spec(
-        self, inputs: Any, training: bool | None = None, **kwargs: object
+        self, inputs: TensorLike, training: bool | None = None, **kwargs: object
     ) -> Any:
         """Symbolic output: log joint probabilities."""
         if self.infer_no_evidence and isinstance(inputs, list | tuple):
             inputs = inputs[0]
         return super().compute_output_spec(inputs, training=training, **kwargs)
 
-    def test_step(self, data: Any) -> Any:
+    def test_step(self, data: object) -> Any:
         """Evaluates log-probabilities, not completions."""
         self._evaluates = True
         try:
@@ -237,7 +237,7 @@ class SequentialSumProductNetwork(UnsupervisedTraining, keras.Sequential):
 
     @classmethod
     def from_config(
-        cls, config: dict[str, Any], custom_objects: Any = None
+        cls, config: dict[str, Any], custom_objects: object = None
     ) -> SequentialSumProductNetwork:
         """Builds the model from `get_config`'s result."""
         model = cls(
@@ -349,7 +349,7 @@ def _over_nodes(observed: Tensor) -> Tensor:
     return observed
 
 
-def _fill_in_factors(layers: Sequence[Any]) -> None:
+def _fill_in_factors(layers: Sequence[keras.layers.Layer]) -> None:
     for place, layer in enumerate(layers):
         if isinstance(layer, PermuteAndPadScopesRandom) and layer.factors is None:
             products = [p for p in layers[place:] if isinstance(p, BaseProduct)]

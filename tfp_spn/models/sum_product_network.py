@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 
 from tfp_spn._serialization import register
@@ -38,7 +36,9 @@ class SumProductNetwork(UnsupervisedTraining, keras.Model):
         >>> history = model.fit(np.zeros([8, 2]), verbose=0)
     """
 
-    def __init__(self, *args: Any, unsupervised: bool = True, **kwargs: object) -> None:
+    def __init__(
+        self, *args: object, unsupervised: bool = True, **kwargs: object
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.unsupervised = bool(unsupervised)
 

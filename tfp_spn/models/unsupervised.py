@@ -26,7 +26,7 @@ class UnsupervisedTraining(FiniteTraining):
 
     unsupervised: bool
 
-    def __call__(self, inputs: Any, *args: Any, **kwargs: object) -> Any:
+    def __call__(self, inputs: object, *args: object, **kwargs: object) -> Any:
         """Calls the model, with the shape that it was built for."""
         shape = self.built_shape()
         if shape is not None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfp_spn._keras_bridge import Distribution
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.layers.leaves.parts import LeafPart, summed_regions
@@ -63,7 +64,7 @@ def region_log_cdf(
     return values[0] if parts[0].is_whole else summed_regions(parts, values, -3)
 
 
-def cdf_of_angles(components: Any, x: Tensor) -> Tensor:
+def cdf_of_angles(components: Distribution, x: Tensor) -> Tensor:
     """Counts from -pi on; TFP counts from the opposite of each component's mean."""
     return components.cdf(x) - components.cdf(tf.constant(-math.pi, x.dtype))
 
@@ -128,7 +129,7 @@ def _of_some(log_survival: list[Tensor]) -> Tensor:
     return total
 
 
-def _of_family(leaf: Any, components: Any, x: Tensor) -> Tensor:
+def _of_family(leaf: Any, components: Distribution, x: Tensor) -> Tensor:
     try:
         if not leaf.has_linear_moments:
             return safe_log(cdf_of_angles(components, x))
@@ -143,7 +144,7 @@ def _of_family(leaf: Any, components: Any, x: Tensor) -> Tensor:
         ) from None
 
 
-def _by_component(components: Any, x: Tensor) -> Tensor:
+def _by_component(components: Distribution, x: Tensor) -> Tensor:
     """Log-cdfs of families that may say anything outside a component's own support.
 
     Where what they say cannot be, any draw tells on which side of the support `x` is.

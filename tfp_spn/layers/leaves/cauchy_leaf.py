@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tfp_spn._keras_bridge import family_named
+from tfp_spn._keras_bridge import Distribution, family_named
 from tfp_spn._serialization import register
 from tfp_spn._typing import DTypeLike, Params, Tensor
 from tfp_spn.layers.leaves.accumulators import Moments, quotient, safe_sqrt
@@ -69,7 +68,7 @@ class CauchyLeaf(ReorderedLocationScaleLeaf, ElementwiseLeaf):
         log_prob = -_log1p_square(distance, scale) - tf.math.log(math.pi * scale)
         return long_sum(log_prob, axis=-2)
 
-    def component_distribution(self, rows: Params) -> Any:
+    def component_distribution(self, rows: Params) -> Distribution:
         """Returns components as a batch of `tfd.Cauchy`."""
         return family_named("Cauchy")(rows["location"][..., 0], rows["scale"][..., 0])
 

@@ -203,7 +203,7 @@ class LocationScaleLeaf(BaseLeaf):
         noise = self.standard_noise(tf.shape(location), seed, location.dtype)
         return location + scale * noise
 
-    def standard_noise(self, shape: Tensor, seed: Tensor, dtype: Any) -> Tensor:
+    def standard_noise(self, shape: Tensor, seed: Tensor, dtype: object) -> Tensor:
         """Draws from the family with location 0 and scale 1."""
         raise NotImplementedError
 

@@ -343,7 +343,7 @@ class _KnownLayouts:
         self.pairs: list[tuple[LeafLayout, tuple[LeafPart, ...]]] = []
 
 
-def as_leaf(leaf: Any) -> Any:
+def as_leaf(leaf: object) -> Any:
     """A `MixedLeaf` of a list of pairs; anything else as it is."""
     return MixedLeaf(leaf) if isinstance(leaf, list | tuple) else leaf
 
@@ -353,7 +353,7 @@ def _own(values: Params, number: int) -> Params:
     return {k[len(prefix) :]: v for k, v in values.items() if k.startswith(prefix)}
 
 
-def _checked_pairs(leaves: Any) -> list[tuple[BaseLeaf, tuple[int, ...]]]:
+def _checked_pairs(leaves: object) -> list[tuple[BaseLeaf, tuple[int, ...]]]:
     expected = (
         "expected pairs of a leaf layer and its variables, such as "
         "[(NormalLeaf(8), [0, 2]), (BernoulliLeaf(8), [1])]."

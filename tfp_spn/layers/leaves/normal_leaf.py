@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tfp_spn._keras_bridge import family_named
+from tfp_spn._keras_bridge import Distribution, family_named
 from tfp_spn._serialization import register
 from tfp_spn._typing import DTypeLike, Params, Tensor
 from tfp_spn.layers.leaves.elementwise_leaf import ElementwiseLeaf, slots_in_turn
@@ -143,7 +142,7 @@ class NormalLeaf(LocationScaleLeaf, ExponentialFamilyLeaf, ElementwiseLeaf):
         eps = np.finfo(distance.dtype.as_numpy_dtype).eps
         return tf.reduce_max(tf.square(distance)) < 6e-6 / eps
 
-    def component_distribution(self, rows: Params) -> Any:
+    def component_distribution(self, rows: Params) -> Distribution:
         """Returns components as a batch of `tfd.Normal`."""
         return family_named("Normal")(rows["location"][..., 0], rows["scale"][..., 0])
 

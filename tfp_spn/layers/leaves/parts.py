@@ -39,7 +39,7 @@ class LeafPart:
     num_regions: int
 
     @classmethod
-    def whole(cls, leaf: Any, layout: LeafLayout) -> LeafPart:
+    def whole(cls, leaf: object, layout: LeafLayout) -> LeafPart:
         """The only part."""
         return cls(
             leaf,

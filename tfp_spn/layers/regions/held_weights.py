@@ -21,7 +21,7 @@ _HELD: contextvars.ContextVar[Mapping[int, Tensor]] = contextvars.ContextVar(
 )
 
 
-def held_log_weights(layer: Any) -> Tensor | None:
+def held_log_weights(layer: object) -> Tensor | None:
     """Returns the log-weights that `hold_log_weights` holds for a layer, or `None`."""
     return _HELD.get().get(id(layer))
 

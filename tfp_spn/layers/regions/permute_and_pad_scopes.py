@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from tfp_spn._serialization import register
@@ -38,7 +36,7 @@ class PermuteAndPadScopes(BasePermutation):
         array([30.,  0., 10., 20.])
     """
 
-    def __init__(self, permutations: Any = None, **kwargs: object) -> None:
+    def __init__(self, permutations: object = None, **kwargs: object) -> None:
         super().__init__(**kwargs)
         self.permutations = permutations
 
@@ -50,7 +48,7 @@ class PermuteAndPadScopes(BasePermutation):
         return [list(row) for row in self._permutations]
 
     @permutations.setter
-    def permutations(self, permutations: Any) -> None:
+    def permutations(self, permutations: object) -> None:
         if self.built:
             raise ValueError(
                 f"{self.label}: received permutations after the layer was built; "

@@ -72,14 +72,14 @@ def check_has_left_grid(label: str, x: TensorLike) -> None:
         )
 
 
-def _has_left_grid(layer: Any) -> bool:
+def _has_left_grid(layer: keras.layers.Layer) -> bool:
     """Whether there is a `SpatialToRegions` below, out of place."""
     while getattr(layer, "keeps_scopes", False):
         layer = _layer_below(layer.input)
     return getattr(layer, "gives_cells", None) is False
 
 
-def _gives_cells(layer: Any) -> bool:
+def _gives_cells(layer: object) -> bool:
     return getattr(layer, "gives_cells", False)
 
 
@@ -88,7 +88,7 @@ def _layer_below(x: TensorLike) -> Any:
     return None if history is None else history.operation
 
 
-def _stands_on_leaf(layer: Any) -> bool:
+def _stands_on_leaf(layer: keras.layers.Layer) -> bool:
     """Whether a leaf is below, through whatever layers of one input."""
     while layer is not None:
         if hasattr(layer, "parameter_specs"):
