@@ -10,6 +10,7 @@ from typing import Literal
 from tfp_spn.region_graphs import RegionGraph
 
 Product = Literal["hadamard", "kronecker"]
+LeafSums = Literal["none", "shared", "per-partition"]
 
 
 @dataclass(eq=False)
@@ -43,9 +44,10 @@ def nodes_of(
     num_components: int,
     num_sums: int,
     num_root_units: int,
-    leaf_sums: bool,
+    leaf_sums: LeafSums,
 ) -> list[Node]:
     """Nodes of the roots, and so of all regions; arguments are those of `fold`."""
+    per_partition = leaf_sums == "per-partition"
 
     def sum_node(partitions: list[list[Node]], width: int) -> Node:
         node = Node(width, partitions)
@@ -59,12 +61,17 @@ def nodes_of(
         partitions = region_graph.partitions[region]
         if not partitions:
             node = Node(num_components, scope=region_graph.scopes[region])
-            if leaf_sums or region in roots:
+            if leaf_sums == "shared" or region in roots:
                 node = sum_node([[node]], width)
         else:
             alike: dict[tuple[int, ...], list[list[Node]]] = defaultdict(list)
             for children in partitions:
                 partition = [node_of[child] for child in children]
+                if per_partition:
+                    partition = [
+                        node if node.partitions else sum_node([[node]], num_sums)
+                        for node in partition
+                    ]
                 alike[tuple(child.width for child in partition)].append(partition)
             kinds = list(alike.values())
             if len(kinds) > 1:

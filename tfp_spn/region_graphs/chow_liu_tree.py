@@ -13,7 +13,7 @@ from tfp_spn.region_graphs.mutual_information import DataType, mutual_informatio
 
 
 def chow_liu_tree(
-    data: Any,
+    data: object,
     *,
     data_type: DataType = "auto",
     observed: Any | None = None,

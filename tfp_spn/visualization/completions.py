@@ -12,13 +12,13 @@ _STDDEV = "standard\ndeviation"
 
 
 def plot_completions(
-    original: Any,
-    observed: Any,
+    original: object,
+    observed: object,
     *,
-    mode: Any = None,
-    mean: Any = None,
-    stddev: Any = None,
-    samples: Any = None,
+    mode: object = None,
+    mean: object = None,
+    stddev: object = None,
+    samples: object = None,
     shape: Sequence[int] | None = None,
     title: str | None = None,
     limits: tuple[float, float] | None = None,

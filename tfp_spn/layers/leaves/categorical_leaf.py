@@ -11,21 +11,15 @@ import tensorflow as tf
 from tfp_spn._serialization import initializer_of, register, serialize
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import ParameterSpec
-from tfp_spn.layers.leaves.elementwise_leaf import ElementwiseLeaf, slot_flow
-from tfp_spn.layers.leaves.layout import LeafLayout
+from tfp_spn.layers.leaves.table_leaf import TableLeaf
 from tfp_spn.ops.axes import move_axis
-from tfp_spn.ops.choice import sample_index
 from tfp_spn.ops.custom_gradient import custom_gradient
 from tfp_spn.ops.log_space import logsumexp, softmax
 from tfp_spn.ops.long_sums import long_sum
-from tfp_spn.region_graphs.arguments import as_count
-
-_MIN_PART = 512
-"""What so many examples add to a table keeps its digits."""
 
 
 @register
-class CategoricalLeaf(ElementwiseLeaf):
+class CategoricalLeaf(TableLeaf):
     """Categorical components over integers from 0 to ``num_categories - 1``.
 
         log p(x | k) = log_softmax(logits[:, k])[x]
@@ -51,18 +45,16 @@ class CategoricalLeaf(ElementwiseLeaf):
         >>> leaf = tfp_spn.layers.CategoricalLeaf(num_components=4, num_categories=17)
     """
 
-    is_discrete = True
     can_overflow = False
 
     def __init__(
         self,
         num_components: int,
         num_categories: int,
-        logits_initializer: Any = None,
+        logits_initializer: object = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(num_components, **kwargs)
-        self.num_categories = as_count(num_categories, "num_categories")
+        super().__init__(num_components, num_categories, **kwargs)
         self.logits_initializer = initializer_of(
             self, "logits_initializer", logits_initializer
         ) or keras.initializers.RandomNormal(stddev=1.0)
@@ -78,30 +70,12 @@ class CategoricalLeaf(ElementwiseLeaf):
         logits = tf.convert_to_tensor(params["logits"])
         return logits - logsumexp(logits, -2, keepdims=True)
 
-    @property
-    def support(self) -> str:
-        """Integers in range."""
-        return f"integers from 0 to {self.num_categories - 1}"
-
-    def is_valid(self, x: Tensor) -> Tensor:
-        """Whether values are integers in range."""
-        return (x >= 0) & (x < self.num_categories) & (tf.math.floor(x) == x)
-
-    def log_base(self, x: Tensor) -> Tensor:
-        """0, or ``-inf`` out of range."""
-        valid = tf.reduce_all(self.is_valid(x), axis=-2)
-        return tf.where(valid, tf.zeros([], x.dtype), -float("inf"))
-
-    def safe_value(self, x: Tensor) -> Tensor:
-        """Category 0 out of range."""
-        return tf.where(self.is_valid(x), x, tf.zeros_like(x))
-
     def component_log_prob(self, params: Params, x: Tensor) -> Tensor:
         """Rows of the table, one per value."""
         x = tf.cast(x, tf.int32)  # [..., L, D, N]
         logits = tf.convert_to_tensor(params["logits"])  # [..., L, D, G, K]
         if logits.shape.rank == 4 and x.shape.rank == 3:
-            rows = self._normalized_rows(logits, x + self._row_offset(x))
+            rows = self._normalized_rows(logits, x + self.row_offset(x))
         else:
             table = self.log_probs(params)
             batch = tf.broadcast_dynamic_shape(tf.shape(table)[:-4], tf.shape(x)[:-3])
@@ -125,7 +99,7 @@ class CategoricalLeaf(ElementwiseLeaf):
             rows = tf.gather(tf.reshape(logits, [-1, self.num_components]), index)
 
             def backward(flow: Tensor) -> Tensor:
-                sums = self._sums_of_rows(flow, index)
+                sums = self.sums_of_rows(flow, index)
                 total = tf.reduce_sum(sums, axis=-2, keepdims=True)
                 return sums - softmax(logits, -2) * total
 
@@ -133,80 +107,9 @@ class CategoricalLeaf(ElementwiseLeaf):
 
         return forward(logits)
 
-    def _sums_of_rows(self, values: Tensor, index: Tensor) -> Tensor:
-        """Adds `values` ``[L, D, N, K]`` by category: ``[L, D, G, K]``."""
-        num_slots, num_dims, num_examples = index.shape
-        shape = [num_slots, num_dims, self.num_categories, self.num_components]
-        num_rows = num_slots * num_dims * self.num_categories
-        part = max(_MIN_PART, self.num_categories)  # tables are no larger than values
-        num_parts = -(-(num_examples or 0) // part)
-        if num_parts <= 1:
-            sums = tf.math.unsorted_segment_sum(values, index, num_rows)
-            return tf.reshape(sums, shape)
-        index += tf.range(num_examples) // part * num_rows
-        sums = tf.math.unsorted_segment_sum(values, index, num_parts * num_rows)
-        return long_sum(tf.reshape(sums, [num_parts, *shape]), axis=-5)
-
-    def _row_offset(self, x: Tensor) -> Tensor:
-        """``[L, D, 1]``: where each slot's table begins among all rows."""
-        num_tables = x.shape[-3] * x.shape[-2]
-        offset = tf.range(num_tables) * self.num_categories
-        return tf.reshape(offset, [x.shape[-3], x.shape[-2], 1])
-
     def component_tables(self, params: Params) -> Params:
         """`log_probs`, ``[..., L, K, D, G]``."""
         return {"log_probs": move_axis(self.log_probs(params), -1, -3)}
-
-    def sample_component(self, rows: Params, seed: Tensor) -> Tensor:
-        """Draws categories."""
-        log_probs = rows["log_probs"]
-        return tf.cast(sample_index(log_probs, seed), log_probs.dtype)
-
-    def component_mode(self, params: Params) -> Tensor:
-        """The most probable category."""
-        log_probs = self.component_tables(params)["log_probs"]
-        return tf.cast(tf.argmax(log_probs, axis=-1), log_probs.dtype)
-
-    def component_mode_log_prob(self, params: Params) -> Tensor:
-        """Log-probability of the most probable category."""
-        log_probs = self.component_tables(params)["log_probs"]
-        return tf.reduce_sum(tf.reduce_max(log_probs, axis=-1), axis=-1)
-
-    def component_mean(self, params: Params) -> Tensor:
-        """``sum_c c p(c)``."""
-        return tf.linalg.matvec(self.value_probs(params), self._categories())
-
-    def component_variance(self, params: Params) -> Tensor:
-        """``sum_c (c - mean)^2 p(c)``."""
-        probs = self.value_probs(params)
-        distance = self._categories() - self.component_mean(params)[..., tf.newaxis]
-        rounding = tf.reduce_sum(probs * distance, axis=-1)  # of the mean
-        square = tf.reduce_sum(probs * tf.square(distance), axis=-1)
-        return tf.maximum(square - tf.square(rounding), tf.zeros_like(square))
-
-    def value_probs(self, params: Params) -> Tensor:
-        """``[..., L, K, D, G]``."""
-        return tf.exp(self.component_tables(params)["log_probs"])
-
-    def _categories(self) -> Tensor:
-        return tf.range(self.num_categories, dtype=self.compute_dtype)
-
-    def expected_statistics(
-        self,
-        params: Params,
-        x: Tensor,
-        observed: Tensor | None,
-        flow: Tensor,
-        layout: LeafLayout,
-    ) -> Params:
-        """``sums [L, D, G, K]``: how much of each component saw each category."""
-        x = layout.gather_variables(self.safe_value(x), axis=-3)
-        x = tf.cast(x, tf.int32)
-        flow = slot_flow(flow, observed, layout)
-        rows = tf.linalg.matrix_transpose(flow)[:, tf.newaxis]  # [L, 1, N, K]
-        rows = tf.repeat(rows, x.shape[-2], axis=1)
-        sums = self._sums_of_rows(rows, x + self._row_offset(x))
-        return {"sums": sums, "count": tf.reduce_sum(flow, -1)}
 
     def maximize(
         self, params: Params, statistics: Params, step_size: Tensor, pseudocount: float
@@ -228,6 +131,5 @@ class CategoricalLeaf(ElementwiseLeaf):
         """Returns the constructor's arguments."""
         return {
             **super().get_config(),
-            "num_categories": self.num_categories,
             "logits_initializer": serialize(self.logits_initializer),
         }
