@@ -144,12 +144,12 @@ class Circuit(FiniteTraining, FiniteVariables, keras.Model):
         `tfp_spn.export_saved_model` exports the distribution, with all its queries.
 
         Args:
-            filepath: As of `keras.Model.export`.
-            format: As of `keras.Model.export`.
-            verbose: As of `keras.Model.export`.
-            input_signature: As of `keras.Model.export`; by default batches of values,
-                without a mask.
-            **kwargs: As of `keras.Model.export`.
+            filepath: Argument of `keras.Model.export`.
+            format: Argument of `keras.Model.export`.
+            verbose: Argument of `keras.Model.export`.
+            input_signature: Argument of `keras.Model.export`; by default batches of
+                values, without a mask.
+            **kwargs: Argument of `keras.Model.export`.
         """
         if input_signature is None:
             program = self.program

@@ -261,7 +261,7 @@ def chain_params(
             states given unit ``s`` (the state, in a hidden Markov model);
             ``[..., T - 1, Z, Q]`` where transitions differ in time.
         interface: ``[..., Q, Z]``: of the units given a state; for ``"cp"`` only.
-        dtype: Of the parameters.
+        dtype: Dtype of the parameters.
         in_time: Whether transitions differ in time. Default: if they have one leading
             axis more than `initial`.
 

@@ -46,14 +46,14 @@ class FiniteTraining(ExampleWeights):
         other errors, of the last step.
 
         Args:
-            x: As of `keras.Model.fit`.
-            y: As of `keras.Model.fit`.
-            batch_size: As of `keras.Model.fit`.
-            epochs: As of `keras.Model.fit`.
-            verbose: As of `keras.Model.fit`.
-            callbacks: As of `keras.Model.fit`.
-            *args: As of `keras.Model.fit`.
-            **kwargs: As of `keras.Model.fit`.
+            x: Argument of `keras.Model.fit`.
+            y: Argument of `keras.Model.fit`.
+            batch_size: Argument of `keras.Model.fit`.
+            epochs: Argument of `keras.Model.fit`.
+            verbose: Argument of `keras.Model.fit`.
+            callbacks: Argument of `keras.Model.fit`.
+            *args: Argument of `keras.Model.fit`.
+            **kwargs: Argument of `keras.Model.fit`.
 
         Returns:
             Keras' history.
@@ -86,9 +86,9 @@ class FiniteTraining(ExampleWeights):
         """Keras' `save`, in its own format.
 
         Args:
-            filepath: As of `keras.Model.save`; ends in ``.keras``.
-            *args: As of `keras.Model.save`.
-            **kwargs: As of `keras.Model.save`.
+            filepath: Argument of `keras.Model.save`; ends in ``.keras``.
+            *args: Argument of `keras.Model.save`.
+            **kwargs: Argument of `keras.Model.save`.
 
         Raises:
             ValueError: The file would be HDF5, which Keras could not load.
@@ -107,9 +107,9 @@ class FiniteTraining(ExampleWeights):
         """Keras' `load_weights`; a file that is refused changes nothing.
 
         Args:
-            filepath: As of `keras.Model.load_weights`.
-            *args: As of `keras.Model.load_weights`.
-            **kwargs: As of `keras.Model.load_weights`.
+            filepath: Argument of `keras.Model.load_weights`.
+            *args: Argument of `keras.Model.load_weights`.
+            **kwargs: Argument of `keras.Model.load_weights`.
 
         Raises:
             ValueError: The file is of another model, or holds NaN or infinite values.

@@ -73,7 +73,7 @@ def image_circuit(
         sum_product: ``"cp"``, ``"cp-t"`` or ``"tucker"``, see `from_region_graph`.
         num_classes: Number of classes. With one the circuit is ``p(x)``.
         channels: Channels of each pixel.
-        seed: Of the random binary tree and of initial weights.
+        seed: Seed of the random binary tree and of initial weights.
         **arguments: Passed on to `from_region_graph`, such as `class_prior`,
             `leaf_sums` or `sum_op`.
 

@@ -40,7 +40,7 @@ def initial_values(
         name: The initializer's argument or variable, for messages.
         initializer: A Keras initializer, or a function of a shape and a dtype.
         shape: The declared shape.
-        dtype: Of the values.
+        dtype: Dtype of the values.
         axis: The axis, counted from the end, that a list of values lies along: that of
             the components of a leaf, or of the children of a sum.
 
@@ -67,7 +67,7 @@ def initial_weights(
         owner: The layer, for messages.
         initializer: See `initial_values`.
         shape: The declared shape.
-        dtype: Of the weights.
+        dtype: Dtype of the weights.
         axis: The axis of the children.
 
     Raises:

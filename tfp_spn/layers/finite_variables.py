@@ -20,7 +20,7 @@ class Entry(NamedTuple):
 
     Attributes:
         value: The number.
-        name: Of the variable.
+        name: Name of the variable.
         place: Its index there.
     """
 
@@ -36,7 +36,7 @@ class Content(NamedTuple):
     """The values of a variable.
 
     Attributes:
-        name: Of the variable.
+        name: Name of the variable.
         values: Its values.
         is_log_weight: Whether they may be -inf.
     """

@@ -107,8 +107,8 @@ def fit(
             Default: the whole dataset.
         observed: bool ``[N, V]``: which values count; the others are integrated out
             and may be NaN. Default: all.
-        lengths: Of sequences, int ``[N]``: how many steps each one has, of `num_steps`
-            at most; what follows is padding and may hold anything.
+        lengths: Lengths of sequences, int ``[N]``: how many steps each one has, at
+            most `num_steps`; what follows is padding and may hold anything.
         labels: Classes ``[N]``; with them the objective is ``log p(x, label)``. Other
             labels than integers from 0 to ``num_classes - 1``, such as text, are
             numbered in sorted order: `History.classes` says which class has which.
@@ -128,8 +128,8 @@ def fit(
         pseudocount: Examples added to each sum and leaf in each M-step: keeps rare
             events possible. With 0 full-batch EM is plain maximum likelihood. What
             smooths all data well may be much for a batch of ``"online_em"``.
-        step_size: Of M-steps, from 0 to 1; for ``"online_em"`` also a function of the
-            number of steps, such as a Keras learning rate schedule. Default: 1 for
+        step_size: Size of M-steps, from 0 to 1; for ``"online_em"`` also a function of
+            the number of steps, such as a Keras learning rate schedule. Default: 1 for
             ``"em"``, 0.1 for ``"online_em"``.
         optimizer: A Keras optimizer for ``"gradient"``. Default: ``Adam(1e-2)``.
         tolerance: Stop when the training log-likelihood rises by less.
@@ -138,7 +138,7 @@ def fit(
         callbacks: Keras callbacks, whose model is the circuit. They are called before
             and after each epoch, with ``loss``, ``val_loss``, ``log_likelihood`` and
             ``val_log_likelihood``.
-        seed: Of the starting point and of the order of batches. Full-batch EM does
+        seed: Seed of the starting point and of the order of batches. Full-batch EM does
             not shuffle; a dataset shuffles itself.
         verbose: Whether to show a progress bar.
         checkpoint: Path of an ``.npz`` file that is written after each epoch. If it

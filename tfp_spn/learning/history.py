@@ -11,9 +11,9 @@ class History:
     """The course of a fit; log-likelihoods are means per example, in nats.
 
     Attributes:
-        log_likelihood: Of the training data, by epoch: before the M-step for
+        log_likelihood: That of the training data, by epoch: before the M-step for
             ``method="em"``, else of each batch before its step.
-        validation_log_likelihood: Of the validation data after each epoch; empty
+        validation_log_likelihood: That of the validation data after each epoch; empty
             without them.
         stopped_because: ``"epochs"``, ``"tolerance"``, ``"patience"`` or
             ``"callback"``.

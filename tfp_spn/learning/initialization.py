@@ -66,7 +66,7 @@ def initialize_leaves(
             ...]``, whose steps are all alike here.
         observed: bool ``[N, V]`` or ``[N, height, width]``: which values count.
             Default: all.
-        seed: Of the draws.
+        seed: Seed of the draws.
         default_only: Whether leaf layers that were given initializers keep what these
             made.
 

@@ -43,7 +43,7 @@ def maximize(
     Args:
         program: The circuit.
         params: The parameters that the expectations were taken under.
-        expectations: Of `expected_statistics`, summed over batches.
+        expectations: Results of `expected_statistics`, summed over batches.
         step_size: How far to go, from 0 to 1.
         pseudocount: Examples added to every sum, spread evenly over its children, and
             to every leaf component (what those look like is the family's choice).

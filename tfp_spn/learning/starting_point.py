@@ -35,7 +35,7 @@ def start_from(circuit: Circuit, data: Data | None, seed: int) -> None:
         circuit: The circuit.
         data: Validated arrays, or `None` of datasets, which leave leaves where they
             were drawn.
-        seed: Of all draws.
+        seed: Seed of all draws.
     """
     program = circuit.program.step
     with _drawn_from(seed):

@@ -78,7 +78,7 @@ def check_settings(names: list[str], digests: np.ndarray) -> None:
     """Checks that all workers were called alike.
 
     Args:
-        names: Of what was digested.
+        names: Names of what was digested.
         digests: ``[replicas, names]``.
 
     Raises:

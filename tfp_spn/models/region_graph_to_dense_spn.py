@@ -48,10 +48,10 @@ def region_graph_to_dense_spn(
         num_sums_iterable: Sums per region of each layer of sums but the classes and
             the root, from bottom to top: one less than the tree is deep, and one more
             if `product_first` is `False`. Further numbers are not used.
-        return_weighted_child_logits: Of the `RootSum`.
-        logspace_accumulators: Of all sums.
-        accumulator_initializer: Of all sums.
-        linear_accumulator_constraint: Of all sums.
+        return_weighted_child_logits: Argument of the `RootSum`.
+        logspace_accumulators: Argument of all sums.
+        accumulator_initializer: Argument of all sums.
+        linear_accumulator_constraint: Argument of all sums.
         product_first: Whether products come right after the leaves; else sums.
         num_classes: Sums below the root, one for each class. `None`: no such layer.
         with_root: Whether to end with a `RootSum`.

@@ -146,7 +146,7 @@ class SequentialSumProductNetwork(UnsupervisedTraining, keras.Sequential):
         Args:
             x: Data, ``[batch, ...]``; what is not observed may be anything.
             observed: bool mask of the variables that are known.
-            seed: Of samples.
+            seed: Seed of the samples.
 
         Returns:
             Of the shape of `x`.
@@ -170,7 +170,7 @@ class SequentialSumProductNetwork(UnsupervisedTraining, keras.Sequential):
 
         Args:
             size: Number of examples.
-            seed: Of samples, which they are if all sums have the rule
+            seed: Seed of samples, which completions are if all sums have the rule
                 `SumOpSampleBackprop`.
 
         Returns:

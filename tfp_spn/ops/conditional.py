@@ -166,7 +166,7 @@ def with_captures_read(function: Callable[..., Any], *arguments: Any) -> Callabl
     constants.
 
     Args:
-        function: Of tensors.
+        function: A function of tensors.
         *arguments: Tensors, or specs of such, like those that it will be called with.
     """
     specs = [tf.TensorSpec(value.shape, value.dtype) for value in arguments]

@@ -30,8 +30,8 @@ def finite_flows(
     even if it is never taken.
 
     Args:
-        log_prob: Of values ``[..., L, D, N]`` and parameters: ``[..., L, K, N]``, for
-            any number of slots, components and examples.
+        log_prob: A function of values ``[..., L, D, N]`` and parameters that returns
+            ``[..., L, K, N]``, for any number of slots, components and examples.
         flow: What flows into its result.
         x: The values.
         params: The parameters, ``[..., L, K, *]``, or ``[..., L, *]`` where components

@@ -49,7 +49,7 @@ class Family:
         constants: See `DistributionLeaf`.
         support: See `DistributionLeaf`.
         event_ndims: See `DistributionLeaf`.
-        dtype: Of the parameters.
+        dtype: Dtype of the parameters.
 
     Attributes:
         make: The class or the function.

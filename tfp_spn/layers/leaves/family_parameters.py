@@ -24,7 +24,7 @@ class FamilyParameter:
 
     Attributes:
         name: Its name in the family's constructor.
-        shape: Of one component: the family's batch shape (the dimensions of the
+        shape: Shape of one component: the family's batch shape (the dimensions of the
             variable, for scalar families) and the parameter's event shape.
         event_ndims: Rank of the parameter's event shape.
         make_bijector: Makes the bijector from real numbers to values of the parameter.
@@ -85,7 +85,7 @@ def of_class(
         owner: For messages.
         family: The class.
         num_dims: Dimensions of the variable.
-        dtype: Of the parameters.
+        dtype: Dtype of the parameters.
         shapes: Names of the parameters that are learned, and the event shape of those
             whose shape TFP does not tell. Default: those that TFP prefers.
         constants: Names of the arguments that are not learned.
