@@ -231,6 +231,7 @@ def _log_joint(
 
 
 def _pair(x: TensorLike, observed: TensorLike) -> tuple[Any, Any]:
+    """Splits the input of a circuit into values and mask."""
     if observed is None and isinstance(x, dict):
         return x["x"], x.get("observed")
     if observed is None and isinstance(x, list | tuple):

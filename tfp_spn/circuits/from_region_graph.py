@@ -363,6 +363,7 @@ def _check_arguments(
 def _check_widths(
     region_graph: RegionGraph, num_components: int, num_sums: int
 ) -> None:
+    """Checks that units that are multiplied one by one are equally many."""
     leaves = set(region_graph.leaves)
     mixed = any(
         0 < len(leaves.intersection(children)) < len(set(children))

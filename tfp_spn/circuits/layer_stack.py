@@ -290,6 +290,7 @@ class _Stack:
 def _union(
     layer: BaseProduct, scope: int, decomp: int, parts: list[frozenset[int]]
 ) -> frozenset[int]:
+    """Joins the scopes of factors, which must be disjoint."""
     union = frozenset().union(*parts)
     if len(union) < sum(map(len, parts)):
         shared = sorted(v for v in union if sum(v in part for part in parts) > 1)

@@ -105,6 +105,7 @@ def _checked(
     shape: tuple[int, ...],
     axis: int,
 ) -> Tensor:
+    """Fits values to the shape; refuses those that do not fit or are NaN."""
     fitted = _fitted(value, shape, axis)
     if fitted is None:
         raise ValueError(

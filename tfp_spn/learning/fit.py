@@ -282,6 +282,7 @@ def _batches(
     steps: int | None = None,
     unlabelled: Any = None,
 ) -> Batches:
+    """Checks arrays, and cuts arrays or a dataset into batches."""
     if isinstance(source, tf.data.Dataset):
         return Batches(program, source, batch_size, steps, unlabelled)
     return Batches(program, validated(program, data), batch_size)
@@ -295,6 +296,7 @@ def _trainer(
     optimizer: object,
     jit_compile: bool | None,
 ) -> Trainer:
+    """Builds the trainer of a method."""
     if method == "em":
         size = 1.0 if step_size is None else float(step_size)  # type: ignore[arg-type]
         return ExpectationMaximization(circuit, size, pseudocount, jit_compile)

@@ -101,6 +101,7 @@ def _names_of(circuit: Circuit, variables: list[keras.Variable]) -> tuple[str, .
 
 
 def _check_rules(circuit: Circuit) -> None:
+    """Refuses learning rules that replace gradients by counts."""
     for spec in circuit.program.sum_specs:
         rule = spec.rule
         if not rule.is_gradient or rule.hands_back_counts(spec.logspace):

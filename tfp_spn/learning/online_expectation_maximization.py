@@ -258,6 +258,7 @@ def _normalized(weights: Tensor, axis: int) -> Tensor:
 
 
 def _check_labels(circuit: Circuit, labels: Tensor) -> None:
+    """Refuses targets whose shape is not that of labels."""
     shape = tf.TensorShape(labels.shape)
     if shape.rank is not None and (
         shape.rank > 2 or shape.as_list()[1:] not in ([], [1])
@@ -271,6 +272,7 @@ def _check_labels(circuit: Circuit, labels: Tensor) -> None:
 
 
 def _check_accumulators(variables: Iterable[keras.Variable]) -> None:
+    """Refuses variables that do not follow a learning rule of EM."""
     others = [v.path for v in variables if not getattr(v, "is_em_accumulator", False)]
     if others:
         raise ValueError(
@@ -289,6 +291,7 @@ def _update(
     optimizer: OnlineExpectationMaximization,
     expectations: Expectations,
 ) -> None:
+    """Makes an M-step, or collects expectations for a later one."""
     program, params = circuit.program, circuit.live_params()
     step_size = tf.convert_to_tensor(optimizer.learning_rate)
 
@@ -332,6 +335,7 @@ def _logs(
     y_pred: Tensor,
     sample_weight: Tensor | None,
 ) -> dict[str, Tensor]:
+    """Returns Keras' logs of a step."""
     count = expectations["num_examples"]
     loss = -tf.math.divide_no_nan(expectations["log_likelihood"], count)
     # Keras shows what its own tracker says as "loss", whatever a step returns.

@@ -201,6 +201,7 @@ def _pairs(log_x: Tensor, log_w: Tensor) -> Tensor:
 
 
 def _column(log_w: Tensor, output: Tensor) -> Tensor:
+    """The weights of one output, ``[..., R, I, 1]``."""
     return tf.gather(log_w, output, axis=-1)[..., tf.newaxis]  # [..., R, I, 1]
 
 

@@ -65,6 +65,7 @@ def normalized_weights(accumulators: Tensor, logspace: bool, axis: int = -2) -> 
 
 
 def _log_normalized(accumulators: Tensor, logspace: bool, axis: int) -> Tensor:
+    """Subtracts the logarithm of the total; where that is zero, nothing."""
     if logspace:
         log_total = logsumexp(accumulators, axis, keepdims=True)
     else:
@@ -77,6 +78,7 @@ def _log_normalized(accumulators: Tensor, logspace: bool, axis: int) -> Tensor:
 
 
 def _linear_gradient(counts: Tensor, accumulators: Tensor, axis: int) -> Tensor:
+    """The derivative with respect to stored weights, from that of log-weights."""
     positive = tf.maximum(accumulators, 0)
     mean = tf.math.divide_no_nan(
         tf.reduce_sum(counts, axis, keepdims=True),

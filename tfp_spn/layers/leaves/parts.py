@@ -155,6 +155,7 @@ def summed_regions(
 def _merged(
     indices: Sequence[np.ndarray], values: Sequence[Tensor], axis: int
 ) -> Tensor:
+    """Puts the entries of all parts in their order among all."""
     if len(values) == 1:
         return values[0]
     joined = tf.concat(values, axis=axis)

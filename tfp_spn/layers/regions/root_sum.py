@@ -115,6 +115,7 @@ class RootSum(BaseSum):
         }
 
     def _num_children(self, input_shape: Shape) -> int:
+        """Returns the number of children, and checks that one scope is left."""
         scopes, decomps, nodes = self.check_input_shape(tuple(input_shape))
         if scopes != 1:
             raise ValueError(
