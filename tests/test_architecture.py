@@ -39,6 +39,7 @@ ALLOWED_UNITS: dict[str, set[str]] = {
     "circuits": _BELOW_LAYERS | {"layers", "programs"},
     "distributions": _MODELS,
     "learning": _MODELS | {"distributions"},
+    "structure": _MODELS | {"distributions", "learning"},
     "losses": {"learning"},
     "metrics": {"ops", "programs", "learning"},
     "models": _MODELS | {"distributions"},
@@ -49,7 +50,7 @@ ALLOWED_UNITS: dict[str, set[str]] = {
     "visualize": {"visualization"},
 }
 
-_NUMERIC = {"numpy", "scipy", "networkx"}
+_NUMERIC = {"numpy", "scipy"}
 _KERAS = _NUMERIC | {"tensorflow", "keras", "tqdm"}
 ALLOWED_HOSTS: dict[str, set[str]] = {
     "region_graphs": _NUMERIC,
@@ -63,6 +64,7 @@ ALLOWED_HOSTS: dict[str, set[str]] = {
     "circuits": _KERAS,
     "distributions": _KERAS | {"tensorflow_probability"},
     "learning": _KERAS,
+    "structure": _KERAS | {"sklearn"},
     "losses": _KERAS,
     "metrics": _KERAS,
     "models": _KERAS,

@@ -17,6 +17,7 @@ OWN = {
     "from_layers",
     "from_nan",
     "from_region_graph",
+    "learn",
 }
 HEADING = "Names of LibSPN-Keras\n"
 GUIDE = Path(__file__).resolve().parents[1] / "examples" / "from_libspn_keras.md"
