@@ -24,6 +24,7 @@ from tfp_spn.distributions._event import (
 from tfp_spn.distributions._unknown_rank import of_any_rank
 from tfp_spn.distributions.conditioned import ConditionedSumProductNetwork
 from tfp_spn.distributions.univariate import univariate_posteriors
+from tfp_spn.programs.parameter_names import PRIOR
 
 
 class SumProductNetwork(CircuitView, tfd.AutoCompositeTensorDistribution):
@@ -298,7 +299,7 @@ class SumProductNetwork(CircuitView, tfd.AutoCompositeTensorDistribution):
     def components_distribution(self) -> SumProductNetwork:
         """``p(x | c)``: batch shape ends in ``[num_classes]``."""
         components = components_of(self._circuit)
-        params = {k: v for k, v in self._params.items() if k != "prior"}
+        params = {k: v for k, v in self._params.items() if k != PRIOR}
         for name, ndims in self.program.param_event_ndims.items():
             if name in params and params[name].shape.rank > ndims:
                 params[name] = tf.expand_dims(params[name], -ndims - 1)

@@ -124,9 +124,9 @@ def _of_part(known: _Known, params: Params, weights: Tensor) -> tfd.Distribution
 def _mixture(known: _Known, params: Params, weights: Tensor) -> tfd.MixtureSameFamily:
     layout, leaf = known.part.layout, known.part.leaf
     slots = _slots_of_variable(layout.slot_variable, layout.num_variables)
-    slots = slots[known.own]  # [V', U], padded by -1
+    slots = slots[known.own]  # [V', slots], padded by -1
     by_slot = tf.gather(weights, layout.slot_region, axis=-3)  # [..., L, K, N]
-    chosen = tf.gather(by_slot, np.maximum(slots, 0), axis=-3)  # [..., V', U, K, N]
+    chosen = tf.gather(by_slot, np.maximum(slots, 0), axis=-3)  # [..., V', slots, K, N]
     chosen *= tf.cast(slots >= 0, chosen.dtype)[..., tf.newaxis, tf.newaxis]
     count = slots.shape[1] * leaf.num_components
     shape = tf.concat([tf.shape(chosen)[:-3], [count], tf.shape(chosen)[-1:]], 0)
@@ -134,7 +134,7 @@ def _mixture(known: _Known, params: Params, weights: Tensor) -> tfd.MixtureSameF
     probs = tf.ensure_shape(probs, [None] * (probs.shape.rank - 1) + [count])
 
     def components(table: Tensor) -> Tensor:
-        """``[..., L, K, 1, T]`` to ``[..., V', U * K, T]``."""
+        """``[..., L, K, 1, G]`` to ``[..., V', slots * K, G]``."""
         rows = tf.gather(table[..., 0, :], np.maximum(slots, 0), axis=-3)
         batch, size = tf.shape(rows)[:-3], table.shape[-1]
         flat = tf.reshape(rows, tf.concat([batch, [count, size]], 0))

@@ -7,17 +7,26 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfp_spn._typing import TensorLike
 from tfp_spn.layers.leaves.initial_parameters import LeafData
 from tfp_spn.learning.data_validation import Data, flattened, validated
 from tfp_spn.learning.maximization import as_circuit, trainable_names
 from tfp_spn.learning.seeding import seeds_of_regions
+from tfp_spn.programs.parameter_names import leaf_name
 from tfp_spn.programs.program import Program
 
 _MAX_ROWS = 20_000
 _MAX_SEEDS = 1000
 
 
-def initialize_leaves(spn: Any, x: Any, observed: Any = None, seed: int = 0) -> None:
+def initialize_leaves(
+    spn: object,
+    x: TensorLike,
+    observed: TensorLike = None,
+    seed: int = 0,
+    *,
+    default_only: bool = False,
+) -> None:
     """Sets leaf components to where the data are.
 
     Without it, EM on data far from 0 first has to find them, and components that start
@@ -48,7 +57,9 @@ def initialize_leaves(spn: Any, x: Any, observed: Any = None, seed: int = 0) -> 
             ...]``, whose steps are all alike here.
         observed: bool ``[N, V]`` or ``[N, height, width]``: which values count.
             Default: all.
-        seed: Of the draws.
+        seed: Seed of the draws.
+        default_only: Whether leaf layers that were given initializers keep what these
+            made.
 
     Raises:
         TypeError: Data of a wrong type.
@@ -87,6 +98,8 @@ def initialize_leaves(spn: Any, x: Any, observed: Any = None, seed: int = 0) -> 
     params = circuit.live_params()
     names = trainable_names(circuit)
     for part in program.leaf.parts(program.layout):
+        if default_only and not part.leaf.has_default_initializers:
+            continue
         v = part.variables
         own, spread = rows, within * scale
         if not part.is_whole:
@@ -95,8 +108,8 @@ def initialize_leaves(spn: Any, x: Any, observed: Any = None, seed: int = 0) -> 
             LeafData(part.layout, values[:, v], mask[:, v], own, spread, rng)
         )
         for name, value in part.prefixed(new).items():
-            if f"leaf_{name}" in names:
-                variable = params[f"leaf_{name}"]
+            if leaf_name(name) in names:
+                variable = params[leaf_name(name)]
                 value = tf.cast(value, variable.dtype)
                 variable.assign(tf.reshape(value, variable.shape))
 

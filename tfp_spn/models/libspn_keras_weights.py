@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfp_spn._typing import ShapeLike
 from tfp_spn.layers.leaves import accumulators
 from tfp_spn.layers.leaves.location_scale_leaf import LocationScaleLeaf
 from tfp_spn.layers.normalize_standard_score import NormalizeStandardScore
@@ -93,7 +94,9 @@ class _Source(NamedTuple):
     model: Any
     arrays: Iterator[np.ndarray]
 
-    def next(self, layer: Any, name: str, shape: Any) -> np.ndarray:
+    def next(
+        self, layer: keras.layers.Layer, name: str, shape: ShapeLike
+    ) -> np.ndarray:
         """The next array, which has to be of this shape."""
         value, shape = next(self.arrays, None), tuple(shape)
         if value is None or value.shape != shape:
@@ -152,7 +155,7 @@ def _leaf(leaf: LocationScaleLeaf, source: _Source) -> dict[int, np.ndarray]:
 
 
 def _raw_scale(leaf: LocationScaleLeaf, scale: np.ndarray) -> np.ndarray:
-    """What is stored of a scale; refuses those below the floor."""
+    """Returns what is stored for a scale; refuses those below the floor."""
     raw = np.asarray(leaf._inverse_scale(tf.constant(scale)))  # noqa: SLF001
     kept = leaf.min_scale + np.logaddexp(raw, 0)
     if not np.allclose(kept, scale, rtol=1e-4, atol=0):

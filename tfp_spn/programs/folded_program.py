@@ -29,6 +29,7 @@ from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.ops.certainty import CHECKED, Certainty
 from tfp_spn.ops.weights import normalized_log_weights, normalized_weights
+from tfp_spn.programs.parameter_names import leaf_name
 from tfp_spn.programs.routing import (
     ROOT,
     OffsetTable,
@@ -187,7 +188,7 @@ class FoldedProgram:
     @functools.cached_property
     def param_event_ndims(self) -> dict[str, int]:
         """Rank of each parameter of one circuit; further leading axes are batch."""
-        ndims = {f"leaf_{name}": n for name, n in self.leaf_event_ndims.items()}
+        ndims = {leaf_name(name): n for name, n in self.leaf_event_ndims.items()}
         ndims.update({spec.parameter: spec.event_ndims for spec in self.sum_specs})
         return dict(sorted(ndims.items()))
 
@@ -207,7 +208,7 @@ class FoldedProgram:
 
     def tables(self, params: Params, certainty: Certainty = CHECKED) -> Tables:
         """Brings all parameters into the kernel's shapes."""
-        leaf = {name: params[f"leaf_{name}"] for name in self.leaf_event_ndims}
+        leaf = {name: params[leaf_name(name)] for name in self.leaf_event_ndims}
         log_weights, weights = {}, {}
         specs = self.block_specs
         for name, accumulators in self.packed(params).items():

@@ -1,4 +1,4 @@
-"""What every leaf layer is: components of one univariate family for each leaf slot.
+"""The base class of leaf layers: components of one family for each leaf slot.
 
 A leaf layer plays two parts. In a `keras.Sequential` it follows `FlatToRegions` and
 maps ``[batch, scopes, decomps, dims]`` to component log-probabilities ``[batch, scopes,
@@ -37,6 +37,8 @@ from tfp_spn.layers.leaves.initial_parameters import ParameterSpec as ParameterS
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.layers.leaves.log_values import region_log_values
 from tfp_spn.layers.leaves.parts import LeafPart
+from tfp_spn.layers.untouched import note_start
+from tfp_spn.ops.axes import reshape_axes
 from tfp_spn.region_graphs.arguments import as_count
 
 
@@ -102,6 +104,7 @@ class BaseLeaf(LeafComponents, KnownShapes, FiniteVariables, keras.layers.Layer)
             self.parameters[name].is_log_weight = spec.is_log_weight
             # Keras' dicts are invisible to tf.train.Checkpoint.
             self._track_trackable(self.parameters[name], name)
+            note_start(self.parameters[name])
         self.built = True
 
     def _initializer_of(self, name: str, spec: ParameterSpec) -> Any:
@@ -113,6 +116,26 @@ class BaseLeaf(LeafComponents, KnownShapes, FiniteVariables, keras.layers.Layer)
             )
 
         return initialize
+
+    @functools.cached_property
+    def has_default_initializers(self) -> bool:
+        """Whether all initializers are those that the layer has by default."""
+        config = self.get_config()
+        chosen = {k: config.pop(k) for k in list(config) if "initializer" in k}
+        try:
+            default = type(self).from_config(config).get_config()
+        except (TypeError, ValueError):  # the layer has no defaults
+            return False
+        return all(default.get(name) == value for name, value in chosen.items())
+
+    @property
+    def has_stock_initializers(self) -> bool:
+        """Whether all initializers are the default ones, or Keras' own."""
+        chosen = [v for k, v in self.get_config().items() if "initializer" in k]
+        return self.has_default_initializers or all(
+            isinstance(value, dict) and value.get("module") == "keras.initializers"
+            for value in chosen
+        )
 
     def add_parameters_of(self, layout: LeafLayout) -> None:
         """Creates the variables of the leaf regions of a circuit."""
@@ -155,14 +178,14 @@ class BaseLeaf(LeafComponents, KnownShapes, FiniteVariables, keras.layers.Layer)
             value = tf.convert_to_tensor(value)
             if num_lead[name] == 1:
                 return value
-            batch = tf.shape(value)[: value.shape.rank - len(shape) - num_lead[name]]
-            return tf.reshape(value, tf.concat([batch, [self.num_slots, *shape]], 0))
+            start = -len(shape) - num_lead[name]
+            return reshape_axes(value, start, -len(shape), [self.num_slots])
 
         return {name: merge(name, value) for name, value in params.items()}
 
     @functools.cached_property
     def digest(self) -> str:
-        """What tells the layer's pure functions from those of other layers.
+        """A text that tells the layer's pure functions from those of other layers.
 
         Layers of equal class and configuration compute the same; where a configuration
         cannot be written down a layer is like no other.
@@ -187,7 +210,7 @@ class BaseLeaf(LeafComponents, KnownShapes, FiniteVariables, keras.layers.Layer)
         return (LeafPart.whole(self, layout),)
 
     def configuration(self) -> dict[str, Any]:
-        """What tells the family from others; checkpoints of a fit record it."""
+        """Describes the family, for checkpoints of a fit."""
         return configuration_of(self)
 
     # --- pure functions, in the kernel's layout ----------------------------------
@@ -283,7 +306,7 @@ class BaseLeaf(LeafComponents, KnownShapes, FiniteVariables, keras.layers.Layer)
         return self.slot_log_prob(self.canonical(self.live_params()), x)
 
     def slot_log_prob(self, params: Params, x: Tensor) -> Tensor:
-        """What `call` returns, as a pure function of canonical parameters."""
+        """Returns the result of `call`, as a pure function of canonical parameters."""
         _, scopes, decomps, num_dims = self._checked_shape(x)
         num_slots = scopes * decomps
         layout = LeafLayout(tuple((v,) for v in range(num_slots)), num_slots, num_dims)

@@ -1,4 +1,4 @@
-"""What Bernoulli and binomial leaves share."""
+"""The base class of Bernoulli and binomial leaves."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class CountLeaf(ExponentialFamilyLeaf, ElementwiseLeaf):
         return {"logits": ParameterSpec(shape, self.logits_initializer)}
 
     def coefficients(self, params: Params, layout: LeafLayout) -> tuple[Tensor, Tensor]:
-        """Of the count itself: the log-odds."""
+        """Returns the coefficient of the count itself: the log-odds."""
         constant = -self.total_count * tf.math.softplus(params["logits"])
         return (
             tf.linalg.matrix_transpose(params["logits"]),

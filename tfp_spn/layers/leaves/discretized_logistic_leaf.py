@@ -73,8 +73,8 @@ class DiscretizedLogisticLeaf(FiniteLeaf):
         self,
         num_components: int,
         num_categories: int,
-        location_initializer: Any = None,
-        scale_initializer: Any = None,
+        location_initializer: object = None,
+        scale_initializer: object = None,
         min_scale: float = 0.05,
         **kwargs: Any,
     ) -> None:
@@ -102,7 +102,7 @@ class DiscretizedLogisticLeaf(FiniteLeaf):
         """`location` and `scale` (before softplus), ``[K, D]`` each."""
         shape = (self.num_components, num_dims)
 
-        def raw_scale(shape: Any, dtype: Any = None) -> Tensor:
+        def raw_scale(shape: object, dtype: object = None) -> Tensor:
             return self.raw_scale(self.scale_initializer(shape, dtype=dtype))
 
         return {

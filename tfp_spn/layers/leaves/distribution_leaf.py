@@ -185,7 +185,7 @@ class DistributionLeaf(ElementwiseLeaf):
     # --- state ------------------------------------------------------------------
 
     def parameter_specs(self, num_dims: int) -> dict[str, ParameterSpec]:
-        """What the constraining bijectors map to the parameters."""
+        """Returns specs of the unconstrained parameters, before the bijectors."""
         specs = {}
         for name, p in self.family.parameters(num_dims).items():
             initializer: Any = keras.initializers.RandomNormal(stddev=1.0)
@@ -204,7 +204,7 @@ class DistributionLeaf(ElementwiseLeaf):
     # --- values -----------------------------------------------------------------
 
     def component_log_prob(self, params: Params, x: Tensor) -> Tensor:
-        """What the family says."""
+        """Returns the family's log-density."""
         values = self.values(params)
         if self.event_ndims:
             x = tf.linalg.matrix_transpose(x)  # [..., L, N, D]
@@ -235,7 +235,7 @@ class DistributionLeaf(ElementwiseLeaf):
         return tables
 
     def distribution_of_rows(self, rows: Params) -> Any:
-        """Distributions of batch ``[...]`` of flattened parameters ``[..., T]``."""
+        """Distributions of batch ``[...]`` of flattened parameters ``[..., G]``."""
         values = {}
         for name, row in rows.items():
             p = self._parameter(name)
@@ -263,7 +263,7 @@ class DistributionLeaf(ElementwiseLeaf):
         return tf.ensure_shape(drawn, static)
 
     def _with_one_more(self, name: str, row: Tensor) -> Tensor:
-        """``[..., 1, T]`` to ``[1 + ..., T]``."""
+        """``[..., 1, G]`` to ``[1 + ..., G]``."""
         p, size = self._parameter(name), row.shape[-1]
         one = p.constrained(tf.zeros(p.unconstrained_shape, row.dtype))
         return tf.concat([tf.reshape(one, [1, size]), tf.reshape(row, [-1, size])], 0)

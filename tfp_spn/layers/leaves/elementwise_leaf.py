@@ -83,7 +83,7 @@ class ElementwiseLeaf(BaseLeaf):
         layout: LeafLayout,
         hidden: Tensor | None = None,
     ) -> Tensor:
-        """The same, one slot of each region after another; memory is ``R x K x N``.
+        """Does the same one slot of each region after another; memory is ``R x K x N``.
 
         For the branch of a conditional that is rarely taken: XLA evaluates branches
         without a loop always, and reserves memory for what a loop's gradient keeps.

@@ -62,7 +62,7 @@ class IndicatorLeaf(ElementwiseLeaf):
         return integers_up_to(self.num_components - 1)
 
     def safe_value(self, x: Tensor) -> Tensor:
-        """Unchanged: a comparison harms nobody."""
+        """Returns `x`: comparing any value is harmless."""
         return x
 
     def component_log_prob(self, params: Params, x: Tensor) -> Tensor:
@@ -113,11 +113,11 @@ class IndicatorLeaf(ElementwiseLeaf):
         flow: Tensor,
         layout: LeafLayout,
     ) -> Params:
-        """Nothing: there is nothing to learn."""
+        """Returns nothing, for nothing is learned."""
         return {}
 
     def maximize(
         self, params: Params, statistics: Params, step_size: Tensor, pseudocount: float
     ) -> Params:
-        """Nothing."""
+        """Returns nothing, for nothing is learned."""
         return {}

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfp_spn._keras_typing import ConstraintLike, InitializerLike
 from tfp_spn._serialization import constraint_of, initializer_of, serialize
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.initializers.initial_values import initial_values
@@ -46,13 +47,13 @@ class LocationScaleLeaf(BaseLeaf):
     def __init__(
         self,
         num_components: int,
-        location_initializer: Any = None,
+        location_initializer: InitializerLike = None,
         location_trainable: bool = True,
-        scale_initializer: Any = None,
+        scale_initializer: InitializerLike = None,
         scale_trainable: bool = False,
-        accumulator_initializer: Any = None,
+        accumulator_initializer: InitializerLike = None,
         use_accumulators: bool = False,
-        scale_constraint: Any = None,
+        scale_constraint: ConstraintLike = None,
         min_scale: float = 1e-3,
         **kwargs: Any,
     ) -> None:
@@ -148,7 +149,7 @@ class LocationScaleLeaf(BaseLeaf):
     def accumulated_moments(
         self, x: Tensor, location: Tensor, scale: Tensor
     ) -> accumulators.Moments:
-        """What one example adds to the four accumulators; here: of a Normal.
+        """Returns what one example adds to the accumulators; here those of a Normal.
 
         Args:
             x: ``[batch, scopes, decomps, 1, D]``.
@@ -194,7 +195,7 @@ class LocationScaleLeaf(BaseLeaf):
         noise = self.standard_noise(tf.shape(location), seed, location.dtype)
         return location + scale * noise
 
-    def standard_noise(self, shape: Tensor, seed: Tensor, dtype: Any) -> Tensor:
+    def standard_noise(self, shape: Tensor, seed: Tensor, dtype: object) -> Tensor:
         """Draws from the family with location 0 and scale 1."""
         raise NotImplementedError
 
@@ -269,10 +270,10 @@ class ReorderedLocationScaleLeaf(LocationScaleLeaf):
     def __init__(
         self,
         num_components: int,
-        location_initializer: Any = None,
+        location_initializer: InitializerLike = None,
         location_trainable: bool = True,
-        scale_initializer: Any = None,
-        accumulator_initializer: Any = None,
+        scale_initializer: InitializerLike = None,
+        accumulator_initializer: InitializerLike = None,
         use_accumulators: bool = False,
         scale_trainable: bool = False,
         **kwargs: Any,
