@@ -57,6 +57,12 @@ LEAVES = {
     "categorical": lambda **kw: layers.CategoricalLeaf(2, num_categories=3, **kw),
     "discretized logistic": lambda **kw: layers.DiscretizedLogisticLeaf(2, 4, **kw),
     "indicator": lambda **kw: layers.IndicatorLeaf(3, **kw),
+    "intervals": lambda **kw: layers.MixedLeaf(
+        [
+            (layers.HistogramLeaf(2, edges=[-1.0, 0.0, 0.5, 2.0], **kw), [0, 3]),
+            (layers.PiecewiseLinearLeaf(2, knots=[-1.0, 0.5, 1.0], **kw), [1, 2]),
+        ]
+    ),
     "many trials": lambda **kw: layers.BinomialLeaf(2, total_count=50, **kw),
     "mixed": lambda **kw: layers.MixedLeaf(
         [

@@ -10,10 +10,9 @@ import functools
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-
-import pytest
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "tfp_spn"
@@ -37,6 +36,7 @@ ALLOWED_UNITS: dict[str, set[str]] = {
     "circuits": _BELOW_LAYERS | {"layers", "programs"},
     "distributions": _MODELS,
     "learning": _MODELS | {"distributions"},
+    "structure": _MODELS | {"distributions", "learning"},
     "losses": {"learning"},
     "metrics": {"ops", "programs", "learning"},
     "models": _MODELS | {"distributions"},
@@ -47,7 +47,7 @@ ALLOWED_UNITS: dict[str, set[str]] = {
     "visualize": {"visualization"},
 }
 
-_NUMERIC = {"numpy", "scipy", "networkx"}
+_NUMERIC = {"numpy", "scipy"}
 _KERAS = _NUMERIC | {"tensorflow", "keras", "tqdm"}
 ALLOWED_HOSTS: dict[str, set[str]] = {
     "region_graphs": _NUMERIC,
@@ -61,6 +61,7 @@ ALLOWED_HOSTS: dict[str, set[str]] = {
     "circuits": _KERAS,
     "distributions": _KERAS | {"tensorflow_probability"},
     "learning": _KERAS,
+    "structure": _KERAS | {"sklearn"},
     "losses": _KERAS,
     "metrics": _KERAS,
     "models": _KERAS,
@@ -91,8 +92,7 @@ HOST_HOOKS = {
 }
 
 
-def modules() -> list[Path]:
-    return sorted(PACKAGE.rglob("*.py"))
+MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
 def name_of(path: Path) -> str:
@@ -152,23 +152,33 @@ def private_closure(path: Path) -> set[Path]:
     return found
 
 
-in_units = pytest.mark.parametrize(
-    "path",
-    [path for path in modules() if not unit_of(path).startswith("_")],
-    ids=name_of,
-)
-in_package = pytest.mark.parametrize("path", modules(), ids=name_of)
-in_public_inits = pytest.mark.parametrize(
-    "path",
-    [
-        path
-        for path in modules()
-        if path.name == "__init__.py"
-        and not any(
-            part.startswith("_") for part in path.relative_to(PACKAGE).parts[:-1]
-        )
-    ],
-    ids=name_of,
+def of_each(paths: Iterable[Path]) -> Callable[[Callable[[Path], None]], Any]:
+    """One test of many files: a test of each would be two thousand tests."""
+    paths = list(paths)
+
+    def decorated(check: Callable[[Path], None]) -> Callable[[], None]:
+        def test() -> None:
+            faults = []
+            for path in paths:
+                try:
+                    check(path)
+                except AssertionError as error:
+                    faults.append(f"{name_of(path)}: {error}")
+            assert not faults, "\n".join(faults)
+
+        test.__name__, test.__doc__ = check.__name__, check.__doc__
+        return test
+
+    return decorated
+
+
+in_units = of_each(p for p in MODULES if not unit_of(p).startswith("_"))
+in_package = of_each(MODULES)
+in_public_inits = of_each(
+    path
+    for path in MODULES
+    if path.name == "__init__.py"
+    and not any(part.startswith("_") for part in path.relative_to(PACKAGE).parts[:-1])
 )
 
 
@@ -197,7 +207,7 @@ def test_third_party_imports_are_the_allowed_ones(path: Path) -> None:
     assert not forbidden, f"{unit} must not import {sorted(forbidden)}"
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.glob("_*.py")), ids=name_of)
+@of_each(sorted(PACKAGE.glob("_*.py")))
 def test_private_modules_stand_below_all_units(path: Path) -> None:
     if path.name == "__init__.py":
         return

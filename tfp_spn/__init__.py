@@ -8,7 +8,8 @@ network. The package keeps three things apart:
 - parameters: `layers` own variables, `circuits` stack them to Keras models;
 - views: `distributions` shows a circuit as a `tfd.Distribution`.
 
-`learning` fits circuits by gradient or expectation-maximisation.
+`learning` fits circuits by gradient or expectation-maximisation, `structure` learns
+whole circuits from data.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from tfp_spn import models as models  # noqa: E402
 from tfp_spn import optimizers as optimizers  # noqa: E402
 from tfp_spn import region as region  # noqa: E402
 from tfp_spn import region_graphs as region_graphs  # noqa: E402
+from tfp_spn import structure as structure  # noqa: E402
 from tfp_spn._arrays import from_nan as from_nan  # noqa: E402
 from tfp_spn.config import (  # noqa: E402
     get_default_accumulator_initializer as get_default_accumulator_initializer,
@@ -67,6 +69,7 @@ from tfp_spn.models import (  # noqa: E402
 from tfp_spn.region_graphs import RegionNode as RegionNode  # noqa: E402
 from tfp_spn.region_graphs import RegionVariable as RegionVariable  # noqa: E402
 from tfp_spn.saved_model import export_saved_model as export_saved_model  # noqa: E402
+from tfp_spn.structure import learn as learn  # noqa: E402
 from tfp_spn.sum_ops import SumOpEMBackprop as SumOpEMBackprop  # noqa: E402
 from tfp_spn.sum_ops import SumOpGradBackprop as SumOpGradBackprop  # noqa: E402
 from tfp_spn.sum_ops import SumOpHardEMBackprop as SumOpHardEMBackprop  # noqa: E402
@@ -107,6 +110,7 @@ __all__ = [
     "get_default_sum_op",
     "initializers",
     "layers",
+    "learn",
     "learning",
     "logspace_wrapper_initializer",
     "losses",
@@ -120,6 +124,7 @@ __all__ = [
     "set_default_linear_accumulators_constraint",
     "set_default_logspace_accumulators_constraint",
     "set_default_sum_op",
+    "structure",
     "visualization",
     "visualize",
     "visualize_dense_spn",

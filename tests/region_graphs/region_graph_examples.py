@@ -30,6 +30,9 @@ EXAMPLES = {
     "fully_factorized_1": region_graphs.fully_factorized(1),
     "hidden_chow_liu_tree": region_graphs.hidden_chow_liu_tree(_WALKS),
     "hidden_chow_liu_tree_bins": region_graphs.hidden_chow_liu_tree(_WALKS, num_bins=4),
+    "mixture_of_hidden_chow_liu_trees": (
+        region_graphs.mixture_of_hidden_chow_liu_trees(_WALKS, 3)
+    ),
     "from_nested_lists": region_graphs.from_nested_lists(
         {"partitions": [[0, (1, 2), [3, 4]], [[0, 3], (1, 2, 4)]]}
     ),

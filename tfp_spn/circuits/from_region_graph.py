@@ -179,7 +179,7 @@ class RegionGraphCircuit(Circuit):
             num_sums=num_sums,
             num_root_units=num_classes,
             product="hadamard" if is_hadamard else "kronecker",
-            leaf_sums=_KINDS_OF_LEAF_SUMS[leaf_sums],
+            leaf_sums=KINDS_OF_LEAF_SUMS[leaf_sums],
             rule=rule,
             logspace=logspace,
         )
@@ -313,7 +313,7 @@ class RegionGraphCircuit(Circuit):
         return cls(**config)
 
 
-_KINDS_OF_LEAF_SUMS: dict[Any, LeafSums] = {
+KINDS_OF_LEAF_SUMS: dict[Any, LeafSums] = {
     False: "none",
     True: "shared",
     "per-partition": "per-partition",

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfp_spn.layers.leaves.categorical_leaf import CategoricalLeaf
 from tfp_spn.layers.leaves.count_leaf import CountLeaf
 from tfp_spn.layers.leaves.discretized_logistic_leaf import DiscretizedLogisticLeaf
 from tfp_spn.layers.leaves.distribution_leaf import DistributionLeaf
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.layers.leaves.location_scale_leaf import LocationScaleLeaf
 from tfp_spn.layers.leaves.parts import LeafPart
+from tfp_spn.layers.leaves.table_leaf import TableLeaf
 from tfp_spn.learning.data_validation import Data, flattened, validated
 from tfp_spn.learning.maximization import as_circuit, trainable_names
 from tfp_spn.learning.seeding import seeds_of_regions
@@ -127,8 +127,8 @@ def _of_part(
         return _rounded_logistic(layout, leaf, x, rows, within)
     if isinstance(leaf, CountLeaf):
         return {"logits": _count_logits(layout, leaf, x, mask, rng)}
-    if isinstance(leaf, CategoricalLeaf):
-        return {"logits": _categorical_logits(layout, leaf, x, mask, rng)}
+    if isinstance(leaf, TableLeaf):
+        return {"logits": _table_logits(layout, leaf, x, mask, rng)}
     if isinstance(leaf, DistributionLeaf):
         return _family_parameters(layout, leaf, x, mask, rows)
     return {}
@@ -261,15 +261,16 @@ def _count_logits(
     return success - _log_gamma_draws(_CONCENTRATION - probs, rng)
 
 
-def _categorical_logits(
+def _table_logits(
     layout: LeafLayout,
-    leaf: CategoricalLeaf,
+    leaf: TableLeaf,
     x: np.ndarray,
     mask: np.ndarray,
     rng: np.random.Generator,
 ) -> np.ndarray:
     """``[L, D, C, K]``."""
-    categories = leaf.num_categories
+    categories = leaf.num_rows
+    x = leaf.row_of(leaf.safe_value(tf.constant(x, leaf.compute_dtype))).numpy()
     probs = np.stack(
         [((x == c) & mask).sum(0) for c in range(categories)], axis=-1
     )  # [V, D, C]

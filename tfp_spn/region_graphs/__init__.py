@@ -9,6 +9,9 @@ from tfp_spn.region_graphs.hidden_chow_liu_tree import (
     hidden_chow_liu_tree as hidden_chow_liu_tree,
 )
 from tfp_spn.region_graphs.linear_tree import linear_tree as linear_tree
+from tfp_spn.region_graphs.mixture_of_hidden_chow_liu_trees import (
+    mixture_of_hidden_chow_liu_trees as mixture_of_hidden_chow_liu_trees,
+)
 from tfp_spn.region_graphs.mutual_information import (
     mutual_information as mutual_information,
 )
@@ -32,6 +35,7 @@ __all__ = [
     "fully_factorized",
     "hidden_chow_liu_tree",
     "linear_tree",
+    "mixture_of_hidden_chow_liu_trees",
     "mutual_information",
     "poon_domingos",
     "quad_graph",

@@ -86,7 +86,7 @@ def mutual_information(
         data_type == "auto" and np.issubdtype(values.dtype, np.floating)
     ):
         return _gaussian(values, mask)
-    return _discrete(*_codes(values, mask, num_bins), alpha)
+    return discrete_information(*_codes(values, mask, num_bins), alpha)
 
 
 def _checked_data(
@@ -149,7 +149,7 @@ def _codes(
     return codes, sizes
 
 
-def _discrete(
+def discrete_information(
     codes: npt.NDArray[np.int32], sizes: list[int], alpha: float
 ) -> npt.NDArray[np.float64]:
     """Mutual information from the joint counts of blocks of variables."""

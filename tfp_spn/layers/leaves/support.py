@@ -248,3 +248,11 @@ def integers_up_to(highest: int) -> Support:
         high=float(highest),
         is_integer=True,
     )
+
+
+def interval(low: float, high: float, dtype: str) -> Support:
+    """The support of densities between two numbers, both of them possible."""
+    low, high = (float(np.asarray(end, dtype)) for end in (low, high))
+    words = f"numbers from {low:g} to {high:g}"
+    inner = low + 0.5 * (high - low)
+    return Support(words, words, inner, low, high)

@@ -1,0 +1,200 @@
+"""The models that `learn` tries, each within seconds of its own."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfp_spn.circuits import RegionGraphCircuit, assign_log_weights, from_region_graph
+from tfp_spn.learning import History, fit, initialize_leaves
+from tfp_spn.region_graphs import RegionGraph, mixture_of_hidden_chow_liu_trees
+from tfp_spn.structure.columns import Columns
+from tfp_spn.structure.continuous_mixture import continuous_mixture
+from tfp_spn.structure.leaf_estimates import assign_leaves, estimate, leaf_layer
+from tfp_spn.structure.learn_spn import learn_spn
+
+_BATCH = 500
+_MAX_EPOCHS = 100
+_MIN_UPDATES = 1500
+_POINTS_BY_COLUMNS = 2**16
+"""Points times columns of a continuous mixture."""
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """What a candidate found.
+
+    Attributes:
+        circuit: Makes the circuit.
+        curve: Validation log-likelihoods on the way, in nats per row.
+        validation: That of the result, if it is known without the circuit.
+        code: Python that learns it again from ``x``.
+    """
+
+    circuit: Callable[[], RegionGraphCircuit]
+    curve: tuple[float, ...]
+    validation: float | None
+    code: str
+
+
+def independent_columns(
+    train: Columns, valid: Columns, seconds: float, seed: int
+) -> Learned:
+    """Every column by itself: takes no time."""
+    graph = RegionGraph([tuple(range(train.num_variables))], [])
+    circuit = from_region_graph(graph, leaf_layer(train, 1), num_sums=1)
+    assign_log_weights(circuit, {0: [[[0.0]]]})
+    rows = np.arange(len(train.values))
+    assign_leaves(circuit, lambda _, variable: estimate(train, variable, rows))
+    code = (
+        "circuit = tfp_spn.structure.learn_spn(\n"
+        f"    x, kinds={list(train.kinds)}, min_rows=len(x) + 1)"
+    )
+    return Learned(lambda: circuit, (), None, code)
+
+
+def hidden_chow_liu_trees(
+    train: Columns, valid: Columns, seconds: float, seed: int
+) -> Learned:
+    """A mixture of hidden Chow-Liu trees, by online EM with a falling step."""
+    start = time.perf_counter()
+    codes, _ = train.codes()
+    num_trees = 4 if train.num_variables <= 200 else 1
+    graph = mixture_of_hidden_chow_liu_trees(
+        np.maximum(codes, 0), num_trees, observed=codes >= 0, seed=seed
+    )
+    num_sums = 16 if len(train.values) >= 2000 else 8
+    circuit = from_region_graph(
+        graph, leaf_layer(train, num_sums), num_sums, leaf_sums=False
+    )
+    if not train.is_binary:  # numbers need components near the data
+        initialize_leaves(circuit, _values(train), train.observed, seed=seed)
+    curve = _online_em(circuit, train, valid, start + seconds, seed)
+    code = (
+        "graph = tfp_spn.region_graphs.mixture_of_hidden_chow_liu_trees(\n"
+        f"    x, {num_trees}, seed={seed})\n"
+        "circuit = tfp_spn.circuits.from_region_graph(\n"
+        f"    graph, leaf, num_sums={num_sums}, leaf_sums=False)\n"
+        "tfp_spn.learning.fit(\n"
+        f'    circuit, x, method="online_em", batch_size={_BATCH}, seed={seed},\n'
+        f"    epochs={len(curve)}, pseudocount=0.05, patience=10)"
+    )
+    return Learned(lambda: circuit, curve, None, code)
+
+
+def continuous_mixtures(
+    train: Columns, valid: Columns, seconds: float, seed: int
+) -> Learned:
+    """A continuous mixture of Chow-Liu trees, or of independent columns."""
+    exponent = int(math.log2(_POINTS_BY_COLUMNS / train.num_variables))
+    num_points = 2 ** min(max(exponent, 6), 10)
+    mixture = continuous_mixture(
+        np.where(train.observed, train.values, np.nan),
+        validation_data=np.where(valid.observed, valid.values, np.nan),
+        kinds=train.kinds,
+        num_points=num_points,
+        max_seconds=seconds,
+        seed=seed,
+    )
+    code = (
+        "mixture = tfp_spn.structure.continuous_mixture(\n"
+        f"    x, num_points={num_points}, max_seconds={seconds:.0f}, seed={seed})\n"
+        "circuit = mixture.circuit()"
+    )
+    value = max(mixture.history, default=None)
+    return Learned(mixture.circuit, mixture.history, value, code)
+
+
+def learned_spn(train: Columns, valid: Columns, seconds: float, seed: int) -> Learned:
+    """LearnSPN, and online EM over what it found."""
+    start = time.perf_counter()
+    min_rows = max(50, len(train.values) // 50)
+    circuit = learn_spn(
+        np.where(train.observed, train.values, np.nan),
+        kinds=train.kinds,
+        min_rows=min_rows,
+        seed=seed,
+    )
+    curve = _online_em(circuit, train, valid, start + seconds, seed)
+    code = (
+        "circuit = tfp_spn.structure.learn_spn(\n"
+        f"    x, kinds={list(train.kinds)}, min_rows={min_rows}, seed={seed})\n"
+        "tfp_spn.learning.fit(\n"
+        f'    circuit, x, method="online_em", batch_size={_BATCH}, seed={seed},\n'
+        f"    epochs={len(curve)}, pseudocount=0.05, patience=10)"
+    )
+    return Learned(lambda: circuit, curve, None, code)
+
+
+def _online_em(
+    circuit: RegionGraphCircuit,
+    train: Columns,
+    valid: Columns,
+    ends: float,
+    seed: int,
+) -> tuple[float, ...]:
+    """As many epochs as there is time for; the best parameters are kept."""
+    num_updates = -(-len(train.values) // _BATCH)
+    shared: dict[str, Any] = {
+        "method": "online_em",
+        "observed": train.observed,
+        "validation_data": {"x": _values(valid), "observed": valid.observed},
+        "batch_size": _BATCH,
+        "pseudocount": 0.05,
+        "patience": 10,
+        "seed": seed,
+        "verbose": False,
+        "callbacks": [_Deadline(ends)],
+    }
+    curve: list[float] = []
+    start = time.perf_counter()
+    for _ in range(2):  # what is compiled at first takes no time in the second
+        start = time.perf_counter()
+        history = _fit(circuit, _values(train), epochs=1, step_size=0.3, **shared)
+        curve += history.validation_log_likelihood
+    of_epoch = time.perf_counter() - start
+    wanted = min(_MAX_EPOCHS, max(15, _MIN_UPDATES // num_updates))
+    epochs = min(wanted, int(0.9 * (ends - time.perf_counter()) / of_epoch))
+    if epochs > 0:
+        num_steps = epochs * num_updates
+
+        def step_size(step: Any) -> float:
+            part = min(1.0, float(step) / num_steps)
+            return 0.3 * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * part)))
+
+        history = _fit(
+            circuit, _values(train), epochs=epochs, step_size=step_size, **shared
+        )
+        curve += history.validation_log_likelihood
+    return tuple(curve)
+
+
+def _fit(circuit: RegionGraphCircuit, x: np.ndarray, **arguments: Any) -> History:
+    """A fit that does not warn of ending before it converges: time is given."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return fit(circuit, x, **arguments)
+
+
+class _Deadline(keras.callbacks.Callback):
+    """Ends a fit after the epoch in which time runs out."""
+
+    def __init__(self, ends: float) -> None:
+        super().__init__()
+        self._ends = ends
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Looks at the clock."""
+        if time.perf_counter() > self._ends:
+            self.model.stop_training = True
+
+
+def _values(columns: Columns) -> np.ndarray:
+    return columns.values.astype(np.float32)
