@@ -294,7 +294,7 @@ class _Learner:
             "points",
         )
         z, log_weights = state()
-        return z.numpy(), log_weights.numpy().astype(np.float64)
+        return z.numpy(), np.asarray(log_weights, np.float64)
 
     def _until_worse(
         self,
