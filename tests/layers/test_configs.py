@@ -47,6 +47,16 @@ LAYERS = {
     "CauchyLeaf": (LOCATION_SCALE, (4, 2, 1)),
     "DenseProduct": ({"num_factors": 2}, (4, 2, 3)),
     "DenseSum": ({"num_sums": 3, **SUMS}, (4, 2, 3)),
+    "DiscretizedLogisticLeaf": (
+        {
+            "num_components": 3,
+            "num_categories": 4,
+            "location_initializer": NORMAL,
+            "scale_initializer": keras.initializers.Constant(0.7),
+            "min_scale": 0.25,
+        },
+        (4, 2, 1),
+    ),
     "DistributionLeaf": (
         {
             "make_distribution": "StudentT",

@@ -17,6 +17,8 @@ EXAMPLES = {
     ),
     "quad_tree_2": region_graphs.quad_tree((5, 3)),
     "quad_tree_4": region_graphs.quad_tree((5, 3), num_splits=4),
+    "random_quad_tree": region_graphs.random_quad_tree((5, 3), seed=1),
+    "random_quad_trees_4": region_graphs.random_quad_tree((5, 6), 4, 3, seed=2),
     "quad_graph": region_graphs.quad_graph((6, 7)),
     "poon_domingos": region_graphs.poon_domingos((4, 5), delta=[3, 1]),
     "poon_domingos_shallow": region_graphs.poon_domingos((4, 5), 1, max_depth=2),

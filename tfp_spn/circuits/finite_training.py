@@ -14,6 +14,7 @@ import numpy as np
 
 from tfp_spn.circuits.diagnosis import described, least_probable_value
 from tfp_spn.circuits.example_weights import ExampleWeights
+from tfp_spn.circuits.impossible_data import check_possible
 from tfp_spn.layers.finite_variables import (
     Entry,
     check_loaded,
@@ -56,8 +57,10 @@ class FiniteTraining(ExampleWeights):
             Keras' history.
 
         Raises:
-            ValueError: A step was not finite.
+            ValueError: A step was not finite. Of arrays, before training: an integer
+                that no component takes, a label that is no class.
         """
+        check_possible(self, x, y, kwargs.get("sample_weight"))
         guard = _FiniteSteps(x)
         ready_made = isinstance(callbacks, keras.callbacks.CallbackList)
         if ready_made:

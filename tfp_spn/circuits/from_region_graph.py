@@ -6,10 +6,12 @@ import hashlib
 from typing import Any, Literal
 
 import keras
+import numpy as np
 
 from tfp_spn._serialization import deserialize, register, serialize
 from tfp_spn._typing import Params
 from tfp_spn.circuits.circuit import Circuit
+from tfp_spn.circuits.class_prior import as_class_prior
 from tfp_spn.circuits.size import check_size
 from tfp_spn.config.accumulator_constraints import (
     get_default_linear_accumulators_constraint,
@@ -24,11 +26,12 @@ from tfp_spn.layers.leaves.mixed_leaf import as_leaf
 from tfp_spn.ops.sum_rules import SumRule
 from tfp_spn.programs.circuit_program import CircuitProgram
 from tfp_spn.programs.folding import fold
+from tfp_spn.programs.nodes import LeafSums
 from tfp_spn.programs.steps import SumSpec
 from tfp_spn.region_graphs import RegionGraph
 from tfp_spn.region_graphs.arguments import as_count
 
-SumProduct = Literal["cp", "tucker"]
+SumProduct = Literal["cp", "cp-t", "tucker"]
 
 
 def from_region_graph(
@@ -38,8 +41,9 @@ def from_region_graph(
     sum_product: SumProduct = "cp",
     num_classes: int = 1,
     *,
-    leaf_sums: bool | None = None,
+    leaf_sums: bool | Literal["per-partition"] | None = None,
     num_dims: int = 1,
+    class_prior: Any = "learned",
     sum_op: SumRule | None = None,
     accumulator_initializer: Any = None,
     recompute: bool = False,
@@ -52,7 +56,8 @@ def from_region_graph(
         log y[o] = log sum_{h, i} w[h, i, o] prod_a x_{h, a}[i_a]
 
     With ``sum_product="cp"`` a product multiplies the units of equal index
-    (``i_a = i``), with ``"tucker"`` all combinations.
+    (``i_a = i``), with ``"tucker"`` all combinations. ``"cp-t"`` is ``"cp"`` without
+    sums between leaves and their products: products come first, then sums.
 
     Args:
         region_graph: The structure, see `tfp_spn.region_graphs`.
@@ -60,13 +65,17 @@ def from_region_graph(
             num_categories=17)``: components of each leaf region. For variables of
             different types a `MixedLeaf`, or the list of pairs that it is made of.
         num_sums: Sums per region.
-        sum_product: ``"cp"`` or ``"tucker"``.
+        sum_product: ``"cp"``, ``"cp-t"`` or ``"tucker"``.
         num_classes: Sums of each root region. More than one makes class roots that
             share everything below: the circuit is a mixture of `num_classes`
-            distributions with learned prior.
+            distributions.
         leaf_sums: Whether leaf regions pass through sums of their own before they are
-            multiplied. Default: for ``"cp"`` only.
+            multiplied; ``"per-partition"``: through other sums for each partition that
+            they are part of, as in cirkit. Default: for ``"cp"`` only.
         num_dims: Dimensions of each variable.
+        class_prior: ``"learned"``, which begins uniform; ``"uniform"``; or the
+            probabilities of the classes, ``[num_classes]``. Those given stay as they
+            are. With several roots there is one for each root and class.
         sum_op: Learning rule of all sums. Default: `tfp_spn.get_default_sum_op()`.
             Weights are stored as logarithms, by ``SumOpGradBackprop(
             logspace_accumulators=False)`` as they are.
@@ -102,6 +111,7 @@ def from_region_graph(
         num_classes,
         leaf_sums=leaf_sums,
         num_dims=num_dims,
+        class_prior=class_prior,
         sum_op=sum_op,
         accumulator_initializer=accumulator_initializer,
         recompute=recompute,
@@ -117,10 +127,11 @@ class RegionGraphCircuit(Circuit):
         region_graph: The structure.
         leaf: The leaf layer.
         num_sums: Sums per region.
-        sum_product: ``"cp"`` or ``"tucker"``.
+        sum_product: ``"cp"``, ``"cp-t"`` or ``"tucker"``.
         num_classes: Sums of each root region.
         leaf_sums: Whether leaf regions have sums of their own.
         num_dims: Dimensions of each variable.
+        class_prior: ``"learned"``, ``"uniform"`` or probabilities.
         sum_op: Learning rule of all sums.
         accumulator_initializer: Initializer of weights.
         recompute: Whether gradients evaluate all products again.
@@ -135,25 +146,28 @@ class RegionGraphCircuit(Circuit):
         sum_product: SumProduct = "cp",
         num_classes: int = 1,
         *,
-        leaf_sums: bool | None = None,
+        leaf_sums: bool | Literal["per-partition"] | None = None,
         num_dims: int = 1,
+        class_prior: Any = "learned",
         sum_op: SumRule | None = None,
         accumulator_initializer: Any = None,
         recompute: bool = False,
         **kwargs: Any,
     ) -> None:
         leaf = as_leaf(leaf)
-        _check_arguments(region_graph, leaf, sum_product, sum_op)
+        _check_arguments(region_graph, leaf, sum_product, leaf_sums, sum_op)
         num_sums = as_count(num_sums, "num_sums")
         num_classes = as_count(num_classes, "num_classes")
         num_dims = as_count(num_dims, "num_dims")
+        total = num_classes * len(region_graph.roots)
+        class_prior = as_class_prior(class_prior, total)
         kwargs.setdefault("dtype", leaf.compute_dtype)  # else inputs become float32
         super().__init__(**kwargs)
         if leaf_sums is None:
             leaf_sums = sum_product == "cp"
-        has_inner_leaves = set(region_graph.leaves) - set(region_graph.roots)
-        if sum_product == "cp" and not leaf_sums and has_inner_leaves:
-            _check_widths(leaf.num_components, num_sums)
+        is_hadamard = sum_product != "tucker"
+        if is_hadamard and not leaf_sums:
+            _check_widths(region_graph, leaf.num_components, num_sums)
         rule = sum_op or get_default_sum_op()
         # Only `SumOpGradBackprop` leaves a choice: EM here moves weights either way.
         logspace = getattr(rule, "logspace_accumulators", None) is not False
@@ -164,8 +178,8 @@ class RegionGraphCircuit(Circuit):
             num_components=leaf.num_components,
             num_sums=num_sums,
             num_root_units=num_classes,
-            product="hadamard" if sum_product == "cp" else "kronecker",
-            leaf_sums=leaf_sums,
+            product="hadamard" if is_hadamard else "kronecker",
+            leaf_sums=KINDS_OF_LEAF_SUMS[leaf_sums],
             rule=rule,
             logspace=logspace,
         )
@@ -174,7 +188,6 @@ class RegionGraphCircuit(Circuit):
         check_size(folded.steps, folded.root, shapes, leaf, layout)
         leaf.add_parameters_of(layout)
         self.leaf = leaf
-        total = num_classes * len(region_graph.roots)
         ndims = {name: len(v.shape) for name, v in leaf.parameters.items()}
         self._program = CircuitProgram(
             leaf=leaf,
@@ -207,7 +220,9 @@ class RegionGraphCircuit(Circuit):
             self._track_trackable(layer, layer.name)
         self.prior = None
         if total > 1:
-            self.prior = self._add_prior(total, leaf.compute_dtype, logspace)
+            self.prior = self._add_prior(
+                class_prior, total, leaf.compute_dtype, logspace
+            )
         self._arguments = {
             "region_graph": region_graph,
             "num_sums": num_sums,
@@ -215,6 +230,7 @@ class RegionGraphCircuit(Circuit):
             "num_classes": num_classes,
             "leaf_sums": leaf_sums,
             "num_dims": num_dims,
+            "class_prior": class_prior,
             "sum_op": rule,
             "accumulator_initializer": accumulator_initializer,
             "recompute": bool(recompute),
@@ -222,14 +238,27 @@ class RegionGraphCircuit(Circuit):
         self.built = True
 
     def _add_prior(
-        self, num_classes: int, dtype: str, logspace: bool
+        self,
+        class_prior: str | list[float],
+        num_classes: int,
+        dtype: str,
+        logspace: bool,
     ) -> keras.Variable:
         constraint = None if logspace else get_default_linear_accumulators_constraint()
+        initializer: Any = "zeros" if logspace else "ones"
+        if not isinstance(class_prior, str):
+            with np.errstate(divide="ignore"):
+                value = np.log(class_prior) if logspace else np.array(class_prior)
+
+            def initializer(shape: Any, dtype: Any = None) -> Any:
+                return keras.ops.convert_to_tensor(value, dtype)
+
         prior = self.add_weight(
             name="prior",
             shape=(num_classes,),
-            initializer="zeros" if logspace else "ones",
+            initializer=initializer,
             constraint=constraint,
+            trainable=class_prior == "learned",
             dtype=dtype,
             autocast=False,
         )
@@ -284,6 +313,13 @@ class RegionGraphCircuit(Circuit):
         return cls(**config)
 
 
+KINDS_OF_LEAF_SUMS: dict[Any, LeafSums] = {
+    False: "none",
+    True: "shared",
+    "per-partition": "per-partition",
+}
+
+
 def _initializer_of_layer(initializer: Any, number: int) -> Any:
     if isinstance(initializer, Dirichlet):
         return initializer.for_layer(number)
@@ -294,7 +330,7 @@ def _initializer_of_layer(initializer: Any, number: int) -> Any:
 
 
 def _check_arguments(
-    region_graph: Any, leaf: Any, sum_product: str, sum_op: Any
+    region_graph: Any, leaf: Any, sum_product: str, leaf_sums: Any, sum_op: Any
 ) -> None:
     if not isinstance(region_graph, RegionGraph):
         raise TypeError(
@@ -313,10 +349,20 @@ def _check_arguments(
             f'from_region_graph: leaf layer "{leaf.name}" already has parameters of '
             "another model. Give each circuit a leaf layer of its own."
         )
-    if sum_product not in ("cp", "tucker"):
+    if sum_product not in ("cp", "cp-t", "tucker"):
         raise ValueError(
-            'from_region_graph: sum_product must be "cp" or "tucker", received '
-            f"{sum_product!r}."
+            'from_region_graph: sum_product must be "cp", "cp-t" or "tucker", received '
+            f"{sum_product!r}. Choose one of these."
+        )
+    if not isinstance(leaf_sums, bool | None) and leaf_sums != "per-partition":
+        raise ValueError(
+            "from_region_graph: leaf_sums must be True, False, None or "
+            f'"per-partition", received {leaf_sums!r}. Leave it out for the default.'
+        )
+    if leaf_sums and sum_product == "cp-t":
+        raise ValueError(
+            'from_region_graph: sum_product="cp-t" has no sums over leaves, received '
+            f'leaf_sums={leaf_sums!r}, expected None. Use sum_product="cp".'
         )
     if not (sum_op is None or isinstance(sum_op, SumRule)):
         raise TypeError(
@@ -325,11 +371,20 @@ def _check_arguments(
         )
 
 
-def _check_widths(num_components: int, num_sums: int) -> None:
-    if num_components != num_sums:
+def _check_widths(
+    region_graph: RegionGraph, num_components: int, num_sums: int
+) -> None:
+    leaves = set(region_graph.leaves)
+    mixed = any(
+        0 < len(leaves.intersection(children)) < len(set(children))
+        for partitions in region_graph.partitions
+        for children in partitions
+    )
+    if mixed and num_components != num_sums:
         raise ValueError(
-            "from_region_graph: with sum_product='cp' and leaf_sums=False, units of "
-            "leaf regions are multiplied with those of inner regions one by one, so "
-            f"their numbers must agree; received num_components={num_components} and "
-            f"num_sums={num_sums}. Make them equal, or use leaf_sums=True."
+            "from_region_graph: with sum_product='cp' and leaf_sums=False, or 'cp-t', "
+            "units of leaf regions are multiplied with those of inner regions one by "
+            f"one, so their numbers must agree; received num_components="
+            f"{num_components} and num_sums={num_sums}. Make them equal, or use "
+            "leaf_sums=True."
         )

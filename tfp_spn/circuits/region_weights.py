@@ -7,7 +7,10 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from tfp_spn.circuits.from_region_graph import RegionGraphCircuit
+from tfp_spn.circuits.from_region_graph import (
+    KINDS_OF_LEAF_SUMS,
+    RegionGraphCircuit,
+)
 from tfp_spn.programs.nodes import Node, nodes_of
 from tfp_spn.programs.storage import Storage, storage_of
 
@@ -45,8 +48,8 @@ def assign_log_weights(
     """
     if circuit._arguments["sum_product"] != "cp":
         raise ValueError(
-            'assign_log_weights: received a circuit of sum_product="tucker", expected '
-            '"cp". Build the circuit with sum_product="cp".'
+            "assign_log_weights: received a circuit of other products, expected "
+            'sum_product="cp". Build the circuit with sum_product="cp".'
         )
     pending = {r: np.asarray(w, np.float64) for r, w in log_weights.items()}
     values = {layer.name: layer.accumulators.numpy() for layer in circuit.sums}
@@ -85,11 +88,10 @@ def _storage_of(circuit: RegionGraphCircuit) -> Storage:
         circuit.leaf.num_components,
         config["num_sums"],
         config["num_classes"],
-        config["leaf_sums"],
+        KINDS_OF_LEAF_SUMS[config["leaf_sums"]],
     )
-    return storage_of(
-        tops, "hadamard" if config["sum_product"] == "cp" else "kronecker"
-    )
+    is_kronecker = config["sum_product"] == "tucker"
+    return storage_of(tops, "kronecker" if is_kronecker else "hadamard")
 
 
 def _of_node(node: Node, weights: np.ndarray) -> np.ndarray:

@@ -7,6 +7,9 @@ from tfp_spn.layers.leaves.bernoulli_leaf import BernoulliLeaf as BernoulliLeaf
 from tfp_spn.layers.leaves.binomial_leaf import BinomialLeaf as BinomialLeaf
 from tfp_spn.layers.leaves.categorical_leaf import CategoricalLeaf as CategoricalLeaf
 from tfp_spn.layers.leaves.cauchy_leaf import CauchyLeaf as CauchyLeaf
+from tfp_spn.layers.leaves.discretized_logistic_leaf import (
+    DiscretizedLogisticLeaf as DiscretizedLogisticLeaf,
+)
 from tfp_spn.layers.leaves.distribution_leaf import DistributionLeaf as DistributionLeaf
 from tfp_spn.layers.leaves.histogram_leaf import HistogramLeaf as HistogramLeaf
 from tfp_spn.layers.leaves.indicator_leaf import IndicatorLeaf as IndicatorLeaf
@@ -56,6 +59,7 @@ __all__ = [
     "Conv2DSum",
     "DenseProduct",
     "DenseSum",
+    "DiscretizedLogisticLeaf",
     "DistributionLeaf",
     "FlatToRegions",
     "FoldedSum",

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
+from tfp_spn.learning.class_labels import numbered
 from tfp_spn.learning.data_validation import (
     Data,
     check_total_weight,
@@ -75,19 +76,26 @@ class Batches:
             ever read: all others are cut and filled up to its size.
         steps: Elements of a dataset per epoch. An epoch begins where the last one
             ended, and anew where the dataset ends. Default: the whole dataset.
+        unlabelled: The label that stands for none, of a dataset.
 
     Raises:
         ValueError: The dataset never ends, and there is no number of steps.
     """
 
     def __init__(
-        self, program: Program, data: Any, batch_size: int, steps: int | None = None
+        self,
+        program: Program,
+        data: Any,
+        batch_size: int,
+        steps: int | None = None,
+        unlabelled: Any = None,
     ) -> None:
         self.program = program
         self.data = data
         self.is_dataset = isinstance(data, tf.data.Dataset)
         self.batch_size = 0 if self.is_dataset else min(batch_size, len(data.x))
         self.steps = steps
+        self.unlabelled = unlabelled
         self._stream: Iterator[Any] = iter(())
         if self.is_dataset and steps is None:
             _check_end(data)
@@ -137,6 +145,7 @@ class Batches:
         row, weight = 0, 0.0
         for element in elements:
             data = unpack(element)
+            data = numbered(data, None, self.program.num_classes, self.unlabelled)
             if len(data.x) == 0:
                 continue
             chunk = validated(self.program, data, first_row=row, is_part=True)

@@ -13,6 +13,7 @@ import tensorflow as tf
 from tfp_spn._arrays import as_array
 from tfp_spn.programs.digits import check_digits
 from tfp_spn.programs.evidence import to_evidence
+from tfp_spn.programs.labels import UNLABELLED
 from tfp_spn.programs.program import Program
 
 _OWNER = "tfp_spn.learning"
@@ -190,11 +191,13 @@ def _checked_labels(program: Program, x: np.ndarray, labels: Any) -> np.ndarray:
             f"tfp_spn.learning: labels do not fit x, received shape {labels.shape}, "
             f"expected [{len(x)}]. Pass one class number per example."
         )
-    if labels.min() < 0 or labels.max() >= program.num_classes:
+    known = labels[labels != UNLABELLED]
+    if known.size and (known.min() < 0 or known.max() >= program.num_classes):
         raise ValueError(
-            f"tfp_spn.learning: labels are out of range, received {labels.min()} to "
-            f"{labels.max()}, expected 0 to {program.num_classes - 1}. Renumber them, "
-            "or build the circuit with more num_classes."
+            f"tfp_spn.learning: labels are out of range, received {known.min()} to "
+            f"{known.max()}, expected 0 to {program.num_classes - 1}. Renumber them, "
+            "build the circuit with more num_classes, or say which label stands for "
+            "none, as in fit(unlabelled=-1)."
         )
     return labels
 

@@ -58,6 +58,7 @@ def fit(
     observed: Any = None,
     lengths: Any = None,
     labels: Any = None,
+    unlabelled: Any = None,
     sample_weight: Any = None,
     validation_data: Any = None,
     validation_split: float = 0.0,
@@ -109,6 +110,9 @@ def fit(
         labels: Classes ``[N]``; with them the objective is ``log p(x, label)``. Other
             labels than integers from 0 to ``num_classes - 1``, such as text, are
             numbered in sorted order: `History.classes` says which class has which.
+        unlabelled: The label that stands for none, such as -1: examples that have it
+            are learned from by ``log p(x)``, in one fit with the others. Default: all
+            labels are classes.
         sample_weight: How often each example counts, ``[N]``.
         validation_data: Held-out data in any of the forms of a dataset's batch, or a
             dataset.
@@ -169,14 +173,14 @@ def fit(
     check_arguments(locals())
     if lengths is not None:
         observed = mask_of_lengths(program, lengths, observed)
-    classes = classes_of(labels, program.num_classes)
+    classes = classes_of(labels, program.num_classes, unlabelled)
     data = Data(x, observed, labels, sample_weight)
-    data = numbered(data, classes, program.num_classes)
+    data = numbered(data, classes, program.num_classes, unlabelled)
     held_out_data = None
     if validation_split:
         data = validated(program, data)
         data, held_out_data = split_off(data, validation_split)
-    train = _batches(program, x, data, batch_size, steps_per_epoch)
+    train = _batches(program, x, data, batch_size, steps_per_epoch, unlabelled)
     check_memory(program, train.batch_size)
     if not train.is_dataset:
         warn_of_fixed_scales(circuit, train.data)
@@ -186,8 +190,10 @@ def fit(
     elif validation_data is not None:
         data = validation_data
         if not isinstance(data, tf.data.Dataset):
-            data = numbered(unpack(data), classes, program.num_classes)
-        validation = _batches(program, validation_data, data, batch_size)
+            data = numbered(unpack(data), classes, program.num_classes, unlabelled)
+        validation = _batches(
+            program, validation_data, data, batch_size, unlabelled=unlabelled
+        )
     hooks = EpochCallbacks(callbacks, circuit, epochs)
 
     if jit_compile is None and not train.is_dataset:
@@ -264,9 +270,10 @@ def _batches(
     data: Any,
     batch_size: int,
     steps: int | None = None,
+    unlabelled: Any = None,
 ) -> Batches:
     if isinstance(source, tf.data.Dataset):
-        return Batches(program, source, batch_size, steps)
+        return Batches(program, source, batch_size, steps, unlabelled)
     return Batches(program, validated(program, data), batch_size)
 
 

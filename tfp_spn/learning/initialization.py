@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tfp_spn.layers.leaves.count_leaf import CountLeaf
+from tfp_spn.layers.leaves.discretized_logistic_leaf import DiscretizedLogisticLeaf
 from tfp_spn.layers.leaves.distribution_leaf import DistributionLeaf
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.layers.leaves.location_scale_leaf import LocationScaleLeaf
+from tfp_spn.layers.leaves.lookup_leaf import LookupLeaf
 from tfp_spn.layers.leaves.parts import LeafPart
-from tfp_spn.layers.leaves.table_leaf import TableLeaf
 from tfp_spn.learning.data_validation import Data, flattened, validated
 from tfp_spn.learning.maximization import as_circuit, trainable_names
 from tfp_spn.learning.seeding import seeds_of_regions
@@ -31,9 +33,9 @@ def initialize_leaves(spn: Any, x: Any, observed: Any = None, seed: int = 0) -> 
     Without it, EM on data far from 0 first has to find them, and components that start
     alike compete for the same examples. By family:
 
-    - location and scale: each component of a leaf region takes its locations from one
-      example, and its scales are the variables' standard deviations within the clusters
-      of these examples;
+    - location and scale, also of `DiscretizedLogisticLeaf`: each component of a leaf
+      region takes its locations from one example, and its scales are the variables'
+      standard deviations within the clusters of these examples;
     - counts and categories: each component's probabilities are drawn from a Dirichlet
       distribution around the variable's frequencies;
     - a `DistributionLeaf` whose family has an M-step: the M-step on data half of which
@@ -121,9 +123,11 @@ def _of_part(
     leaf, layout = part.leaf, part.layout
     if isinstance(leaf, LocationScaleLeaf):
         return _location_and_scale(layout, leaf, x, rows, within)
+    if isinstance(leaf, DiscretizedLogisticLeaf):
+        return _rounded_logistic(layout, leaf, x, rows, within)
     if isinstance(leaf, CountLeaf):
         return {"logits": _count_logits(layout, leaf, x, mask, rng)}
-    if isinstance(leaf, TableLeaf):
+    if isinstance(leaf, LookupLeaf):
         return {"logits": _table_logits(layout, leaf, x, mask, rng)}
     if isinstance(leaf, DistributionLeaf):
         return _family_parameters(layout, leaf, x, mask, rows)
@@ -179,9 +183,7 @@ def _location_and_scale(
     rows: np.ndarray,
     within: np.ndarray,
 ) -> dict[str, Any]:
-    location = x[rows[layout.slot_region], layout.slot_variable[:, np.newaxis]]
-    scale = within[layout.slot_region, layout.slot_variable][:, np.newaxis]
-    scale = np.broadcast_to(scale, location.shape)
+    location, scale = _places(layout, x, rows, within)
     new = {}
     if leaf.location_trainable:
         new["location"] = location
@@ -192,6 +194,28 @@ def _location_and_scale(
     old = leaf.canonical(leaf.live_params())
     values = {**old, **{k: tf.cast(v, leaf.compute_dtype) for k, v in new.items()}}
     return leaf.stored(old, values["location"], values["scale"])
+
+
+def _rounded_logistic(
+    layout: LeafLayout,
+    leaf: DiscretizedLogisticLeaf,
+    x: np.ndarray,
+    rows: np.ndarray,
+    within: np.ndarray,
+) -> dict[str, Any]:
+    location, scale = _places(layout, x, rows, within)
+    # Of standard deviation pi / sqrt(3), and at least as wide as what is rounded off.
+    scale = np.maximum(scale * math.sqrt(3) / math.pi, 0.5) / leaf.value_range
+    return {"location": location / leaf.value_range, "scale": leaf.raw_scale(scale)}
+
+
+def _places(
+    layout: LeafLayout, x: np.ndarray, rows: np.ndarray, within: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Locations and standard deviations ``[L, K, D]``."""
+    location = x[rows[layout.slot_region], layout.slot_variable[:, np.newaxis]]
+    scale = within[layout.slot_region, layout.slot_variable][:, np.newaxis]
+    return location, np.broadcast_to(scale, location.shape)
 
 
 def _family_parameters(
@@ -239,7 +263,7 @@ def _count_logits(
 
 def _table_logits(
     layout: LeafLayout,
-    leaf: TableLeaf,
+    leaf: LookupLeaf,
     x: np.ndarray,
     mask: np.ndarray,
     rng: np.random.Generator,

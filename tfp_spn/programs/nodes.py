@@ -10,6 +10,7 @@ from typing import Literal
 from tfp_spn.region_graphs import RegionGraph
 
 Product = Literal["hadamard", "kronecker"]
+LeafSums = Literal["none", "shared", "per-partition"]
 
 
 @dataclass(eq=False)
@@ -48,9 +49,10 @@ def nodes_of(
     num_components: int,
     num_sums: int,
     num_root_units: int,
-    leaf_sums: bool,
+    leaf_sums: LeafSums,
 ) -> list[Node]:
     """Nodes of the roots, and so of all regions; arguments are those of `fold`."""
+    per_partition = leaf_sums == "per-partition"
 
     def sum_node(
         region: int,
@@ -70,12 +72,19 @@ def nodes_of(
         if not partitions:
             scope = region_graph.scopes[region]
             node = Node(num_components, scope=scope, region=region)
-            if leaf_sums or region in roots:
+            if leaf_sums == "shared" or region in roots:
                 node = sum_node(region, [[node]], width)
         else:
             alike: dict[tuple[int, ...], dict[int, list[Node]]] = defaultdict(dict)
             for number, children in enumerate(partitions):
                 partition = [node_of[child] for child in children]
+                if per_partition:
+                    partition = [
+                        node
+                        if node.partitions
+                        else sum_node(node.region, [[node]], num_sums)
+                        for node in partition
+                    ]
                 alike[tuple(c.width for c in partition)][number] = partition
             kinds = [(tuple(k), list(k.values())) for k in alike.values()]
             if len(kinds) > 1:

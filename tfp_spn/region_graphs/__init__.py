@@ -21,6 +21,7 @@ from tfp_spn.region_graphs.quad_tree import quad_tree as quad_tree
 from tfp_spn.region_graphs.random_binary_trees import (
     random_binary_trees as random_binary_trees,
 )
+from tfp_spn.region_graphs.random_quad_tree import random_quad_tree as random_quad_tree
 from tfp_spn.region_graphs.region_graph import RegionGraph as RegionGraph
 from tfp_spn.region_graphs.region_node import RegionNode as RegionNode
 from tfp_spn.region_graphs.region_node import RegionVariable as RegionVariable
@@ -40,4 +41,5 @@ __all__ = [
     "quad_graph",
     "quad_tree",
     "random_binary_trees",
+    "random_quad_tree",
 ]

@@ -113,11 +113,13 @@ def continuous_mixtures(
     """A continuous mixture of Chow-Liu trees, or of independent columns."""
     exponent = int(math.log2(_POINTS_BY_COLUMNS / train.num_variables))
     num_points = 2 ** min(max(exponent, 6), 10)
+    learning_rate = 1e-3 if train.is_categorical else 3e-3
     mixture = continuous_mixture(
         np.where(train.observed, train.values, np.nan),
         validation_data=np.where(valid.observed, valid.values, np.nan),
         kinds=train.kinds,
         num_points=num_points,
+        learning_rate=learning_rate,
         max_seconds=seconds,
         seed=seed,
     )
@@ -125,7 +127,8 @@ def continuous_mixtures(
         "mixture = tfp_spn.structure.continuous_mixture(\n"
         f"    x, observed=observed, kinds={list(train.kinds)}, "
         "validation_data=validation_data,\n"
-        f"    num_points={num_points}, max_seconds={seconds:.0f}, seed={seed})\n"
+        f"    num_points={num_points}, learning_rate={learning_rate},\n"
+        f"    max_seconds={seconds:.0f}, seed={seed})\n"
         "circuit = mixture.circuit()"
     )
     value = max(mixture.history, default=None)

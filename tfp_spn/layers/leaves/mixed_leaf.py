@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -99,6 +100,13 @@ class MixedLeaf(BaseLeaf):
     def has_moments(self) -> bool:  # type: ignore[override]
         """Whether all variables have."""
         return all(leaf.has_moments for leaf in self.leaves)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """That of each leaf, and its variables: leaves have names of their own."""
+        parts = zip(self.leaves, self.variables_of_leaf, strict=True)
+        own = [(leaf.digest, tuple(variables)) for leaf, variables in parts]
+        return repr((id(type(self)), self.compute_dtype, own))
 
     @property
     def label(self) -> str:

@@ -14,15 +14,15 @@ from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.edges import checked_edges
 from tfp_spn.layers.leaves.elementwise_leaf import slot_flow
 from tfp_spn.layers.leaves.layout import LeafLayout
+from tfp_spn.layers.leaves.lookup_leaf import LookupLeaf
 from tfp_spn.layers.leaves.support import Support, interval
-from tfp_spn.layers.leaves.table_leaf import TableLeaf
 from tfp_spn.ops.choice import sample_index
 from tfp_spn.ops.log_space import log_add_exp, safe_log
 from tfp_spn.ops.long_sums import long_sum
 
 
 @register
-class PiecewiseLinearLeaf(TableLeaf):
+class PiecewiseLinearLeaf(LookupLeaf):
     """Components whose density is continuous, and linear between knots.
 
     Such a density is a mixture of triangles: each has its peak at a knot, and reaches
@@ -195,9 +195,9 @@ class PiecewiseLinearLeaf(TableLeaf):
         flow = slot_flow(flow, observed, layout)
         rows = tf.linalg.matrix_transpose(flow)[:, tf.newaxis]  # [L, 1, N, K]
         rows = tf.where(possible, rows, tf.zeros([], rows.dtype))
-        index = self.row_of(x) + self._row_offset(x)
-        sums = self._sums_of_rows(rows * tf.exp(below - both), index)
-        sums += self._sums_of_rows(rows * tf.exp(above - both), index + 1)
+        index = self.row_of(x) + self.row_offset(x)
+        sums = self.sums_of_rows(rows * tf.exp(below - both), index)
+        sums += self.sums_of_rows(rows * tf.exp(above - both), index + 1)
         return {"sums": sums, "count": tf.reduce_sum(flow, -1)}
 
     @property
