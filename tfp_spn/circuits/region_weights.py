@@ -26,7 +26,7 @@ def assign_log_weights(
     """Gives regions their weights; those of other regions stay as they are.
 
     Args:
-        circuit: A circuit of ``sum_product="cp"``.
+        circuit: A circuit of ``sum_product="cp"`` or ``"cp-t"``.
         log_weights: By region, ``[partitions, products, sums]``: partitions in the
             order of the region graph, products of one partition, sums of the region. A
             leaf region has one partition, of its components. They are normalised over
@@ -46,10 +46,10 @@ def assign_log_weights(
         >>> np.exp(circuit.sums[0].accumulators.numpy()).ravel().tolist()
         [0.25, 0.75]
     """
-    if circuit._arguments["sum_product"] != "cp":
+    if circuit._arguments["sum_product"] == "tucker":
         raise ValueError(
-            "assign_log_weights: received a circuit of other products, expected "
-            'sum_product="cp". Build the circuit with sum_product="cp".'
+            'assign_log_weights: received a circuit of sum_product="tucker", expected '
+            '"cp" or "cp-t". Build the circuit with sum_product="cp".'
         )
     pending = {r: np.asarray(w, np.float64) for r, w in log_weights.items()}
     values = {layer.name: layer.accumulators.numpy() for layer in circuit.sums}
@@ -90,8 +90,7 @@ def _storage_of(circuit: RegionGraphCircuit) -> Storage:
         config["num_classes"],
         KINDS_OF_LEAF_SUMS[config["leaf_sums"]],
     )
-    is_kronecker = config["sum_product"] == "tucker"
-    return storage_of(tops, "kronecker" if is_kronecker else "hadamard")
+    return storage_of(tops, "hadamard")
 
 
 def _of_node(node: Node, weights: np.ndarray) -> np.ndarray:

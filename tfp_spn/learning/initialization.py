@@ -13,8 +13,8 @@ from tfp_spn.layers.leaves.discretized_logistic_leaf import DiscretizedLogisticL
 from tfp_spn.layers.leaves.distribution_leaf import DistributionLeaf
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.layers.leaves.location_scale_leaf import LocationScaleLeaf
-from tfp_spn.layers.leaves.lookup_leaf import LookupLeaf
 from tfp_spn.layers.leaves.parts import LeafPart
+from tfp_spn.layers.leaves.table_leaf import TableLeaf
 from tfp_spn.learning.data_validation import Data, flattened, validated
 from tfp_spn.learning.maximization import as_circuit, trainable_names
 from tfp_spn.learning.seeding import seeds_of_regions
@@ -127,7 +127,7 @@ def _of_part(
         return _rounded_logistic(layout, leaf, x, rows, within)
     if isinstance(leaf, CountLeaf):
         return {"logits": _count_logits(layout, leaf, x, mask, rng)}
-    if isinstance(leaf, LookupLeaf):
+    if isinstance(leaf, TableLeaf):
         return {"logits": _table_logits(layout, leaf, x, mask, rng)}
     if isinstance(leaf, DistributionLeaf):
         return _family_parameters(layout, leaf, x, mask, rows)
@@ -263,7 +263,7 @@ def _count_logits(
 
 def _table_logits(
     layout: LeafLayout,
-    leaf: LookupLeaf,
+    leaf: TableLeaf,
     x: np.ndarray,
     mask: np.ndarray,
     rng: np.random.Generator,

@@ -80,10 +80,8 @@ def nodes_of(
                 partition = [node_of[child] for child in children]
                 if per_partition:
                     partition = [
-                        node
-                        if node.partitions
-                        else sum_node(node.region, [[node]], num_sums)
-                        for node in partition
+                        node if node.partitions else sum_node(child, [[node]], num_sums)
+                        for child, node in zip(children, partition, strict=True)
                     ]
                 alike[tuple(c.width for c in partition)][number] = partition
             kinds = [(tuple(k), list(k.values())) for k in alike.values()]

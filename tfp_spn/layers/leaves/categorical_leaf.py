@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from tfp_spn._serialization import register
-from tfp_spn.layers.leaves.lookup_leaf import LookupLeaf
+from tfp_spn.layers.leaves.finite_leaf import FiniteLeaf
 from tfp_spn.layers.leaves.table_leaf import TableLeaf
 
 
 @register
-class CategoricalLeaf(LookupLeaf, TableLeaf):
+class CategoricalLeaf(FiniteLeaf, TableLeaf):
     """Categorical components over integers from 0 to ``num_categories - 1``.
 
         log p(x | k) = log_softmax(logits[:, k])[x]
@@ -43,5 +43,9 @@ class CategoricalLeaf(LookupLeaf, TableLeaf):
         logits_initializer: Any = None,
         **kwargs: Any,
     ) -> None:
-        kwargs["num_categories"] = num_categories
-        super().__init__(num_components, logits_initializer, **kwargs)
+        super().__init__(
+            num_components,
+            num_categories,
+            logits_initializer=logits_initializer,
+            **kwargs,
+        )

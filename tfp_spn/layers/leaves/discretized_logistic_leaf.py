@@ -11,8 +11,8 @@ import tensorflow as tf
 from tfp_spn._serialization import initializer_of, register, serialize
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import ParameterSpec
+from tfp_spn.layers.leaves.finite_leaf import FiniteLeaf
 from tfp_spn.layers.leaves.grouped_logistic import Logistic, maximized
-from tfp_spn.layers.leaves.table_leaf import TableLeaf
 from tfp_spn.ops.log_space import log1mexp
 from tfp_spn.ops.long_sums import long_sum
 
@@ -22,7 +22,7 @@ _MAX_SCALE = 10.0
 
 
 @register
-class DiscretizedLogisticLeaf(TableLeaf):
+class DiscretizedLogisticLeaf(FiniteLeaf):
     """Logistic components, rounded to integers from 0 to ``num_categories - 1``.
 
         p(x | k) = sigmoid((x + 1/2 - m) / s) - sigmoid((x - 1/2 - m) / s)

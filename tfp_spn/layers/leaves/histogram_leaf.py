@@ -12,13 +12,13 @@ from tfp_spn._keras_bridge import family_named
 from tfp_spn._serialization import register
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.edges import checked_edges
-from tfp_spn.layers.leaves.lookup_leaf import LookupLeaf
 from tfp_spn.layers.leaves.support import Support, interval
+from tfp_spn.layers.leaves.table_leaf import TableLeaf
 from tfp_spn.ops.choice import sample_index
 
 
 @register
-class HistogramLeaf(LookupLeaf):
+class HistogramLeaf(TableLeaf):
     """Components whose density is constant between edges.
 
         p(x | k) = softmax(logits[:, k])[b] / (edges[b + 1] - edges[b]) for x in bin b

@@ -14,15 +14,15 @@ from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.edges import checked_edges
 from tfp_spn.layers.leaves.elementwise_leaf import slot_flow
 from tfp_spn.layers.leaves.layout import LeafLayout
-from tfp_spn.layers.leaves.lookup_leaf import LookupLeaf
 from tfp_spn.layers.leaves.support import Support, interval
+from tfp_spn.layers.leaves.table_leaf import TableLeaf
 from tfp_spn.ops.choice import sample_index
 from tfp_spn.ops.log_space import log_add_exp, safe_log
 from tfp_spn.ops.long_sums import long_sum
 
 
 @register
-class PiecewiseLinearLeaf(LookupLeaf):
+class PiecewiseLinearLeaf(TableLeaf):
     """Components whose density is continuous, and linear between knots.
 
     Such a density is a mixture of triangles: each has its peak at a knot, and reaches

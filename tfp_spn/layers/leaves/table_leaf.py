@@ -1,100 +1,119 @@
-"""What leaves over finitely many values share."""
+"""Leaves that look up probabilities in a table."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import keras
 import tensorflow as tf
 
+from tfp_spn._serialization import initializer_of, serialize
 from tfp_spn._typing import Params, Tensor
-from tfp_spn.layers.leaves.row_leaf import RowLeaf
-from tfp_spn.ops.choice import sample_index
-from tfp_spn.region_graphs.arguments import as_count
+from tfp_spn.layers.leaves.base_leaf import ParameterSpec
+from tfp_spn.layers.leaves.counted_leaf import CountedLeaf
+from tfp_spn.ops.custom_gradient import custom_gradient
+from tfp_spn.ops.log_space import logsumexp, softmax
+from tfp_spn.ops.long_sums import long_sum
 
 
-class TableLeaf(RowLeaf):
-    """Base of leaves over the integers from 0 to ``num_categories - 1``.
+class TableLeaf(CountedLeaf):
+    """Base of leaves whose components are tables of probabilities, looked up by value.
 
-    A subclass gives `component_log_prob`, the table of all log-probabilities, which the
-    other queries read, and an M-step for the counts of each value.
+    A subclass says by `num_rows` how many probabilities a component has, and by
+    `row_of` which of them a value has.
 
     Args:
         num_components: Number of components per leaf slot.
-        num_categories: Number of values.
+        logits_initializer: Initializer of logits ``[..., dims, num_rows,
+            num_components]``. Default: normal of standard deviation 1.
         **kwargs: Passed on to `keras.layers.Layer`.
     """
 
-    is_discrete = True
+    can_overflow = False
 
-    def __init__(self, num_components: int, num_categories: int, **kwargs: Any) -> None:
+    def __init__(
+        self, num_components: int, logits_initializer: Any = None, **kwargs: Any
+    ) -> None:
         super().__init__(num_components, **kwargs)
-        self.num_categories = as_count(num_categories, "num_categories")
+        self.logits_initializer = initializer_of(
+            self, "logits_initializer", logits_initializer
+        ) or keras.initializers.RandomNormal(stddev=1.0)
 
-    @property
-    def num_rows(self) -> int:
-        """One for each value."""
-        return self.num_categories
+    def parameter_specs(self, num_dims: int) -> dict[str, ParameterSpec]:
+        """`logits`, ``[D, C, K]``: one row of components per probability."""
+        shape = (num_dims, self.num_rows, self.num_components)
+        spec = ParameterSpec(shape, self.logits_initializer, is_log_weight=True)
+        return {"logits": spec}
 
-    def row_of(self, x: Tensor) -> Tensor:
-        """The value."""
-        return tf.cast(x, tf.int32)
+    def log_probs(self, params: Params) -> Tensor:
+        """Normalised ``[..., L, D, C, K]``."""
+        logits = tf.convert_to_tensor(params["logits"])
+        return logits - logsumexp(logits, -2, keepdims=True)
 
-    @property
-    def support(self) -> str:
-        """Integers in range."""
-        return f"integers from 0 to {self.num_categories - 1}"
+    def component_log_prob(self, params: Params, x: Tensor) -> Tensor:
+        """Rows of the table, one per value."""
+        x = self.row_of(x)  # [..., L, D, N]
+        logits = tf.convert_to_tensor(params["logits"])  # [..., L, D, C, K]
+        if logits.shape.rank == 4 and x.shape.rank == 3:
+            rows = self._normalized_rows(logits, x + self.row_offset(x))
+        else:
+            table = self.log_probs(params)
+            batch = tf.broadcast_dynamic_shape(tf.shape(table)[:-4], tf.shape(x)[:-3])
+            static = tf.broadcast_static_shape(table.shape[:-4], x.shape[:-3])
+            tails = table.shape[-4:], x.shape[-3:]
+            table = tf.broadcast_to(table, tf.concat([batch, tf.shape(table)[-4:]], 0))
+            table = tf.ensure_shape(table, static.concatenate(tails[0]))
+            x = tf.broadcast_to(x, tf.concat([batch, tf.shape(x)[-3:]], 0))
+            x = tf.ensure_shape(x, static.concatenate(tails[1]))
+            rows = tf.gather(table, x, axis=-2, batch_dims=x.shape.rank - 1)
+        return tf.linalg.matrix_transpose(long_sum(rows, axis=-3))
 
-    def is_valid(self, x: Tensor) -> Tensor:
-        """Whether values are integers in range."""
-        return (x >= 0) & (x < self.num_categories) & (tf.math.floor(x) == x)
+    def _normalized_rows(self, logits: Tensor, index: Tensor) -> Tensor:
+        """Rows ``[L, D, N, K]`` of the table of log-probabilities.
 
-    def log_base(self, x: Tensor) -> Tensor:
-        """0, or ``-inf`` out of range."""
-        valid = tf.reduce_all(self.is_valid(x), axis=-2)
-        return tf.where(valid, tf.zeros([], x.dtype), -float("inf"))
+        The normalised table, often the largest tensor of all, is never written.
+        """
 
-    def safe_value(self, x: Tensor) -> Tensor:
-        """Category 0 out of range."""
-        return tf.where(self.is_valid(x), x, tf.zeros_like(x))
+        @custom_gradient
+        def forward(logits: Tensor) -> tuple[Tensor, Callable]:
+            rows = tf.gather(tf.reshape(logits, [-1, self.num_components]), index)
+
+            def backward(flow: Tensor) -> Tensor:
+                sums = self.sums_of_rows(flow, index)
+                total = tf.reduce_sum(sums, axis=-2, keepdims=True)
+                return sums - softmax(logits, -2) * total
+
+            return rows - logsumexp(logits, -2, keepdims=True), backward
+
+        return forward(logits)
 
     def component_tables(self, params: Params) -> Params:
-        """`log_probs`, ``[..., L, K, D, C]``: normalised."""
-        raise NotImplementedError
+        """`log_probs`, ``[..., L, K, D, C]``."""
+        log_probs = self.log_probs(params)
+        rank = log_probs.shape.rank
+        order = [*range(rank - 3), rank - 1, rank - 3, rank - 2]
+        return {"log_probs": tf.transpose(log_probs, order)}
 
-    def sample_component(self, rows: Params, seed: Tensor) -> Tensor:
-        """Draws categories."""
-        log_probs = rows["log_probs"]
-        return tf.cast(sample_index(log_probs, seed), log_probs.dtype)
+    def maximize(
+        self, params: Params, statistics: Params, step_size: Tensor, pseudocount: float
+    ) -> Params:
+        """Moves the probabilities by `step_size`.
 
-    def component_mode(self, params: Params) -> Tensor:
-        """The most probable category."""
-        log_probs = self.component_tables(params)["log_probs"]
-        return tf.cast(tf.argmax(log_probs, axis=-1), log_probs.dtype)
-
-    def component_mode_log_prob(self, params: Params) -> Tensor:
-        """Log-probability of the most probable category."""
-        log_probs = self.component_tables(params)["log_probs"]
-        return tf.reduce_sum(tf.reduce_max(log_probs, axis=-1), axis=-1)
-
-    def component_mean(self, params: Params) -> Tensor:
-        """``sum_c c p(c)``."""
-        return tf.linalg.matvec(self.value_probs(params), self._categories())
-
-    def component_variance(self, params: Params) -> Tensor:
-        """``sum_c (c - mean)^2 p(c)``."""
-        probs = self.value_probs(params)
-        distance = self._categories() - self.component_mean(params)[..., tf.newaxis]
-        rounding = tf.reduce_sum(probs * distance, axis=-1)  # of the mean
-        square = tf.reduce_sum(probs * tf.square(distance), axis=-1)
-        return tf.maximum(square - tf.square(rounding), tf.zeros_like(square))
-
-    def value_probs(self, params: Params) -> Tensor:
-        """``[..., L, K, D, C]``."""
-        return tf.exp(self.component_tables(params)["log_probs"])
-
-    def _categories(self) -> Tensor:
-        return tf.range(self.num_categories, dtype=self.compute_dtype)
+        `pseudocount` examples are spread evenly over the rows.
+        """
+        sums = statistics["sums"] + pseudocount / self.num_rows
+        total = tf.reduce_sum(sums, axis=-2, keepdims=True)
+        new = tf.math.divide_no_nan(sums, total)
+        old = tf.exp(self.log_probs(params))
+        probs = old + tf.cast(step_size, old.dtype) * (new - old)
+        received = statistics["count"][..., tf.newaxis, tf.newaxis, :] > 0
+        logits = tf.math.log(tf.maximum(probs, 1e-12))
+        return {"logits": tf.where(received, logits, params["logits"])}
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
-        return {**super().get_config(), "num_categories": self.num_categories}
+        return {
+            **super().get_config(),
+            "logits_initializer": serialize(self.logits_initializer),
+        }

@@ -1,4 +1,4 @@
-"""What leaves share that sort values into rows of a table."""
+"""Leaves that learn from how often each of finitely many rows was seen."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ _MIN_PART = 512
 """What so many examples add to a table keeps its digits."""
 
 
-class RowLeaf(ElementwiseLeaf):
-    """Base of leaves of which a component sees only which of finitely many rows it is.
+class CountedLeaf(ElementwiseLeaf):
+    """Base of leaves whose statistics are counts: of values, or of bins of values.
 
-    A subclass says by `num_rows` how many there are, and by `row_of` which of them a
-    value has. What EM needs is how often each component saw each row.
+    A subclass says by `num_rows` how many counts a component has, and by `row_of` which
+    of them a value adds to.
     """
 
     @property
     def num_rows(self) -> int:
-        """Rows of a component."""
+        """Counts of a component."""
         raise NotImplementedError
 
     def row_of(self, x: Tensor) -> Tensor:
