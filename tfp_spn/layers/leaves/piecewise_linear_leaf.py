@@ -53,8 +53,8 @@ class PiecewiseLinearLeaf(TableLeaf):
         >>> import numpy as np, tfp_spn
         >>> leaf = tfp_spn.layers.PiecewiseLinearLeaf(
         ...     1, knots=[0.0, 1.0, 2.0], logits_initializer="zeros")
-        >>> np.round(np.exp(leaf(np.array([[[[0.0]]], [[[1.0]]]]))), 4).ravel().tolist()
-        [0.6667, 0.3333]
+        >>> np.round(np.exp(leaf(np.array([[[[0.0]]], [[[1.0]]]]))), 3).ravel()
+        array([0.667, 0.333], dtype=float32)
     """
 
     def __init__(
