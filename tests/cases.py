@@ -45,6 +45,7 @@ class Case:
 
 GRAPH = region_graphs.random_binary_trees(4, depth=1, num_repetitions=2, seed=1)
 DEEP = region_graphs.random_binary_trees(4, depth=2, num_repetitions=2, seed=1)
+SQUARE = region_graphs.quad_graph((2, 2))
 UNEVEN = region_graphs.from_nested_lists({"partitions": [[0, 1, 2], [[0, 1], 2]]})
 
 LEAVES = {
@@ -54,7 +55,14 @@ LEAVES = {
     "bernoulli": lambda **kw: layers.BernoulliLeaf(2, **kw),
     "binomial": lambda **kw: layers.BinomialLeaf(2, total_count=3, **kw),
     "categorical": lambda **kw: layers.CategoricalLeaf(2, num_categories=3, **kw),
+    "discretized logistic": lambda **kw: layers.DiscretizedLogisticLeaf(2, 4, **kw),
     "indicator": lambda **kw: layers.IndicatorLeaf(3, **kw),
+    "intervals": lambda **kw: layers.MixedLeaf(
+        [
+            (layers.HistogramLeaf(2, edges=[-1.0, 0.0, 0.5, 2.0], **kw), [0, 3]),
+            (layers.PiecewiseLinearLeaf(2, knots=[-1.0, 0.5, 1.0], **kw), [1, 2]),
+        ]
+    ),
     "many trials": lambda **kw: layers.BinomialLeaf(2, total_count=50, **kw),
     "mixed": lambda **kw: layers.MixedLeaf(
         [
@@ -116,6 +124,11 @@ def _batched(
         if batch is not None:
             params[name] = stacked_params(circuit, batch, number)[name]
     return Case(circuit, SumProductNetwork(circuit, params), _examples(circuit))
+
+
+def _image() -> Case:
+    circuit = circuits.image_circuit((2, 2), "quad-tree-4", LEAVES["categorical"]())
+    return Case(circuit, SumProductNetwork(circuit), _examples(circuit))
 
 
 def _marginal(**arguments: Any) -> Case:
@@ -222,7 +235,16 @@ CASES: dict[str, Callable[[], Case]] = {
     "indicator": lambda: _plain("indicator", graph=DEEP),  # one variable per region
     "deep": lambda: _plain("normal", graph=DEEP),
     "tucker": lambda: _plain("categorical", sum_product="tucker", num_sums=2),
+    "products first": lambda: _plain("bernoulli", sum_product="cp-t", graph=SQUARE),
+    "leaf sums per partition": lambda: _plain(
+        "normal",
+        leaf_sums="per-partition",
+        graph=SQUARE,
+        num_classes=2,
+        class_prior=[0.25, 0.75],
+    ),
     "quad graph": lambda: _plain("bernoulli", graph=region_graphs.quad_graph((2, 2))),
+    "image": _image,
     "classes": lambda: _plain("categorical", num_classes=3),
     "float64": lambda: _plain("normal", dtype="float64"),
     "float64 discrete": lambda: _plain("binomial", dtype="float64", num_classes=2),

@@ -170,6 +170,12 @@ def _univariate(leaf, params, slot, k, d):
     if isinstance(leaf, layers.CategoricalLeaf):
         logits = get("logits")[d, :, k]
         return Categorical(_normalized(np.exp(logits - logits.max())))
+    if isinstance(leaf, layers.DiscretizedLogisticLeaf):
+        size = leaf.num_categories - 1
+        scale = leaf.min_scale + size * np.logaddexp(0.0, get("scale")[k, d])
+        cuts = np.arange(size) + 0.5 - size * get("location")[k, d]
+        cdf = [0.0, *(1 / (1 + np.exp(-cuts / scale))), 1.0]
+        return Categorical(_normalized(np.diff(cdf)))
     if isinstance(leaf, layers.BernoulliLeaf | layers.BinomialLeaf):
         p = 1.0 / (1.0 + np.exp(-get("logits")[k, d]))
         if isinstance(leaf, layers.BernoulliLeaf):

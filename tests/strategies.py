@@ -33,6 +33,7 @@ LEAVES = {
     "bernoulli": lambda k, dt: layers.BernoulliLeaf(k, dtype=dt),
     "binomial": lambda k, dt: layers.BinomialLeaf(k, total_count=2, dtype=dt),
     "categorical": lambda k, dt: layers.CategoricalLeaf(k, num_categories=3, dtype=dt),
+    "logistic": lambda k, dt: layers.DiscretizedLogisticLeaf(k, 3, dtype=dt),
     "indicator": lambda k, dt: layers.IndicatorLeaf(k, dtype=dt),
     "tfp normal": lambda k, dt: layers.DistributionLeaf("Normal", k, dtype=dt),
 }
@@ -40,8 +41,21 @@ MIXED = {
     "mixed": ["tfp normal", "bernoulli", "laplace", "categorical"],
     "finite mixed": ["binomial", "categorical", "bernoulli"],
 }
-FINITE = ["bernoulli", "binomial", "categorical", "indicator", "finite mixed"]
-HIGHEST = {"bernoulli": 1, "binomial": 2, "categorical": 2, "indicator": 2}
+FINITE = [
+    "bernoulli",
+    "binomial",
+    "categorical",
+    "indicator",
+    "finite mixed",
+    "logistic",
+]
+HIGHEST = {
+    "bernoulli": 1,
+    "binomial": 2,
+    "categorical": 2,
+    "indicator": 2,
+    "logistic": 2,
+}
 
 
 def leaf_of(kind: str, num_components: int, dtype: str, num_variables: int) -> Any:
@@ -173,12 +187,14 @@ def case(
     kind = draw(st.sampled_from(leaves or sorted({**LEAVES, **MIXED})))
     dtype = draw(st.sampled_from(dtypes))
     num_components = 3 if kind == "indicator" else draw(st.integers(1, 3))
-    sum_product = draw(st.sampled_from(["cp", "tucker"]))
+    sum_product = draw(st.sampled_from(["cp", "cp-t", "tucker"]))
     if max(len(p) for ps in graph.partitions for p in [*ps, ()]) > 3:
         sum_product = "cp"  # 3 ** 5 products would make the reference slow
     num_sums = draw(st.integers(1, 3))
-    leaf_sums = draw(st.sampled_from([None, True, False]))
-    if leaf_sums is False and sum_product == "cp":
+    leaf_sums = draw(st.sampled_from([None, True, False, "per-partition"]))
+    if sum_product == "cp-t":
+        leaf_sums = None
+    if sum_product == "cp-t" or (leaf_sums is False and sum_product == "cp"):
         num_sums = num_components
     return Case(
         kind,

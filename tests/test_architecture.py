@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import ast
 import functools
+import io
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
+import tokenize
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-
-import pytest
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "tfp_spn"
@@ -37,17 +39,19 @@ ALLOWED_UNITS: dict[str, set[str]] = {
     "circuits": _BELOW_LAYERS | {"layers", "programs"},
     "distributions": _MODELS,
     "learning": _MODELS | {"distributions"},
+    "structure": _MODELS | {"distributions", "learning"},
     "losses": {"learning"},
     "metrics": {"ops", "programs", "learning"},
     "models": _MODELS | {"distributions"},
     "optimizers": {"learning"},
     "saved_model": {"distributions"},
+    "testing": _MODELS | {"learning"},
     "visualization": _MODELS | {"distributions", "learning"},
     "region": {"region_graphs", "models"},
     "visualize": {"visualization"},
 }
 
-_NUMERIC = {"numpy", "scipy", "networkx"}
+_NUMERIC = {"numpy", "scipy"}
 _KERAS = _NUMERIC | {"tensorflow", "keras", "tqdm"}
 ALLOWED_HOSTS: dict[str, set[str]] = {
     "region_graphs": _NUMERIC,
@@ -61,11 +65,13 @@ ALLOWED_HOSTS: dict[str, set[str]] = {
     "circuits": _KERAS,
     "distributions": _KERAS | {"tensorflow_probability"},
     "learning": _KERAS,
+    "structure": _KERAS | {"sklearn"},
     "losses": _KERAS,
     "metrics": _KERAS,
     "models": _KERAS,
     "optimizers": _KERAS,
     "saved_model": _KERAS,
+    "testing": _KERAS,
     "visualization": _KERAS | {"matplotlib", "mpl_toolkits", "plotly"},
     "region": set(),
     "visualize": set(),
@@ -91,8 +97,7 @@ HOST_HOOKS = {
 }
 
 
-def modules() -> list[Path]:
-    return sorted(PACKAGE.rglob("*.py"))
+MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
 def name_of(path: Path) -> str:
@@ -152,23 +157,33 @@ def private_closure(path: Path) -> set[Path]:
     return found
 
 
-in_units = pytest.mark.parametrize(
-    "path",
-    [path for path in modules() if not unit_of(path).startswith("_")],
-    ids=name_of,
-)
-in_package = pytest.mark.parametrize("path", modules(), ids=name_of)
-in_public_inits = pytest.mark.parametrize(
-    "path",
-    [
-        path
-        for path in modules()
-        if path.name == "__init__.py"
-        and not any(
-            part.startswith("_") for part in path.relative_to(PACKAGE).parts[:-1]
-        )
-    ],
-    ids=name_of,
+def of_each(paths: Iterable[Path]) -> Callable[[Callable[[Path], None]], Any]:
+    """One test of many files: a test of each would be two thousand tests."""
+    paths = list(paths)
+
+    def decorated(check: Callable[[Path], None]) -> Callable[[], None]:
+        def test() -> None:
+            faults = []
+            for path in paths:
+                try:
+                    check(path)
+                except AssertionError as error:
+                    faults.append(f"{name_of(path)}: {error}")
+            assert not faults, "\n".join(faults)
+
+        test.__name__, test.__doc__ = check.__name__, check.__doc__
+        return test
+
+    return decorated
+
+
+in_units = of_each(p for p in MODULES if not unit_of(p).startswith("_"))
+in_package = of_each(MODULES)
+in_public_inits = of_each(
+    path
+    for path in MODULES
+    if path.name == "__init__.py"
+    and not any(part.startswith("_") for part in path.relative_to(PACKAGE).parts[:-1])
 )
 
 
@@ -197,7 +212,7 @@ def test_third_party_imports_are_the_allowed_ones(path: Path) -> None:
     assert not forbidden, f"{unit} must not import {sorted(forbidden)}"
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.glob("_*.py")), ids=name_of)
+@of_each(sorted(PACKAGE.glob("_*.py")))
 def test_private_modules_stand_below_all_units(path: Path) -> None:
     if path.name == "__init__.py":
         return
@@ -304,3 +319,54 @@ def test_another_keras_backend_is_refused() -> None:
     assert last.startswith("ImportError: tfp_spn needs Keras on its TensorFlow backend")
     assert "Received backend 'numpy', expected 'tensorflow'" in last
     assert "KERAS_BACKEND=tensorflow" in last
+
+
+def test_parameter_names_are_made_in_one_place() -> None:
+    """Whoever spells a name has to count as all others do."""
+    names = re.compile(r"sums_$|leaf_$|leaf_\.|prior$|(initial|transition|interface)$")
+    home = PACKAGE / "programs" / "parameter_names.py"
+    spelled = [
+        f"{name_of(path)}:{node.lineno}"
+        for path in MODULES
+        if path != home and unit_of(path) in {"programs", "circuits", "learning"}
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and names.match(node.value)
+    ]
+    assert not spelled, "use tfp_spn.programs.parameter_names"
+
+
+def shape_letters(path: Path) -> Iterator[tuple[str, int]]:
+    """Capital letters within brackets of docstrings and comments, with their lines."""
+    text = path.read_text(encoding="utf-8")
+    prose = [
+        (node.body[0].lineno, ast.get_docstring(node, clean=False) or "")
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        and ast.get_docstring(node) is not None
+    ]
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            prose.append((token.start[0], f"``{token.string}``"))
+    for line, words in prose:
+        for shape in re.findall(r"``[^`]*``", words):
+            for axes in re.findall(r"(?<![A-Za-z])\[([^\[\]]*)\]", shape):
+                for letter in re.findall(r"(?<![\w.\"])([A-Z])(?![\w(\"])", axes):
+                    yield letter, line
+
+
+def test_axis_letters_are_those_of_the_glossary() -> None:
+    glossary = ast.get_docstring(tree_of(PACKAGE / "_typing.py")) or ""
+    known = re.findall(r"^ *([A-Z])  ", glossary, re.MULTILINE)
+    assert len(known) == len(set(known)), "each letter has one meaning"
+    unknown = [
+        f"{name_of(path)}:{line} {letter}"
+        for path in MODULES
+        for letter, line in shape_letters(path)
+        if letter not in known
+    ]
+    assert not unknown
+    # What differs by nature: leaf tables are no steps, dimensions no decompositions.
+    time = {name_of(p) for p in MODULES for x, _ in shape_letters(p) if x == "T"}
+    assert not {name for name in time if "leaves/" in name or "univariate" in name}

@@ -22,6 +22,7 @@ from tfp_spn import (
     metrics,
     models,
     region_graphs,
+    structure,
     sum_ops,
     visualization,
 )
@@ -103,6 +104,8 @@ def test_exceptions_are_public(name):
 def test_circuit_builder_is_used_by_the_registry(name):
     if name == "clear_traces":
         assert used_in(name, TESTS / "programs" / "test_traces.py")
+    elif name == "assign_log_weights":
+        assert used_in(name, TESTS / "circuits" / "test_region_weights.py")
     elif inspect.isfunction(getattr(circuits, name)):
         assert used_in(name, TESTS / "cases.py")
 
@@ -127,6 +130,7 @@ UNITS_WITH_A_FOLDER = [
     initializers,
     metrics,
     models,
+    structure,
     visualization,
 ]
 

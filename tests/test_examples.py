@@ -182,3 +182,63 @@ def test_readme_names_every_example() -> None:
     text = (EXAMPLES / "README.md").read_text(encoding="utf-8")
     missing = [path.name for path in EXAMPLES.glob("*.py") if path.name not in text]
     assert not missing
+
+
+@pytest.mark.examples
+def test_image_classes(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    arguments = ["--train", "400", "--units", "6", "--epochs", "12", "--verbose", "0"]
+    arguments += ["--lambdas", "0", "0.5", "--output", str(tmp_path)]
+    arguments += ["--batch-size", "20", "--learning-rate", "0.05"]
+    printed = run_example("image_classes.py", *arguments)
+    rows = re.findall(r"^ *(0\.\d0) +(0\.\d+) +(\S+) +(\S+) +(\S+)", printed, re.M)
+    assert [row[0] for row in rows[:2]] == ["0.00", "0.50"]
+    generative, hybrid = ([float(v) for v in row[1:]] for row in rows[:2])
+    assert hybrid[0] > 0.5
+    assert hybrid[2] < generative[2]  # the discriminative loss
+    assert generative[1] < hybrid[1]
+    names = ("training", "missing", "log_likelihood", "class_samples", "completions")
+    figures = {f"digits_{name}.png" for name in names}
+    assert {path.name for path in tmp_path.glob("*.png")} == figures
+    again = run_example("image_classes.py", *arguments)  # from the cache
+    assert "parameters" in printed
+    assert "parameters" not in again
+    assert re.findall(r"^ 0.*%.*(?= \()", again, re.M) == re.findall(
+        r"^ 0.*%.*(?= \()", printed, re.M
+    )
+
+
+@pytest.mark.examples
+def test_images_that_are_not_there(tmp_path: Path) -> None:
+    sys.path.insert(0, str(EXAMPLES))
+    try:
+        import image_data
+    finally:
+        sys.path.remove(str(EXAMPLES))
+    with pytest.raises(SystemExit, match="no data set is called 'nmist'; expected dig"):
+        image_data.load_images("nmist")
+    with pytest.raises(SystemExit, match=r"there is no file x\.npz. Correct"):
+        image_data.load_images("x.npz")
+    x, y = np.zeros([5, 4, 4], np.uint8), np.arange(5)
+    np.savez(tmp_path / "a.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    data = image_data.load_images(str(tmp_path / "a.npz"))
+    assert (data.shape, data.num_values) == ((4, 4), 256)
+    assert (len(data.train[0]), len(data.validation[0])) == (4, 1)
+    np.savez(tmp_path / "b.npz", test_x=x)
+    with pytest.raises(SystemExit, match=r"lacks arrays, received \['test_x'\]"):
+        image_data.load_images(str(tmp_path / "b.npz"))
+    with pytest.raises(SystemExit, match=r"received \(4, 4\), expected \(8, 8\)"):
+        image_data.load_strangers(str(tmp_path / "b.npz"), (8, 8), 17)
+
+
+@pytest.mark.examples
+def test_image_parametrisations() -> None:
+    pytest.importorskip("sklearn")
+    arguments = ["--region-graphs", "quad-graph", "--sum-products", "cp", "cp-t"]
+    arguments += ["--train", "300", "--units", "2", "--epochs", "3"]
+    printed = run_example("benchmarks/images.py", *arguments)
+    rows = re.findall(r"^quad-graph +(cp|cp-t) .* (adam|em) .* (\S+)$", printed, re.M)
+    assert [row[:2] for row in rows] == [
+        (product, method) for product in ("cp", "cp-t") for method in ("adam", "em")
+    ]
+    assert all(1.5 < float(bits) < np.log2(17) for *_, bits in rows)

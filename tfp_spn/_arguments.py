@@ -133,6 +133,11 @@ def a_count(least: int = 1, most: int = LARGEST_SIZE) -> Reader:
     return read
 
 
+def as_count(value: Any, name: str) -> int:
+    """Returns `value` as an int of at least one, or raises naming the argument."""
+    return a_count()(value, f"`{name}`")
+
+
 def a_seed(most: int = LARGEST_INTEGER) -> Reader:
     """Integers from 0 on."""
     return a_count(least=0, most=most)

@@ -29,6 +29,7 @@ DISCRETE = {
     "bernoulli": (lambda: layers.BernoulliLeaf(2), 2),
     "categorical": (lambda: layers.CategoricalLeaf(2, num_categories=3), 3),
     "binomial": (lambda: layers.BinomialLeaf(2, total_count=3), 4),
+    "logistic": (lambda: layers.DiscretizedLogisticLeaf(2, num_categories=3), 3),
     "indicator": (lambda: layers.IndicatorLeaf(3, dtype="float32"), 3),
     "mixed": (
         lambda: layers.MixedLeaf(
@@ -306,6 +307,7 @@ LEAVES = {
     "cauchy": lambda: layers.CauchyLeaf(2),
     "binomial": lambda: layers.BinomialLeaf(2, total_count=3),
     "categorical": lambda: layers.CategoricalLeaf(2, num_categories=3),
+    "logistic": lambda: layers.DiscretizedLogisticLeaf(2, num_categories=3),
     "exponential": lambda: layers.DistributionLeaf("Exponential", 2),
     "poisson": lambda: layers.DistributionLeaf("Poisson", 2),
     "angles": lambda: layers.DistributionLeaf("VonMises", 2),

@@ -301,7 +301,7 @@ WRONG = {
     "unknown product": (
         lambda: build(sum_product="foo"),
         ValueError,
-        r'sum_product must be "cp" or "tucker", received \'foo\'',
+        r'sum_product must be "cp", "cp-t" or "tucker", received \'foo\'',
     ),
     "rule no rule": (
         lambda: build(sum_op="em"),
@@ -324,6 +324,40 @@ WRONG = {
         ),
         ValueError,
         r"num_components=2 and num_sums=3. Make them equal, or use leaf_sums=True",
+    ),
+    "unequal widths, products first": (
+        lambda: build(
+            region_graphs.from_nested_lists([0, [1, 2]]),
+            num_sums=3,
+            sum_product="cp-t",
+        ),
+        ValueError,
+        r"or 'cp-t'.*num_components=2 and num_sums=3",
+    ),
+    "unknown leaf sums": (
+        lambda: build(leaf_sums="each"),
+        ValueError,
+        r"leaf_sums must be True, False, None or \"per-partition\", received 'each'",
+    ),
+    "sums where there are none": (
+        lambda: build(sum_product="cp-t", leaf_sums=True),
+        ValueError,
+        r"\"cp-t\" has no sums over leaves, received leaf_sums=True",
+    ),
+    "unknown class prior": (
+        lambda: build(class_prior="fixed"),
+        ValueError,
+        r"class_prior='fixed', expected \"learned\", \"uniform\" or prob",
+    ),
+    "class prior of other classes": (
+        lambda: build(num_classes=3, class_prior=[0.5, 0.5]),
+        ValueError,
+        r"received shape \(2,\), expected \[3\]. Pass one probability",
+    ),
+    "class prior that does not add up": (
+        lambda: build(num_classes=2, class_prior=[0.5, 0.6]),
+        ValueError,
+        r"no distribution, received class_prior=\[0.5, 0.6\].*Divide counts",
     ),
     "no components": (
         lambda: layers.NormalLeaf(0),
@@ -428,7 +462,8 @@ def test_a_failed_construction_leaves_the_leaf_usable():
     for wrong in (
         {"num_sums": 0},
         {"sum_product": "foo"},
-        {"num_sums": 3, "leaf_sums": False},
+        {"leaf_sums": "each"},
+        {"num_classes": 2, "class_prior": [0.5]},
         {"num_dims": 0},
         {"sum_op": "em"},
     ):

@@ -47,6 +47,16 @@ LAYERS = {
     "CauchyLeaf": (LOCATION_SCALE, (4, 2, 1)),
     "DenseProduct": ({"num_factors": 2}, (4, 2, 3)),
     "DenseSum": ({"num_sums": 3, **SUMS}, (4, 2, 3)),
+    "DiscretizedLogisticLeaf": (
+        {
+            "num_components": 3,
+            "num_categories": 4,
+            "location_initializer": NORMAL,
+            "scale_initializer": keras.initializers.Constant(0.7),
+            "min_scale": 0.25,
+        },
+        (4, 2, 1),
+    ),
     "DistributionLeaf": (
         {
             "make_distribution": "StudentT",
@@ -60,6 +70,14 @@ LAYERS = {
         (4, 2, 1),
     ),
     "FlatToRegions": ({"num_decomps": 3}, (4,)),
+    "HistogramLeaf": (
+        {
+            "num_components": 3,
+            "edges": [-9.0, 0.0, 9.0],
+            "logits_initializer": NORMAL,
+        },
+        (4, 2, 1),
+    ),
     "IndicatorLeaf": ({"num_components": 2}, (4, 2, 1)),
     "InputDropout": ({"rate": 0.25, "seed": 3, "variable_axes": [1, 2]}, (4, 2, 3)),
     "LaplaceLeaf": (LOCATION_SCALE, (4, 2, 1)),
@@ -88,6 +106,14 @@ LAYERS = {
     ),
     "PermuteAndPadScopes": ({"permutations": [[3, 1, -1, 0]] * 2}, (4, 2, 3)),
     "PermuteAndPadScopesRandom": ({"factors": [2, 3], "seed": 3}, (4, 2, 3)),
+    "PiecewiseLinearLeaf": (
+        {
+            "num_components": 3,
+            "knots": [-9.0, 0.0, 9.0],
+            "logits_initializer": NORMAL,
+        },
+        (4, 2, 1),
+    ),
     "ReduceProduct": ({"num_factors": 2}, (4, 2, 3)),
     "RootSum": (
         {"return_weighted_child_logits": False, "trainable": False, **SUMS},

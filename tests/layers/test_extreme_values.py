@@ -44,6 +44,7 @@ LAYERS = {
     "BernoulliLeaf": lambda **kw: layers.BernoulliLeaf(K, **kw),
     "BinomialLeaf": lambda **kw: layers.BinomialLeaf(K, 5, **kw),
     "CategoricalLeaf": lambda **kw: layers.CategoricalLeaf(K, 4, **kw),
+    "DiscretizedLogisticLeaf": lambda **kw: layers.DiscretizedLogisticLeaf(K, 4, **kw),
     "IndicatorLeaf": lambda **kw: layers.IndicatorLeaf(K, **kw),
 }
 ARGUMENTS = {

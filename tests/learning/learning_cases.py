@@ -20,6 +20,7 @@ def leaf_of(family: str, num_components: int = 2, **kwargs: Any) -> Any:
         "bernoulli": lambda: layers.BernoulliLeaf(num_components, **kwargs),
         "binomial": lambda: layers.BinomialLeaf(num_components, 3, **kwargs),
         "categorical": lambda: layers.CategoricalLeaf(num_components, 3, **kwargs),
+        "logistic": lambda: layers.DiscretizedLogisticLeaf(num_components, 4, **kwargs),
         "indicator": lambda: layers.IndicatorLeaf(num_components, **kwargs),
         "normal": lambda: layers.NormalLeaf(num_components, **trainable),
         "laplace": lambda: layers.LaplaceLeaf(num_components, **trainable),
@@ -31,12 +32,19 @@ FAMILIES = (
     "bernoulli",
     "binomial",
     "categorical",
+    "logistic",
     "indicator",
     "normal",
     "laplace",
     "cauchy",
 )
-HIGHEST = {"bernoulli": 1, "binomial": 3, "categorical": 2, "indicator": 1}
+HIGHEST = {
+    "bernoulli": 1,
+    "binomial": 3,
+    "categorical": 2,
+    "indicator": 1,
+    "logistic": 3,
+}
 HARD_RULES = (SumOpHardEMBackprop, SumOpUnweightedHardEMBackprop)
 
 

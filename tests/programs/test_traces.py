@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import threading
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -43,6 +45,61 @@ def test_circuits_of_equal_structure_share_a_trace(circuit):
     assert not np.allclose(before, want)
     np.testing.assert_allclose(SumProductNetwork(other).log_prob(x), want, rtol=1e-6)
     assert num_traces(circuit) == 1
+
+
+def test_circuits_of_mixed_leaves_share_traces():
+    """Keras gives each leaf a name of its own."""
+
+    def made(num_categories):
+        leaf = layers.MixedLeaf(
+            [
+                (layers.NormalLeaf(2), [0, 1]),
+                (layers.CategoricalLeaf(2, num_categories=num_categories), [2, 3]),
+            ]
+        )
+        graph = region_graphs.random_binary_trees(4, 2, 2, seed=0)
+        return from_region_graph(graph, leaf, 2).program
+
+    first, second, third = made(3), made(3), made(4)
+    assert first.traces is second.traces
+    assert first.traces is not third.traces
+
+
+def test_threads_trace_a_query_once(circuit):
+    clear_traces()
+    spn, x = SumProductNetwork(circuit), np.ones([3, 4], np.float32)
+    start = threading.Barrier(4)
+
+    def ask(_):
+        start.wait()
+        return spn.log_prob(x).numpy()
+
+    with ThreadPoolExecutor(4) as pool:
+        values = list(pool.map(ask, range(4)))
+    assert num_traces(circuit) == 1
+    for value in values:
+        np.testing.assert_array_equal(value, spn.log_prob(x))
+
+
+def test_an_interrupted_trace_leaves_the_circuit_usable(circuit, monkeypatch):
+    clear_traces()
+    spn, x = SumProductNetwork(circuit), np.ones([3, 4], np.float32)
+    program_class = type(circuit.program)
+    evaluate = program_class.tables
+
+    def interrupted(*arguments, **options):
+        evaluate(*arguments, **options)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(program_class, "tables", interrupted)
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                spn.log_prob(x)
+    found = spn.log_prob(x)
+    assert num_traces(circuit) == 1
+    want = tf.function(spn.log_prob, autograph=False)(x)
+    np.testing.assert_allclose(found, want, rtol=1e-6)
 
 
 def test_follows_training_and_has_gradients(circuit):

@@ -12,10 +12,14 @@ from tfp_spn.region_graphs import (
     RegionGraph,
     chow_liu_tree,
     hidden_chow_liu_tree,
+    mixture_of_hidden_chow_liu_trees,
     mutual_information,
 )
 from tfp_spn.region_graphs import mutual_information as function
-from tfp_spn.region_graphs.chow_liu_tree import _maximum_spanning_tree
+from tfp_spn.region_graphs.chow_liu_tree import (
+    maximum_spanning_tree,
+    rooted_at_centre,
+)
 
 # A tree over ten variables; its centre is 4.
 EDGES = {(4, 0), (4, 1), (1, 2), (2, 3), (4, 5), (5, 6), (5, 7), (7, 8), (1, 9)}
@@ -208,8 +212,13 @@ def test_the_tree_is_recovered(kind, missing):
 def test_spanning_tree_against_networkx(size, seed):
     weights = np.random.default_rng(seed).integers(0, 4, size=(size, size)) / 4
     weights = np.triu(weights, 1) + np.triu(weights, 1).T
-    tree = _maximum_spanning_tree(weights)
+    sparse = maximum_spanning_tree(weights)
+    tree = nx.Graph(list(zip(*sparse.nonzero(), strict=True)))
+    tree.add_nodes_from(range(size))
     assert nx.is_tree(tree)
+    parents = rooted_at_centre(sparse)
+    assert np.flatnonzero(parents < 0).tolist() == [min(nx.center(tree))]
+    assert edges_of(parents) == {frozenset(edge) for edge in tree.edges}
     complete = nx.Graph()
     complete.add_nodes_from(range(size))
     complete.add_weighted_edges_from(
@@ -259,3 +268,79 @@ def test_wrong_data_are_refused(data, arguments, error, regex):
     for made in (mutual_information, chow_liu_tree, hidden_chow_liu_tree):
         with pytest.raises(error, match=regex):
             made(data, **arguments)
+
+
+def test_mixtures_of_trees():
+    data = tree_data(300, "discrete")
+    graph = mixture_of_hidden_chow_liu_trees(data, 3, seed=1)
+    assert len(graph.partitions[0]) == 3
+    assert graph == mixture_of_hidden_chow_liu_trees(data, 3, seed=1)
+    best = hidden_chow_liu_tree(data)
+    scopes = [
+        sorted(g.scopes[child] for child in g.partitions[0][0]) for g in (graph, best)
+    ]
+    assert scopes[0] == scopes[1]  # the best tree comes first
+    single = [(v,) for v in range(10) for _ in range(3)]
+    assert sorted(graph.scopes[leaf] for leaf in graph.leaves) == single
+    stars = np.random.default_rng(0).integers(0, 2, [50, 3])  # trees of equal regions
+    assert len(mixture_of_hidden_chow_liu_trees(stars).partitions[0]) > 1
+    # Without a perturbation all candidates are one; of one variable there is one tree.
+    assert mixture_of_hidden_chow_liu_trees(data, perturbation=0) == best
+    one = np.zeros((3, 1), int)
+    assert mixture_of_hidden_chow_liu_trees(one) == RegionGraph([(0,)], [])
+    with pytest.raises(ValueError, match="`perturbation` is a probability"):
+        mixture_of_hidden_chow_liu_trees(data, perturbation=1)
+
+
+def test_balanced_trees_are_shallow():
+    steps = np.random.default_rng(0).normal(size=(2000, 200))
+    walk = np.cumsum(steps, axis=1)
+    assert hidden_chow_liu_tree(walk).depth >= 100  # a path
+    graph = hidden_chow_liu_tree(walk, balanced=True)
+    assert graph.depth <= 10
+    parts = [graph.scopes[child] for child in graph.partitions[0][0]]
+    assert all(max(part) - min(part) == len(part) - 1 for part in parts)
+    data = tree_data(300, "discrete")
+    graph = hidden_chow_liu_tree(data, balanced=True)
+    assert graph.scopes[0] == tuple(range(10))
+    assert graph.is_tree
+    assert len(graph.leaves) == 10
+    one = np.zeros((3, 1), int)
+    assert hidden_chow_liu_tree(one, balanced=True) == RegionGraph([(0,)], [])
+
+
+@pytest.mark.parametrize("arguments", [{}, {"num_bins": 3}, {"data_type": "gaussian"}])
+def test_weights_are_repetitions(arguments):
+    rng = np.random.default_rng(0)
+    data = tree_data(60, "gaussian" if arguments else "discrete")[:, :5]
+    observed = rng.random(data.shape) < 0.9
+    # No value has the weight 0, which bins would not see.
+    weight = rng.integers(1, 4, 60)
+    if "num_bins" in arguments:  # the same bins
+        data, arguments = np.floor(data), {"num_bins": 100}
+    repeated = mutual_information(
+        np.repeat(data, weight, axis=0),
+        observed=np.repeat(observed, weight, axis=0),
+        **arguments,
+    )
+    weighted = mutual_information(
+        data, observed=observed, sample_weight=weight, **arguments
+    )
+    np.testing.assert_allclose(weighted, repeated, rtol=1e-6, atol=1e-9)
+    assert not np.allclose(weighted, mutual_information(data, **arguments), rtol=1e-3)
+    for trees in (chow_liu_tree, hidden_chow_liu_tree):
+        equal = trees(data, sample_weight=weight) == trees(data, sample_weight=weight)
+        assert np.all(equal)
+    some = np.where(np.arange(60) < 30, 1.0, 0.0)
+    np.testing.assert_allclose(
+        mutual_information(data, sample_weight=some, data_type="gaussian"),
+        mutual_information(data[:30], data_type="gaussian"),
+        rtol=1e-6,
+        atol=1e-9,
+    )
+
+
+@pytest.mark.parametrize("weight", [[1.0], [0.0] * 4, [1, 1, 1, -1], [1, 1, 1, np.nan]])
+def test_wrong_weights_are_refused(weight):
+    with pytest.raises(ValueError, match="`sample_weight` must"):
+        mixture_of_hidden_chow_liu_trees(np.eye(4, dtype=int), sample_weight=weight)

@@ -116,6 +116,36 @@ def test_quad_tree_cuts():
     }
 
 
+@small
+@given(sides, st.sampled_from([2, 4]), st.integers(1, 3), st.integers(0, 99))
+def test_random_quad_trees_end_in_pixels(shape, num_splits, num_repetitions, seed):
+    arguments = (shape, num_splits, num_repetitions, seed)
+    graph = region_graphs.random_quad_tree(*arguments)
+    pixels = shape[0] * shape[1]
+    assert graph == region_graphs.random_quad_tree(*arguments)
+    assert sorted(graph.scopes[leaf] for leaf in graph.leaves) == [
+        (pixel,) for pixel in range(pixels)
+    ]
+    whole, *others = graph.partitions
+    assert (pixels > 1) <= len(whole) <= num_repetitions
+    assert all(len(partitions) <= 1 for partitions in others)
+    assert graph.is_tree or num_repetitions > 1
+    arities = {len(p) for entries in graph.partitions for p in entries}
+    assert arities <= {2, num_splits}
+
+
+def test_random_quad_trees_cut_elsewhere_each_time():
+    graphs = {region_graphs.random_quad_tree((8, 8), seed=s).to_json() for s in [0, 1]}
+    assert len(graphs) == 2
+    halves = set()
+    for seed in range(200):
+        [[top, _]] = region_graphs.random_quad_tree((8, 8), seed=seed).partitions[0]
+        halves.add(region_graphs.random_quad_tree((8, 8), seed=seed).scopes[top])
+    # Rows or columns 2 to 6: false alarm 10 * 0.9^200 < 1e-8.
+    assert {len(scope) for scope in halves} == {16, 24, 32, 40, 48}
+    assert len(halves) == 10
+
+
 # ---- quad graphs
 
 
@@ -275,6 +305,8 @@ WRONG = [
     ("quad_tree", ((4, 4), 3), ValueError, r"`num_splits`.*Received 3.*2 or 4"),
     ("quad_tree", ((1, 4, 4),), ValueError, r"\(height, width\).*3 sides.*channels"),
     ("quad_tree", (4,), TypeError, r"pair \(height, width\).*Received 4"),
+    ("random_quad_tree", ((4, 4), 3), ValueError, r"`num_splits`.*Received 3.*2 or 4"),
+    ("random_quad_tree", ((4, 4), 2, 0), ValueError, r"`num_repetitions`.*Received"),
     ("quad_graph", ((0, 4),), ValueError, r"`shape\[0\]` must be at least 1"),
     ("quad_graph", ((4, 2.5),), TypeError, r"`shape\[1\]` must be an integer"),
     ("poon_domingos", ((4, 4), 0), ValueError, r"`delta` must be at least 1"),

@@ -14,7 +14,6 @@ FILES = sorted(FOLDER.glob("*.py"))
 ALLOWED = {"__future__", "collections", "json", "numpy", "operator", "os", "pathlib"}
 ALLOWED |= {
     "itertools",
-    "networkx",
     "reprlib",
     "scipy",
     "typing",

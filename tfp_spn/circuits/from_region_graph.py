@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import keras
 
 from tfp_spn._arguments import a_count, a_flag, reads
+from tfp_spn._keras_typing import InitializerLike
 from tfp_spn._serialization import deserialize, register, serialize
-from tfp_spn._typing import Params
+from tfp_spn._typing import Config, Params, Tensor
 from tfp_spn.circuits.circuit import Circuit
+from tfp_spn.circuits.class_prior import as_class_prior
 from tfp_spn.circuits.size import check_size
-from tfp_spn.config.accumulator_constraints import (
-    get_default_linear_accumulators_constraint,
-)
-from tfp_spn.config.accumulator_initializer import get_default_accumulator_initializer
-from tfp_spn.config.sum_op import get_default_sum_op
-from tfp_spn.initializers.dirichlet import Dirichlet
 from tfp_spn.layers.folded_sum import FoldedSum
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.layers.leaves.mixed_leaf import as_leaf
+from tfp_spn.layers.sum_weights import SumWeights
 from tfp_spn.ops.sum_rules import SumRule
 from tfp_spn.programs.circuit_program import CircuitProgram
 from tfp_spn.programs.folding import fold
+from tfp_spn.programs.nodes import LeafSums
+from tfp_spn.programs.parameter_names import PRIOR, from_leaf
 from tfp_spn.programs.steps import SumSpec
 from tfp_spn.region_graphs import RegionGraph
 
-SumProduct = Literal["cp", "tucker"]
+SumProduct = Literal["cp", "cp-t", "tucker"]
 
 
 def from_region_graph(
@@ -38,10 +38,12 @@ def from_region_graph(
     sum_product: SumProduct = "cp",
     num_classes: int = 1,
     *,
-    leaf_sums: bool | None = None,
+    leaf_sums: bool | Literal["per-partition"] | None = None,
     num_dims: int = 1,
+    class_prior: object = "learned",
     sum_op: SumRule | None = None,
-    accumulator_initializer: Any = None,
+    accumulator_initializer: InitializerLike = None,
+    logspace_accumulators: bool | None = None,
     recompute: bool = False,
     name: str | None = None,
 ) -> RegionGraphCircuit:
@@ -52,7 +54,8 @@ def from_region_graph(
         log y[o] = log sum_{h, i} w[h, i, o] prod_a x_{h, a}[i_a]
 
     With ``sum_product="cp"`` a product multiplies the units of equal index
-    (``i_a = i``), with ``"tucker"`` all combinations.
+    (``i_a = i``), with ``"tucker"`` all combinations. ``"cp-t"`` is ``"cp"`` without
+    sums between leaves and their products: products come first, then sums.
 
     Args:
         region_graph: The structure, see `tfp_spn.region_graphs`.
@@ -60,19 +63,25 @@ def from_region_graph(
             num_categories=17)``: components of each leaf region. For variables of
             different types a `MixedLeaf`, or the list of pairs that it is made of.
         num_sums: Sums per region.
-        sum_product: ``"cp"`` or ``"tucker"``.
+        sum_product: ``"cp"``, ``"cp-t"`` or ``"tucker"``.
         num_classes: Sums of each root region. More than one makes class roots that
             share everything below: the circuit is a mixture of `num_classes`
-            distributions with learned prior.
+            distributions.
         leaf_sums: Whether leaf regions pass through sums of their own before they are
-            multiplied. Default: for ``"cp"`` only.
+            multiplied; ``"per-partition"``: through other sums for each partition that
+            they are part of, as in cirkit. Default: for ``"cp"`` only.
         num_dims: Dimensions of each variable.
+        class_prior: ``"learned"``, which begins uniform; ``"uniform"``; or the
+            probabilities of the classes, ``[num_classes]``. Those given stay as they
+            are. With several roots there is one for each root and class.
         sum_op: Learning rule of all sums. Default: `tfp_spn.get_default_sum_op()`.
-            Weights are stored as logarithms, by ``SumOpGradBackprop(
-            logspace_accumulators=False)`` as they are.
         accumulator_initializer: Initializer of weights ``[regions, inputs, sums]``.
             Default: `tfp_spn.get_default_accumulator_initializer()`. A `Dirichlet`
             draws anew for each layer.
+        logspace_accumulators: Whether to store logarithms of weights, or weights as
+            stacks of layers do with the rules of EM; `fit` learns the same from both.
+            Default: logarithms, but for ``SumOpGradBackprop(
+            logspace_accumulators=False)``.
         recompute: Whether gradients evaluate all products again instead of keeping
             them, for deep circuits and large batches: less memory, more time. (Those
             of very wide steps are never kept.)
@@ -102,8 +111,10 @@ def from_region_graph(
         num_classes,
         leaf_sums=leaf_sums,
         num_dims=num_dims,
+        class_prior=class_prior,
         sum_op=sum_op,
         accumulator_initializer=accumulator_initializer,
+        logspace_accumulators=logspace_accumulators,
         recompute=recompute,
         name=name,
     )
@@ -111,18 +122,20 @@ def from_region_graph(
 
 @register
 class RegionGraphCircuit(Circuit):
-    """What `from_region_graph` builds; the arguments are explained there.
+    """The circuit that `from_region_graph` builds; it explains the arguments.
 
     Args:
         region_graph: The structure.
         leaf: The leaf layer.
         num_sums: Sums per region.
-        sum_product: ``"cp"`` or ``"tucker"``.
+        sum_product: ``"cp"``, ``"cp-t"`` or ``"tucker"``.
         num_classes: Sums of each root region.
         leaf_sums: Whether leaf regions have sums of their own.
         num_dims: Dimensions of each variable.
+        class_prior: ``"learned"``, ``"uniform"`` or probabilities.
         sum_op: Learning rule of all sums.
         accumulator_initializer: Initializer of weights.
+        logspace_accumulators: Whether to store logarithms of weights.
         recompute: Whether gradients evaluate all products again.
         **kwargs: Passed on to `keras.Model`.
     """
@@ -130,7 +143,7 @@ class RegionGraphCircuit(Circuit):
     @reads(
         num_sums=a_count(),
         num_classes=a_count(),
-        leaf_sums=a_flag(),
+        logspace_accumulators=a_flag(),
         num_dims=a_count(),
         recompute=a_flag(),
     )
@@ -142,34 +155,37 @@ class RegionGraphCircuit(Circuit):
         sum_product: SumProduct = "cp",
         num_classes: int = 1,
         *,
-        leaf_sums: bool | None = None,
+        leaf_sums: bool | Literal["per-partition"] | None = None,
         num_dims: int = 1,
+        class_prior: object = "learned",
         sum_op: SumRule | None = None,
-        accumulator_initializer: Any = None,
+        accumulator_initializer: InitializerLike = None,
+        logspace_accumulators: bool | None = None,
         recompute: bool = False,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> None:
         leaf = as_leaf(leaf)
-        _check_arguments(region_graph, leaf, sum_product, sum_op)
+        _check_arguments(region_graph, leaf, sum_product, leaf_sums, sum_op)
+        total = num_classes * len(region_graph.roots)
+        class_prior = as_class_prior(class_prior, total)
         kwargs.setdefault("dtype", leaf.compute_dtype)  # else inputs become float32
         super().__init__(**kwargs)
         if leaf_sums is None:
             leaf_sums = sum_product == "cp"
-        has_inner_leaves = set(region_graph.leaves) - set(region_graph.roots)
-        if sum_product == "cp" and not leaf_sums and has_inner_leaves:
-            _check_widths(leaf.num_components, num_sums)
-        rule = sum_op or get_default_sum_op()
-        # Only `SumOpGradBackprop` leaves a choice: EM here moves weights either way.
-        logspace = getattr(rule, "logspace_accumulators", None) is not False
-        if accumulator_initializer is None:
-            accumulator_initializer = get_default_accumulator_initializer()
+        is_hadamard = sum_product != "tucker"
+        if is_hadamard and not leaf_sums:
+            _check_widths(region_graph, leaf.num_components, num_sums)
+        weights = SumWeights.of_circuit(
+            sum_op, accumulator_initializer, logspace_accumulators
+        )
+        rule, logspace = weights.sum_op, weights.logspace_accumulators
         folded = fold(
             region_graph,
             num_components=leaf.num_components,
             num_sums=num_sums,
             num_root_units=num_classes,
-            product="hadamard" if sum_product == "cp" else "kronecker",
-            leaf_sums=leaf_sums,
+            product="hadamard" if is_hadamard else "kronecker",
+            leaf_sums=KINDS_OF_LEAF_SUMS[leaf_sums],
             rule=rule,
             logspace=logspace,
         )
@@ -178,7 +194,6 @@ class RegionGraphCircuit(Circuit):
         check_size(folded.steps, folded.root, shapes, leaf, layout)
         leaf.add_parameters_of(layout)
         self.leaf = leaf
-        total = num_classes * len(region_graph.roots)
         ndims = {name: len(v.shape) for name, v in leaf.parameters.items()}
         self._program = CircuitProgram(
             leaf=leaf,
@@ -187,7 +202,7 @@ class RegionGraphCircuit(Circuit):
             root=folded.root,
             num_classes=total,
             prior=(
-                SumSpec("prior", total, rule, logspace, event_ndims=1)
+                SumSpec(PRIOR, total, rule, logspace, event_ndims=1)
                 if total > 1
                 else None
             ),
@@ -200,8 +215,9 @@ class RegionGraphCircuit(Circuit):
         self.sums = [
             FoldedSum(
                 *shape,
-                initializer=_initializer_of_layer(accumulator_initializer, number),
+                initializer=weights.of_layer(number).accumulator_initializer,
                 logspace_accumulators=logspace,
+                sum_op=rule,
                 dtype=leaf.compute_dtype,
                 name=name,
             )
@@ -211,33 +227,44 @@ class RegionGraphCircuit(Circuit):
             self._track_trackable(layer, layer.name)
         self.prior = None
         if total > 1:
-            self.prior = self._add_prior(total, leaf.compute_dtype, logspace)
-        self._arguments = {
+            self.prior = self._add_prior(
+                class_prior, total, leaf.compute_dtype, weights
+            )
+        self._arguments: dict[str, Any] = {
             "region_graph": region_graph,
             "num_sums": num_sums,
             "sum_product": sum_product,
             "num_classes": num_classes,
             "leaf_sums": leaf_sums,
             "num_dims": num_dims,
+            "class_prior": class_prior,
             "sum_op": rule,
-            "accumulator_initializer": accumulator_initializer,
+            "accumulator_initializer": weights.accumulator_initializer,
+            "logspace_accumulators": logspace,
             "recompute": bool(recompute),
         }
         self.built = True
 
     def _add_prior(
-        self, num_classes: int, dtype: str, logspace: bool
+        self,
+        class_prior: str | list[float],
+        num_classes: int,
+        dtype: str,
+        weights: SumWeights,
     ) -> keras.Variable:
-        constraint = None if logspace else get_default_linear_accumulators_constraint()
-        prior = self.add_weight(
-            name="prior",
-            shape=(num_classes,),
-            initializer="zeros" if logspace else "ones",
-            constraint=constraint,
-            dtype=dtype,
-            autocast=False,
+        """Creates the weights of the classes, which only a learned prior changes."""
+
+        def given(shape: Sequence[int], dtype: str | None = None) -> Tensor:
+            return keras.ops.convert_to_tensor(class_prior, dtype)
+
+        is_given = not isinstance(class_prior, str)
+        weights = weights.with_initializer(
+            given if is_given else keras.initializers.Ones()
         )
-        prior.is_log_weight = logspace
+        prior = weights.create(
+            self, PRIOR, [num_classes], name=PRIOR, axis=-1, dtype=dtype
+        )
+        prior.trainable = class_prior == "learned"
         return prior
 
     @property
@@ -252,20 +279,20 @@ class RegionGraphCircuit(Circuit):
 
     def live_params(self) -> Params:
         """The un-read variables by name."""
-        params = {f"leaf_{k}": v for k, v in self.leaf.live_params().items()}
+        params = from_leaf(self.leaf.live_params())
         params.update({layer.name: layer.accumulators.value for layer in self.sums})
         if self.prior is not None:
-            params["prior"] = self.prior.value
+            params[PRIOR] = self.prior.value
         return dict(sorted(params.items()))
 
-    def structure(self) -> dict[str, Any]:
+    def structure(self) -> Config:
         """The region graph as a hash, and the numbers beside it."""
         digest = hashlib.sha256(self.region_graph.to_json().encode()).hexdigest()
         names = ("num_sums", "sum_product", "num_classes", "leaf_sums", "num_dims")
         numbers = {name: self._arguments[name] for name in names}
         return {"region_graph": digest[:16], **numbers}
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         config = {**keras.Model.get_config(self), **self._arguments}
         config["region_graph"] = self.region_graph.to_json()
@@ -276,7 +303,7 @@ class RegionGraphCircuit(Circuit):
 
     @classmethod
     def from_config(
-        cls, config: dict[str, Any], custom_objects: Any = None
+        cls, config: dict[str, Any], custom_objects: object = None
     ) -> RegionGraphCircuit:
         """Builds the circuit from `get_config`'s result."""
         config = dict(config)
@@ -288,17 +315,15 @@ class RegionGraphCircuit(Circuit):
         return cls(**config)
 
 
-def _initializer_of_layer(initializer: Any, number: int) -> Any:
-    if isinstance(initializer, Dirichlet):
-        return initializer.for_layer(number)
-    if isinstance(initializer, keras.initializers.Initializer):
-        # A copy: one instance would draw the same numbers again.
-        return type(initializer).from_config(initializer.get_config())
-    return initializer
+KINDS_OF_LEAF_SUMS: dict[Any, LeafSums] = {
+    False: "none",
+    True: "shared",
+    "per-partition": "per-partition",
+}
 
 
 def _check_arguments(
-    region_graph: Any, leaf: Any, sum_product: str, sum_op: Any
+    region_graph: Any, leaf: Any, sum_product: str, leaf_sums: Any, sum_op: Any
 ) -> None:
     if not isinstance(region_graph, RegionGraph):
         raise TypeError(
@@ -317,10 +342,20 @@ def _check_arguments(
             f'from_region_graph: leaf layer "{leaf.name}" already has parameters of '
             "another model. Give each circuit a leaf layer of its own."
         )
-    if sum_product not in ("cp", "tucker"):
+    if sum_product not in ("cp", "cp-t", "tucker"):
         raise ValueError(
-            'from_region_graph: sum_product must be "cp" or "tucker", received '
-            f"{sum_product!r}."
+            'from_region_graph: sum_product must be "cp", "cp-t" or "tucker", received '
+            f"{sum_product!r}. Choose one of these."
+        )
+    if not isinstance(leaf_sums, bool | None) and leaf_sums != "per-partition":
+        raise ValueError(
+            "from_region_graph: leaf_sums must be True, False, None or "
+            f'"per-partition", received {leaf_sums!r}. Leave it out for the default.'
+        )
+    if leaf_sums and sum_product == "cp-t":
+        raise ValueError(
+            'from_region_graph: sum_product="cp-t" has no sums over leaves, received '
+            f'leaf_sums={leaf_sums!r}, expected None. Use sum_product="cp".'
         )
     if not (sum_op is None or isinstance(sum_op, SumRule)):
         raise TypeError(
@@ -329,11 +364,21 @@ def _check_arguments(
         )
 
 
-def _check_widths(num_components: int, num_sums: int) -> None:
-    if num_components != num_sums:
+def _check_widths(
+    region_graph: RegionGraph, num_components: int, num_sums: int
+) -> None:
+    """Checks that units that are multiplied one by one are equally many."""
+    leaves = set(region_graph.leaves)
+    mixed = any(
+        0 < len(leaves.intersection(children)) < len(set(children))
+        for partitions in region_graph.partitions
+        for children in partitions
+    )
+    if mixed and num_components != num_sums:
         raise ValueError(
-            "from_region_graph: with sum_product='cp' and leaf_sums=False, units of "
-            "leaf regions are multiplied with those of inner regions one by one, so "
-            f"their numbers must agree; received num_components={num_components} and "
-            f"num_sums={num_sums}. Make them equal, or use leaf_sums=True."
+            "from_region_graph: with sum_product='cp' and leaf_sums=False, or 'cp-t', "
+            "units of leaf regions are multiplied with those of inner regions one by "
+            f"one, so their numbers must agree; received num_components="
+            f"{num_components} and num_sums={num_sums}. Make them equal, or use "
+            "leaf_sums=True."
         )

@@ -19,7 +19,7 @@ from tfp_spn._arguments import (
     reads,
 )
 from tfp_spn._serialization import deserialize, register, serialize
-from tfp_spn._typing import Tensor
+from tfp_spn._typing import Config, DTypeLike, Tensor
 
 
 @register
@@ -50,7 +50,7 @@ class Dirichlet(keras.initializers.Initializer):
         self,
         axis: int = -2,
         alpha: float | Sequence[float] = 0.1,
-        seed: Any = None,
+        seed: object = None,
     ) -> None:
         self.axis = axis
         self.alpha = alpha
@@ -62,7 +62,7 @@ class Dirichlet(keras.initializers.Initializer):
         # keras.utils.set_random_seed governs.
         self._seed = random.randint(1, 10**9) if seed is None else seed
 
-    def __call__(self, shape: Any, dtype: Any = None) -> Tensor:
+    def __call__(self, shape: Sequence[int], dtype: DTypeLike = None) -> Tensor:
         """Draws weights of this shape."""
         dtype = keras.backend.standardize_dtype(dtype)
         check_axis("Dirichlet", self.axis, shape)
@@ -96,7 +96,7 @@ class Dirichlet(keras.initializers.Initializer):
             seed = seed + number
         return Dirichlet(self.axis, self.alpha, seed)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         seed = self._given_seed
         if seed is not None and not isinstance(seed, int):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import keras
 
 from tfp_spn._arguments import a_rate, an_axis, check_axis, reads
 from tfp_spn._serialization import register
-from tfp_spn._typing import Tensor
+from tfp_spn._typing import Config, DTypeLike, Tensor
 
 
 @register
@@ -38,7 +38,7 @@ class EpsilonInverseFanIn(keras.initializers.Initializer):
         self.axis = axis
         self.epsilon = epsilon
 
-    def __call__(self, shape: Any, dtype: Any = None) -> Tensor:
+    def __call__(self, shape: Sequence[int], dtype: DTypeLike = None) -> Tensor:
         """Returns weights of this shape."""
         check_axis("EpsilonInverseFanIn", self.axis, shape)
         value = self.epsilon / shape[self.axis]
@@ -46,6 +46,6 @@ class EpsilonInverseFanIn(keras.initializers.Initializer):
             shape, value, dtype=keras.backend.standardize_dtype(dtype)
         )
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         return {"axis": self.axis, "epsilon": self.epsilon}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 
 from tfp_spn._arguments import a_rate, an_axis, check_axis, reads
 from tfp_spn._serialization import register
-from tfp_spn._typing import Tensor
+from tfp_spn._typing import Config, DTypeLike, Tensor
 
 
 @register
@@ -43,7 +43,7 @@ class Equidistant(keras.initializers.Initializer):
         self.maxval = maxval
         self.axis = axis
 
-    def __call__(self, shape: Any, dtype: Any = None) -> Tensor:
+    def __call__(self, shape: Sequence[int], dtype: DTypeLike = None) -> Tensor:
         """Returns values of this shape."""
         shape = tuple(shape)
         check_axis("Equidistant", self.axis, shape)
@@ -58,6 +58,6 @@ class Equidistant(keras.initializers.Initializer):
             dtype=keras.backend.standardize_dtype(dtype),
         )
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         return {"minval": self.minval, "maxval": self.maxval, "axis": self.axis}

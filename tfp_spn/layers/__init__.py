@@ -7,7 +7,11 @@ from tfp_spn.layers.leaves.bernoulli_leaf import BernoulliLeaf as BernoulliLeaf
 from tfp_spn.layers.leaves.binomial_leaf import BinomialLeaf as BinomialLeaf
 from tfp_spn.layers.leaves.categorical_leaf import CategoricalLeaf as CategoricalLeaf
 from tfp_spn.layers.leaves.cauchy_leaf import CauchyLeaf as CauchyLeaf
+from tfp_spn.layers.leaves.discretized_logistic_leaf import (
+    DiscretizedLogisticLeaf as DiscretizedLogisticLeaf,
+)
 from tfp_spn.layers.leaves.distribution_leaf import DistributionLeaf as DistributionLeaf
+from tfp_spn.layers.leaves.histogram_leaf import HistogramLeaf as HistogramLeaf
 from tfp_spn.layers.leaves.indicator_leaf import IndicatorLeaf as IndicatorLeaf
 from tfp_spn.layers.leaves.laplace_leaf import LaplaceLeaf as LaplaceLeaf
 from tfp_spn.layers.leaves.location_scale_leaf import (
@@ -15,6 +19,9 @@ from tfp_spn.layers.leaves.location_scale_leaf import (
 )
 from tfp_spn.layers.leaves.mixed_leaf import MixedLeaf as MixedLeaf
 from tfp_spn.layers.leaves.normal_leaf import NormalLeaf as NormalLeaf
+from tfp_spn.layers.leaves.piecewise_linear_leaf import (
+    PiecewiseLinearLeaf as PiecewiseLinearLeaf,
+)
 from tfp_spn.layers.log_dropout import LogDropout as LogDropout
 from tfp_spn.layers.normalize_standard_score import NormalizeAxes as NormalizeAxes
 from tfp_spn.layers.normalize_standard_score import (
@@ -52,9 +59,11 @@ __all__ = [
     "Conv2DSum",
     "DenseProduct",
     "DenseSum",
+    "DiscretizedLogisticLeaf",
     "DistributionLeaf",
     "FlatToRegions",
     "FoldedSum",
+    "HistogramLeaf",
     "IndicatorLeaf",
     "InputDropout",
     "LaplaceLeaf",
@@ -67,6 +76,7 @@ __all__ = [
     "NormalizeStandardScore",
     "PermuteAndPadScopes",
     "PermuteAndPadScopesRandom",
+    "PiecewiseLinearLeaf",
     "ReduceProduct",
     "RootSum",
     "SpatialToRegions",

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from tfp_spn._arguments import LARGEST_INTEGER, a_count, reads
 from tfp_spn._typing import Tensor
+from tfp_spn.learning.class_labels import numbered
 from tfp_spn.learning.data_validation import (
     Data,
     check_total_weight,
@@ -37,7 +38,7 @@ class Batch(NamedTuple):
         return program.evidence(self.x, self.observed)
 
 
-def unpack(data: Any) -> Data:
+def unpack(data: object) -> Data:
     """Reads what Keras hands to a training step, or an element of a dataset.
 
     Either ``x``, ``(x, labels)`` or ``(x, labels, sample_weight)``, where ``x`` may be
@@ -76,6 +77,7 @@ class Batches:
             ever read: all others are cut and filled up to its size.
         steps: Elements of a dataset per epoch. An epoch begins where the last one
             ended, and anew where the dataset ends. Default: the whole dataset.
+        unlabelled: The label that stands for none, of a dataset.
 
     Raises:
         ValueError: The dataset never ends, and there is no number of steps.
@@ -83,13 +85,19 @@ class Batches:
 
     @reads(batch_size=a_count(), steps=a_count(most=LARGEST_INTEGER))
     def __init__(
-        self, program: Program, data: Any, batch_size: int, steps: int | None = None
+        self,
+        program: Program,
+        data: Any,
+        batch_size: int,
+        steps: int | None = None,
+        unlabelled: Any = None,
     ) -> None:
         self.program = program
         self.data = data
         self.is_dataset = isinstance(data, tf.data.Dataset)
         self.batch_size = 0 if self.is_dataset else min(batch_size, len(data.x))
         self.steps = steps
+        self.unlabelled = unlabelled
         self._stream: Iterator[Any] = iter(())
         if self.is_dataset and steps is None:
             _check_end(data)
@@ -139,6 +147,7 @@ class Batches:
         row, weight = 0, 0.0
         for element in elements:
             data = unpack(element)
+            data = numbered(data, None, self.program.num_classes, self.unlabelled)
             if len(data.x) == 0:
                 continue
             chunk = validated(self.program, data, first_row=row, is_part=True)
@@ -189,5 +198,5 @@ def _check_end(dataset: Any) -> None:
         )
 
 
-def _take(data: Data, rows: Any) -> Data:
+def _take(data: Data, rows: object) -> Data:
     return Data(*(None if part is None else part[rows] for part in data))

@@ -48,7 +48,8 @@ def check_arguments(arguments: dict[str, Any]) -> None:
     _check_source(arguments)
 
 
-def _check_step_size(method: str, step_size: Any) -> None:
+def _check_step_size(method: str, step_size: object) -> None:
+    """Checks the step size, which depends on the method."""
     if step_size is None:
         return
     if method == "gradient":
@@ -70,6 +71,7 @@ def _check_step_size(method: str, step_size: Any) -> None:
 
 
 def _check_source(arguments: dict[str, Any]) -> None:
+    """Checks that the arguments fit arrays, or a dataset."""
     for name in ("x", "validation_data"):
         if isinstance(arguments[name], tf.distribute.DistributedDataset):
             raise TypeError(

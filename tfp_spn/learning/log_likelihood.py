@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from tfp_spn._arguments import a_flag, reads
 from tfp_spn.learning.batch_functions import log_likelihood_of
@@ -21,7 +20,7 @@ class LogLikelihood:
     """
 
     @reads(jit_compile=a_flag())
-    def __init__(self, circuit: Any, jit_compile: bool | None = None) -> None:
+    def __init__(self, circuit: object, jit_compile: bool | None = None) -> None:
         self.replicas = Replicas(as_circuit(circuit), jit_compile)
 
     def __call__(self, batches: Iterable[Batch]) -> float:

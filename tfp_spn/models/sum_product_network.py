@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 
 from tfp_spn._arguments import a_flag, reads
 from tfp_spn._serialization import register
+from tfp_spn._typing import Config
 from tfp_spn.models.unsupervised import UnsupervisedTraining
 
 
@@ -39,10 +38,12 @@ class SumProductNetwork(UnsupervisedTraining, keras.Model):
     """
 
     @reads(unsupervised=a_flag())
-    def __init__(self, *args: Any, unsupervised: bool = True, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: object, unsupervised: bool = True, **kwargs: object
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.unsupervised = unsupervised
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         return {**super().get_config(), "unsupervised": self.unsupervised}

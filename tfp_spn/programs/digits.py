@@ -48,7 +48,8 @@ def check_digits(
     every = slice(None, None, max(1, num_rows // _NUM_ROWS))
     array = np.asarray(memoryview(x) if tf.is_tensor(x) else x)
     rows = array.reshape(num_rows, *event_shape)[every]
-    rows = rows.astype(np.promote_types(given, np.float64)).reshape(len(rows), -1)
+    rows = rows.astype(np.promote_types(given, np.float64))
+    rows = rows.reshape(len(rows), math.prod(event_shape))
     if observed is not None:
         chosen = observed[every]
         per_flag = rows.shape[1] // chosen.shape[1]

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 
 from tfp_spn.ops.sum_rules import SumRule
 from tfp_spn.programs.nodes import (
+    LeafSums,
     Node,
     Product,
     all_nodes,
@@ -60,7 +61,7 @@ def fold(
     num_sums: int,
     num_root_units: int,
     product: Product,
-    leaf_sums: bool,
+    leaf_sums: LeafSums,
     rule: SumRule,
     logspace: bool = True,
 ) -> FoldedGraph:
@@ -72,7 +73,8 @@ def fold(
         num_sums: Units of inner regions.
         num_root_units: Units of each root region.
         product: How the children of a partition are multiplied.
-        leaf_sums: Whether leaf regions pass through a layer of sums of their own.
+        leaf_sums: Sums that leaf regions pass through: none, some for all of its
+            partitions, or some for each.
         rule: Learning rule of the sums.
         logspace: Whether their weights are stored as logarithms.
     """

@@ -17,16 +17,16 @@ from tfp_spn.ops.sum_rules import SumRule, tie_seed
 from tfp_spn.programs.evaluation import Evaluation, with_inputs
 from tfp_spn.programs.examples import Examples, as_columns
 from tfp_spn.programs.folded_program import FoldedProgram
-from tfp_spn.programs.labels import log_joint_of_labels
+from tfp_spn.programs.labels import UNLABELLED, log_joint_of_labels
 from tfp_spn.programs.selection import Selected, by_output, follow, root_region
 from tfp_spn.programs.steps import Step, SumSpec
 from tfp_spn.programs.tables import Tables
 
 
 def is_hard(program: FoldedProgram) -> bool:
-    """Whether every sum of a circuit, and the choice of the class, has a hard rule."""
-    return bool(program.sum_specs) and not any(
-        spec.rule.is_gradient for spec in program.sum_specs
+    """Whether all sums, and the choice of the class, select one child each."""
+    return bool(program.sum_specs) and all(
+        spec.rule.is_one_hot for spec in program.sum_specs
     )
 
 
@@ -109,9 +109,14 @@ class _Routing:
 
     def _class(self, log_prior: Tensor) -> Tensor:
         """int32 ``[1, N]``."""
-        if self.labels is not None:
-            labels = tf.cast(self.labels, tf.int32)[tf.newaxis]
-            return tf.clip_by_value(labels, 0, self.program.num_classes - 1)
+        likeliest = self._likeliest_class(log_prior)
+        if self.labels is None:
+            return likeliest
+        labels = tf.cast(self.labels, tf.int32)[tf.newaxis]
+        known = tf.clip_by_value(labels, 0, self.program.num_classes - 1)
+        return tf.where(labels == UNLABELLED, likeliest, known)
+
+    def _likeliest_class(self, log_prior: Tensor) -> Tensor:
         log_x = (self.evaluation.relative - log_prior[:, tf.newaxis])[tf.newaxis]
         prior: Any = self.program.prior  # there is one with a `log_prior`
         return _select(prior, log_x, log_prior[:, tf.newaxis])

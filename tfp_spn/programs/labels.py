@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
-from tfp_spn.ops.log_space import minus_infinity
+from tfp_spn.ops.log_space import logsumexp, minus_infinity
+
+UNLABELLED = int(np.iinfo(np.int32).min)
+"""The label of an example whose class is not known: any of them."""
 
 
 def check_labels(labels: Tensor, num_classes: int) -> None:
@@ -15,7 +19,10 @@ def check_labels(labels: Tensor, num_classes: int) -> None:
         ValueError: A label is no class.
     """
     values = tf.get_static_value(labels)
-    if values is None or not values.size:
+    if values is None:
+        return
+    values = values[values != UNLABELLED]
+    if not values.size:
         return
     if values.min() < 0 or values.max() >= num_classes:
         raise ValueError(
@@ -28,13 +35,15 @@ def check_labels(labels: Tensor, num_classes: int) -> None:
 def log_joint_of_labels(joint: Tensor, labels: Tensor) -> Tensor:
     """``joint[labels[n], n]`` of ``[C, N]``, -inf where the label is no class.
 
-    Nor is a fraction: 0.5 is not the class 0.
+    Nor is a fraction: 0.5 is not the class 0. Of an example whose label is
+    `UNLABELLED`, ``log p(x)``.
     """
     labels, num_classes = integer_labels(labels), tf.shape(joint)[0]
     own = tf.one_hot(labels, num_classes, True, False, 0, tf.bool)
     value = tf.reduce_sum(tf.where(own, joint, tf.zeros_like(joint)), axis=0)
     is_class = (labels >= 0) & (labels < num_classes)
-    return tf.where(is_class, value, minus_infinity(value))
+    value = tf.where(is_class, value, minus_infinity(value))
+    return tf.where(labels == UNLABELLED, logsumexp(joint, axis=0), value)
 
 
 def integer_labels(labels: Tensor) -> Tensor:

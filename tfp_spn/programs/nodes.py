@@ -10,6 +10,7 @@ from typing import Literal
 from tfp_spn.region_graphs import RegionGraph
 
 Product = Literal["hadamard", "kronecker"]
+LeafSums = Literal["none", "shared", "per-partition"]
 
 
 @dataclass(eq=False)
@@ -23,6 +24,9 @@ class Node:
         has_sums: Whether there are sums, or units are the products of one partition.
         height: The longest way down to a leaf.
         depth: The longest way up to a root.
+        region: The region that it is, or is a part of.
+        numbers: Which of the region's partitions its own are; empty if they are nodes
+            of the same region.
     """
 
     width: int
@@ -31,6 +35,8 @@ class Node:
     has_sums: bool = True
     height: int = 0
     depth: int = 0
+    region: int = -1
+    numbers: tuple[int, ...] = ()
 
     @property
     def children(self) -> list[Node]:
@@ -43,12 +49,18 @@ def nodes_of(
     num_components: int,
     num_sums: int,
     num_root_units: int,
-    leaf_sums: bool,
+    leaf_sums: LeafSums,
 ) -> list[Node]:
     """Nodes of the roots, and so of all regions; arguments are those of `fold`."""
+    per_partition = leaf_sums == "per-partition"
 
-    def sum_node(partitions: list[list[Node]], width: int) -> Node:
-        node = Node(width, partitions)
+    def sum_node(
+        region: int,
+        partitions: list[list[Node]],
+        width: int,
+        numbers: tuple[int, ...] = (),
+    ) -> Node:
+        node = Node(width, partitions, region=region, numbers=numbers)
         node.height = 1 + max(child.height for child in node.children)
         return node
 
@@ -58,19 +70,28 @@ def nodes_of(
         width = num_root_units if region in roots else num_sums
         partitions = region_graph.partitions[region]
         if not partitions:
-            node = Node(num_components, scope=region_graph.scopes[region])
-            if leaf_sums or region in roots:
-                node = sum_node([[node]], width)
+            scope = region_graph.scopes[region]
+            node = Node(num_components, scope=scope, region=region)
+            if leaf_sums == "shared" or region in roots:
+                node = sum_node(region, [[node]], width)
         else:
-            alike: dict[tuple[int, ...], list[list[Node]]] = defaultdict(list)
-            for children in partitions:
+            alike: dict[tuple[int, ...], dict[int, list[Node]]] = defaultdict(dict)
+            for number, children in enumerate(partitions):
                 partition = [node_of[child] for child in children]
-                alike[tuple(child.width for child in partition)].append(partition)
-            kinds = list(alike.values())
+                if per_partition:
+                    partition = [
+                        node if node.partitions else sum_node(child, [[node]], num_sums)
+                        for child, node in zip(children, partition, strict=True)
+                    ]
+                alike[tuple(c.width for c in partition)][number] = partition
+            kinds = [(tuple(k), list(k.values())) for k in alike.values()]
             if len(kinds) > 1:
                 # Partitions of unequal arity or width: sum each kind, then mix.
-                kinds = [[[sum_node(kind, num_sums)] for kind in kinds]]
-            node = sum_node(kinds[0], width)
+                parts = [[sum_node(region, p, num_sums, n)] for n, p in kinds]
+                node = sum_node(region, parts, width)
+            else:
+                [(numbers, nodes)] = kinds
+                node = sum_node(region, nodes, width, numbers)
         node_of[region] = node
     return [node_of[root] for root in region_graph.roots]
 

@@ -9,6 +9,9 @@ from tfp_spn.region_graphs.hidden_chow_liu_tree import (
     hidden_chow_liu_tree as hidden_chow_liu_tree,
 )
 from tfp_spn.region_graphs.linear_tree import linear_tree as linear_tree
+from tfp_spn.region_graphs.mixture_of_hidden_chow_liu_trees import (
+    mixture_of_hidden_chow_liu_trees as mixture_of_hidden_chow_liu_trees,
+)
 from tfp_spn.region_graphs.mutual_information import (
     mutual_information as mutual_information,
 )
@@ -18,6 +21,7 @@ from tfp_spn.region_graphs.quad_tree import quad_tree as quad_tree
 from tfp_spn.region_graphs.random_binary_trees import (
     random_binary_trees as random_binary_trees,
 )
+from tfp_spn.region_graphs.random_quad_tree import random_quad_tree as random_quad_tree
 from tfp_spn.region_graphs.region_graph import RegionGraph as RegionGraph
 from tfp_spn.region_graphs.region_node import RegionNode as RegionNode
 from tfp_spn.region_graphs.region_node import RegionVariable as RegionVariable
@@ -31,9 +35,11 @@ __all__ = [
     "fully_factorized",
     "hidden_chow_liu_tree",
     "linear_tree",
+    "mixture_of_hidden_chow_liu_trees",
     "mutual_information",
     "poon_domingos",
     "quad_graph",
     "quad_tree",
     "random_binary_trees",
+    "random_quad_tree",
 ]

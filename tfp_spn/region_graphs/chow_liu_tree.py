@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-import networkx
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse.csgraph import minimum_spanning_tree
 
-from tfp_spn.region_graphs.mutual_information import DataType, mutual_information
+from tfp_spn.region_graphs.mutual_information import (
+    DataType,
+    discrete_information,
+    mutual_information,
+)
 
 
 def chow_liu_tree(
-    data: Any,
+    data: object,
     *,
     data_type: DataType = "auto",
     observed: Any | None = None,
     alpha: float = 0.01,
     num_bins: int | None = None,
+    sample_weight: Any | None = None,
 ) -> npt.NDArray[np.int64]:
     """Returns the maximum spanning tree of the pairwise mutual information.
 
@@ -33,6 +36,7 @@ def chow_liu_tree(
       observed: Boolean array of the shape of `data`; False means missing.
       alpha: The pseudocount of each pair of values.
       num_bins: If given, values are first grouped into at most so many intervals.
+      sample_weight: How often each example counts, [num_examples]; once by default.
 
     Returns:
       The parent of each variable, -1 for the root, as an integer array.
@@ -51,22 +55,48 @@ def chow_liu_tree(
         Dependence Trees. IEEE Transactions on Information Theory, 1968.
     """
     weights = mutual_information(
-        data, data_type=data_type, observed=observed, alpha=alpha, num_bins=num_bins
+        data,
+        data_type=data_type,
+        observed=observed,
+        alpha=alpha,
+        num_bins=num_bins,
+        sample_weight=sample_weight,
     )
-    tree = _maximum_spanning_tree(weights)
-    root = min(networkx.center(tree))
-    parents = np.full(len(weights), -1, np.int64)
-    for child, parent in networkx.bfs_predecessors(tree, root, sort_neighbors=sorted):
-        parents[child] = parent
-    return parents
+    return rooted_at_centre(maximum_spanning_tree(weights))
 
 
-def _maximum_spanning_tree(weights: npt.NDArray[np.float64]) -> Any:
+def tree_of_codes(
+    codes: npt.NDArray[np.int32], sizes: list[int], alpha: float
+) -> npt.NDArray[np.int64]:
+    """The tree of columns that are categories from 0 on, -1 where missing."""
+    weights = discrete_information(codes, sizes, alpha)
+    return rooted_at_centre(maximum_spanning_tree(weights))
+
+
+def rooted_at_centre(tree: Any) -> npt.NDArray[np.int64]:
+    """Parents, given a sparse matrix that has an entry for each edge of a tree."""
+    from scipy.sparse.csgraph import breadth_first_order
+
+    def walk(start: int) -> tuple[Any, Any]:
+        order, parents = breadth_first_order(tree, start, directed=False)
+        return order, parents
+
+    # The middle of a longest path: from the variable that is farthest from any other.
+    order, _ = walk(0)
+    order, before = walk(order[-1])
+    path = [int(order[-1])]
+    while before[path[-1]] >= 0:
+        path.append(int(before[path[-1]]))
+    middle = path[(len(path) - 1) // 2 : len(path) // 2 + 1]
+    _, parents = walk(min(middle))
+    return np.where(parents < 0, -1, parents).astype(np.int64)
+
+
+def maximum_spanning_tree(weights: npt.NDArray[np.float64]) -> Any:
+    """The tree as a sparse matrix that has an entry for each edge."""
+    from scipy.sparse.csgraph import minimum_spanning_tree
+
     # A weight of zero is an edge too, but SciPy takes a zero cost for "no edge".
     costs = np.max(weights) + 1.0 - weights
     np.fill_diagonal(costs, 0.0)
-    rows, columns = minimum_spanning_tree(costs).nonzero()
-    tree = networkx.Graph()
-    tree.add_nodes_from(range(len(weights)))
-    tree.add_edges_from(zip(rows.tolist(), columns.tolist(), strict=True))
-    return tree
+    return minimum_spanning_tree(costs)

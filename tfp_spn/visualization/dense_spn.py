@@ -19,7 +19,7 @@ from tfp_spn.visualization.circuit_style import EDGE_COLOR, STYLES, scope_label
     node_size=a_count(),
 )
 def visualize_dense_spn(
-    dense_spn: Any,
+    dense_spn: object,
     show_legend: bool = False,
     show_padding: bool = True,
     transparent: bool = False,

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import tensorflow as tf
 
 from tfp_spn._arguments import a_count, reads
 from tfp_spn._serialization import register
-from tfp_spn._typing import Tensor
+from tfp_spn._typing import Config, Tensor
 from tfp_spn.layers.regions.region_layer import RegionLayer, Shape
 
 
@@ -33,7 +31,7 @@ class Undecompose(RegionLayer):
         ``[batch, scopes, num_decomps, decomps / num_decomps * nodes]``.
 
     Raises:
-        ValueError: If `decomps` is no multiple of `num_decomps`.
+        ValueError: If `decomps` is not a multiple of `num_decomps`.
 
     Example:
         >>> import tfp_spn
@@ -43,7 +41,7 @@ class Undecompose(RegionLayer):
     """
 
     @reads(num_decomps=a_count())
-    def __init__(self, num_decomps: int = 1, **kwargs: Any) -> None:
+    def __init__(self, num_decomps: int = 1, **kwargs: object) -> None:
         super().__init__(**kwargs)
         self.num_decomps = num_decomps
 
@@ -63,6 +61,6 @@ class Undecompose(RegionLayer):
         merged = decomps // self.num_decomps
         return (input_shape[0], scopes, self.num_decomps, merged * nodes)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         return {**super().get_config(), "num_decomps": self.num_decomps}

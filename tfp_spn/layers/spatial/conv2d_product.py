@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfp_spn._arguments import a_count, a_flag, a_seed, reads, rows_and_columns
 from tfp_spn._serialization import register
-from tfp_spn._typing import Tensor
+from tfp_spn._typing import Config, Tensor
 from tfp_spn.layers.regions.region_layer import Shape
 from tfp_spn.layers.spatial.channel_choice import all_combinations, random_combinations
 from tfp_spn.layers.spatial.grid_scopes import GridScopes
@@ -104,7 +104,7 @@ class Conv2DProduct(SpatialLayer):
         padding: str = "valid",
         depthwise: bool = False,
         seed: int | None = None,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> None:
         super().__init__(**kwargs)
         self.strides = strides
@@ -157,7 +157,7 @@ class Conv2DProduct(SpatialLayer):
             return self.channel_table.value.numpy()
 
     def windows(self, input_shape: Shape) -> GridWindows:
-        """Where the windows lie.
+        """Returns where the windows lie.
 
         Raises:
             ValueError: If they do not fit the input.
@@ -189,7 +189,7 @@ class Conv2DProduct(SpatialLayer):
         shape = self.windows(input_shape).shape
         return (input_shape[0], *shape, self._num_outputs(channels))
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         return {
             **super().get_config(),

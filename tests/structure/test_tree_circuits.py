@@ -1,0 +1,93 @@
+"""Cutset networks, random partitions, and the Chow-Liu trees that they end in."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from tests.structure.structure_cases import (
+    check_parameters,
+    check_table,
+    dependent_rows,
+    gain_over_independent_columns,
+    mixed_rows,
+)
+from tfp_spn.region_graphs import chow_liu_tree
+from tfp_spn.structure import cutset_network, random_partition_circuit
+from tfp_spn.structure.dirichlet_score import dirichlet_score
+
+LEARNERS = {
+    "cutset": lambda x, **kw: cutset_network(x, **kw),
+    "random": lambda x, **kw: random_partition_circuit(
+        x, num_literals=1, min_rows=200, num_members=2, **kw
+    ),
+}
+
+
+def test_score_is_the_likelihood_of_one_row_after_another():
+    counts, total, seen = [3, 0, 2], 0.0, [0, 0, 0]
+    for state in [0, 0, 2, 0, 2]:
+        total += math.log((seen[state] + 0.3) / (sum(seen) + 0.9))
+        seen[state] += 1
+    np.testing.assert_allclose(dirichlet_score(counts, 0.3), total)
+    both = dirichlet_score([counts, counts], 0.3)
+    np.testing.assert_allclose(both, 2 * total)
+
+
+def test_one_tree_is_the_formula():
+    """Of three states, against products of tables."""
+    x, alpha = dependent_rows(300, num_states=3), 0.5
+    circuit = cutset_network(x, max_depth=0, alpha=alpha)
+    parents = chow_liu_tree(x, alpha=alpha)
+    states = np.array(list(itertools.product(range(3), repeat=4)))
+    expected = np.ones(len(states))
+    for v, parent in enumerate(parents):
+        above = x[:, parent] if parent >= 0 else np.zeros(300, int)
+        at = states[:, parent] if parent >= 0 else np.zeros(81, int)
+        counts = np.zeros([3 if parent >= 0 else 1, 3])
+        np.add.at(counts, (above, x[:, v]), 1)
+        table = (counts + alpha) / (counts + alpha).sum(1, keepdims=True)
+        expected *= table[at, states[:, v]]
+    np.testing.assert_allclose(check_table(circuit, 3), expected, rtol=1e-4, atol=1e-8)
+
+
+def test_splits_see_what_no_tree_can():
+    x = np.random.default_rng(0).integers(0, 2, [500, 4])
+    x[:, 3] = x[:, 0] ^ x[:, 1]
+    circuit = cutset_network(x)
+    assert gain_over_independent_columns(circuit, x) > math.log(2) - 0.05
+    check_table(circuit)
+
+
+def test_union_of_random_partitions():
+    x = dependent_rows(600)
+    circuit = LEARNERS["random"](x)
+    check_table(circuit)
+    # A chain of copies has 3 (log 2 - H(0.9)) = 1.10 nats of dependence.
+    assert gain_over_independent_columns(circuit, dependent_rows(600, seed=1)) > 0.9
+
+
+def test_mixed_columns_with_missing_cells():
+    x, missing = mixed_rows(400)
+    for learn in LEARNERS.values():
+        # The group is one bit, which three of the columns tell.
+        assert gain_over_independent_columns(learn(missing), x) > 0.7
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_degenerate_tables(name):
+    for x in (
+        np.zeros([1, 3]),
+        np.ones([200, 2]),
+        np.full([5, 2], np.nan),
+        np.repeat(np.arange(2.0), 200).reshape(-1, 1),
+        np.repeat(np.random.default_rng(0).normal(size=[200, 1]), 3, axis=1),
+        np.random.default_rng(0).integers(0, 3, [3, 8]),
+    ):
+        check_parameters(LEARNERS[name](x))
+
+
+def test_errors():
+    with pytest.raises(ValueError, match="alpha must be positive"):
+        cutset_network(np.zeros([2, 2]), alpha=0)

@@ -1,0 +1,95 @@
+"""Arrays that Keras' `fit` is given: what no parameters make possible is refused.
+
+Such an example has an infinite loss, whatever is learned, which says nothing of why.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+_ROWS_AT_A_TIME = 4096
+
+
+def check_possible(circuit: Any, x: Any, y: Any, sample_weight: Any = None) -> None:
+    """Checks integers against the leaves, and labels against the classes.
+
+    Args:
+        circuit: The Keras model that is trained.
+        x: An array, or a pair or dict of values and mask; anything else is not read.
+        y: The labels, if its loss needs some.
+        sample_weight: Weights; examples of weight zero may be anything.
+
+    Raises:
+        ValueError: A value is impossible under every component, or a label no class.
+    """
+    program = getattr(circuit, "program", None)
+    observed = None
+    if isinstance(x, dict):
+        x, observed = x.get("x"), x.get("observed")
+    elif isinstance(x, list | tuple) and len(x) == 2:
+        x, observed = x
+    if program is None or not isinstance(x, np.ndarray):
+        return
+    counted: Any = np.ones(len(x), bool)
+    if isinstance(sample_weight, np.ndarray) and sample_weight.shape[:1] == x.shape[:1]:
+        counted = sample_weight.reshape(len(x), -1).any(-1)
+    owner = f'{type(circuit).__name__} "{circuit.name}"'
+    _check_labels(owner, circuit, y, counted)
+    if x.shape[1:] == tuple(program.event_shape) and x.dtype.kind in "iufb":
+        _check_values(owner, program, x, observed, counted)
+
+
+def _check_labels(owner: str, circuit: Any, y: Any, counted: np.ndarray) -> None:
+    loss, num_classes = getattr(circuit, "loss", None), circuit.program.num_classes
+    if not getattr(loss, "needs_labels", False) or not isinstance(y, np.ndarray):
+        return
+    if y.shape not in (counted.shape, (*counted.shape, 1)) or y.dtype.kind not in "iuf":
+        return
+    labels = y.reshape(-1)[counted]
+    labels = labels[labels != getattr(loss, "unlabelled", None)]
+    wrong = labels[~((labels >= 0) & (labels < num_classes))]
+    if len(wrong):
+        raise ValueError(
+            f"{owner}: labels are no classes of the circuit, received {wrong[0]} "
+            f"({len(wrong)} such labels), expected 0 to {num_classes - 1}. Renumber "
+            "them, build the circuit with more num_classes, or say which label stands "
+            "for none, as in HybridGenerativeDiscriminative(unlabelled=-1)."
+        )
+
+
+def _check_values(
+    owner: str, program: Any, x: np.ndarray, observed: Any, counted: np.ndarray
+) -> None:
+    step = program.step
+    shape = (len(x), -1, step.num_variables)
+    seen = np.ones(program.mask_shape, bool) if observed is None else observed
+    if np.shape(seen)[-len(program.mask_shape) :] != tuple(program.mask_shape):
+        return  # of whole steps, or wrong: others say so
+    seen = np.broadcast_to(seen, (len(x), *program.mask_shape)).reshape(shape)
+    values = x.reshape(*shape, step.num_dims)
+    for part in step.leaf.parts(step.layout):
+        if not part.leaf.is_discrete:
+            continue
+        for start in range(0, len(x), _ROWS_AT_A_TIME):
+            rows = slice(start, start + _ROWS_AT_A_TIME)
+            own = values[rows][:, :, part.variables]
+            flat = tf.cast(own.reshape(-1, *own.shape[2:]), step.dtype)
+            base = part.leaf.log_base(tf.transpose(flat, [1, 2, 0])).numpy()
+            wrong = np.isneginf(base.T).reshape(own.shape[:-1])
+            wrong &= seen[rows][:, :, part.variables] & counted[rows, None, None]
+            wrong &= ~np.isnan(own).any(-1)  # which others tell of
+            if wrong.any():
+                row, time, place = map(int, np.argwhere(wrong)[0])
+                column = time * step.num_variables + int(part.variables[place])
+                value = own[row, time, place]
+                received = value[0] if len(value) == 1 else value
+                raise ValueError(
+                    f"{owner}: a value has probability zero under every component of "
+                    f"{part.leaf.label}, received {received} at row {row + start}, "
+                    f"column {column}, expected a value of the leaf's support: "
+                    f"{part.leaf.support}. Correct or recode it, choose another leaf, "
+                    "or hide it by observed=False."
+                )

@@ -1,0 +1,211 @@
+"""Leaves of piecewise linear densities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfp_spn._keras_bridge import family_named
+from tfp_spn._serialization import register
+from tfp_spn._typing import Params, Tensor
+from tfp_spn.layers.leaves.edges import checked_edges
+from tfp_spn.layers.leaves.elementwise_leaf import slot_flow
+from tfp_spn.layers.leaves.layout import LeafLayout
+from tfp_spn.layers.leaves.support import Support, interval
+from tfp_spn.layers.leaves.table_leaf import TableLeaf
+from tfp_spn.ops.choice import sample_index
+from tfp_spn.ops.log_space import log_add_exp, safe_log
+from tfp_spn.ops.long_sums import long_sum
+
+
+@register
+class PiecewiseLinearLeaf(TableLeaf):
+    """Components whose density is continuous, and linear between knots.
+
+    Such a density is a mixture of triangles: each has its peak at a knot, and reaches
+    from the knot before to the knot behind (at both ends it is half of that).
+
+        p(x | k) = sum_j softmax(logits[:, k])[j] triangle_j(x)
+
+    All components and variables have the same knots; for columns of different ranges
+    put one such leaf for each into a `MixedLeaf`. There is no density outside.
+
+    Args:
+        num_components: Number of components per leaf slot.
+        knots: In increasing order, for example quantiles of a column.
+        logits_initializer: Initializer of logits ``[..., dims, num_knots,
+            num_components]``. Default: normal of standard deviation 1.
+        **kwargs: Passed on to `keras.layers.Layer`.
+
+    Raises:
+        ValueError: `knots` are not in order.
+
+    Input shape:
+        ``[batch, scopes, decomps, dims]``.
+
+    Output shape:
+        ``[batch, scopes, decomps, num_components]``.
+
+    Example:
+        >>> import numpy as np, tfp_spn
+        >>> leaf = tfp_spn.layers.PiecewiseLinearLeaf(
+        ...     1, knots=[0.0, 1.0, 2.0], logits_initializer="zeros")
+        >>> np.round(np.exp(leaf(np.array([[[[0.0]]], [[[1.0]]]]))), 3).ravel()
+        array([0.667, 0.333], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        num_components: int,
+        knots: Sequence[float],
+        logits_initializer: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(num_components, logits_initializer, **kwargs)
+        self.knots = checked_edges(knots, type(self).__name__, "knots")
+
+    @property
+    def num_rows(self) -> int:
+        """One for each knot."""
+        return len(self.knots)
+
+    def row_of(self, x: Tensor) -> Tensor:
+        """The knot that is not above, and not the last."""
+        inner = tf.constant(self.knots[1:-1], x.dtype)
+        if not self.knots[1:-1]:
+            return tf.zeros_like(x, tf.int32)
+        flat = tf.searchsorted(inner, tf.reshape(x, [-1]), side="right")
+        return tf.reshape(flat, tf.shape(x))
+
+    @property
+    def value_support(self) -> Support:
+        """An interval."""
+        return interval(self.knots[0], self.knots[-1], self.compute_dtype)
+
+    def component_log_prob(self, params: Params, x: Tensor) -> Tensor:
+        """Of both triangles that reach a value."""
+        below, above = self._log_densities_at(params, x)
+        log_prob = log_add_exp(below, above)
+        return tf.linalg.matrix_transpose(long_sum(log_prob, axis=-3))
+
+    def _log_densities_at(self, params: Params, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Of the triangles below and above, weighted, ``[..., L, D, N, K]`` each."""
+        number = self.row_of(x)  # [..., L, D, N]
+        knots = tf.constant(self.knots, x.dtype)
+        low, high = tf.gather(knots, number), tf.gather(knots, number + 1)
+        part = tf.clip_by_value((x - low) / (high - low), 0.0, 1.0)[..., tf.newaxis]
+        table = self.log_probs(params)  # [..., L, D, J, K]
+        table -= tf.constant(np.log(self._areas), table.dtype)[:, tf.newaxis]
+        batch = tf.broadcast_dynamic_shape(tf.shape(table)[:-2], tf.shape(number)[:-1])
+        static = tf.broadcast_static_shape(table.shape[:-2], number.shape[:-1])
+        tails = table.shape[-2:], number.shape[-1:]
+        table = tf.broadcast_to(table, tf.concat([batch, tf.shape(table)[-2:]], 0))
+        table = tf.ensure_shape(table, static.concatenate(tails[0]))
+        number = tf.broadcast_to(number, tf.concat([batch, tf.shape(number)[-1:]], 0))
+        number = tf.ensure_shape(number, static.concatenate(tails[1]))
+        rank = number.shape.rank - 1
+        below = tf.gather(table, number, axis=-2, batch_dims=rank)
+        above = tf.gather(table, number + 1, axis=-2, batch_dims=rank)
+        return below + safe_log(1 - part), above + safe_log(part)
+
+    def sample_component(self, rows: Params, seed: Tensor) -> Tensor:
+        """A triangle, and a draw of it."""
+        log_probs = rows["log_probs"]
+        seeds = tf.random.experimental.stateless_split(seed, 2)
+        number = sample_index(log_probs, seeds[0])
+        low, peak, high = (
+            tf.gather(tf.constant(corner, log_probs.dtype), number)
+            for corner in self._corners
+        )
+        uniform = tf.random.stateless_uniform(
+            tf.shape(number), seeds[1], dtype=log_probs.dtype
+        )
+        rise, fall, width = peak - low, high - peak, high - low
+        left = low + tf.sqrt(uniform * width * rise)
+        right = high - tf.sqrt((1 - uniform) * width * fall)
+        return tf.where(uniform * width < rise, left, right)
+
+    def component_distribution(self, rows: Params) -> Any:
+        """A mixture of triangular distributions."""
+        log_probs = rows["log_probs"]
+        low, peak, high = (tf.constant(c, log_probs.dtype) for c in self._corners)
+        triangular: Any = family_named("Triangular")
+        mixture: Any = family_named("MixtureSameFamily")
+        categorical: Any = family_named("Categorical")
+        return mixture(categorical(logits=log_probs), triangular(low, high, peak))
+
+    def component_mode(self, params: Params) -> Tensor:
+        """The knot of highest density."""
+        log_density = self._log_densities_at_knots(params)
+        knots = tf.constant(self.knots, log_density.dtype)
+        return tf.gather(knots, tf.argmax(log_density, axis=-1))
+
+    def component_mode_log_prob(self, params: Params) -> Tensor:
+        """The highest log-density."""
+        highest = tf.reduce_max(self._log_densities_at_knots(params), axis=-1)
+        return tf.reduce_sum(highest, axis=-1)
+
+    def component_mean(self, params: Params) -> Tensor:
+        """Of the triangles' means, by weight."""
+        probs = tf.exp(self.component_tables(params)["log_probs"])
+        return tf.linalg.matvec(probs, tf.constant(self._means, probs.dtype))
+
+    def component_variance(self, params: Params) -> Tensor:
+        """Within triangles, and between them."""
+        probs = tf.exp(self.component_tables(params)["log_probs"])
+        low, peak, high = self._corners
+        within = (
+            low**2 + peak**2 + high**2 - low * peak - low * high - peak * high
+        ) / 18
+        mean = self.component_mean(params)[..., tf.newaxis]
+        square = tf.square(tf.constant(self._means, probs.dtype) - mean)
+        return tf.reduce_sum(probs * (square + tf.constant(within, probs.dtype)), -1)
+
+    def expected_statistics(
+        self,
+        params: Params,
+        x: Tensor,
+        observed: Tensor | None,
+        flow: Tensor,
+        layout: LeafLayout,
+    ) -> Params:
+        """``sums [L, D, J, K]``: how much of each component each triangle made."""
+        x = layout.gather_variables(self.safe_value(x), axis=-3)
+        below, above = self._log_densities_at(params, x)  # [L, D, N, K]
+        both = log_add_exp(below, above)
+        possible = both > -float("inf")
+        both = tf.where(possible, both, tf.zeros_like(both))
+        flow = slot_flow(flow, observed, layout)
+        rows = tf.linalg.matrix_transpose(flow)[:, tf.newaxis]  # [L, 1, N, K]
+        rows = tf.where(possible, rows, tf.zeros([], rows.dtype))
+        index = self.row_of(x) + self.row_offset(x)
+        sums = self.sums_of_rows(rows * tf.exp(below - both), index)
+        sums += self.sums_of_rows(rows * tf.exp(above - both), index + 1)
+        return {"sums": sums, "count": tf.reduce_sum(flow, -1)}
+
+    @property
+    def _corners(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Low end, peak and high end of each triangle."""
+        knots = np.array(self.knots)
+        return np.append(knots[0], knots[:-1]), knots, np.append(knots[1:], knots[-1])
+
+    @property
+    def _areas(self) -> np.ndarray:
+        """Of triangles of height one."""
+        low, _, high = self._corners
+        return 0.5 * (high - low)
+
+    @property
+    def _means(self) -> np.ndarray:
+        return sum(self._corners, np.zeros([])) / 3
+
+    def _log_densities_at_knots(self, params: Params) -> Tensor:
+        log_probs = self.component_tables(params)["log_probs"]
+        return log_probs - tf.constant(np.log(self._areas), log_probs.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {**super().get_config(), "knots": list(self.knots)}

@@ -1,0 +1,131 @@
+"""Leaves that look up probabilities in a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfp_spn._serialization import initializer_of, serialize
+from tfp_spn._typing import Params, Tensor
+from tfp_spn.layers.leaves.base_leaf import ParameterSpec
+from tfp_spn.layers.leaves.counted_leaf import CountedLeaf
+from tfp_spn.layers.leaves.initial_parameters import LeafData
+from tfp_spn.ops.custom_gradient import custom_gradient
+from tfp_spn.ops.log_space import logsumexp, softmax
+from tfp_spn.ops.long_sums import long_sum
+
+
+class TableLeaf(CountedLeaf):
+    """Base of leaves whose components are tables of probabilities, looked up by value.
+
+    A subclass says by `num_rows` how many probabilities a component has, and by
+    `row_of` which of them a value has.
+
+    Args:
+        num_components: Number of components per leaf slot.
+        logits_initializer: Initializer of logits ``[..., dims, num_rows,
+            num_components]``. Default: normal of standard deviation 1.
+        **kwargs: Passed on to `keras.layers.Layer`.
+    """
+
+    can_overflow = False
+
+    def __init__(
+        self, num_components: int, logits_initializer: Any = None, **kwargs: Any
+    ) -> None:
+        super().__init__(num_components, **kwargs)
+        self.logits_initializer = initializer_of(
+            self, "logits_initializer", logits_initializer
+        ) or keras.initializers.RandomNormal(stddev=1.0)
+
+    def parameter_specs(self, num_dims: int) -> dict[str, ParameterSpec]:
+        """`logits`, ``[D, C, K]``: one row of components per probability."""
+        shape = (num_dims, self.num_rows, self.num_components)
+        spec = ParameterSpec(shape, self.logits_initializer, is_log_weight=True)
+        return {"logits": spec}
+
+    def log_probs(self, params: Params) -> Tensor:
+        """Normalised ``[..., L, D, C, K]``."""
+        logits = tf.convert_to_tensor(params["logits"])
+        return logits - logsumexp(logits, -2, keepdims=True)
+
+    def component_log_prob(self, params: Params, x: Tensor) -> Tensor:
+        """Rows of the table, one per value."""
+        x = self.row_of(x)  # [..., L, D, N]
+        logits = tf.convert_to_tensor(params["logits"])  # [..., L, D, C, K]
+        if logits.shape.rank == 4 and x.shape.rank == 3:
+            rows = self._normalized_rows(logits, x + self.row_offset(x))
+        else:
+            table = self.log_probs(params)
+            batch = tf.broadcast_dynamic_shape(tf.shape(table)[:-4], tf.shape(x)[:-3])
+            static = tf.broadcast_static_shape(table.shape[:-4], x.shape[:-3])
+            tails = table.shape[-4:], x.shape[-3:]
+            table = tf.broadcast_to(table, tf.concat([batch, tf.shape(table)[-4:]], 0))
+            table = tf.ensure_shape(table, static.concatenate(tails[0]))
+            x = tf.broadcast_to(x, tf.concat([batch, tf.shape(x)[-3:]], 0))
+            x = tf.ensure_shape(x, static.concatenate(tails[1]))
+            rows = tf.gather(table, x, axis=-2, batch_dims=x.shape.rank - 1)
+        return tf.linalg.matrix_transpose(long_sum(rows, axis=-3))
+
+    def _normalized_rows(self, logits: Tensor, index: Tensor) -> Tensor:
+        """Rows ``[L, D, N, K]`` of the table of log-probabilities.
+
+        The normalised table, often the largest tensor of all, is never written.
+        """
+
+        @custom_gradient
+        def forward(logits: Tensor) -> tuple[Tensor, Callable]:
+            rows = tf.gather(tf.reshape(logits, [-1, self.num_components]), index)
+
+            def backward(flow: Tensor) -> Tensor:
+                sums = self.sums_of_rows(flow, index)
+                total = tf.reduce_sum(sums, axis=-2, keepdims=True)
+                return sums - softmax(logits, -2) * total
+
+            return rows - logsumexp(logits, -2, keepdims=True), backward
+
+        return forward(logits)
+
+    def component_tables(self, params: Params) -> Params:
+        """`log_probs`, ``[..., L, K, D, C]``."""
+        log_probs = self.log_probs(params)
+        rank = log_probs.shape.rank
+        order = [*range(rank - 3), rank - 1, rank - 3, rank - 2]
+        return {"log_probs": tf.transpose(log_probs, order)}
+
+    def maximize(
+        self, params: Params, statistics: Params, step_size: Tensor, pseudocount: float
+    ) -> Params:
+        """Moves the probabilities by `step_size`.
+
+        `pseudocount` examples are spread evenly over the rows.
+        """
+        sums = statistics["sums"] + pseudocount / self.num_rows
+        total = tf.reduce_sum(sums, axis=-2, keepdims=True)
+        new = tf.math.divide_no_nan(sums, total)
+        old = tf.exp(self.log_probs(params))
+        probs = old + tf.cast(step_size, old.dtype) * (new - old)
+        received = statistics["count"][..., tf.newaxis, tf.newaxis, :] > 0
+        logits = tf.math.log(tf.maximum(probs, 1e-12))
+        return {"logits": tf.where(received, logits, params["logits"])}
+
+    def initial_parameters(self, data: LeafData) -> Params:
+        """Probabilities drawn around the variable's frequencies, ``[L, D, C, K]``."""
+        x = self.safe_value(tf.constant(data.x, self.compute_dtype))
+        is_row = self.row_of(x).numpy()[..., np.newaxis] == np.arange(self.num_rows)
+        count = data.observed.sum(0)[..., np.newaxis]
+        probs = (is_row & data.observed[..., np.newaxis]).sum(0) + 1.0 / self.num_rows
+        shape = data.around(probs / (count + 1.0))[..., np.newaxis]  # [L, D, C, 1]
+        shape = np.repeat(shape, self.num_components, axis=-1)
+        return {"logits": data.log_gamma_draws(shape)}
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "logits_initializer": serialize(self.logits_initializer),
+        }

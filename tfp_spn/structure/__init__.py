@@ -1,0 +1,25 @@
+"""Structures learned from data: whole circuits with their parameters."""
+
+from tfp_spn.structure.continuous_mixture import ContinuousMixture as ContinuousMixture
+from tfp_spn.structure.continuous_mixture import (
+    continuous_mixture as continuous_mixture,
+)
+from tfp_spn.structure.cutset_network import cutset_network as cutset_network
+from tfp_spn.structure.learn import Report as Report
+from tfp_spn.structure.learn import Trial as Trial
+from tfp_spn.structure.learn import learn as learn
+from tfp_spn.structure.learn_spn import learn_spn as learn_spn
+from tfp_spn.structure.random_partition_circuit import (
+    random_partition_circuit as random_partition_circuit,
+)
+
+__all__ = [
+    "ContinuousMixture",
+    "Report",
+    "Trial",
+    "continuous_mixture",
+    "cutset_network",
+    "learn",
+    "learn_spn",
+    "random_partition_circuit",
+]

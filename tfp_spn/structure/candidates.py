@@ -1,0 +1,238 @@
+"""The models that `learn` tries, each within seconds of its own."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfp_spn.circuits import RegionGraphCircuit, assign_log_weights, from_region_graph
+from tfp_spn.learning import History, fit, initialize_leaves
+from tfp_spn.region_graphs import RegionGraph, mixture_of_hidden_chow_liu_trees
+from tfp_spn.structure.columns import Columns
+from tfp_spn.structure.continuous_mixture import continuous_mixture
+from tfp_spn.structure.leaf_estimates import (
+    assign_leaves,
+    estimate,
+    leaf_code,
+    leaf_layer,
+)
+from tfp_spn.structure.learn_spn import learn_spn
+
+_BATCH = 500
+_STEP_SIZE = 0.3
+_MAX_EPOCHS = 100
+_MIN_UPDATES = 1500
+_PREFACE = (
+    "# x, validation_data: rows to learn from and to judge by; observed: cells of x\n"
+    "import keras\nimport tfp_spn\n"
+)
+_POINTS_BY_COLUMNS = 2**16
+"""Points times columns of a continuous mixture."""
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """What a candidate found.
+
+    Attributes:
+        circuit: Makes the circuit.
+        curve: Validation log-likelihoods on the way, in nats per row.
+        validation: That of the result, if it is known without the circuit.
+        code: Python that learns it again from ``x``.
+    """
+
+    circuit: Callable[[], RegionGraphCircuit]
+    curve: tuple[float, ...]
+    validation: float | None
+    code: str
+
+
+def independent_columns(
+    train: Columns, valid: Columns, seconds: float, seed: int
+) -> Learned:
+    """Every column by itself: takes no time."""
+    graph = RegionGraph([tuple(range(train.num_variables))], [])
+    circuit = from_region_graph(graph, leaf_layer(train, 1), num_sums=1)
+    assign_log_weights(circuit, {0: [[[0.0]]]})
+    rows = np.arange(len(train.values))
+    assign_leaves(circuit, lambda _, variable: estimate(train, variable, rows))
+    code = (
+        "circuit = tfp_spn.structure.learn_spn(\n"
+        f"    x, observed=observed, kinds={list(train.kinds)}, min_rows=len(x) + 1)"
+    )
+    return Learned(lambda: circuit, (), None, _PREFACE + code)
+
+
+def hidden_chow_liu_trees(
+    train: Columns, valid: Columns, seconds: float, seed: int
+) -> Learned:
+    """A mixture of hidden Chow-Liu trees, by online EM with a falling step."""
+    start = time.perf_counter()
+    num_trees = 4 if train.num_variables <= 200 else 1
+    num_bins = None if train.is_categorical else 8
+    graph = mixture_of_hidden_chow_liu_trees(
+        train.values.astype(np.int64) if train.is_categorical else train.values,
+        num_trees,
+        observed=train.observed,
+        num_bins=num_bins,
+        seed=seed,
+    )
+    num_sums = 16 if len(train.values) >= 2000 else 8
+    circuit = from_region_graph(
+        graph, leaf_layer(train, num_sums), num_sums, leaf_sums=False
+    )
+    start_code = ""
+    if not train.is_binary:  # numbers need components near the data
+        initialize_leaves(circuit, _values(train), train.observed, seed=seed)
+        start_code = (
+            "tfp_spn.learning.initialize_leaves("
+            f"circuit, x, observed=observed, seed={seed})\n"
+        )
+    curve, em_code = _online_em(circuit, train, valid, start + seconds, seed)
+    code = (
+        "graph = tfp_spn.region_graphs.mixture_of_hidden_chow_liu_trees(\n"
+        f"    x, {num_trees}, observed=observed, num_bins={num_bins}, seed={seed})\n"
+        f"leaf = {leaf_code(train, num_sums)}\n"
+        "circuit = tfp_spn.circuits.from_region_graph(\n"
+        f"    graph, leaf, {num_sums}, leaf_sums=False)\n"
+        f"{start_code}{em_code}"
+    )
+    return Learned(lambda: circuit, curve, None, _PREFACE + code)
+
+
+def continuous_mixtures(
+    train: Columns, valid: Columns, seconds: float, seed: int
+) -> Learned:
+    """A continuous mixture of Chow-Liu trees, or of independent columns."""
+    exponent = int(math.log2(_POINTS_BY_COLUMNS / train.num_variables))
+    num_points = 2 ** min(max(exponent, 6), 10)
+    learning_rate = 1e-3 if train.is_categorical else 3e-3
+    mixture = continuous_mixture(
+        np.where(train.observed, train.values, np.nan),
+        validation_data=np.where(valid.observed, valid.values, np.nan),
+        kinds=train.kinds,
+        num_points=num_points,
+        learning_rate=learning_rate,
+        max_seconds=seconds,
+        seed=seed,
+    )
+    code = (
+        "mixture = tfp_spn.structure.continuous_mixture(\n"
+        f"    x, observed=observed, kinds={list(train.kinds)}, "
+        "validation_data=validation_data,\n"
+        f"    num_points={num_points}, learning_rate={learning_rate},\n"
+        f"    max_seconds={seconds:.0f}, seed={seed})\n"
+        "circuit = mixture.circuit()"
+    )
+    value = max(mixture.history, default=None)
+    return Learned(mixture.circuit, mixture.history, value, _PREFACE + code)
+
+
+def learned_spn(train: Columns, valid: Columns, seconds: float, seed: int) -> Learned:
+    """LearnSPN, and online EM over what it found."""
+    start = time.perf_counter()
+    min_rows = max(50, len(train.values) // 50)
+    circuit = learn_spn(
+        np.where(train.observed, train.values, np.nan),
+        kinds=train.kinds,
+        min_rows=min_rows,
+        seed=seed,
+    )
+    curve, em_code = _online_em(circuit, train, valid, start + seconds, seed)
+    code = (
+        "circuit = tfp_spn.structure.learn_spn(\n"
+        f"    x, observed=observed, kinds={list(train.kinds)},\n"
+        f"    min_rows={min_rows}, seed={seed})\n"
+        f"{em_code}"
+    )
+    return Learned(lambda: circuit, curve, None, _PREFACE + code)
+
+
+def _online_em(
+    circuit: RegionGraphCircuit,
+    train: Columns,
+    valid: Columns,
+    ends: float,
+    seed: int,
+) -> tuple[tuple[float, ...], str]:
+    """As many epochs as there is time for; the best parameters are kept.
+
+    Returns:
+        Validation log-likelihoods, and the code.
+    """
+    num_updates = -(-len(train.values) // _BATCH)
+    shared: dict[str, Any] = {
+        "method": "online_em",
+        "initialize": False,
+        "observed": train.observed,
+        "validation_data": {"x": _values(valid), "observed": valid.observed},
+        "batch_size": _BATCH,
+        "pseudocount": 0.05,
+        "patience": 10,
+        "seed": seed,
+        "verbose": False,
+        "callbacks": [_Deadline(ends)],
+    }
+    curve: list[float] = []
+    start = time.perf_counter()
+    for _ in range(2):  # what is compiled at first takes no time in the second
+        start = time.perf_counter()
+        history = _fit(
+            circuit, _values(train), epochs=1, step_size=_STEP_SIZE, **shared
+        )
+        curve += history.validation_log_likelihood
+    of_epoch = time.perf_counter() - start
+    wanted = min(_MAX_EPOCHS, max(15, _MIN_UPDATES // num_updates))
+    epochs = min(wanted, int(0.9 * (ends - time.perf_counter()) / of_epoch))
+    if epochs > 0:
+        schedule = keras.optimizers.schedules.CosineDecay(
+            _STEP_SIZE, epochs * num_updates, alpha=0.02
+        )
+        history = _fit(
+            circuit, _values(train), epochs=epochs, step_size=schedule, **shared
+        )
+        curve += history.validation_log_likelihood
+    phases = [f"({_STEP_SIZE}, 2)"]
+    if epochs > 0:
+        decay = f"{_STEP_SIZE}, {epochs * num_updates}, alpha=0.02"
+        schedule_code = f"keras.optimizers.schedules.CosineDecay({decay})"
+        phases.append(f"({schedule_code}, {epochs})")
+    code = (
+        f"for step_size, epochs in [{', '.join(phases)}]:\n"
+        "    tfp_spn.learning.fit(\n"
+        '        circuit, x, method="online_em", observed=observed, epochs=epochs,\n'
+        "        validation_data=validation_data, step_size=step_size,\n"
+        f"        batch_size={_BATCH}, pseudocount=0.05, patience=10, seed={seed})"
+    )
+    return tuple(curve), code
+
+
+def _fit(circuit: RegionGraphCircuit, x: np.ndarray, **arguments: Any) -> History:
+    """A fit that does not warn of ending before it converges: time is given."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return fit(circuit, x, **arguments)
+
+
+class _Deadline(keras.callbacks.Callback):
+    """Ends a fit after the epoch in which time runs out."""
+
+    def __init__(self, ends: float) -> None:
+        super().__init__()
+        self._ends = ends
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Looks at the clock."""
+        if time.perf_counter() > self._ends:
+            self.model.stop_training = True
+
+
+def _values(columns: Columns) -> np.ndarray:
+    return columns.values.astype(np.float32)

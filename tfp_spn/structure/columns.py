@@ -1,0 +1,161 @@
+"""What structure learners read of a table: values, a mask, kinds of columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from tfp_spn._arrays import as_array
+
+Kind = Literal["categorical", "count", "real"]
+
+MAX_CATEGORIES = 32
+"""Columns of integers of more values are counts."""
+
+
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """A table.
+
+    Attributes:
+        values: float64 ``[N, V]``, 0 where missing.
+        observed: bool ``[N, V]``.
+        kinds: Of each column.
+        num_categories: int ``[V]``: of categorical columns, from 0 on; 0 of others.
+    """
+
+    values: npt.NDArray[np.float64]
+    observed: npt.NDArray[np.bool_]
+    kinds: tuple[Kind, ...]
+    num_categories: npt.NDArray[np.int64]
+
+    @property
+    def num_variables(self) -> int:
+        """The number of columns."""
+        return self.values.shape[1]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether no cell is missing."""
+        return bool(self.observed.all())
+
+    @property
+    def is_categorical(self) -> bool:
+        """Whether all columns are."""
+        return all(kind == "categorical" for kind in self.kinds)
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether all columns have two categories."""
+        return self.is_categorical and int(self.num_categories.max()) == 2
+
+    def codes(self, num_bins: int = 8) -> tuple[npt.NDArray[np.int64], np.ndarray]:
+        """All columns as categories (-1: missing), and how many these are.
+
+        Reals and counts are cut at quantiles into at most `num_bins` intervals.
+        """
+        codes = np.full(self.values.shape, -1, np.int64)
+        sizes = self.num_categories.copy()
+        for v, kind in enumerate(self.kinds):
+            seen = self.observed[:, v]
+            column = self.values[seen, v]
+            if kind == "categorical":
+                codes[seen, v] = column
+                continue
+            levels = np.linspace(0, 1, num_bins + 1)[1:-1]
+            edges = (
+                np.unique(np.quantile(column, levels)) if len(column) else levels[:0]
+            )
+            codes[seen, v] = np.searchsorted(edges, column, side="right")
+            sizes[v] = len(edges) + 1
+        return codes, sizes
+
+
+def read_columns(
+    x: Any, observed: Any, owner: str, kinds: Sequence[Kind] | None = None
+) -> Columns:
+    """Reads a table and finds out what its columns are.
+
+    Integers from 0 to 31 at most are categories, other integers that are not negative
+    are counts, all else is real. A column without any value is real.
+
+    Args:
+        x: ``[N, V]``: an array, a DataFrame or lists. NaN means missing.
+        observed: bool ``[N, V]``, or `None`: all.
+        owner: Who reads, for messages.
+        kinds: Of each column, in place of what its values say.
+
+    Raises:
+        TypeError: The data are not numbers, or `observed` is not boolean.
+        ValueError: Shapes do not fit, a value is infinite, or does not fit its kind.
+    """
+    raw = as_array(x, owner)
+    if raw.ndim != 2 or 0 in raw.shape:
+        raise ValueError(
+            f"{owner}: received x of shape {raw.shape}, expected [num_examples, "
+            "num_variables], neither zero. Pass one row per example."
+        )
+    values = raw.astype(np.float64)
+    mask = ~np.isnan(values)
+    if observed is not None:
+        given = as_array(observed, owner, "observed")
+        if given.dtype != bool:
+            raise TypeError(
+                f"{owner}: observed must be a mask, received dtype {given.dtype}, "
+                "expected bool: True where the value counts. Convert it."
+            )
+        if given.shape != values.shape:
+            raise ValueError(
+                f"{owner}: observed does not fit x, received shape {given.shape}, "
+                f"expected {values.shape}. Pass one flag per cell."
+            )
+        mask &= given
+    values = np.where(mask, values, 0.0)
+    if np.isinf(values).any():
+        raise ValueError(
+            f"{owner}: x has infinite values, expected finite numbers, or NaN where "
+            "one is missing. Replace the infinite values."
+        )
+    if kinds is None:
+        found = tuple(_kind_of(c[m]) for c, m in zip(values.T, mask.T, strict=True))
+    else:
+        found = _checked_kinds(tuple(kinds), values, mask, owner)
+    top = np.where(mask, values, 0.0).max(axis=0)
+    sizes = [
+        max(2, int(t) + 1) if kind == "categorical" else 0
+        for t, kind in zip(top, found, strict=True)
+    ]
+    return Columns(values, mask, found, np.array(sizes, np.int64))
+
+
+def _kind_of(column: npt.NDArray[np.float64]) -> Kind:
+    if not len(column) or (column < 0).any() or (column != np.floor(column)).any():
+        return "real"
+    return "categorical" if column.max() < MAX_CATEGORIES else "count"
+
+
+def _checked_kinds(
+    kinds: tuple[Any, ...],
+    values: npt.NDArray[np.float64],
+    mask: npt.NDArray[np.bool_],
+    owner: str,
+) -> tuple[Kind, ...]:
+    if len(kinds) != values.shape[1] or not set(kinds) <= set(get_args(Kind)):
+        raise ValueError(
+            f"{owner}: received kinds={kinds!r}, expected one of {get_args(Kind)} "
+            f"for each of the {values.shape[1]} columns. Leave it out."
+        )
+    for number, kind in enumerate(kinds):
+        column = values[mask[:, number], number]
+        whole = (column >= 0).all() and (column == np.floor(column)).all()
+        if kind != "real" and not whole:
+            raise ValueError(
+                f"{owner}: column {number} is of kind {kind!r}, but has values that "
+                "are negative or not whole, expected integers from 0 on. Recode it, or "
+                "pass 'real'."
+            )
+    return kinds

@@ -1,0 +1,226 @@
+"""Networks from a continuous latent variable to the parameters of a simple model."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from tfp_spn._typing import Tensor
+from tfp_spn.structure.columns import Columns
+
+_IMPOSSIBLE = -1e9
+"""The logit of states that do not exist; finite, so that it multiplies zeros."""
+
+_MIN_SCALE = 0.02
+"""Of reals that are standardised: components do not collapse on a row."""
+
+_LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Rows as the decoder reads them; where a cell is missing all is zero.
+
+    Attributes:
+        pair: int32 ``[B, C]``: of each categorical column, its state and that of its
+            parent as one number; -1 where missing.
+        real: ``[B, R, 2]``: standardised values, and whether they are there.
+        count: ``[B, P, 2]``: counts likewise.
+    """
+
+    pair: Any
+    real: Any
+    count: Any
+
+    def rows(self, index: Any) -> Batch:
+        """Some of the rows."""
+        return Batch(self.pair[index], self.real[index], self.count[index])
+
+
+class ContinuousDecoder:
+    """Maps points ``[M, latent_dim]`` to as many models of the columns.
+
+    Categorical columns depend on their parents in a tree, all others on the point
+    alone. Log-likelihoods are matrix products of what a row is and what a point says:
+
+        log p(x | z) = features(x) . parameters(z)
+
+    Args:
+        columns: The table.
+        parents: ``[V]``: of each column, or -1. Parents are categorical.
+        latent_dim: Dimensions of points.
+        num_layers: Of the network; widths grow linearly to that of the output.
+        max_units: Of hidden layers.
+        seed: Of its initial weights.
+    """
+
+    def __init__(
+        self,
+        columns: Columns,
+        parents: npt.NDArray[np.int64],
+        latent_dim: int,
+        num_layers: int,
+        max_units: int,
+        seed: int,
+    ) -> None:
+        kinds = np.array(columns.kinds)
+        self.columns, self.parents = columns, parents
+        self.categorical = np.flatnonzero(kinds == "categorical")
+        self.real = np.flatnonzero(kinds == "real")
+        self.count = np.flatnonzero(kinds == "count")
+        sizes = columns.num_categories
+        self.num_states = int(sizes.max()) if len(self.categorical) else 1
+        sizes_of_parents = np.where(parents >= 0, sizes[parents], 1)
+        self.num_parent_states = int(sizes_of_parents.max())
+        own = np.arange(self.num_states) < sizes[self.categorical][:, np.newaxis]
+        self._exists = own[:, np.newaxis, :]  # [C, 1, S]
+        shape = (len(self.categorical), self.num_parent_states, self.num_states - 1)
+        self._shape = shape
+        num_outputs = math.prod(shape) + 2 * len(self.real) + len(self.count)
+        start = self._initial_outputs()
+        self.network = _network(
+            latent_dim, num_outputs, start, num_layers, max_units, seed
+        )
+        center = columns.values.sum(0) / np.maximum(columns.observed.sum(0), 1)
+        square = np.square((columns.values - center) * columns.observed).sum(0)
+        scale = np.sqrt(square / np.maximum(columns.observed.sum(0), 1))
+        self.center, self.scale = center, np.where(scale > 0, scale, 1.0)
+
+    def read(self, columns: Columns) -> Batch:
+        """Rows of a table of the same columns."""
+        codes = np.where(columns.observed, columns.values, -1).astype(np.int64)
+        pair = codes[:, self.categorical]
+        parent = self.parents[self.categorical]
+        of_parent = np.where(parent >= 0, codes[:, parent], 0)
+        known = (pair >= 0) & (of_parent >= 0)
+        pair = np.where(known, of_parent * self.num_states + pair, -1)
+        standard = (columns.values - self.center) / self.scale
+
+        def flagged(values: np.ndarray, index: np.ndarray) -> np.ndarray:
+            seen = columns.observed[:, index]
+            both = np.stack([values[:, index] * seen, seen], axis=-1)
+            return both.astype(np.float32)
+
+        real, count = flagged(standard, self.real), flagged(columns.values, self.count)
+        return Batch(pair.astype(np.int32), real, count)
+
+    def parameters(self, z: Tensor, training: bool) -> dict[str, Tensor]:
+        """``log_tables [M, C, S', S]``, ``location``, ``scale`` and ``log_rate``.
+
+        Reals are standardised.
+        """
+        output = self.network(z, training=training)
+        num_pairs, num_reals = math.prod(self._shape), len(self.real)
+        logits = tf.reshape(output[:, :num_pairs], [-1, *self._shape])
+        logits = tf.concat([tf.zeros_like(logits[..., :1]), logits], axis=-1)
+        logits = logits[..., : self.num_states]
+        logits = tf.where(self._exists, logits, _IMPOSSIBLE)
+        rest = output[:, num_pairs:]
+        return {
+            "log_tables": tf.nn.log_softmax(logits),
+            "location": rest[:, :num_reals],
+            "scale": _MIN_SCALE + tf.nn.softplus(rest[:, num_reals : 2 * num_reals]),
+            "log_rate": rest[:, 2 * num_reals :],
+        }
+
+    def log_prob(self, batch: Batch, z: Tensor, training: bool) -> Tensor:
+        """``log p(x | z)``, ``[B, M]``."""
+        parameters = self.parameters(z, training)
+        total = tf.zeros([], z.dtype)
+        if len(self.categorical):
+            num_pairs = self.num_parent_states * self.num_states
+            pair = tf.one_hot(batch.pair, num_pairs, dtype=z.dtype)  # [B, C, S' S]
+            size = len(self.categorical) * num_pairs
+            table = tf.reshape(parameters["log_tables"], [-1, size])
+            total += tf.matmul(tf.reshape(pair, [-1, size]), table, transpose_b=True)
+        if len(self.real):
+            x, seen = batch.real[..., 0], batch.real[..., 1]
+            location = parameters["location"]
+            precision = tf.math.reciprocal(tf.square(parameters["scale"]))
+            constant = -0.5 * location**2 * precision - _LOG_SQRT_2PI
+            constant -= tf.math.log(parameters["scale"])
+            total += tf.matmul(x, location * precision, transpose_b=True)
+            total -= 0.5 * tf.matmul(tf.square(x), precision, transpose_b=True)
+            total += tf.matmul(seen, constant, transpose_b=True)
+            log_scale = tf.constant(np.log(self.scale[self.real]), z.dtype)
+            total -= tf.linalg.matvec(seen, log_scale)[:, tf.newaxis]
+        if len(self.count):
+            x, seen = batch.count[..., 0], batch.count[..., 1]
+            log_rate = parameters["log_rate"]
+            total += tf.matmul(x, log_rate, transpose_b=True)
+            total -= tf.matmul(seen, tf.exp(log_rate), transpose_b=True)
+            constant = tf.reduce_sum(tf.math.lgamma(x + 1), axis=-1, keepdims=True)
+            total -= constant
+        return total
+
+    def _initial_outputs(self) -> npt.NDArray[np.float64]:
+        """What the tree, or the columns alone, say of the table."""
+        columns, size = self.columns, self.num_states
+        outputs = []
+        for v in self.categorical.tolist():
+            parent = int(self.parents[v])
+            counts = np.zeros([self.num_parent_states, size])
+            seen = columns.observed[:, v].copy()
+            above = np.zeros(len(seen), np.int64)
+            if parent >= 0:
+                seen &= columns.observed[:, parent]
+                above = columns.values[:, parent].astype(np.int64)
+            own = columns.values[:, v].astype(np.int64)
+            np.add.at(counts, (above[seen], own[seen]), 1.0)
+            whole = counts.sum(0) + 0.5
+            counts += whole / whole.sum()
+            outputs.append(np.log(counts[:, 1:]) - np.log(counts[:, :1]))
+        flat = [np.ravel(table) for table in outputs]
+        flat.append(np.zeros(len(self.real)))
+        flat.append(np.full(len(self.real), math.log(math.expm1(1 - _MIN_SCALE))))
+        seen_counts = np.maximum(columns.observed[:, self.count].sum(0), 1)
+        rate = columns.values[:, self.count].sum(0) / seen_counts
+        flat.append(np.log(rate + 1e-2))
+        return np.concatenate(flat)
+
+
+def _network(
+    latent_dim: int,
+    num_outputs: int,
+    start: npt.NDArray[np.float64],
+    num_layers: int,
+    max_units: int,
+    seed: int,
+) -> keras.Sequential:
+    """Dense layers, leaky rectifiers and batch normalisation."""
+    widths = np.linspace(latent_dim, max(num_outputs, latent_dim), num_layers + 1)
+    layers: list[Any] = [keras.Input([latent_dim])]
+    fan_in = latent_dim
+    for number, width in enumerate(widths[1:-1].astype(int)):
+        units = int(min(max(width, 8), max_units))
+        bound = 1 / math.sqrt(fan_in)
+        layers += [
+            keras.layers.Dense(
+                units,
+                kernel_initializer=keras.initializers.RandomUniform(
+                    -bound, bound, seed=seed + 2 * number
+                ),
+                bias_initializer=keras.initializers.RandomUniform(
+                    -bound, bound, seed=seed + 2 * number + 1
+                ),
+            ),
+            keras.layers.LeakyReLU(0.01),
+            keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5),
+        ]
+        fan_in = units
+    bound = 1 / math.sqrt(fan_in)
+    last = keras.layers.Dense(
+        num_outputs,
+        kernel_initializer=keras.initializers.RandomUniform(
+            -bound, bound, seed=seed + 2 * num_layers
+        ),
+    )
+    network = keras.Sequential([*layers, last])
+    last.bias.assign(start)
+    return network

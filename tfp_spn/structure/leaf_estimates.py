@@ -1,0 +1,159 @@
+"""Leaf layers for the columns of a table, and their parameters from rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from tfp_spn.circuits import RegionGraphCircuit
+from tfp_spn.circuits.region_weights import regions_of_leaves
+from tfp_spn.layers import (
+    BernoulliLeaf,
+    CategoricalLeaf,
+    DistributionLeaf,
+    MixedLeaf,
+    NormalLeaf,
+)
+from tfp_spn.structure.columns import Columns
+
+Estimate: TypeAlias = dict[str, npt.NDArray[np.float64]]
+"""Of ``log_probs [..., C]``, or ``location`` and ``scale``, or ``log_rate``."""
+
+_MIN_LOGIT = -30.0
+
+
+def leaf_layer(
+    columns: Columns, num_components: int, *, is_deterministic: bool = False
+) -> Any:
+    """A layer of a family for each kind of column.
+
+    Categories have a `CategoricalLeaf` (a `BernoulliLeaf`, if all columns are binary
+    and no probability is zero), reals a `NormalLeaf`, counts a Poisson distribution.
+
+    Args:
+        columns: The table.
+        num_components: Components of each leaf.
+        is_deterministic: Whether probabilities of zero are needed.
+    """
+    if columns.is_binary and not is_deterministic:
+        return BernoulliLeaf(num_components)
+    kinds = np.array(columns.kinds)
+    makers: dict[str, Callable[[], Any]] = {
+        "categorical": lambda: CategoricalLeaf(
+            num_components, int(columns.num_categories.max())
+        ),
+        "count": lambda: DistributionLeaf(
+            "Poisson", num_components, parameters={"log_rate": ()}
+        ),
+        "real": lambda: NormalLeaf(num_components, scale_trainable=True),
+    }
+    pairs = [
+        (make(), np.flatnonzero(kinds == kind).tolist())
+        for kind, make in makers.items()
+        if kind in columns.kinds
+    ]
+    return pairs[0][0] if len(pairs) == 1 else MixedLeaf(pairs)
+
+
+def leaf_code(columns: Columns, num_components: int) -> str:
+    """Python that makes `leaf_layer` without probabilities of zero."""
+    if columns.is_binary:
+        return f"tfp_spn.layers.BernoulliLeaf({num_components})"
+    makers = {
+        "categorical": f"CategoricalLeaf({num_components}, "
+        f"{int(columns.num_categories.max())})",
+        "count": f'DistributionLeaf("Poisson", {num_components}, '
+        'parameters={"log_rate": ()})',
+        "real": f"NormalLeaf({num_components}, scale_trainable=True)",
+    }
+    pairs = [
+        f"    (tfp_spn.layers.{maker}, "
+        f"{[v for v, own in enumerate(columns.kinds) if own == kind]}),\n"
+        for kind, maker in makers.items()
+        if kind in columns.kinds
+    ]
+    return "".join(["[\n", *pairs, "]"])
+
+
+def estimate(
+    columns: Columns, variable: int, rows: Any, pseudocount: float = 0.1
+) -> Estimate:
+    """The distribution of a variable in some rows, smoothed towards that in all.
+
+    Args:
+        columns: The table.
+        variable: The variable.
+        rows: Index of the rows.
+        pseudocount: How many rows of the whole table's distribution are added.
+    """
+    seen = columns.observed[:, variable]
+    everything = columns.values[seen, variable]
+    own = columns.values[rows, variable][seen[rows]]
+    kind = columns.kinds[variable]
+    if kind == "categorical":
+        size = int(columns.num_categories[variable])
+        prior = np.bincount(everything.astype(int), minlength=size) + 1.0 / size
+        counts = np.bincount(own.astype(int), minlength=size)
+        counts = counts + pseudocount * prior / prior.sum()
+        return {"log_probs": np.log(counts / counts.sum())}
+    count = len(own)
+    mean = everything.mean() if len(everything) else 0.0
+    if kind == "count":
+        rate = (own.sum() + pseudocount * (mean + 1e-3)) / (count + pseudocount)
+        return {"log_rate": np.log(rate)}
+    spread = everything.var() if len(everything) else 1.0
+    spread = spread if spread > 0 else 1.0
+    location = (own.sum() + pseudocount * mean) / (count + pseudocount)
+    square = np.sum((own - location) ** 2) + pseudocount * spread
+    variance = max(square / (count + pseudocount), 1e-6 * spread)
+    return {"location": location, "scale": np.sqrt(variance)}
+
+
+def assign_leaves(
+    circuit: RegionGraphCircuit, estimate_of: Callable[[int, int], Estimate]
+) -> None:
+    """Gives all leaves of a circuit their parameters.
+
+    Args:
+        circuit: A circuit whose leaf layer is of `leaf_layer`.
+        estimate_of: By region and variable, what the components are: a leading axis
+            ``[K]`` of each array, or none for one component.
+    """
+    layout, regions = circuit.program.layout, regions_of_leaves(circuit)
+    num_components = circuit.leaf.num_components
+    for part in circuit.leaf.parts(layout):
+        leaf = part.leaf
+        values = {name: v.numpy() for name, v in leaf.parameters.items()}
+        for row, slot in enumerate(part.slots):
+            region = regions[layout.slot_region[slot]]
+            found = estimate_of(region, int(layout.slot_variable[slot]))
+            _put(leaf, values, row, found, num_components)
+        if isinstance(leaf, NormalLeaf):
+            values["scale"] = leaf._inverse_scale(values["scale"]).numpy()
+        for name, variable in leaf.parameters.items():
+            variable.assign(values[name])
+
+
+def _put(
+    leaf: Any,
+    values: dict[str, np.ndarray],
+    row: int,
+    found: Estimate,
+    num_components: int,
+) -> None:
+    if isinstance(leaf, BernoulliLeaf):
+        log_probs = found["log_probs"].reshape(num_components, 2)
+        floor = np.maximum(log_probs, _MIN_LOGIT)
+        values["logits"][row, :, 0] = floor[:, 1] - floor[:, 0]
+    elif isinstance(leaf, CategoricalLeaf):
+        log_probs = found["log_probs"].reshape(num_components, -1)
+        values["logits"][row] = -np.inf
+        values["logits"][row, 0, : log_probs.shape[1]] = log_probs.T
+    elif isinstance(leaf, NormalLeaf):
+        values["location"][row, :, 0] = found["location"]
+        values["scale"][row, :, 0] = found["scale"]
+    else:
+        values["log_rate"][row, :, 0] = found["log_rate"]

@@ -1,0 +1,193 @@
+"""`learn`: from a table to a distribution in one call."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from tfp_spn.circuits import RegionGraphCircuit
+from tfp_spn.distributions import SumProductNetwork
+from tfp_spn.structure.candidates import (
+    Learned,
+    continuous_mixtures,
+    hidden_chow_liu_trees,
+    independent_columns,
+    learned_spn,
+)
+from tfp_spn.structure.columns import Columns, Kind, read_columns
+from tfp_spn.structure.validation_rows import split_rows
+
+_BLOCK = 1000
+_MIN_SECONDS = 5.0
+"""A candidate that has less is not tried."""
+
+_FOR_THE_CIRCUIT = 0.2
+"""Part of the time for building and judging circuits."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One model that was tried.
+
+    Attributes:
+        name: What it is.
+        validation: Validation log-likelihood, in nats per row.
+        seconds: That it took.
+        curve: Validation log-likelihoods on the way.
+        code: Python that learns it again.
+    """
+
+    name: str
+    validation: float
+    seconds: float
+    curve: tuple[float, ...]
+    code: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `learn` did.
+
+    Attributes:
+        kinds: What the columns were taken for.
+        trials: All models, in the order in which they were tried.
+        best: The one that was chosen.
+    """
+
+    kinds: tuple[Kind, ...]
+    trials: tuple[Trial, ...]
+    best: Trial
+
+    def __str__(self) -> str:
+        """One line for each trial, and the code of the best."""
+        lines = [
+            f"{t.name:24s} validation {t.validation:10.3f}  {t.seconds:6.1f} s"
+            for t in self.trials
+        ]
+        return "\n".join([*lines, f"chosen: {self.best.name}", self.best.code])
+
+
+def learn(
+    x: Any,
+    *,
+    observed: Any = None,
+    validation_data: Any = None,
+    kinds: Sequence[Kind] | None = None,
+    time_budget: float = 120.0,
+    seed: int = 0,
+    verbose: bool = True,
+) -> SumProductNetwork:
+    """Learns the best model that a table and some seconds allow.
+
+    Looks at the columns, tries models that suit them one after another (independent
+    columns; a mixture of hidden Chow-Liu trees; a continuous mixture of Chow-Liu trees;
+    LearnSPN where columns are not categorical), each within a part of the time, and
+    takes the one of highest validation likelihood.
+
+    Args:
+        x: ``[N, V]``: an array or DataFrame of categories (integers from 0 to 31),
+            counts and reals. NaN means missing.
+        observed: bool ``[N, V]``: which values count. Default: all.
+        validation_data: Held-out rows like `x`, by which models are chosen. Default: a
+            tenth of `x`.
+        kinds: ``"categorical"``, ``"count"`` or ``"real"`` for each column. Default:
+            what the values say.
+        time_budget: Seconds for all of it, about: a step that has begun is not cut.
+            Models for which there is no time are left out; independent columns are
+            always there.
+        seed: Of all that is drawn.
+        verbose: Whether to show progress. An interruption (Ctrl-C) ends the search; the
+            best so far is returned.
+
+    Returns:
+        The distribution. Its attribute ``report`` says what was tried, with curves, and
+        has the code of the best: ``print(learn(x).report)``.
+
+    Raises:
+        TypeError: The data are not numbers, or `observed` is not boolean.
+        ValueError: Shapes do not fit, or `time_budget` is not positive.
+
+    Example:
+        >>> import numpy as np, tfp_spn
+        >>> x = np.random.default_rng(0).integers(0, 2, [200, 3])
+        >>> spn = tfp_spn.structure.learn(x, time_budget=1, verbose=False)
+        >>> spn.event_shape, spn.report.best.name
+        (TensorShape([3]), 'independent columns')
+    """
+    if not time_budget > 0:
+        raise ValueError(
+            f"learn: time_budget must be positive, received {time_budget}. Pass "
+            "seconds, for example time_budget=120."
+        )
+    ends = time.perf_counter() + time_budget
+    columns = read_columns(x, observed, "learn", kinds)
+    train, valid = split_rows(columns, validation_data, "learn", seed)
+    trials: list[Trial] = []
+    best: tuple[Trial, Learned] | None = None
+    candidates = _candidates_for(train)
+    total = sum(share for _, share, _ in candidates)
+    bar = tqdm(candidates, disable=not verbose, leave=False)
+    try:
+        for name, share, candidate in bar:
+            bar.set_description(name)
+            left = ends - _FOR_THE_CIRCUIT * time_budget - time.perf_counter()
+            seconds = left * share / total if share else left
+            total -= share
+            if share and seconds < _MIN_SECONDS:
+                continue
+            start = time.perf_counter()
+            try:
+                learned = candidate(train, valid, seconds, seed)
+                value = learned.validation
+                if value is None:
+                    value = _validation(learned.circuit(), valid)
+            except ImportError as error:
+                warnings.warn(f"learn: {name} left out: {error}", stacklevel=2)
+                continue
+            taken = time.perf_counter() - start
+            trial = Trial(name, value, taken, learned.curve, learned.code)
+            trials.append(trial)
+            if best is None or value > best[0].validation:
+                best = trial, learned
+    except KeyboardInterrupt:
+        if best is None:
+            raise
+    if best is None:  # independent columns are always tried
+        raise ValueError("learn: no model could be learned. Check the data.")
+    spn = SumProductNetwork(best[1].circuit())
+    spn.report = Report(train.kinds, tuple(trials), best[0])
+    return spn
+
+
+Candidate = Callable[[Columns, Columns, float, int], Learned]
+
+
+def _candidates_for(columns: Columns) -> list[tuple[str, float, Candidate]]:
+    """Names and shares of time of the models for a table; 0 takes none."""
+    found: list[tuple[str, float, Candidate]] = [
+        ("independent columns", 0.0, independent_columns)
+    ]
+    if columns.num_variables > 1 and len(columns.values) > 20:
+        found.append(("hidden Chow-Liu trees", 1.0, hidden_chow_liu_trees))
+        found.append(("continuous mixture", 2.0, continuous_mixtures))
+        if not columns.is_categorical:
+            found.append(("LearnSPN", 0.5, learned_spn))
+    return found
+
+
+def _validation(circuit: RegionGraphCircuit, valid: Columns) -> float:
+    """The log-likelihood of a circuit, in nats per row."""
+    spn, total = SumProductNetwork(circuit), 0.0
+    for start in range(0, len(valid.values), _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        value = spn.log_prob(
+            valid.values[rows].astype(np.float32), observed=valid.observed[rows]
+        )
+        total += float(np.sum(value.numpy(), dtype=np.float64))
+    return total / len(valid.values)

@@ -1,0 +1,235 @@
+"""LearnSPN: columns are split where independent, rows are clustered where not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from tfp_spn._arguments import as_count
+from tfp_spn.circuits import RegionGraphCircuit
+from tfp_spn.structure.chow_liu_nodes import BinnedColumns, chow_liu_nodes
+from tfp_spn.structure.circuit_builder import CircuitBuilder
+from tfp_spn.structure.columns import Columns, Kind, read_columns
+from tfp_spn.structure.independence import Test, dependent_groups
+from tfp_spn.structure.leaf_estimates import estimate
+
+_MAX_CLUSTERED = 10_000
+"""Rows that centres are learned from."""
+
+
+def learn_spn(
+    x: Any,
+    *,
+    observed: Any = None,
+    kinds: Sequence[Kind] | None = None,
+    independence: Test = "auto",
+    p_value: float = 0.001,
+    threshold: float = 0.3,
+    num_clusters: int = 2,
+    min_rows: int = 100,
+    leaf: Literal["independent", "chow_liu"] = "independent",
+    pseudocount: float = 0.1,
+    seed: int = 0,
+) -> RegionGraphCircuit:
+    """Learns structure and parameters of a circuit from the top down.
+
+    Columns that tests find independent become the factors of a product; where there are
+    none, rows are clustered (k-means) and become the terms of a sum, weighted by their
+    numbers; and so on within each part. Parts of fewer than `min_rows` rows are leaves.
+    The circuit can be learned on by EM.
+
+    Args:
+        x: ``[N, V]``: binary, categorical (integers from 0 to 31), counts or reals.
+            NaN means missing.
+        observed: bool ``[N, V]``: which values count. Default: all.
+        kinds: ``"categorical"``, ``"count"`` or ``"real"`` for each column. Default:
+            what the values say.
+        independence: ``"g_test"`` of pairs of categories, ``"rdc"``: the randomised
+            dependence coefficient, which takes any columns; ``"auto"``: the former of
+            parts that are categorical, else the latter.
+        p_value: Of the G-test: lower values find more columns independent.
+        threshold: Of the coefficient, from 0 to 1: higher values find more columns
+            independent.
+        num_clusters: Terms of a sum at most.
+        min_rows: Rows of a part that is split.
+        leaf: What small parts are: ``"independent"`` columns, or a ``"chow_liu"`` tree.
+        pseudocount: Of leaves: rows of the whole table's distribution; of trees: of
+            each pair of states.
+        seed: Of clusters and coefficients.
+
+    Raises:
+        ImportError: scikit-learn is not installed.
+        TypeError: The data are not numbers, or `observed` is not boolean.
+        ValueError: Shapes do not fit, or an argument is out of range.
+
+    Example:
+        >>> import numpy as np, tfp_spn
+        >>> x = np.random.default_rng(0).integers(0, 2, [500, 4])
+        >>> x[:, 1] = x[:, 0]
+        >>> circuit = tfp_spn.structure.learn_spn(x)
+        >>> sorted(circuit.region_graph.scopes[r]
+        ...        for r in circuit.region_graph.partitions[0][0])
+        [(0, 1), (2,), (3,)]
+
+    References:
+        [1]: Gens and Domingos. Learning the Structure of Sum-Product Networks. ICML,
+            2013.
+        [2]: Molina et al. Mixed Sum-Product Networks. AAAI, 2018.
+        [3]: Lopez-Paz, Hennig and Schoelkopf. The Randomized Dependence Coefficient.
+            NeurIPS, 2013.
+    """
+    columns = read_columns(x, observed, "learn_spn", kinds)
+    _check(independence, leaf, columns)
+    learner = _Learner(
+        columns,
+        independence,
+        p_value,
+        threshold,
+        as_count(num_clusters, "num_clusters"),
+        as_count(min_rows, "min_rows"),
+        leaf == "chow_liu",
+        pseudocount,
+        np.random.default_rng(seed),
+    )
+    return learner.learn()
+
+
+class _Learner:
+    """Parts of the table that wait to be split, and nodes of those that are done."""
+
+    def __init__(
+        self,
+        columns: Columns,
+        test: Test,
+        p_value: float,
+        threshold: float,
+        num_clusters: int,
+        min_rows: int,
+        has_trees: bool,
+        pseudocount: float,
+        rng: np.random.Generator,
+    ) -> None:
+        self.columns, self.test = columns, test
+        self.p_value, self.threshold = p_value, threshold
+        self.num_clusters, self.min_rows = num_clusters, min_rows
+        self.has_trees, self.pseudocount, self.rng = has_trees, pseudocount, rng
+        self.builder = CircuitBuilder(columns)
+        self.binned = BinnedColumns(columns)
+        self.features = _cluster_features(columns)
+
+    def learn(self) -> RegionGraphCircuit:
+        """The circuit of the whole table."""
+        rows = np.arange(len(self.columns.values))
+        scope = np.arange(self.columns.num_variables)
+        return self.builder.build(self._part(rows, scope))
+
+    def _part(self, rows: npt.NDArray[np.int64], scope: npt.NDArray[np.int64]) -> int:
+        """Adds the node of a part; each clustering leaves fewer rows."""
+        if len(scope) == 1:
+            return self._leaf(int(scope[0]), rows)
+        if len(rows) < self.min_rows:
+            return self._end(rows, scope)
+        groups = dependent_groups(
+            self.columns,
+            rows,
+            scope,
+            self.test,
+            self.p_value,
+            self.threshold,
+            self.rng,
+        )
+        return self.builder.product([self._clusters(rows, group) for group in groups])
+
+    def _clusters(
+        self, rows: npt.NDArray[np.int64], scope: npt.NDArray[np.int64]
+    ) -> int:
+        if len(scope) == 1:
+            return self._leaf(int(scope[0]), rows)
+        labels = self._labels(rows, scope)
+        found = np.unique(labels)
+        if len(found) == 1:
+            return self._end(rows, scope)
+        parts = [rows[labels == label] for label in found]
+        children = [self._part(part, scope) for part in parts]
+        weights = np.array([len(part) for part in parts]) / len(rows)
+        return self.builder.mixture(np.log(weights), children)
+
+    def _labels(
+        self, rows: npt.NDArray[np.int64], scope: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.int64]:
+        cluster = _import_cluster()
+        own = np.concatenate([self.features[v][rows] for v in scope], axis=1)
+        chosen = own
+        if len(own) > _MAX_CLUSTERED:
+            chosen = own[self.rng.choice(len(own), _MAX_CLUSTERED, replace=False)]
+        num_different = len(np.unique(chosen, axis=0))
+        k_means = cluster.KMeans(
+            min(self.num_clusters, num_different),
+            n_init=3,
+            random_state=int(self.rng.integers(2**31)),
+        ).fit(chosen)
+        return np.asarray(k_means.predict(own), np.int64)
+
+    def _end(self, rows: npt.NDArray[np.int64], scope: npt.NDArray[np.int64]) -> int:
+        if not self.has_trees:
+            return self.builder.product([self._leaf(int(v), rows) for v in scope])
+        return chow_liu_nodes(
+            self.builder, self.binned, rows, scope.tolist(), self.pseudocount
+        )
+
+    def _leaf(self, variable: int, rows: npt.NDArray[np.int64]) -> int:
+        found = estimate(self.columns, variable, rows, self.pseudocount)
+        return self.builder.leaf(variable, found)
+
+
+def _cluster_features(columns: Columns) -> list[npt.NDArray[np.float32]]:
+    """Of each column: categories as indicators, numbers standardised; 0 if missing."""
+    features = []
+    for v, kind in enumerate(columns.kinds):
+        own, seen = columns.values[:, v], columns.observed[:, v]
+        if kind == "categorical":
+            size = int(columns.num_categories[v])
+            table = np.eye(size)[own.astype(int)]
+            table = table[:, 1:] if size == 2 else table
+        else:
+            table = (np.log1p(own) if kind == "count" else own)[:, np.newaxis]
+        count = max(int(seen.sum()), 1)
+        center = (table * seen[:, np.newaxis]).sum(0) / count
+        table = (table - center) * seen[:, np.newaxis]
+        if kind != "categorical":
+            scale = np.sqrt(np.square(table).sum() / count)
+            table = table / (scale if scale > 0 else 1.0)
+        features.append(table.astype(np.float32))
+    return features
+
+
+def _check(independence: str, leaf: str, columns: Columns) -> None:
+    if independence not in ("auto", "g_test", "rdc"):
+        raise ValueError(
+            f"learn_spn: independence is unknown, received {independence!r}, expected "
+            "'auto', 'g_test' or 'rdc'. Pass one of these."
+        )
+    if independence == "g_test" and not columns.is_categorical:
+        raise ValueError(
+            "learn_spn: independence='g_test' needs categorical columns, received "
+            f"kinds {sorted(set(columns.kinds))}. Pass independence='rdc' or 'auto'."
+        )
+    if leaf not in ("independent", "chow_liu"):
+        raise ValueError(
+            f"learn_spn: leaf is unknown, received {leaf!r}, expected 'independent' or "
+            "'chow_liu'. Pass one of these."
+        )
+
+
+def _import_cluster() -> Any:
+    try:
+        from sklearn import cluster
+    except ImportError as error:
+        raise ImportError(
+            "learn_spn clusters with scikit-learn, which cannot be imported "
+            f'({error}). Install it with: pip install "tfp_spn[clustering]"'
+        ) from error
+    return cluster
