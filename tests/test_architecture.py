@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import ast
 import functools
+import io
 import os
+import re
 import subprocess
 import sys
+import tokenize
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -42,6 +45,7 @@ ALLOWED_UNITS: dict[str, set[str]] = {
     "models": _MODELS | {"distributions"},
     "optimizers": {"learning"},
     "saved_model": {"distributions"},
+    "testing": _MODELS | {"learning"},
     "visualization": _MODELS | {"distributions", "learning"},
     "region": {"region_graphs", "models"},
     "visualize": {"visualization"},
@@ -67,6 +71,7 @@ ALLOWED_HOSTS: dict[str, set[str]] = {
     "models": _KERAS,
     "optimizers": _KERAS,
     "saved_model": _KERAS,
+    "testing": _KERAS,
     "visualization": _KERAS | {"matplotlib", "mpl_toolkits", "plotly"},
     "region": set(),
     "visualize": set(),
@@ -314,3 +319,54 @@ def test_another_keras_backend_is_refused() -> None:
     assert last.startswith("ImportError: tfp_spn needs Keras on its TensorFlow backend")
     assert "Received backend 'numpy', expected 'tensorflow'" in last
     assert "KERAS_BACKEND=tensorflow" in last
+
+
+def test_parameter_names_are_made_in_one_place() -> None:
+    """Whoever spells a name has to count as all others do."""
+    names = re.compile(r"sums_$|leaf_$|leaf_\.|prior$|(initial|transition|interface)$")
+    home = PACKAGE / "programs" / "parameter_names.py"
+    spelled = [
+        f"{name_of(path)}:{node.lineno}"
+        for path in MODULES
+        if path != home and unit_of(path) in {"programs", "circuits", "learning"}
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and names.match(node.value)
+    ]
+    assert not spelled, "use tfp_spn.programs.parameter_names"
+
+
+def shape_letters(path: Path) -> Iterator[tuple[str, int]]:
+    """Capital letters within brackets of docstrings and comments, with their lines."""
+    text = path.read_text(encoding="utf-8")
+    prose = [
+        (node.body[0].lineno, ast.get_docstring(node, clean=False) or "")
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        and ast.get_docstring(node) is not None
+    ]
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            prose.append((token.start[0], f"``{token.string}``"))
+    for line, words in prose:
+        for shape in re.findall(r"``[^`]*``", words):
+            for axes in re.findall(r"(?<![A-Za-z])\[([^\[\]]*)\]", shape):
+                for letter in re.findall(r"(?<![\w.\"])([A-Z])(?![\w(\"])", axes):
+                    yield letter, line
+
+
+def test_axis_letters_are_those_of_the_glossary() -> None:
+    glossary = ast.get_docstring(tree_of(PACKAGE / "_typing.py")) or ""
+    known = re.findall(r"^ *([A-Z])  ", glossary, re.MULTILINE)
+    assert len(known) == len(set(known)), "each letter has one meaning"
+    unknown = [
+        f"{name_of(path)}:{line} {letter}"
+        for path in MODULES
+        for letter, line in shape_letters(path)
+        if letter not in known
+    ]
+    assert not unknown
+    # What differs by nature: leaf tables are no steps, dimensions no decompositions.
+    time = {name_of(p) for p in MODULES for x, _ in shape_letters(p) if x == "T"}
+    assert not {name for name in time if "leaves/" in name or "univariate" in name}

@@ -9,7 +9,31 @@ network. The package keeps three things apart:
 - views: `distributions` shows a circuit as a `tfd.Distribution`.
 
 `learning` fits circuits by gradient or expectation-maximisation, `structure` learns
-whole circuits from data.
+whole circuits from data. What most programs use stands at the top:
+
+- `from_region_graph`, `from_layers` and `dynamic_from_circuit` build circuits;
+- `SumProductNetwork` and `DynamicSumProductNetwork` are the distributions;
+- `fit` learns them, `learn` goes from a table to a distribution;
+- `from_nan` turns NaN into a mask; `export_saved_model` exports.
+
+Names of LibSPN-Keras
+---------------------
+
+These keep the programs of the predecessor running, and are all they need beside
+`layers`, `models`, `initializers`, `constraints`, `losses`, `metrics`, `optimizers`,
+`region` and `visualize`:
+
+- sums: `SumOpGradBackprop`, `SumOpEMBackprop`, `SumOpHardEMBackprop`,
+  `SumOpUnweightedHardEMBackprop`, `SumOpSampleBackprop`, `set_default_sum_op`,
+  `get_default_sum_op`;
+- accumulators: `set_default_accumulator_initializer`,
+  `get_default_accumulator_initializer`, `set_default_linear_accumulators_constraint`,
+  `get_default_linear_accumulators_constraint`,
+  `set_default_logspace_accumulators_constraint`,
+  `get_default_logspace_accumulators_constraint`, `logspace_wrapper_initializer`;
+- regions: `RegionNode`, `RegionVariable`, `region_graph_to_dense_spn`,
+  `visualize_dense_spn`;
+- trained models: `from_libspn_keras_weights`.
 """
 
 from __future__ import annotations
@@ -36,7 +60,11 @@ from tfp_spn import optimizers as optimizers  # noqa: E402
 from tfp_spn import region as region  # noqa: E402
 from tfp_spn import region_graphs as region_graphs  # noqa: E402
 from tfp_spn import structure as structure  # noqa: E402
+from tfp_spn import testing as testing  # noqa: E402
 from tfp_spn._arrays import from_nan as from_nan  # noqa: E402
+from tfp_spn.circuits import dynamic_from_circuit as dynamic_from_circuit  # noqa: E402
+from tfp_spn.circuits import from_layers as from_layers  # noqa: E402
+from tfp_spn.circuits import from_region_graph as from_region_graph  # noqa: E402
 from tfp_spn.config import (  # noqa: E402
     get_default_accumulator_initializer as get_default_accumulator_initializer,
 )
@@ -57,9 +85,14 @@ from tfp_spn.config import (  # noqa: E402
     set_default_logspace_accumulators_constraint as set_default_logspace_accumulators_constraint,  # noqa: E501
 )
 from tfp_spn.config import set_default_sum_op as set_default_sum_op  # noqa: E402
+from tfp_spn.distributions import (  # noqa: E402
+    DynamicSumProductNetwork as DynamicSumProductNetwork,
+)
+from tfp_spn.distributions import SumProductNetwork as SumProductNetwork  # noqa: E402
 from tfp_spn.initializers import (  # noqa: E402
     Logspace as logspace_wrapper_initializer,  # noqa: N813 - LibSPN-Keras' name
 )
+from tfp_spn.learning import fit as fit  # noqa: E402
 from tfp_spn.models import (  # noqa: E402
     from_libspn_keras_weights as from_libspn_keras_weights,
 )
@@ -89,6 +122,7 @@ except metadata.PackageNotFoundError:  # imported from a source tree, not instal
     __version__ = "0+unknown"
 
 __all__ = [
+    "DynamicSumProductNetwork",
     "RegionNode",
     "RegionVariable",
     "SumOpEMBackprop",
@@ -96,14 +130,19 @@ __all__ = [
     "SumOpHardEMBackprop",
     "SumOpSampleBackprop",
     "SumOpUnweightedHardEMBackprop",
+    "SumProductNetwork",
     "__version__",
     "circuits",
     "config",
     "constraints",
     "distributions",
+    "dynamic_from_circuit",
     "export_saved_model",
+    "fit",
+    "from_layers",
     "from_libspn_keras_weights",
     "from_nan",
+    "from_region_graph",
     "get_default_accumulator_initializer",
     "get_default_linear_accumulators_constraint",
     "get_default_logspace_accumulators_constraint",
@@ -125,6 +164,7 @@ __all__ = [
     "set_default_logspace_accumulators_constraint",
     "set_default_sum_op",
     "structure",
+    "testing",
     "visualization",
     "visualize",
     "visualize_dense_spn",

@@ -1,4 +1,4 @@
-"""What users pass as data, as arrays of numbers: frames, columns, lists, tensors."""
+"""Converts what users pass as data (frames, columns, lists, tensors) to arrays."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 _NA_TYPES = {"NoneType", "NAType"}  # of pandas, which need not be there
 
 
-def as_array(value: Any, owner: str, what: str = "x") -> np.ndarray:
+def as_array(value: object, owner: str, what: str = "x") -> np.ndarray:
     """Data as an array of floats, integers or bools.
 
     Frames are read column by column, so that columns of different types become one
@@ -23,7 +23,7 @@ def as_array(value: Any, owner: str, what: str = "x") -> np.ndarray:
         what: What they are to it, for messages.
 
     Raises:
-        TypeError: The data are no numbers, sparse, masked or a generator.
+        TypeError: The data are not numbers, sparse, masked or a generator.
         ValueError: The rows are of unequal lengths.
     """
     _check_container(value, owner, what)
@@ -32,12 +32,12 @@ def as_array(value: Any, owner: str, what: str = "x") -> np.ndarray:
     return _numbers(_read(value, owner, what), owner, what)
 
 
-def is_frame(value: Any) -> bool:
+def is_frame(value: object) -> bool:
     """Whether data have columns with types of their own."""
     return hasattr(value, "columns") and hasattr(value, "dtypes")
 
 
-def from_nan(x: Any) -> tuple[np.ndarray, np.ndarray]:
+def from_nan(x: object) -> tuple[np.ndarray, np.ndarray]:
     """Splits data with NaN for missing values into values and a mask.
 
     NaN is not a missing value by itself: an observed NaN has probability zero, and
@@ -53,7 +53,7 @@ def from_nan(x: Any) -> tuple[np.ndarray, np.ndarray]:
         dimensions counts only as a whole: ``observed.all(-1)``.)
 
     Raises:
-        TypeError: The data are no numbers.
+        TypeError: The data are not numbers.
         ValueError: The rows are of unequal lengths.
 
     Example:
@@ -77,7 +77,7 @@ def from_nan(x: Any) -> tuple[np.ndarray, np.ndarray]:
     return np.where(hidden, np.zeros([], values.dtype), values), ~hidden
 
 
-def _check_container(value: Any, owner: str, what: str) -> None:
+def _check_container(value: object, owner: str, what: str) -> None:
     name = type(value).__name__
     if _is_masked(value):
         raise TypeError(
@@ -104,7 +104,7 @@ def _check_container(value: Any, owner: str, what: str) -> None:
         )
 
 
-def _is_masked(value: Any) -> bool:
+def _is_masked(value: object) -> bool:
     if np.ma.isMaskedArray(value):
         return bool(np.ma.is_masked(value))
     return isinstance(value, list | tuple) and any(map(_is_masked, value))
@@ -124,7 +124,7 @@ def _of_frame(frame: Any, owner: str, what: str) -> np.ndarray:
     return np.stack(columns, axis=-1) if columns else np.zeros([len(frame), 0])
 
 
-def _read(value: Any, owner: str, what: str) -> np.ndarray:
+def _read(value: object, owner: str, what: str) -> np.ndarray:
     try:
         return np.asarray(value)
     except ValueError as error:

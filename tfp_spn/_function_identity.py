@@ -1,4 +1,4 @@
-"""What tells one function from another, now and in a later process."""
+"""Tells one function from another, now and in a later process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _HOSTS = ("builtins", "keras", "numpy", "tensorflow", "tensorflow_probability")
 _HAVE_STATE = (keras.Operation, tf.Module, tf.Variable)  # which training changes
 
 
-def function_identity(function: Any) -> dict[str, str]:
+def function_identity(function: object) -> dict[str, str]:
     """Tells functions apart that have no registered name, ready for JSON.
 
     Two of equal code, defaults, closures and globals are the same, wherever they are
@@ -46,7 +46,7 @@ class _Known:
         # other object gets the id.
         self.seen: dict[int, tuple[int, Any]] = {}
 
-    def of(self, value: Any) -> Any:
+    def of(self, value: object) -> Any:
         """A nest of tuples and strings, the same in every process."""
         if isinstance(value, _PLAIN):
             return type(value).__name__, repr(value)
@@ -70,7 +70,7 @@ class _Known:
         self.seen[id(value)] = (len(self.seen), value)
         return tuple(map(self.of, self._parts(value)))
 
-    def _parts(self, value: Any) -> Iterator[Any]:
+    def _parts(self, value: object) -> Iterator[Any]:
         if isinstance(value, types.CodeType):
             yield from (value.co_code, value.co_consts, value.co_names)
             yield value.co_varnames
@@ -98,7 +98,7 @@ class _Known:
             if callable(value) and not isinstance(value, _HAVE_STATE):
                 yield getattr(value, "__dict__", None)
 
-    def _is_own(self, value: Any) -> bool:
+    def _is_own(self, value: object) -> bool:
         package = str(value.__module__).split(".")[0]
         return package == self.package and package not in _HOSTS
 

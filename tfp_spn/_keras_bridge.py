@@ -1,4 +1,4 @@
-"""Where Keras variables meet TFP.
+"""The one place where Keras variables meet TFP.
 
 TFP sees `tf.Variable`s, Keras owns `keras.Variable`s: the former is the latter's
 `value`, the same object each time. A distribution that holds the un-read `value`s
@@ -13,7 +13,7 @@ values of their variables at each call.
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import tensorflow as tf
@@ -22,6 +22,9 @@ from tensorflow_probability import distributions as tfd
 from tensorflow_probability.python.distributions.distribution import (
     DiscreteDistributionMixin,
 )
+
+Distribution: TypeAlias = tfd.Distribution
+"""A distribution of TFP."""
 
 
 def frozen_variable_ids(owner: Any) -> set[int]:
@@ -32,12 +35,12 @@ def frozen_variable_ids(owner: Any) -> set[int]:
     return {id(v.value) for v in owner.variables} - trainable
 
 
-def is_family(value: Any) -> bool:
+def is_family(value: object) -> bool:
     """Whether a value is a class of distributions."""
     return inspect.isclass(value) and issubclass(value, tfd.Distribution)
 
 
-def is_distribution(value: Any) -> bool:
+def is_distribution(value: object) -> bool:
     """Whether a value is a distribution."""
     return isinstance(value, tfd.Distribution)
 
@@ -53,7 +56,7 @@ def family_named(name: str) -> Any:
     return family if is_family(family) else None
 
 
-def name_of_family(family: Any) -> str | None:
+def name_of_family(family: object) -> str | None:
     """The name under which `family_named` finds a class, or `None`."""
     name = getattr(family, "__name__", "")
     return name if family_named(name) is family else None

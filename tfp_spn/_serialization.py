@@ -1,4 +1,4 @@
-"""What Keras saves of objects, and what a file may call when they are loaded.
+"""How objects are saved by Keras, and what a file may call when they are loaded.
 
 Keras describes an object by a dict of its module, class and config, and loads it by
 calling whatever the dict names, functions included. Here each slot of a layer or model
@@ -58,7 +58,7 @@ _SLOTS_OF_KERAS: dict[str, type] = {
 
 
 class _Allowed(NamedTuple):
-    """What may be named in some place.
+    """The objects that a file may name in some place.
 
     Attributes:
         bases: Base classes.
@@ -136,7 +136,9 @@ def register(cls: type[T]) -> type[T]:
     build = registered.from_config.__func__
 
     @functools.wraps(build)
-    def from_config(cls: Any, config: Any, *args: Any, **kwargs: Any) -> Any:
+    def from_config(
+        cls: object, config: object, *args: object, **kwargs: object
+    ) -> Any:
         for slot, value in config.items() if isinstance(config, dict) else ():
             _check(cls, slot, value, _allowed_at(slot, _IN_REGISTERED))
         return build(cls, config, *args, **kwargs)
@@ -146,7 +148,7 @@ def register(cls: type[T]) -> type[T]:
         compile_model = registered.compile_from_config
 
         @functools.wraps(compile_model)
-        def compile_from_config(self: Any, config: Any) -> None:
+        def compile_from_config(self: object, config: object) -> None:
             for slot, value, allowed in _arguments_of_compile(config):
                 _check(self, slot, value, allowed)
             compile_model(self, config)
@@ -155,13 +157,13 @@ def register(cls: type[T]) -> type[T]:
     return keras.saving.register_keras_serializable("tfp_spn")(cls)
 
 
-def serialize(value: Any) -> Any:
+def serialize(value: object) -> Any:
     """A JSON-able description of a layer, initializer, rule or plain value."""
     return keras.saving.serialize_keras_object(value)
 
 
 def configuration_of(layer: Any, config: dict[str, Any] | None = None) -> Any:
-    """What tells a layer from another in function, ready for JSON.
+    """Returns what tells a layer from another in function, ready for JSON.
 
     Args:
         layer: The layer.
@@ -186,8 +188,8 @@ def configuration_of(layer: Any, config: dict[str, Any] | None = None) -> Any:
     return identity
 
 
-def described(value: Any) -> Any:
-    """What tells a value from others, ready for JSON: `serialize`, or what is known."""
+def described(value: object) -> Any:
+    """Returns what tells a value from others, ready for JSON."""
     if isinstance(value, list | tuple):
         return [described(item) for item in value]
     if isinstance(value, dict):
@@ -200,7 +202,7 @@ def described(value: Any) -> Any:
         return function_identity(value)
 
 
-def _is_unknown(value: Any) -> bool:
+def _is_unknown(value: object) -> bool:
     """Whether a class, function or other callable was not registered."""
     if not hasattr(value, "__qualname__"):
         return True
@@ -208,7 +210,7 @@ def _is_unknown(value: Any) -> bool:
     return keras.saving.get_registered_object(name) is None
 
 
-def _without_modules(value: Any) -> Any:
+def _without_modules(value: object) -> Any:
     """Modules of the same class may differ between versions."""
     if isinstance(value, list | tuple):
         return [_without_modules(item) for item in value]
@@ -220,7 +222,7 @@ def _without_modules(value: Any) -> Any:
 def deserialize(
     owner: Any, slot: str, value: Any, *bases: type, functions: bool = False
 ) -> Any:
-    """Inverse of `serialize` for one slot; what is no description is returned as it is.
+    """Restores the object of one slot; the inverse of `serialize`.
 
     Args:
         owner: The object that has the slot, or its class.
@@ -243,25 +245,25 @@ def deserialize(
     return made
 
 
-def initializer_of(owner: Any, slot: str, value: Any) -> Any:
+def initializer_of(owner: object, slot: str, value: object) -> Any:
     """A Keras initializer by its description, name or itself; `None` for `None`."""
     value = _of_kind(owner, slot, value, keras.initializers.Initializer)
     return keras.initializers.get(value)
 
 
-def constraint_of(owner: Any, slot: str, value: Any) -> Any:
+def constraint_of(owner: object, slot: str, value: object) -> Any:
     """A Keras constraint by its description, name or itself; `None` for `None`."""
     value = _of_kind(owner, slot, value, keras.constraints.Constraint)
     return keras.constraints.get(value)
 
 
-def regularizer_of(owner: Any, slot: str, value: Any) -> Any:
+def regularizer_of(owner: object, slot: str, value: object) -> Any:
     """A Keras regularizer by its description, name or itself; `None` for `None`."""
     value = _of_kind(owner, slot, value, keras.regularizers.Regularizer)
     return keras.regularizers.get(value)
 
 
-def _of_kind(owner: Any, slot: str, value: Any, base: type) -> Any:
+def _of_kind(owner: object, slot: str, value: object, base: type) -> Any:
     if isinstance(value, str):
         _check(owner, slot, value, _Allowed((base,), functions=True))
     return deserialize(owner, slot, value, base, functions=True)
@@ -274,14 +276,14 @@ def _allowed_at(slot: str, otherwise: _Allowed) -> _Allowed:
     return otherwise
 
 
-def _arguments_of_compile(config: Any) -> list[tuple[str, Any, _Allowed]]:
+def _arguments_of_compile(config: object) -> list[tuple[str, Any, _Allowed]]:
     """Name, description and what may be named, of each; of the whole if it is odd."""
     if not isinstance(config, dict) or "class_name" in config:
         return [("compile_config", config, _NOTHING)]
     return [(k, v, _IN_COMPILE.get(k, _NOTHING)) for k, v in config.items()]
 
 
-def _check(owner: Any, slot: str, value: Any, allowed: _Allowed) -> None:
+def _check(owner: object, slot: str, value: object, allowed: _Allowed) -> None:
     """Refuses descriptions, at any depth, of what is not allowed where they are."""
     waiting: list[tuple[Any, _Allowed]] = [(value, allowed)]
     while waiting:  # no recursion: the depth is the file's choice
@@ -317,7 +319,7 @@ def _is_data(description: dict[str, Any]) -> bool:
 
 
 def _named(description: dict[str, Any]) -> _Named:
-    """What Keras would call; nothing is imported to find it."""
+    """Returns the object that Keras would call; nothing is imported to find it."""
     name, module = description["class_name"], description.get("module")
     registered_name = description.get("registered_name", name)
     if str(name).startswith("__"):  # which Keras reads in a way of its own
@@ -340,7 +342,7 @@ def _named(description: dict[str, Any]) -> _Named:
     return _Named(found, is_registered)
 
 
-def _refusal(owner: Any, slot: str, value: Any, allowed: _Allowed) -> ValueError:
+def _refusal(owner: object, slot: str, value: object, allowed: _Allowed) -> ValueError:
     name = (owner if inspect.isclass(owner) else type(owner)).__name__
     if isinstance(value, dict):
         keys = ("module", "class_name", "config", "registered_name")

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from tests.cases import CASES
 from tests.layers.stacks import make_stack
-from tfp_spn import circuits, layers, region_graphs, sum_ops
+from tfp_spn import circuits, initializers, layers, region_graphs, sum_ops
 from tfp_spn.circuits import RegionGraphCircuit
 from tfp_spn.distributions import SumProductNetwork
 from tfp_spn.learning import NegativeLogJoint, NegativeLogLikelihood, fit
@@ -97,6 +97,30 @@ def test_linear_accumulators_are_weights(tmp_path):
     loaded = keras.saving.load_model(tmp_path / "circuit.keras")
     all_equal(linear, loaded, x)
     assert not loaded.program.sum_specs[0].logspace
+
+
+def test_rules_of_em_learn_the_same_however_weights_are_stored():
+    x = np.random.default_rng(2).integers(0, 2, [40, 4])
+    for rule in (sum_ops.SumOpEMBackprop(), sum_ops.SumOpHardEMBackprop()):
+        weights = []
+        for logspace in (False, True):
+            circuit = circuits.from_region_graph(
+                region_graphs.random_binary_trees(4, 1, num_repetitions=2, seed=0),
+                layers.BernoulliLeaf(
+                    2, logits_initializer=keras.initializers.RandomNormal(seed=1)
+                ),
+                num_sums=2,
+                num_classes=2,
+                sum_op=rule,
+                accumulator_initializer=initializers.Dirichlet(alpha=1.0, seed=3),
+                logspace_accumulators=logspace,
+            )
+            assert circuit.get_config()["logspace_accumulators"] is logspace
+            fit(circuit, x, epochs=2, initialize=False, verbose=False)
+            tables = circuit.program.tables(circuit.live_params())
+            weights.append([*tables.log_weights.values(), tables.log_prior])
+        for linear, logarithmic in zip(*weights, strict=True):
+            np.testing.assert_allclose(np.exp(linear), np.exp(logarithmic), atol=1e-5)
 
 
 @pytest.mark.parametrize("method", ["em", "gradient"])

@@ -120,8 +120,9 @@ def test_refused_steps_leave_what_was_there(name) -> None:
     x, arguments, message = REFUSED[name]
     circuit = small_circuit()
     before = values_of(circuit)
+    settings = {"initialize": False, "verbose": False, **arguments}
     with pytest.raises(ValueError, match=message):
-        fit(circuit, x, batch_size=8, epochs=3, verbose=False, **arguments)
+        fit(circuit, x, batch_size=8, epochs=3, **settings)
     assert_same(before, values_of(circuit))
 
 
@@ -196,6 +197,7 @@ def test_messages_know_the_leaf_of_mixed_circuits_and_steps_of_sequences() -> No
     rng = np.random.default_rng(0)
     x = np.stack([rng.normal(size=[6, 3]), rng.integers(0, 2, [6, 3])], axis=-1)
     x[4, 1, 0] = 1e30
+    settings = {"epochs": 1, "initialize": False, "verbose": False}
     for circuit, data, place in (
         (circuits.dynamic_from_circuit(step, 3), x, "row 4, column 2"),
         (step, x[:, 1], "row 4, column 0"),
@@ -203,4 +205,4 @@ def test_messages_know_the_leaf_of_mixed_circuits_and_steps_of_sequences() -> No
         with pytest.raises(
             ValueError, match=f"of NormalLeaf, received 1e.30 at {place}"
         ):
-            fit(circuit, data, method="gradient", epochs=1, verbose=False)
+            fit(circuit, data, method="gradient", **settings)

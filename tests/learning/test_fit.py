@@ -84,9 +84,9 @@ def test_missing_values_may_be_nan(method) -> None:
 
 def test_weights_are_copies() -> None:
     twice, weighted = circuit_of("normal"), circuit_of("normal")
-    first = run(twice, np.concatenate([NORMAL, NORMAL[:20]]))
+    first = run(twice, np.concatenate([NORMAL, NORMAL[:20]]), initialize=False)
     weight = np.where(np.arange(50) < 20, 2.0, 1.0)
-    second = run(weighted, NORMAL, sample_weight=weight)
+    second = run(weighted, NORMAL, sample_weight=weight, initialize=False)
     np.testing.assert_allclose(first.log_likelihood, second.log_likelihood, rtol=1e-5)
 
 
@@ -99,8 +99,8 @@ def test_a_dataset_is_as_good_as_arrays(method) -> None:
     if method == "online_em":  # arrays are shuffled
         order = np.random.default_rng([0, 0]).permutation(100)
     dataset = tf.data.Dataset.from_tensor_slices({"x": X[order]}).batch(32)
-    run(from_arrays, method=method, epochs=1)
-    history = run(from_dataset, dataset, method=method, epochs=1)
+    run(from_arrays, method=method, epochs=1, initialize=False)
+    history = run(from_dataset, dataset, method=method, epochs=1, initialize=False)
     assert_same(values_of(from_arrays), values_of(from_dataset))
     assert history.epochs == 1
 
@@ -108,8 +108,9 @@ def test_a_dataset_is_as_good_as_arrays(method) -> None:
 def test_keras_like_datasets_carry_labels_and_weights() -> None:
     arrays, dataset = circuit_of(num_classes=2), circuit_of(num_classes=2)
     labels, weight = np.arange(100) % 2, np.linspace(0, 1, 100)
-    run(arrays, labels=labels, sample_weight=weight)
-    run(dataset, tf.data.Dataset.from_tensor_slices((X, labels, weight)).batch(32))
+    run(arrays, labels=labels, sample_weight=weight, initialize=False)
+    batches = tf.data.Dataset.from_tensor_slices((X, labels, weight)).batch(32)
+    run(dataset, batches, initialize=False)
     assert_same(values_of(arrays), values_of(dataset))
 
 

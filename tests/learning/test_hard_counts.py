@@ -8,11 +8,16 @@ import tensorflow as tf
 
 from tfp_spn import layers, region_graphs
 from tfp_spn.circuits import from_region_graph
+from tfp_spn.learning import expected_statistics
+from tfp_spn.ops.sum_rules import SumRule
 from tfp_spn.programs.evaluation import evaluate
 from tfp_spn.programs.evidence import to_evidence
 from tfp_spn.programs.hard_flows import hard_flows
-from tfp_spn.programs.leaf_values import leaf_values
-from tfp_spn.sum_ops import SumOpHardEMBackprop, SumOpUnweightedHardEMBackprop
+from tfp_spn.sum_ops import (
+    SumOpEMBackprop,
+    SumOpHardEMBackprop,
+    SumOpUnweightedHardEMBackprop,
+)
 
 GRAPHS = {
     "trees": region_graphs.random_binary_trees(8, 2, num_repetitions=3, seed=0),
@@ -43,7 +48,7 @@ def test_flows_are_those_of_the_backward_pass(graph, rule, sum_product, num_clas
     program = circuit.program
     tables = program.tables(circuit.live_params())
     evidence = to_evidence(tf.constant(x), None, 1, 0)
-    leaves = leaf_values(program, tables, evidence)
+    leaves = program.leaf_values(tables, evidence)
     roots, flows = hard_flows(program, tables, leaves, weights, labels)
 
     log_weights = tables.log_weights
@@ -62,3 +67,44 @@ def test_flows_are_those_of_the_backward_pass(graph, rule, sum_product, num_clas
     if labels is not None:
         counts = np.bincount(labels, weights, minlength=3)
         np.testing.assert_allclose(flows["log_prior"], counts, rtol=1e-5)
+
+
+class Tempered(SumRule):
+    """Shares that are closer to each other than responsibilities."""
+
+    def select(self, log_weighted, log_sum, seed):
+        return tf.nn.softmax(0.3 * log_weighted, axis=-2)
+
+
+class TemperedHard(SumOpHardEMBackprop):
+    """The same, derived from a rule that selects one child."""
+
+    def select(self, log_weighted, log_sum, seed):
+        return tf.nn.softmax(0.3 * log_weighted, axis=-2)
+
+
+class TemperedSoft(SumOpEMBackprop):
+    """The same, derived from a rule whose flow is the gradient."""
+
+    def select(self, log_weighted, log_sum, seed):
+        return tf.nn.softmax(0.3 * log_weighted, axis=-2)
+
+
+def test_counts_of_a_fractional_rule_are_its_shares():
+    graph = region_graphs.fully_factorized(1)
+    x = np.random.default_rng(0).normal(size=(7, 1)).astype(np.float32)
+    for rule in (Tempered(), TemperedHard(), TemperedSoft()):
+        circuit = from_region_graph(
+            graph, layers.NormalLeaf(3), 1, leaf_sums=True, sum_op=rule
+        )
+        params = circuit.live_params()
+        evidence = circuit.program.evidence(tf.constant(x), None)
+        counts = expected_statistics(circuit.program, params, evidence)["sums"]
+        [weights] = [params[name] for name in counts]
+        location = params["leaf_location"].numpy().reshape(3)
+        log_x = -0.5 * np.square(x - location)
+        shares = tf.nn.softmax(
+            0.3 * (log_x + tf.nn.log_softmax(weights[0, :, 0])), axis=-1
+        )
+        [have] = counts.values()
+        np.testing.assert_allclose(have[0, :, 0], np.sum(shares, 0), rtol=1e-4)

@@ -70,6 +70,6 @@ def test_frozen_scales_stay() -> None:
 def test_it_helps_on_data_far_away() -> None:
     x = 100 + data_of("normal", 100)
     plain, prepared = circuit_of("normal"), circuit_of("normal")
-    first = fit(plain, x, epochs=1, verbose=False)
+    first = fit(plain, x, epochs=1, initialize=False, verbose=False)
     second = fit(prepared, x, epochs=1, verbose=False, initialize=True)
     assert second.log_likelihood[0] > first.log_likelihood[0] + 100

@@ -15,7 +15,12 @@ from tfp_spn.learning import fit
 X = data_of("bernoulli", 40)
 RNG = np.random.default_rng(1)
 LABELS = np.where(RNG.random(40) < 0.5, -1, RNG.integers(0, 2, 40))
-SETTINGS: dict[str, Any] = {"verbose": False, "epochs": 1, "unlabelled": -1}
+SETTINGS: dict[str, Any] = {
+    "verbose": False,
+    "epochs": 1,
+    "unlabelled": -1,
+    "initialize": False,
+}
 
 
 def objective(circuit: Any, labels: np.ndarray = LABELS) -> float:

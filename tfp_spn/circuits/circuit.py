@@ -1,4 +1,4 @@
-"""What every circuit is: a Keras model with a program and parameters."""
+"""The base class of circuits: a Keras model with a program and parameters."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfp_spn._typing import Params, Tensor
+from tfp_spn._typing import Config, Params, ShapeLike, Tensor, TensorLike
 from tfp_spn.circuits.example_weights import NO_LABEL, given_targets
 from tfp_spn.circuits.finite_training import FiniteTraining
 from tfp_spn.layers.finite_variables import FiniteVariables
@@ -40,19 +40,19 @@ class Circuit(FiniteTraining, FiniteVariables, keras.Model):
         """The un-read variables by name."""
         raise NotImplementedError
 
-    def structure(self) -> dict[str, Any]:
-        """What tells the circuit from those of other structure, ready for JSON.
+    def structure(self) -> Config:
+        """Describes the structure of the circuit, ready for JSON.
 
         Checkpoints of a fit record it; it does not depend on how circuits are folded.
         """
         return {}
 
-    def build(self, input_shape: Any = None) -> None:
+    def build(self, input_shape: ShapeLike = None) -> None:
         """Checks that the data have the circuit's shape."""
         self.check_shape(input_shape)
         self.built = True
 
-    def call(self, x: Any, observed: Any = None) -> Tensor:
+    def call(self, x: TensorLike, observed: TensorLike = None) -> Tensor:
         """Log joint probabilities of examples and classes.
 
         Args:
@@ -75,18 +75,20 @@ class Circuit(FiniteTraining, FiniteVariables, keras.Model):
         params = {k: tf.convert_to_tensor(v) for k, v in self.live_params().items()}
         return answer(program, _log_joint, params, x, observed)
 
-    def compute_output_spec(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+    def compute_output_spec(
+        self, x: TensorLike, *args: object, **kwargs: object
+    ) -> Any:
         """Symbolic output."""
         x, _ = _pair(x, None)
         shape = self.compute_output_shape(x.shape)
         return keras.KerasTensor(shape, dtype=self.program.dtype.name)
 
-    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, int]:
+    def compute_output_shape(self, input_shape: ShapeLike) -> tuple[int | None, int]:
         """``[batch, num_classes]``."""
         return (input_shape[0], self.program.num_classes)
 
-    def train_step(self, data: Any) -> Any:
-        """Lets optimizers that are no gradient method, such as online EM, do it all."""
+    def train_step(self, data: object) -> Any:
+        """Leaves the step to an optimizer that takes it itself, such as online EM."""
         train_circuit = getattr(self.optimizer, "train_circuit", None)
         if train_circuit is None:
             return super().train_step(data)
@@ -97,10 +99,10 @@ class Circuit(FiniteTraining, FiniteVariables, keras.Model):
 
     def compute_loss(
         self,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
+        x: TensorLike = None,
+        y: TensorLike = None,
+        y_pred: TensorLike = None,
+        sample_weight: TensorLike = None,
         training: bool = True,
     ) -> Tensor:
         """Lets losses that need no target (`NegativeLogLikelihood`) do without.
@@ -121,7 +123,7 @@ class Circuit(FiniteTraining, FiniteVariables, keras.Model):
         """``log p(class) [num_classes]``."""
         return self.program.tables(self.live_params()).log_prior
 
-    def check_targets(self, x: Any, y: Any) -> None:
+    def check_targets(self, x: TensorLike, y: TensorLike) -> None:
         """Raises a `ValueError` if targets are something else, as far as one can tell.
 
         Args:
@@ -131,23 +133,23 @@ class Circuit(FiniteTraining, FiniteVariables, keras.Model):
 
     def export(
         self,
-        filepath: Any,
+        filepath: object,
         format: str = "tf_saved_model",  # noqa: A002 - as Keras names it
-        verbose: Any = None,
-        input_signature: Any = None,
-        **kwargs: Any,
+        verbose: object = None,
+        input_signature: object = None,
+        **kwargs: object,
     ) -> None:
         """Keras' `export`, of a circuit that has never been called, too.
 
         `tfp_spn.export_saved_model` exports the distribution, with all its queries.
 
         Args:
-            filepath: As of `keras.Model.export`.
-            format: As of `keras.Model.export`.
-            verbose: As of `keras.Model.export`.
-            input_signature: As of `keras.Model.export`; by default batches of values,
-                without a mask.
-            **kwargs: As of `keras.Model.export`.
+            filepath: Argument of `keras.Model.export`.
+            format: Argument of `keras.Model.export`.
+            verbose: Argument of `keras.Model.export`.
+            input_signature: Argument of `keras.Model.export`; by default batches of
+                values, without a mask.
+            **kwargs: Argument of `keras.Model.export`.
         """
         if input_signature is None:
             program = self.program
@@ -155,7 +157,7 @@ class Circuit(FiniteTraining, FiniteVariables, keras.Model):
             input_signature = [keras.InputSpec(program.dtype.name, shape, name="x")]
         super().export(filepath, format, verbose, input_signature, **kwargs)
 
-    def _for_each_example(self, x: Any, observed: Any) -> Tensor:
+    def _for_each_example(self, x: TensorLike, observed: TensorLike) -> Tensor:
         """A mask for all examples, or of whole steps, spread; any other as it is."""
         observed, shape = tf.convert_to_tensor(observed), self.program.mask_shape
         if observed.shape.rank not in (len(shape), len(shape) + 1):
@@ -166,7 +168,9 @@ class Circuit(FiniteTraining, FiniteVariables, keras.Model):
             return observed
         return tf.broadcast_to(observed, tf.concat([tf.shape(x)[:1], shape], 0))
 
-    def checked(self, x: Any, observed: Any) -> tuple[Tensor, Tensor | None]:
+    def checked(
+        self, x: TensorLike, observed: TensorLike
+    ) -> tuple[Tensor, Tensor | None]:
         """Data and their mask as tensors; what a graph does not know is checked in it.
 
         Raises:
@@ -194,7 +198,7 @@ class Circuit(FiniteTraining, FiniteVariables, keras.Model):
             )
         return x, tf.ensure_shape(observed, shape)
 
-    def check_shape(self, shape: Any) -> None:
+    def check_shape(self, shape: ShapeLike) -> None:
         """Raises a `ValueError` unless data of this shape fit, as far as known."""
         event_shape = self.program.event_shape
         if tf.TensorShape(shape).rank is None:
@@ -226,7 +230,8 @@ def _log_joint(
     return tf.transpose(program.log_joint(tables, evidence, is_whole=True))
 
 
-def _pair(x: Any, observed: Any) -> tuple[Any, Any]:
+def _pair(x: TensorLike, observed: TensorLike) -> tuple[Any, Any]:
+    """Splits the input of a circuit into values and mask."""
     if observed is None and isinstance(x, dict):
         return x["x"], x.get("observed")
     if observed is None and isinstance(x, list | tuple):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from tfp_spn._arrays import as_array
 
 
-def as_class_prior(value: Any, num_classes: int) -> str | list[float]:
+def as_class_prior(value: object, num_classes: int) -> str | list[float]:
     """Returns ``"learned"``, ``"uniform"`` or probabilities that add up to 1.
 
     Args:

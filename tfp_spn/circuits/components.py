@@ -11,6 +11,7 @@ from tfp_spn._typing import Params, Tensor
 from tfp_spn.ops.log_space import safe_log
 from tfp_spn.ops.sum_rules import SumOpGradBackprop
 from tfp_spn.programs.circuit_program import CircuitProgram
+from tfp_spn.programs.parameter_names import PRIOR
 from tfp_spn.programs.steps import Gather, Step, SumSpec
 
 _SELECTOR = "selector"
@@ -48,7 +49,7 @@ class ComponentsCircuit:
     def live_params(self) -> Params:
         """The circuit's un-read variables, without the prior, and the selector."""
         params = dict(self.circuit.live_params())
-        del params["prior"]
+        del params[PRIOR]
         return {**params, _SELECTOR: self.selector()}
 
     def selector(self) -> Any:

@@ -1,4 +1,4 @@
-"""What broke a training step: whose parameter it was, and which value is to blame.
+"""Finds what broke a training step: a parameter's owner, and the value to blame.
 
 Asked after the fact only, so it may take its time.
 """
@@ -14,6 +14,7 @@ from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.finite_variables import Entry
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.layers.leaves.parts import LeafPart
+from tfp_spn.programs.parameter_names import leaf_name
 from tfp_spn.programs.program import Program
 
 _UNITS_AT_A_TIME = 2**22
@@ -56,7 +57,7 @@ def described(program: Program, entry: Entry) -> str:
     step = program.step
     for part in step.leaf.parts(step.layout):
         for name, variable in part.leaf.parameters.items():
-            if f"leaf_{part.prefix}{name}" == entry.name:
+            if leaf_name(part.prefix + name) == entry.name:
                 ndims = len(part.leaf.parameter_specs(part.leaf.num_dims)[name].shape)
                 num_lead = len(variable.shape) - ndims
                 lead = entry.place[:num_lead], tuple(variable.shape)[:num_lead]

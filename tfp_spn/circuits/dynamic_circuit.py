@@ -8,31 +8,31 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfp_spn._keras_typing import InitializerLike
 from tfp_spn._serialization import deserialize, register, serialize
-from tfp_spn._typing import Params, TensorLike
+from tfp_spn._typing import Config, DTypeLike, Params, TensorLike
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.circuits.from_layers import from_layers
 from tfp_spn.circuits.lengths import check_are_no_lengths
-from tfp_spn.config.accumulator_initializer import get_default_accumulator_initializer
-from tfp_spn.config.sum_op import get_default_sum_op
-from tfp_spn.initializers.dirichlet import Dirichlet
 from tfp_spn.layers.folded_sum import FoldedSum
+from tfp_spn.layers.sum_weights import SumWeights
 from tfp_spn.ops.sum_rules import SumRule
 from tfp_spn.programs.circuit_program import CircuitProgram
 from tfp_spn.programs.dynamic.dynamic_program import DynamicProgram, dynamic_program
-from tfp_spn.programs.dynamic.structure import CHAIN, SumProduct
+from tfp_spn.programs.dynamic.structure import SumProduct
+from tfp_spn.programs.parameter_names import CHAIN, INITIAL
 from tfp_spn.region_graphs.arguments import as_count
 
 
 def dynamic_from_circuit(
-    template: Any,
+    template: object,
     num_steps: int,
     num_interfaces: int | None = None,
     sum_product: SumProduct | None = None,
     *,
     is_stationary: bool = True,
     sum_op: SumRule | None = None,
-    accumulator_initializer: Any = None,
+    accumulator_initializer: InitializerLike = None,
     name: str | None = None,
 ) -> DynamicCircuit:
     """Builds a circuit over sequences from a circuit over one step.
@@ -73,7 +73,7 @@ def dynamic_from_circuit(
         view of it.
 
     Raises:
-        TypeError: The template is no circuit, the rule no learning rule.
+        TypeError: The template is not a circuit, the rule no learning rule.
         ValueError: Numbers that do not fit together.
 
     Example:
@@ -100,11 +100,11 @@ def dynamic_from_circuit(
 
 @register
 class DynamicCircuit(Circuit):
-    """What `dynamic_from_circuit` builds; the arguments are explained there.
+    """The circuit that `dynamic_from_circuit` builds; it explains the arguments.
 
     Its own parameters are log-weights ``[transitions, inputs, sums]``: ``initial``
-    ``[1, Q, 1]``, ``transition [M, Q, S]`` and, of ``"cp"``, ``interface [M, S, Q]``,
-    with ``M`` 1 or ``T - 1``. `chain_params` makes them from stochastic matrices.
+    ``[1, Q, 1]``, ``transition [T', Q, Z]`` and, of ``"cp"``, ``interface [T', Z, Q]``,
+    with ``T'`` 1 or ``T - 1``. `chain_params` makes them from stochastic matrices.
 
     Args:
         template: The circuit over one step.
@@ -132,12 +132,13 @@ class DynamicCircuit(Circuit):
         *,
         is_stationary: bool = True,
         sum_op: SumRule | None = None,
-        accumulator_initializer: Any = None,
-        **kwargs: Any,
+        accumulator_initializer: InitializerLike = None,
+        **kwargs: object,
     ) -> None:
         if isinstance(template, keras.Sequential):
             template = from_layers(template)
-        rule = sum_op or get_default_sum_op()
+        weights = SumWeights.of_circuit(sum_op, accumulator_initializer, logspace=True)
+        rule = weights.sum_op
         _check_arguments(template, sum_product, rule)
         num_steps = as_count(num_steps, "num_steps")
         num_roots = template.program.num_classes
@@ -154,8 +155,6 @@ class DynamicCircuit(Circuit):
             )
         kwargs.setdefault("dtype", template.program.dtype.name)
         super().__init__(**kwargs)
-        if accumulator_initializer is None:
-            accumulator_initializer = get_default_accumulator_initializer()
         self.template = template
         self._settings = (num_steps, num_interfaces, sum_product, rule, is_stationary)
         self._program: DynamicProgram | None = None
@@ -163,7 +162,8 @@ class DynamicCircuit(Circuit):
         self.chain = [
             FoldedSum(
                 *shape,
-                initializer=_initializer_of(accumulator_initializer, number),
+                initializer=weights.of_layer(number).accumulator_initializer,
+                sum_op=rule,
                 dtype=template.program.dtype.name,
                 name=name,
             )
@@ -172,13 +172,13 @@ class DynamicCircuit(Circuit):
         for layer in self.chain:  # Keras' lists are invisible to tf.train.Checkpoint
             self._track_trackable(layer, layer.name)
         self._freeze_prior()
-        self._arguments = {
+        self._arguments: dict[str, Any] = {
             "num_steps": num_steps,
             "num_interfaces": num_interfaces,
             "sum_product": sum_product,
             "is_stationary": bool(is_stationary),
             "sum_op": rule,
-            "accumulator_initializer": accumulator_initializer,
+            "accumulator_initializer": weights.accumulator_initializer,
         }
         self.built = True
 
@@ -200,7 +200,7 @@ class DynamicCircuit(Circuit):
         params.update({layer.name: layer.accumulators.value for layer in self.chain})
         return dict(sorted(params.items()))
 
-    def check_targets(self, x: Any, y: Any) -> None:
+    def check_targets(self, x: TensorLike, y: TensorLike) -> None:
         """Refuses lengths, for this circuit has one class and needs no labels."""
         label = f'{type(self).__name__} "{self.name}"'
         remedy = (
@@ -210,7 +210,7 @@ class DynamicCircuit(Circuit):
         check_are_no_lengths(label, x, y, remedy)
 
     def _freeze_prior(self) -> None:
-        """It is no parameter of this model, and would have no gradient."""
+        """Freezes the template's prior, which is not used here and has no gradient."""
         prior = self.template.program.prior
         if prior is None:
             return
@@ -219,13 +219,13 @@ class DynamicCircuit(Circuit):
             if variable.value is unused:
                 variable.trainable = False
 
-    def structure(self) -> dict[str, Any]:
-        """That of the template, and how it is repeated."""
+    def structure(self) -> Config:
+        """Describes the template, and how it is repeated, ready for JSON."""
         names = ("num_steps", "num_interfaces", "sum_product", "is_stationary")
         numbers = {name: self._arguments[name] for name in names}
         return {"template": self.template.structure(), **numbers}
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         config = {**keras.Model.get_config(self), **self._arguments}
         for key in ("sum_op", "accumulator_initializer"):
@@ -235,7 +235,7 @@ class DynamicCircuit(Circuit):
 
     @classmethod
     def from_config(
-        cls, config: dict[str, Any], custom_objects: Any = None
+        cls, config: dict[str, Any], custom_objects: object = None
     ) -> DynamicCircuit:
         """Builds the circuit from `get_config`'s result."""
         config = dict(config)
@@ -250,24 +250,24 @@ def chain_params(
     initial: TensorLike,
     transition: TensorLike,
     interface: TensorLike | None = None,
-    dtype: Any = "float32",
+    dtype: DTypeLike = "float32",
     in_time: bool | None = None,
 ) -> Params:
     """Parameters of a chain from stochastic matrices: those of hidden Markov models.
 
     Args:
         initial: ``[..., Q]``: probabilities of the states of the first step.
-        transition: ``[..., S, Q]``: row ``s`` holds the probabilities of the next
+        transition: ``[..., Z, Q]``: row ``s`` holds the probabilities of the next
             states given unit ``s`` (the state, in a hidden Markov model);
-            ``[..., T - 1, S, Q]`` where transitions differ in time.
-        interface: ``[..., Q, S]``: of the units given a state; for ``"cp"`` only.
-        dtype: Of the parameters.
+            ``[..., T - 1, Z, Q]`` where transitions differ in time.
+        interface: ``[..., Q, Z]``: of the units given a state; for ``"cp"`` only.
+        dtype: Dtype of the parameters.
         in_time: Whether transitions differ in time. Default: if they have one leading
             axis more than `initial`.
 
     Returns:
-        ``initial [..., 1, Q, 1]``, ``transition [..., M, Q, S]`` and perhaps
-        ``interface [..., M, S, Q]``: log-weights, in the layout of `DynamicCircuit`.
+        ``initial [..., 1, Q, 1]``, ``transition [..., T', Q, Z]`` and perhaps
+        ``interface [..., T', Z, Q]``: log-weights, in the layout of `DynamicCircuit`.
 
     Example:
         >>> import tfp_spn
@@ -289,7 +289,7 @@ def chain_params(
             has_steps = value.shape.rank == initial.shape.rank + 2
         return value if has_steps else tf.expand_dims(value, -3)
 
-    params = {"initial": initial[..., tf.newaxis, :, tf.newaxis]}
+    params = {INITIAL: initial[..., tf.newaxis, :, tf.newaxis]}
     for name, probs in zip(CHAIN[1:], (transition, interface), strict=True):
         if probs is not None:
             params[name] = with_steps(
@@ -298,16 +298,7 @@ def chain_params(
     return params
 
 
-def _initializer_of(initializer: Any, number: int) -> Any:
-    if isinstance(initializer, Dirichlet):
-        return initializer.for_layer(number)
-    if isinstance(initializer, keras.initializers.Initializer):
-        # A copy: one instance would draw the same numbers again.
-        return type(initializer).from_config(initializer.get_config())
-    return initializer
-
-
-def _check_arguments(template: Any, sum_product: Any, rule: Any) -> None:
+def _check_arguments(template: object, sum_product: object, rule: object) -> None:
     if not isinstance(template, Circuit) or isinstance(template, DynamicCircuit):
         raise TypeError(
             "dynamic_from_circuit: template must be a circuit over one step, as "

@@ -14,6 +14,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfp_spn._typing import TensorLike
+
 NO_LABEL = -1
 """The label of unlabelled examples: no class, so of probability zero under a loss that
 should not have been asked for one."""
@@ -39,7 +41,7 @@ class ExampleWeights:
         fit = super().fit  # type: ignore[misc]
         return fit(**_with_weights_kept(fit, args, kwargs))
 
-    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+    def evaluate(self, *args: object, **kwargs: object) -> Any:
         """Keras' `evaluate`.
 
         Args:
@@ -53,7 +55,11 @@ class ExampleWeights:
         return evaluate(**_with_weights_kept(evaluate, args, kwargs))
 
     def compute_metrics(
-        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+        self,
+        x: TensorLike,
+        y: TensorLike,
+        y_pred: TensorLike,
+        sample_weight: TensorLike = None,
     ) -> dict[str, Any]:
         """The metrics."""
         return super().compute_metrics(  # type: ignore[misc]
@@ -61,7 +67,7 @@ class ExampleWeights:
         )
 
 
-def given_targets(y: Any) -> Any:
+def given_targets(y: TensorLike) -> Any:
     """The targets of a batch; `None` if there are none."""
     if keras.tree.is_nested(y) or y is None:
         return y
@@ -69,7 +75,7 @@ def given_targets(y: Any) -> Any:
     return None if is_ours and tuple(y.shape[1:]) == (0,) else y
 
 
-def _no_targets(x: Any) -> np.ndarray:
+def _no_targets(x: TensorLike) -> np.ndarray:
     return np.zeros([len(keras.tree.flatten(x)[0]), 0], _DTYPE)
 
 
@@ -90,7 +96,7 @@ def _with_weights_kept(
     return named
 
 
-def _is_stream(x: Any) -> bool:
+def _is_stream(x: TensorLike) -> bool:
     """Whether weights would have to come with the data: Keras says so."""
     return isinstance(x, tf.data.Dataset | keras.utils.PyDataset) or hasattr(
         x, "__next__"

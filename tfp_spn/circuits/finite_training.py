@@ -11,7 +11,9 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
+from tfp_spn._typing import TensorLike
 from tfp_spn.circuits.diagnosis import described, least_probable_value
 from tfp_spn.circuits.example_weights import ExampleWeights
 from tfp_spn.circuits.impossible_data import check_possible
@@ -28,14 +30,14 @@ class FiniteTraining(ExampleWeights):
 
     def fit(
         self,
-        x: Any = None,
-        y: Any = None,
+        x: TensorLike = None,
+        y: TensorLike = None,
         batch_size: int | None = None,
         epochs: int = 1,
         verbose: Any = "auto",
         callbacks: Any = None,
         *args: Any,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> Any:
         """Keras' `fit`, but steps that make a parameter NaN or infinite end it.
 
@@ -44,14 +46,14 @@ class FiniteTraining(ExampleWeights):
         other errors, of the last step.
 
         Args:
-            x: As of `keras.Model.fit`.
-            y: As of `keras.Model.fit`.
-            batch_size: As of `keras.Model.fit`.
-            epochs: As of `keras.Model.fit`.
-            verbose: As of `keras.Model.fit`.
-            callbacks: As of `keras.Model.fit`.
-            *args: As of `keras.Model.fit`.
-            **kwargs: As of `keras.Model.fit`.
+            x: Argument of `keras.Model.fit`.
+            y: Argument of `keras.Model.fit`.
+            batch_size: Argument of `keras.Model.fit`.
+            epochs: Argument of `keras.Model.fit`.
+            verbose: Argument of `keras.Model.fit`.
+            callbacks: Argument of `keras.Model.fit`.
+            *args: Argument of `keras.Model.fit`.
+            **kwargs: Argument of `keras.Model.fit`.
 
         Returns:
             Keras' history.
@@ -80,13 +82,13 @@ class FiniteTraining(ExampleWeights):
             if ready_made:
                 callbacks.callbacks.remove(guard)
 
-    def save(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+    def save(self, filepath: object, *args: object, **kwargs: object) -> None:
         """Keras' `save`, in its own format.
 
         Args:
-            filepath: As of `keras.Model.save`; ends in ``.keras``.
-            *args: As of `keras.Model.save`.
-            **kwargs: As of `keras.Model.save`.
+            filepath: Argument of `keras.Model.save`; ends in ``.keras``.
+            *args: Argument of `keras.Model.save`.
+            **kwargs: Argument of `keras.Model.save`.
 
         Raises:
             ValueError: The file would be HDF5, which Keras could not load.
@@ -101,13 +103,13 @@ class FiniteTraining(ExampleWeights):
             )
         super().save(filepath, *args, **kwargs)  # type: ignore[misc]
 
-    def load_weights(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+    def load_weights(self, filepath: object, *args: object, **kwargs: object) -> None:
         """Keras' `load_weights`; a file that is refused changes nothing.
 
         Args:
-            filepath: As of `keras.Model.load_weights`.
-            *args: As of `keras.Model.load_weights`.
-            **kwargs: As of `keras.Model.load_weights`.
+            filepath: Argument of `keras.Model.load_weights`.
+            *args: Argument of `keras.Model.load_weights`.
+            **kwargs: Argument of `keras.Model.load_weights`.
 
         Raises:
             ValueError: The file is of another model, or holds NaN or infinite values.
@@ -130,12 +132,12 @@ class _FiniteSteps(keras.callbacks.Callback):
         x: The data, as `fit` was given them, for messages.
     """
 
-    def __init__(self, x: Any) -> None:
+    def __init__(self, x: TensorLike) -> None:
         super().__init__()
         self._x = x
         self._start: list[tuple[Any, np.ndarray]] = []
 
-    def on_train_begin(self, logs: Any = None) -> None:
+    def on_train_begin(self, logs: object = None) -> None:
         found = first_not_finite(contents(self._variables))
         if found is not None:
             raise ValueError(
@@ -179,12 +181,12 @@ class _FiniteSteps(keras.callbacks.Callback):
         return f'{type(self.model).__name__} "{self.model.name}"'
 
     @property
-    def _variables(self) -> list[Any]:
+    def _variables(self) -> list[keras.Variable]:
         optimizer = self.model.optimizer
         return [*self.model.weights, *optimizer.variables, *self._collected]
 
     @property
-    def _collected(self) -> list[Any]:
+    def _collected(self) -> list[tf.Variable]:
         """Sums that an optimizer keeps until there are batches enough for a step."""
         collected = getattr(self.model.optimizer, "collected", None)
         return [] if collected is None else collected(self.model)

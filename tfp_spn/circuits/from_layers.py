@@ -16,7 +16,7 @@ from tfp_spn._serialization import (
     register,
     serialize,
 )
-from tfp_spn._typing import Params
+from tfp_spn._typing import Config, Params, ShapeLike
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.circuits.layer_stack import compile_stack
 from tfp_spn.circuits.outer_layers import circuit_layers
@@ -28,6 +28,7 @@ from tfp_spn.circuits.stack_validation import (
     sum_names,
 )
 from tfp_spn.programs.circuit_program import CircuitProgram
+from tfp_spn.programs.parameter_names import from_leaf
 
 # Values hold the layers, not the model, so that entries die with their models.
 _CIRCUITS: weakref.WeakKeyDictionary[keras.Sequential, LayeredCircuit] = (
@@ -35,7 +36,9 @@ _CIRCUITS: weakref.WeakKeyDictionary[keras.Sequential, LayeredCircuit] = (
 )
 
 
-def from_layers(model_or_layers: keras.Sequential | Sequence[Any]) -> LayeredCircuit:
+def from_layers(
+    model_or_layers: keras.Sequential | Sequence[keras.layers.Layer],
+) -> LayeredCircuit:
     """Compiles a stack of layers to a circuit that shares their variables.
 
     The stack is ``[FlatToRegions, leaf, ..., RootSum]`` with permutations, sums and
@@ -99,7 +102,7 @@ def from_layers(model_or_layers: keras.Sequential | Sequence[Any]) -> LayeredCir
 
 @register
 class LayeredCircuit(Circuit):
-    """What `from_layers` builds: a circuit over the variables of a stack of layers.
+    """The circuit that `from_layers` builds: over the variables of a stack of layers.
 
     Args:
         stack: The layers, as `from_layers` wants them.
@@ -115,13 +118,13 @@ class LayeredCircuit(Circuit):
         self,
         stack: Sequence[keras.layers.Layer],
         event_shape: Sequence[int] | None = None,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> None:
         check_stack(stack)
         kwargs.setdefault("dtype", leaf_of(stack).compute_dtype)
         super().__init__(**kwargs)
         if event_shape is not None:
-            shape: Any = (None, *event_shape)
+            shape: ShapeLike = (None, *event_shape)
             for layer in stack:
                 if not layer.built:
                     layer.build(shape)
@@ -144,12 +147,12 @@ class LayeredCircuit(Circuit):
     def live_params(self) -> Params:
         """The un-read variables by name."""
         leaf = leaf_of(self.stack)
-        params = {f"leaf_{k}": v for k, v in leaf.live_params().items()}
+        params = from_leaf(leaf.live_params())
         for name, layer in self._sums.items():
             params[name] = layer.accumulators.value
         return dict(sorted(params.items()))
 
-    def structure(self) -> dict[str, Any]:
+    def structure(self) -> Config:
         """The layers, and a hash of their permutations."""
         digest = hashlib.sha256()
         for table in permutation_tables(self.stack):
@@ -161,7 +164,7 @@ class LayeredCircuit(Circuit):
             "event_shape": list(self.program.event_shape),
         }
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         return {
             **keras.Model.get_config(self),
@@ -171,7 +174,7 @@ class LayeredCircuit(Circuit):
 
     @classmethod
     def from_config(
-        cls, config: dict[str, Any], custom_objects: Any = None
+        cls, config: dict[str, Any], custom_objects: object = None
     ) -> LayeredCircuit:
         """Builds the circuit from `get_config`'s result."""
         config = dict(config)

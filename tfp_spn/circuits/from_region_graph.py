@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import keras
-import numpy as np
 
+from tfp_spn._keras_typing import InitializerLike
 from tfp_spn._serialization import deserialize, register, serialize
-from tfp_spn._typing import Params
+from tfp_spn._typing import Config, Params, Tensor
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.circuits.class_prior import as_class_prior
 from tfp_spn.circuits.size import check_size
-from tfp_spn.config.accumulator_constraints import (
-    get_default_linear_accumulators_constraint,
-)
-from tfp_spn.config.accumulator_initializer import get_default_accumulator_initializer
-from tfp_spn.config.sum_op import get_default_sum_op
-from tfp_spn.initializers.dirichlet import Dirichlet
 from tfp_spn.layers.folded_sum import FoldedSum
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.layers.leaves.mixed_leaf import as_leaf
+from tfp_spn.layers.sum_weights import SumWeights
 from tfp_spn.ops.sum_rules import SumRule
 from tfp_spn.programs.circuit_program import CircuitProgram
 from tfp_spn.programs.folding import fold
 from tfp_spn.programs.nodes import LeafSums
+from tfp_spn.programs.parameter_names import PRIOR, from_leaf
 from tfp_spn.programs.steps import SumSpec
 from tfp_spn.region_graphs import RegionGraph
 from tfp_spn.region_graphs.arguments import as_count
@@ -43,9 +40,10 @@ def from_region_graph(
     *,
     leaf_sums: bool | Literal["per-partition"] | None = None,
     num_dims: int = 1,
-    class_prior: Any = "learned",
+    class_prior: object = "learned",
     sum_op: SumRule | None = None,
-    accumulator_initializer: Any = None,
+    accumulator_initializer: InitializerLike = None,
+    logspace_accumulators: bool | None = None,
     recompute: bool = False,
     name: str | None = None,
 ) -> RegionGraphCircuit:
@@ -77,11 +75,13 @@ def from_region_graph(
             probabilities of the classes, ``[num_classes]``. Those given stay as they
             are. With several roots there is one for each root and class.
         sum_op: Learning rule of all sums. Default: `tfp_spn.get_default_sum_op()`.
-            Weights are stored as logarithms, by ``SumOpGradBackprop(
-            logspace_accumulators=False)`` as they are.
         accumulator_initializer: Initializer of weights ``[regions, inputs, sums]``.
             Default: `tfp_spn.get_default_accumulator_initializer()`. A `Dirichlet`
             draws anew for each layer.
+        logspace_accumulators: Whether to store logarithms of weights, or weights as
+            stacks of layers do with the rules of EM; `fit` learns the same from both.
+            Default: logarithms, but for ``SumOpGradBackprop(
+            logspace_accumulators=False)``.
         recompute: Whether gradients evaluate all products again instead of keeping
             them, for deep circuits and large batches: less memory, more time. (Those
             of very wide steps are never kept.)
@@ -114,6 +114,7 @@ def from_region_graph(
         class_prior=class_prior,
         sum_op=sum_op,
         accumulator_initializer=accumulator_initializer,
+        logspace_accumulators=logspace_accumulators,
         recompute=recompute,
         name=name,
     )
@@ -121,7 +122,7 @@ def from_region_graph(
 
 @register
 class RegionGraphCircuit(Circuit):
-    """What `from_region_graph` builds; the arguments are explained there.
+    """The circuit that `from_region_graph` builds; it explains the arguments.
 
     Args:
         region_graph: The structure.
@@ -134,6 +135,7 @@ class RegionGraphCircuit(Circuit):
         class_prior: ``"learned"``, ``"uniform"`` or probabilities.
         sum_op: Learning rule of all sums.
         accumulator_initializer: Initializer of weights.
+        logspace_accumulators: Whether to store logarithms of weights.
         recompute: Whether gradients evaluate all products again.
         **kwargs: Passed on to `keras.Model`.
     """
@@ -148,11 +150,12 @@ class RegionGraphCircuit(Circuit):
         *,
         leaf_sums: bool | Literal["per-partition"] | None = None,
         num_dims: int = 1,
-        class_prior: Any = "learned",
+        class_prior: object = "learned",
         sum_op: SumRule | None = None,
-        accumulator_initializer: Any = None,
+        accumulator_initializer: InitializerLike = None,
+        logspace_accumulators: bool | None = None,
         recompute: bool = False,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> None:
         leaf = as_leaf(leaf)
         _check_arguments(region_graph, leaf, sum_product, leaf_sums, sum_op)
@@ -168,11 +171,10 @@ class RegionGraphCircuit(Circuit):
         is_hadamard = sum_product != "tucker"
         if is_hadamard and not leaf_sums:
             _check_widths(region_graph, leaf.num_components, num_sums)
-        rule = sum_op or get_default_sum_op()
-        # Only `SumOpGradBackprop` leaves a choice: EM here moves weights either way.
-        logspace = getattr(rule, "logspace_accumulators", None) is not False
-        if accumulator_initializer is None:
-            accumulator_initializer = get_default_accumulator_initializer()
+        weights = SumWeights.of_circuit(
+            sum_op, accumulator_initializer, logspace_accumulators
+        )
+        rule, logspace = weights.sum_op, weights.logspace_accumulators
         folded = fold(
             region_graph,
             num_components=leaf.num_components,
@@ -196,7 +198,7 @@ class RegionGraphCircuit(Circuit):
             root=folded.root,
             num_classes=total,
             prior=(
-                SumSpec("prior", total, rule, logspace, event_ndims=1)
+                SumSpec(PRIOR, total, rule, logspace, event_ndims=1)
                 if total > 1
                 else None
             ),
@@ -209,8 +211,9 @@ class RegionGraphCircuit(Circuit):
         self.sums = [
             FoldedSum(
                 *shape,
-                initializer=_initializer_of_layer(accumulator_initializer, number),
+                initializer=weights.of_layer(number).accumulator_initializer,
                 logspace_accumulators=logspace,
+                sum_op=rule,
                 dtype=leaf.compute_dtype,
                 name=name,
             )
@@ -221,9 +224,9 @@ class RegionGraphCircuit(Circuit):
         self.prior = None
         if total > 1:
             self.prior = self._add_prior(
-                class_prior, total, leaf.compute_dtype, logspace
+                class_prior, total, leaf.compute_dtype, weights
             )
-        self._arguments = {
+        self._arguments: dict[str, Any] = {
             "region_graph": region_graph,
             "num_sums": num_sums,
             "sum_product": sum_product,
@@ -232,7 +235,8 @@ class RegionGraphCircuit(Circuit):
             "num_dims": num_dims,
             "class_prior": class_prior,
             "sum_op": rule,
-            "accumulator_initializer": accumulator_initializer,
+            "accumulator_initializer": weights.accumulator_initializer,
+            "logspace_accumulators": logspace,
             "recompute": bool(recompute),
         }
         self.built = True
@@ -242,27 +246,21 @@ class RegionGraphCircuit(Circuit):
         class_prior: str | list[float],
         num_classes: int,
         dtype: str,
-        logspace: bool,
+        weights: SumWeights,
     ) -> keras.Variable:
-        constraint = None if logspace else get_default_linear_accumulators_constraint()
-        initializer: Any = "zeros" if logspace else "ones"
-        if not isinstance(class_prior, str):
-            with np.errstate(divide="ignore"):
-                value = np.log(class_prior) if logspace else np.array(class_prior)
+        """Creates the weights of the classes, which only a learned prior changes."""
 
-            def initializer(shape: Any, dtype: Any = None) -> Any:
-                return keras.ops.convert_to_tensor(value, dtype)
+        def given(shape: Sequence[int], dtype: str | None = None) -> Tensor:
+            return keras.ops.convert_to_tensor(class_prior, dtype)
 
-        prior = self.add_weight(
-            name="prior",
-            shape=(num_classes,),
-            initializer=initializer,
-            constraint=constraint,
-            trainable=class_prior == "learned",
-            dtype=dtype,
-            autocast=False,
+        is_given = not isinstance(class_prior, str)
+        weights = weights.with_initializer(
+            given if is_given else keras.initializers.Ones()
         )
-        prior.is_log_weight = logspace
+        prior = weights.create(
+            self, PRIOR, [num_classes], name=PRIOR, axis=-1, dtype=dtype
+        )
+        prior.trainable = class_prior == "learned"
         return prior
 
     @property
@@ -277,20 +275,20 @@ class RegionGraphCircuit(Circuit):
 
     def live_params(self) -> Params:
         """The un-read variables by name."""
-        params = {f"leaf_{k}": v for k, v in self.leaf.live_params().items()}
+        params = from_leaf(self.leaf.live_params())
         params.update({layer.name: layer.accumulators.value for layer in self.sums})
         if self.prior is not None:
-            params["prior"] = self.prior.value
+            params[PRIOR] = self.prior.value
         return dict(sorted(params.items()))
 
-    def structure(self) -> dict[str, Any]:
+    def structure(self) -> Config:
         """The region graph as a hash, and the numbers beside it."""
         digest = hashlib.sha256(self.region_graph.to_json().encode()).hexdigest()
         names = ("num_sums", "sum_product", "num_classes", "leaf_sums", "num_dims")
         numbers = {name: self._arguments[name] for name in names}
         return {"region_graph": digest[:16], **numbers}
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         config = {**keras.Model.get_config(self), **self._arguments}
         config["region_graph"] = self.region_graph.to_json()
@@ -301,7 +299,7 @@ class RegionGraphCircuit(Circuit):
 
     @classmethod
     def from_config(
-        cls, config: dict[str, Any], custom_objects: Any = None
+        cls, config: dict[str, Any], custom_objects: object = None
     ) -> RegionGraphCircuit:
         """Builds the circuit from `get_config`'s result."""
         config = dict(config)
@@ -318,15 +316,6 @@ KINDS_OF_LEAF_SUMS: dict[Any, LeafSums] = {
     True: "shared",
     "per-partition": "per-partition",
 }
-
-
-def _initializer_of_layer(initializer: Any, number: int) -> Any:
-    if isinstance(initializer, Dirichlet):
-        return initializer.for_layer(number)
-    if isinstance(initializer, keras.initializers.Initializer):
-        # A copy: one instance would draw the same numbers again.
-        return type(initializer).from_config(initializer.get_config())
-    return initializer
 
 
 def _check_arguments(
@@ -374,6 +363,7 @@ def _check_arguments(
 def _check_widths(
     region_graph: RegionGraph, num_components: int, num_sums: int
 ) -> None:
+    """Checks that units that are multiplied one by one are equally many."""
     leaves = set(region_graph.leaves)
     mixed = any(
         0 < len(leaves.intersection(children)) < len(set(children))

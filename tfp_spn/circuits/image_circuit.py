@@ -73,7 +73,7 @@ def image_circuit(
         sum_product: ``"cp"``, ``"cp-t"`` or ``"tucker"``, see `from_region_graph`.
         num_classes: Number of classes. With one the circuit is ``p(x)``.
         channels: Channels of each pixel.
-        seed: Of the random binary tree and of initial weights.
+        seed: Seed of the random binary tree and of initial weights.
         **arguments: Passed on to `from_region_graph`, such as `class_prior`,
             `leaf_sums` or `sum_op`.
 
@@ -132,7 +132,7 @@ _GRAPHS: dict[str, Callable[[tuple[int, int], int], RegionGraph]] = {
 }
 
 
-def _as_graph(region_graph: Any, shape: tuple[int, int], seed: int) -> RegionGraph:
+def _as_graph(region_graph: object, shape: tuple[int, int], seed: int) -> RegionGraph:
     num_pixels = shape[0] * shape[1]
     if isinstance(region_graph, RegionGraph):
         if region_graph.num_variables != num_pixels:
@@ -175,7 +175,7 @@ _LEAVES: dict[str, Callable[[int, int], BaseLeaf]] = {
 }
 
 
-def _as_leaf(leaf: Any, num_units: int | None, seed: int) -> BaseLeaf:
+def _as_leaf(leaf: object, num_units: int | None, seed: int) -> BaseLeaf:
     if num_units is not None:
         num_units = as_count(num_units, "num_leaf_units")
     if isinstance(leaf, str):

@@ -9,10 +9,11 @@ decomposable or not smooth is refused.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
+import keras
 import numpy as np
 
 from tfp_spn.circuits.stack_validation import (
@@ -21,6 +22,7 @@ from tfp_spn.circuits.stack_validation import (
     check_same_scope,
     label_of,
     leaf_of,
+    sum_names,
 )
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.layers.leaves.layout import LeafLayout
@@ -38,18 +40,18 @@ from tfp_spn.programs.circuit_program import CircuitProgram
 from tfp_spn.programs.steps import MARGINALIZED, Gather, Step, SumSpec
 
 
-def compile_stack(layers: Sequence[Any]) -> CircuitProgram:
+def compile_stack(layers: Sequence[keras.layers.Layer]) -> CircuitProgram:
     """Compiles built layers, as `check_stack` wants them.
 
     Raises:
         ValueError: If the stack is not decomposable or not smooth.
     """
     root = layers[-1]
-    stack, inner = _begin(layers[:-1])
+    stack, inner = _begin(layers)
     leaf, num_decomps = leaf_of(layers), stack.num_decomps
     num_variables = leaf.num_slots // num_decomps
     grid = stack.index.shape if stack.grid_scopes is not None else None
-    for layer in inner:
+    for layer in inner[:-1]:
         stack.add(layer)
     check_root_scopes(root, stack.scopes[0], num_variables)
     prior = stack.close(root)
@@ -66,7 +68,7 @@ def compile_stack(layers: Sequence[Any]) -> CircuitProgram:
     )
 
 
-def check_template(layers: Sequence[Any]) -> None:
+def check_template(layers: Sequence[keras.layers.Layer]) -> None:
     """Checks that every region that a stack without a root ends in covers everything.
 
     Args:
@@ -83,11 +85,15 @@ def check_template(layers: Sequence[Any]) -> None:
     check_covers_all(label_of(layers[-1]), stack.scopes, num_variables)
 
 
-def _begin(layers: Sequence[Any]) -> tuple[_Stack, Sequence[Any]]:
-    """A stack of leaves only, and the layers that are to be added."""
+def _begin(
+    layers: Sequence[keras.layers.Layer],
+) -> tuple[_Stack, Sequence[keras.layers.Layer]]:
+    """Returns a stack of leaves only, and the layers that are to be added."""
+    names = iter(sum_names(layers))
     if isinstance(layers[0], BaseLeaf):
         leaf = layers[0]
         stack = _Stack(
+            names=names,
             index=np.arange(leaf.num_slots).reshape(leaf.slot_shape),
             scopes=[],
             width=leaf.num_components,
@@ -99,6 +105,7 @@ def _begin(layers: Sequence[Any]) -> tuple[_Stack, Sequence[Any]]:
     num_decomps = flat.num_decomps
     num_variables = leaf.num_slots // num_decomps
     stack = _Stack(
+        names=names,
         index=np.arange(leaf.num_slots).reshape(num_variables, num_decomps),
         scopes=[[frozenset([v])] * num_decomps for v in range(num_variables)],
         width=leaf.num_components,
@@ -113,20 +120,22 @@ class _Stack:
     """The layers compiled so far.
 
     Attributes:
-        index: ``[S, D]``: positions of the regions in the newest value.
-        scopes: ``[S][D]``: the variables of the regions; empty while there is a grid.
+        names: What the weights of the next sum layers are called.
+        index: ``[scopes, decomps]``: positions of the regions in the newest value.
+        scopes: ``[scopes][decomps]``: the variables of the regions; empty while there
+            is a grid.
         width: Units of each region.
         size: Regions of the newest value.
         steps: The steps.
-        factors: ``[S, D]`` each: a product that no step computes yet.
+        factors: ``[scopes, decomps]`` each: a product that no step computes yet.
         product: How its factors are multiplied.
-        num_sums: Sum layers so far.
         grid_scopes: The same of cells, while the regions are a grid.
         factor_units: See `Step`, of the product that no step computes yet.
         merged: How many neighbouring regions the next sum ranges over.
         num_decomps: Leaf slots of each variable.
     """
 
+    names: Iterator[str]
     index: np.ndarray
     scopes: list[list[frozenset[int]]]
     width: int
@@ -134,13 +143,12 @@ class _Stack:
     steps: list[Step] = field(default_factory=list)
     factors: list[np.ndarray] = field(default_factory=list)
     product: Literal["hadamard", "kronecker", "chosen"] = "hadamard"
-    num_sums: int = 0
     grid_scopes: GridScopes | None = None
     factor_units: np.ndarray | None = None
     merged: int = 1
     num_decomps: int = 1
 
-    def add(self, layer: Any) -> None:
+    def add(self, layer: keras.layers.Layer) -> None:
         """Adds any layer but the first and the last ones."""
         if self.merged > 1 and not isinstance(layer, DenseSum):
             self.emit(None)
@@ -193,7 +201,7 @@ class _Stack:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """``[S, D]`` of the regions, those of an unfinished product if there is one."""
+        """``[scopes, decomps]``: regions, of an unfinished product if there is one."""
         return (self.factors[0] if self.factors else self.index).shape
 
     def gather(self, index: np.ndarray) -> Gather:
@@ -243,14 +251,20 @@ class _Stack:
         if root.return_weighted_child_logits:
             self.merged = 1  # each node is a class, in whatever region
             self.finish_product()
-            return _spec("prior", self.index.size * self.width, root)
+            return self.sum_spec(root, self.index.size * self.width)
         self.merged = self.shape[0] * self.shape[1]
         self.emit(self.sum_spec(root, 1))
         return None
 
     def sum_spec(self, layer: BaseSum, num_outputs: int) -> SumSpec:
-        self.num_sums += 1
-        return _spec(f"sums_{self.num_sums - 1}", num_outputs, layer)
+        return SumSpec(
+            next(self.names),
+            num_outputs,
+            layer.sum_op,
+            layer.logspace_accumulators,
+            event_ndims=4,
+            shared=isinstance(layer, Conv2DSum),
+        )
 
     def emit(self, sums: SumSpec | None) -> None:
         tables = self.factors or [self.index]
@@ -273,21 +287,10 @@ class _Stack:
         self.merged = 1
 
 
-def _spec(parameter: str, num_outputs: int, layer: BaseSum) -> SumSpec:
-    logspace = layer.logspace_accumulators
-    return SumSpec(
-        parameter,
-        num_outputs,
-        layer.sum_op,
-        logspace,
-        event_ndims=4,
-        shared=isinstance(layer, Conv2DSum),
-    )
-
-
 def _union(
     layer: BaseProduct, scope: int, decomp: int, parts: list[frozenset[int]]
 ) -> frozenset[int]:
+    """Joins the scopes of factors, which must be disjoint."""
     union = frozenset().union(*parts)
     if len(union) < sum(map(len, parts)):
         shared = sorted(v for v in union if sum(v in part for part in parts) > 1)

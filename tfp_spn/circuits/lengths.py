@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 import tensorflow as tf
 
+from tfp_spn._typing import TensorLike
 
-def check_are_no_lengths(owner: str, x: Any, y: Any, remedy: str) -> None:
+
+def check_are_no_lengths(owner: str, x: TensorLike, y: TensorLike, remedy: str) -> None:
     """Refuses integers beside sequences of full length, where no labels are needed.
 
     They may be lengths, in the layout of LibSPN-Keras; as labels they would be ignored,

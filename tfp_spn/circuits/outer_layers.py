@@ -1,16 +1,17 @@
-"""Layers of a Keras model that are no part of the circuit that it evaluates."""
+"""Layers of a Keras model that do not belong to the circuit that it evaluates."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+
+import keras
 
 from tfp_spn.layers.input_dropout import InputDropout
 from tfp_spn.layers.log_dropout import LogDropout
 from tfp_spn.layers.normalize_standard_score import NormalizeStandardScore
 
 
-def circuit_layers(layers: Sequence[Any]) -> list[Any]:
+def circuit_layers(layers: Sequence[keras.layers.Layer]) -> list[keras.layers.Layer]:
     """The layers of the circuit: all but those that act in training only.
 
     Raises:
@@ -29,7 +30,9 @@ def circuit_layers(layers: Sequence[Any]) -> list[Any]:
     return without_training_layers(layers)
 
 
-def without_training_layers(layers: Sequence[Any]) -> list[Any]:
+def without_training_layers(
+    layers: Sequence[keras.layers.Layer],
+) -> list[keras.layers.Layer]:
     """All layers but those that act in training only."""
     dropout = (InputDropout, LogDropout)
     return [layer for layer in layers if not isinstance(layer, dropout)]

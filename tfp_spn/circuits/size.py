@@ -29,9 +29,9 @@ def check_size(
     """Refuses circuits that are too wide or too deep to be built.
 
     Args:
-        steps: Of the folded circuit.
+        steps: Steps of the folded circuit.
         root: Its roots.
-        sum_shapes: Of the weights.
+        sum_shapes: Shapes of the weights.
         leaf: The leaf layer.
         layout: The leaf regions.
 

@@ -1,4 +1,4 @@
-"""What a stack of layers must be before it is compiled.
+"""Checks of a stack of layers before it is compiled.
 
 Either ``[FlatToRegions, leaf, permutations, sums and products, RootSum]`` over regions,
 or ``[leaf, spatial products and sums, SpatialToRegions, sums, RootSum]`` over images.
@@ -7,7 +7,6 @@ or ``[leaf, spatial products and sums, SpatialToRegions, sums, RootSum]`` over i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 import numpy as np
@@ -29,6 +28,7 @@ from tfp_spn.layers.spatial.conv2d_product import Conv2DProduct
 from tfp_spn.layers.spatial.conv2d_sum import Conv2DSum
 from tfp_spn.layers.spatial.local2d_sum import Local2DSum
 from tfp_spn.layers.spatial.spatial_to_regions import SpatialToRegions
+from tfp_spn.programs.parameter_names import PRIOR, sums_name
 
 REGION_LAYERS = (
     PermuteAndPadScopes,
@@ -49,7 +49,7 @@ KNOWN_LAYERS = (
 )
 
 
-def check_stack(layers: Sequence[Any]) -> None:
+def check_stack(layers: Sequence[keras.layers.Layer]) -> None:
     """Checks kind, order and dtype of the layers.
 
     Raises:
@@ -84,12 +84,12 @@ def check_stack(layers: Sequence[Any]) -> None:
             )
 
 
-def is_stack(layers: Sequence[Any]) -> bool:
+def is_stack(layers: Sequence[keras.layers.Layer]) -> bool:
     """Whether the layers are a complete stack, over regions or images."""
     return _is_over_regions(layers) or is_spatial(layers)
 
 
-def is_spatial(layers: Sequence[Any]) -> bool:
+def is_spatial(layers: Sequence[keras.layers.Layer]) -> bool:
     """Whether the layers are a complete stack over images."""
     places = [n for n, la in enumerate(layers) if isinstance(la, SpatialToRegions)]
     return (
@@ -101,12 +101,12 @@ def is_spatial(layers: Sequence[Any]) -> bool:
     )
 
 
-def leaf_of(layers: Sequence[Any]) -> BaseLeaf:
+def leaf_of(layers: Sequence[keras.layers.Layer]) -> BaseLeaf:
     """The leaf layer."""
     return next(layer for layer in layers if isinstance(layer, BaseLeaf))
 
 
-def _is_over_regions(layers: Sequence[Any]) -> bool:
+def _is_over_regions(layers: Sequence[keras.layers.Layer]) -> bool:
     return (
         len(layers) >= 3
         and isinstance(layers[0], FlatToRegions)
@@ -116,23 +116,23 @@ def _is_over_regions(layers: Sequence[Any]) -> bool:
     )
 
 
-def _is_inner(layer: Any) -> bool:
+def _is_inner(layer: object) -> bool:
     return isinstance(layer, REGION_LAYERS) and not isinstance(layer, GRID_LAYERS)
 
 
-def sum_names(layers: Sequence[Any]) -> dict[str, BaseSum]:
-    """The layers with weights by the names of their parameters."""
+def sum_names(layers: Sequence[keras.layers.Layer]) -> dict[str, BaseSum]:
+    """Returns the layers with weights, by the names of their parameters."""
     names: dict[str, BaseSum] = {}
     for layer in layers:
         if isinstance(layer, RootSum) and layer.return_weighted_child_logits:
-            names["prior"] = layer
+            names[PRIOR] = layer
         elif isinstance(layer, BaseSum):
-            names[f"sums_{len(names)}"] = layer
+            names[sums_name(len(names))] = layer
     return names
 
 
-def permutation_tables(layers: Sequence[Any]) -> list[np.ndarray]:
-    """What a program takes from the state of the layers, besides parameters."""
+def permutation_tables(layers: Sequence[keras.layers.Layer]) -> list[np.ndarray]:
+    """Returns the state of the layers that a program depends on, besides parameters."""
     tables = []
     for layer in layers:
         if isinstance(layer, BasePermutation):
@@ -191,7 +191,7 @@ def check_covers_all(
 
     Args:
         label: The layer that the regions come from.
-        scopes: ``[S][D]``: the variables of the regions.
+        scopes: ``[scopes][decomps]``: the variables of the regions.
         num_variables: The number of variables.
     """
     missing = {
@@ -212,7 +212,7 @@ def check_covers_all(
         )
 
 
-def label_of(layer: Any) -> str:
+def label_of(layer: object) -> str:
     """Class and name of a layer, as messages begin."""
     name = layer.name if isinstance(layer, keras.layers.Layer) else repr(layer)
     return f'{type(layer).__name__} "{name}"'

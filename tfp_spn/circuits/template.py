@@ -1,8 +1,6 @@
-"""What the template of a dynamic network covers, as far as its layers tell."""
+"""Checks that the template of a dynamic network covers the variables of a step."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import keras
 
@@ -21,8 +19,8 @@ _TRANSPARENT = (InputDropout, LogDropout, NormalizeStandardScore)
 def check_template_network(network: keras.Model) -> None:
     """Checks that a template covers the variables of a step.
 
-    A network that is no chain of circuit layers (one with branches, or with layers of
-    other kinds) is let pass: nothing tells what its outputs cover.
+    A network that is not a chain of circuit layers (one with branches, or with layers
+    of other kinds) passes: nothing tells what its outputs cover.
 
     Args:
         network: A built model.
@@ -44,7 +42,7 @@ def check_template_network(network: keras.Model) -> None:
         check_template(layers)
 
 
-def chain_of(network: Any) -> list[Any]:
+def chain_of(network: keras.Model) -> list[keras.layers.Layer]:
     """The layers of a sequential model, or of a functional one without branches.
 
     Models inside are opened. Of a model with branches: nothing.
@@ -56,7 +54,7 @@ def chain_of(network: Any) -> list[Any]:
     ]
     if not isinstance(network, keras.Sequential) and not _is_chain(network, layers):
         return []
-    opened: list[Any] = []
+    opened: list[keras.layers.Layer] = []
     for layer in layers:
         inside = chain_of(layer) if isinstance(layer, keras.Model) else [layer]
         if not inside:
@@ -65,7 +63,7 @@ def chain_of(network: Any) -> list[Any]:
     return opened
 
 
-def _is_chain(network: Any, layers: list[Any]) -> bool:
+def _is_chain(network: keras.Model, layers: list[keras.layers.Layer]) -> bool:
     """Whether each layer is called once, on what the one before it returns."""
     try:
         value = network.input
@@ -78,5 +76,5 @@ def _is_chain(network: Any, layers: list[Any]) -> bool:
     return value is network.output
 
 
-def _is_transparent(layer: Any) -> bool:
+def _is_transparent(layer: object) -> bool:
     return isinstance(layer, _TRANSPARENT)

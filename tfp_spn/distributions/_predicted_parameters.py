@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.accumulators import NAMES as ACCUMULATORS
+from tfp_spn.programs.parameter_names import leaf_name
 from tfp_spn.programs.program import Program
 
 _OWNER = "ConditionalSumProductNetwork"
@@ -33,7 +34,7 @@ def predicted_names(circuit: Any, predicted: str | Sequence[str]) -> list[str]:
             f"{live}."
         )
     chosen = {name for word in predicted for name in groups.get(word, [word])}
-    stored = sorted(n for n in chosen if n.removeprefix("leaf_") in ACCUMULATORS)
+    stored = sorted(n for n in chosen if n in map(leaf_name, ACCUMULATORS))
     if stored:
         raise ValueError(
             f"{_OWNER}: received predicted={list(predicted)}, but {stored} accumulate "
@@ -53,7 +54,7 @@ def _groups(circuit: Any) -> dict[str, list[str]]:
     chain = [spec.parameter for spec in circuit.program.chain_specs]
     program = circuit.program.step
     leaves = [
-        f"leaf_{name}"
+        leaf_name(name)
         for name, variable in program.leaf.parameters.items()
         if variable.trainable or not program.leaf.trainable
     ]

@@ -11,6 +11,7 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_spn._typing import Params, Tensor, TensorLike
 from tfp_spn.distributions import _queries
+from tfp_spn.distributions._event import Event, Given
 from tfp_spn.distributions.leaf_posteriors import (
     CircularMixture,
     LeafBernoulli,
@@ -42,12 +43,12 @@ def univariate_posteriors(
         )
     if value is not None:
         value = distribution._checked(value, observed)  # noqa: SLF001
-        observed = event.checked(value, observed)
+        given = event.checked(Given(value, observed))
         _queries.check_broadcasts(event.lead_of(value), distribution)
-        evidence = _queries.possible(event, tables, value, observed)
+        evidence = _queries.possible(event, tables, given)
     weights = distribution.ask(
         _leaf_posterior,
-        *(() if value is None else (value, observed)),
+        *(() if value is None else (given,)),
         num_examples=1 if evidence is None else evidence.x.shape[-1],
     )
     found, places = [], []
@@ -64,17 +65,10 @@ def univariate_posteriors(
     return MixedUnivariate(found, places)
 
 
-def _leaf_posterior(
-    event: Any,
-    tables: Any,
-    value: Tensor | None = None,
-    observed: Tensor | None = None,
-) -> Tensor:
+def _leaf_posterior(event: Event, tables: Any, given: Given | None = None) -> Tensor:
     """``[..., R, K, N]``; see `_queries`."""
-    given = None
-    if value is not None:
-        given = _queries.possible(event, tables, value, observed)
-    return moments.leaf_posterior(event.program, tables, given)
+    evidence = None if given is None else _queries.possible(event, tables, given)
+    return moments.leaf_posterior(event.program.step, tables, evidence)
 
 
 class _Known:
@@ -130,9 +124,9 @@ def _of_part(known: _Known, params: Params, weights: Tensor) -> tfd.Distribution
 def _mixture(known: _Known, params: Params, weights: Tensor) -> tfd.MixtureSameFamily:
     layout, leaf = known.part.layout, known.part.leaf
     slots = _slots_of_variable(layout.slot_variable, layout.num_variables)
-    slots = slots[known.own]  # [V', U], padded by -1
+    slots = slots[known.own]  # [V', slots], padded by -1
     by_slot = tf.gather(weights, layout.slot_region, axis=-3)  # [..., L, K, N]
-    chosen = tf.gather(by_slot, np.maximum(slots, 0), axis=-3)  # [..., V', U, K, N]
+    chosen = tf.gather(by_slot, np.maximum(slots, 0), axis=-3)  # [..., V', slots, K, N]
     chosen *= tf.cast(slots >= 0, chosen.dtype)[..., tf.newaxis, tf.newaxis]
     count = slots.shape[1] * leaf.num_components
     shape = tf.concat([tf.shape(chosen)[:-3], [count], tf.shape(chosen)[-1:]], 0)
@@ -140,7 +134,7 @@ def _mixture(known: _Known, params: Params, weights: Tensor) -> tfd.MixtureSameF
     probs = tf.ensure_shape(probs, [None] * (probs.shape.rank - 1) + [count])
 
     def components(table: Tensor) -> Tensor:
-        """``[..., L, K, 1, T]`` to ``[..., V', U * K, T]``."""
+        """``[..., L, K, 1, G]`` to ``[..., V', slots * K, G]``."""
         rows = tf.gather(table[..., 0, :], np.maximum(slots, 0), axis=-3)
         batch, size = tf.shape(rows)[:-3], table.shape[-1]
         flat = tf.reshape(rows, tf.concat([batch, [count, size]], 0))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from tfp_spn._typing import DTypeLike
 from tfp_spn.initializers.array_batches import array_batches
 from tfp_spn.initializers.equidistant import Equidistant
 
 
-def collected(owner: str, data: Any) -> np.ndarray | None:
+def collected(owner: str, data: object) -> np.ndarray | None:
     """Data as one float64 array ``[N, ...]``.
 
     Args:
@@ -19,7 +21,7 @@ def collected(owner: str, data: Any) -> np.ndarray | None:
             arrays or tuples that begin with one, or `None`.
 
     Raises:
-        TypeError: The data are no numbers.
+        TypeError: The data are not numbers.
         ValueError: There are none, or some are not finite.
     """
     if data is None:
@@ -76,6 +78,6 @@ def by_cell(owner: str, x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     )
 
 
-def without_data(shape: Any, dtype: Any) -> Any:
+def without_data(shape: Sequence[int], dtype: DTypeLike) -> Any:
     """Distinct components in the range of z-scores, until weights are loaded."""
     return Equidistant(-1.0, 1.0)(shape, dtype=dtype)

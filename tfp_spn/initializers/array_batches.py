@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
 from tfp_spn._arrays import as_array, is_frame
 
 
-def array_batches(owner: str, data: Any) -> Iterator[np.ndarray]:
+def array_batches(owner: str, data: object) -> Iterator[np.ndarray]:
     """The data as arrays ``[examples, ...]``.
 
     Args:

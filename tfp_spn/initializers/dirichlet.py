@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from typing import Any
+from collections.abc import Sequence
 
 import keras
 
 from tfp_spn._serialization import deserialize, register, serialize
-from tfp_spn._typing import Tensor
+from tfp_spn._typing import Config, DTypeLike, Tensor
 
 
 @register
@@ -29,7 +29,7 @@ class Dirichlet(keras.initializers.Initializer):
         1.0
     """
 
-    def __init__(self, axis: int = -2, alpha: float = 0.1, seed: Any = None) -> None:
+    def __init__(self, axis: int = -2, alpha: float = 0.1, seed: object = None) -> None:
         if alpha <= 0:
             raise ValueError(f"Dirichlet: alpha must be positive, received {alpha}.")
         self.axis = int(axis)
@@ -40,7 +40,7 @@ class Dirichlet(keras.initializers.Initializer):
         # keras.utils.set_random_seed governs.
         self._seed = random.randint(1, 10**9) if seed is None else seed
 
-    def __call__(self, shape: Any, dtype: Any = None) -> Tensor:
+    def __call__(self, shape: Sequence[int], dtype: DTypeLike = None) -> Tensor:
         """Draws weights of this shape."""
         dtype = keras.backend.standardize_dtype(dtype)
         draws = keras.random.gamma(shape, self.alpha, dtype=dtype, seed=self._seed)
@@ -59,7 +59,7 @@ class Dirichlet(keras.initializers.Initializer):
             seed = seed + number
         return Dirichlet(self.axis, self.alpha, seed)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         seed = self._given_seed
         if seed is not None and not isinstance(seed, int):

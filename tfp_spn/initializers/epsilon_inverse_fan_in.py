@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import keras
 
 from tfp_spn._serialization import register
-from tfp_spn._typing import Tensor
+from tfp_spn._typing import Config, DTypeLike, Tensor
 
 
 @register
@@ -41,13 +41,13 @@ class EpsilonInverseFanIn(keras.initializers.Initializer):
         self.axis = int(axis)
         self.epsilon = float(epsilon)
 
-    def __call__(self, shape: Any, dtype: Any = None) -> Tensor:
+    def __call__(self, shape: Sequence[int], dtype: DTypeLike = None) -> Tensor:
         """Returns weights of this shape."""
         value = self.epsilon / shape[self.axis]
         return keras.ops.full(
             shape, value, dtype=keras.backend.standardize_dtype(dtype)
         )
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         return {"axis": self.axis, "epsilon": self.epsilon}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 
 from tfp_spn._serialization import register
-from tfp_spn._typing import Tensor
+from tfp_spn._typing import Config, DTypeLike, Tensor
 
 
 @register
@@ -41,7 +41,7 @@ class Equidistant(keras.initializers.Initializer):
         self.maxval = float(maxval)
         self.axis = int(axis)
 
-    def __call__(self, shape: Any, dtype: Any = None) -> Tensor:
+    def __call__(self, shape: Sequence[int], dtype: DTypeLike = None) -> Tensor:
         """Returns values of this shape."""
         shape = tuple(shape)
         if not -len(shape) <= self.axis < len(shape):
@@ -61,6 +61,6 @@ class Equidistant(keras.initializers.Initializer):
             dtype=keras.backend.standardize_dtype(dtype),
         )
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         return {"minval": self.minval, "maxval": self.maxval, "axis": self.axis}

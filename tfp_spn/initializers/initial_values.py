@@ -1,26 +1,33 @@
-"""What variables begin with: values of the declared shape, and weights of real sums.
+"""Initial values of variables: of the declared shape, and nonnegative for weights.
 
 Keras 3 broadcasts ``Constant([...])`` with the shape that it is asked for, so that a
 variable may become larger than declared; and initializers such as ``"random_normal"``
-draw negative numbers, which are no weights.
+draw negative numbers, which are not weights.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfp_spn._typing import Tensor
+from tfp_spn._keras_typing import Initializer
+from tfp_spn._typing import DTypeLike, Tensor
 
 SMALLEST_WEIGHT = 1e-10
 """Stands for negative weights, as it does after steps of training."""
 
 
 def initial_values(
-    owner: str, name: str, initializer: Any, shape: Any, dtype: Any, axis: int
+    owner: str,
+    name: str,
+    initializer: Initializer,
+    shape: Sequence[int],
+    dtype: DTypeLike,
+    axis: int,
 ) -> Tensor:
     """Returns the values of an initializer in the shape that a variable declares.
 
@@ -33,7 +40,7 @@ def initial_values(
         name: The initializer's argument or variable, for messages.
         initializer: A Keras initializer, or a function of a shape and a dtype.
         shape: The declared shape.
-        dtype: Of the values.
+        dtype: Dtype of the values.
         axis: The axis, counted from the end, that a list of values lies along: that of
             the components of a leaf, or of the children of a sum.
 
@@ -45,7 +52,11 @@ def initial_values(
 
 
 def initial_weights(
-    owner: str, initializer: Any, shape: Any, dtype: Any, axis: int = -2
+    owner: str,
+    initializer: Initializer,
+    shape: Sequence[int],
+    dtype: DTypeLike,
+    axis: int = -2,
 ) -> Tensor:
     """Returns the initial weights of sums, whatever the initializer: none is negative.
 
@@ -56,7 +67,7 @@ def initial_weights(
         owner: The layer, for messages.
         initializer: See `initial_values`.
         shape: The declared shape.
-        dtype: Of the weights.
+        dtype: Dtype of the weights.
         axis: The axis of the children.
 
     Raises:
@@ -76,8 +87,10 @@ def initial_weights(
     return tf.where(total > 0, weights, tf.ones_like(weights))
 
 
-def _values_of(initializer: Any, shape: Any, dtype: Any) -> Tensor:
-    """What the initializer itself says, before Keras broadcasts a constant."""
+def _values_of(
+    initializer: Initializer, shape: Sequence[int], dtype: DTypeLike
+) -> Tensor:
+    """Returns the values of the initializer, before Keras broadcasts a constant."""
     value: Any = getattr(initializer, "value", None)
     if not isinstance(initializer, keras.initializers.Constant) or not np.ndim(value):
         value = initializer(shape, dtype=dtype)
@@ -88,10 +101,11 @@ def _checked(
     owner: str,
     name: str,
     value: Tensor,
-    initializer: Any,
+    initializer: Initializer,
     shape: tuple[int, ...],
     axis: int,
 ) -> Tensor:
+    """Fits values to the shape; refuses those that do not fit or are NaN."""
     fitted = _fitted(value, shape, axis)
     if fitted is None:
         raise ValueError(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
 from tfp_spn._serialization import register
-from tfp_spn._typing import Tensor
+from tfp_spn._typing import Config, DTypeLike, Tensor
 from tfp_spn.initializers._data import by_cell, collected, standardized, without_data
 
 
@@ -51,7 +52,7 @@ class KMeans(keras.initializers.Initializer):
 
     Raises:
         ImportError: scikit-learn is not installed (when called).
-        TypeError: The data are no numbers.
+        TypeError: The data are not numbers.
         ValueError: The data are empty, not finite, or do not fit the leaf layer, or an
             argument is out of range.
 
@@ -66,7 +67,7 @@ class KMeans(keras.initializers.Initializer):
 
     def __init__(
         self,
-        data: Any = None,
+        data: object = None,
         samplewise_normalization: bool = True,
         data_fraction: float = 0.2,
         normalization_epsilon: float = 1e-2,
@@ -114,7 +115,7 @@ class KMeans(keras.initializers.Initializer):
         self.seed = int(seed)
         self._data = collected("KMeans", data)
 
-    def __call__(self, shape: Any, dtype: Any = None) -> Tensor:
+    def __call__(self, shape: Sequence[int], dtype: DTypeLike = None) -> Tensor:
         """Returns locations of this shape, ``[..., num_components, dims]``."""
         if self._data is None:
             return without_data(shape, dtype)
@@ -202,7 +203,7 @@ class KMeans(keras.initializers.Initializer):
         grid = centroids.reshape(1, *small, num_components * num_dims)
         return _resized(grid, (height, width))
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments but for the data."""
         return {
             "samplewise_normalization": self.samplewise_normalization,
@@ -227,7 +228,7 @@ def _resized(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return keras.ops.convert_to_numpy(resized).astype(np.float64)
 
 
-def _check(name: str, value: Any, is_right: bool, expected: str) -> None:
+def _check(name: str, value: object, is_right: bool, expected: str) -> None:
     if not is_right:
         raise ValueError(
             f"KMeans: received {name}={value!r}, expected a number {expected}."

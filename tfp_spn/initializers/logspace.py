@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import keras
 
+from tfp_spn._keras_typing import Initializer
 from tfp_spn._serialization import initializer_of, register, serialize
-from tfp_spn._typing import Tensor
+from tfp_spn._typing import Config, DTypeLike, Tensor
 from tfp_spn.ops.log_space import safe_log
 
 
@@ -28,13 +29,13 @@ class Logspace(keras.initializers.Initializer):
         [0.0, 0.0]
     """
 
-    def __init__(self, initializer: Any) -> None:
+    def __init__(self, initializer: Initializer) -> None:
         self.initializer = initializer_of(self, "initializer", initializer)
 
-    def __call__(self, shape: Any, dtype: Any = None) -> Tensor:
+    def __call__(self, shape: Sequence[int], dtype: DTypeLike = None) -> Tensor:
         """Returns logarithms of this shape."""
         return safe_log(self.initializer(shape, dtype=dtype))
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         return {"initializer": serialize(self.initializer)}

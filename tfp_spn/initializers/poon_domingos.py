@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
 
 from tfp_spn._serialization import register
-from tfp_spn._typing import Tensor
+from tfp_spn._typing import Config, DTypeLike, Tensor
 from tfp_spn.initializers._data import by_cell, collected, standardized, without_data
 
 
@@ -18,7 +17,7 @@ class _QuantileSplit(keras.initializers.Initializer):
 
     def __init__(
         self,
-        data: Any = None,
+        data: object = None,
         samplewise_normalization: bool = False,
         normalization_epsilon: float = 1e-2,
     ) -> None:
@@ -26,7 +25,7 @@ class _QuantileSplit(keras.initializers.Initializer):
         self.normalization_epsilon = float(normalization_epsilon)
         self._data = collected(type(self).__name__, data)
 
-    def __call__(self, shape: Any, dtype: Any = None) -> Tensor:
+    def __call__(self, shape: Sequence[int], dtype: DTypeLike = None) -> Tensor:
         """Returns values of this shape, ``[..., num_components, dims]``."""
         if self._data is None:
             return without_data(shape, dtype)
@@ -42,7 +41,7 @@ class _QuantileSplit(keras.initializers.Initializer):
     def _statistic(self, part: np.ndarray) -> np.ndarray:
         raise NotImplementedError
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments but for the data."""
         return {
             "samplewise_normalization": self.samplewise_normalization,
@@ -72,7 +71,7 @@ class PoonDomingosMeanOfQuantileSplit(_QuantileSplit):
         normalization_epsilon: Added to the standard deviation of an example.
 
     Raises:
-        TypeError: The data are no numbers.
+        TypeError: The data are not numbers.
         ValueError: The data are empty, not finite, or do not fit the leaf layer.
 
     Example:
@@ -103,7 +102,7 @@ class PoonDomingosStddevOfQuantileSplit(_QuantileSplit):
         normalization_epsilon: Added to the standard deviation of an example.
 
     Raises:
-        TypeError: The data are no numbers.
+        TypeError: The data are not numbers.
         ValueError: The data are empty, not finite, or do not fit the leaf layer.
 
     Example:
@@ -114,7 +113,7 @@ class PoonDomingosStddevOfQuantileSplit(_QuantileSplit):
         [0.5, 0.5]
     """
 
-    def __call__(self, shape: Any, dtype: Any = None) -> Tensor:
+    def __call__(self, shape: Sequence[int], dtype: DTypeLike = None) -> Tensor:
         """Returns values of this shape, ``[..., num_components, dims]``."""
         if self._data is None:
             dtype = keras.backend.standardize_dtype(dtype)

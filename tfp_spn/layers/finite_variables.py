@@ -1,4 +1,4 @@
-"""What the variables of layers may hold: finite numbers.
+"""Checks that the variables of layers hold finite numbers.
 
 Logarithms of weights may also be -inf, since a weight may be zero. Their Keras
 variables have the attribute ``is_log_weight = True``.
@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
+
+from tfp_spn.layers.untouched import mark_touched
 
 
 class Entry(NamedTuple):
@@ -17,7 +20,7 @@ class Entry(NamedTuple):
 
     Attributes:
         value: The number.
-        name: Of the variable.
+        name: Name of the variable.
         place: Its index there.
     """
 
@@ -30,10 +33,10 @@ class Entry(NamedTuple):
 
 
 class Content(NamedTuple):
-    """What a variable holds.
+    """The values of a variable.
 
     Attributes:
-        name: Of the variable.
+        name: Name of the variable.
         values: Its values.
         is_log_weight: Whether they may be -inf.
     """
@@ -57,6 +60,7 @@ class FiniteVariables:
         try:
             super().load_own_variables(store)  # type: ignore[misc]
             check_loaded(layer)
+            mark_touched(layer.weights)
         except Exception as error:
             for variable, value in before:
                 variable.assign(value)
@@ -68,7 +72,7 @@ class FiniteVariables:
         self.__dict__.pop("_refusal", None)
 
 
-def check_loaded(layer: Any) -> None:
+def check_loaded(layer: keras.layers.Layer) -> None:
     """Raises a `ValueError` unless what a layer has read from a file is finite."""
     found = first_not_finite(contents(layer.weights))
     if found is not None:
@@ -80,8 +84,8 @@ def check_loaded(layer: Any) -> None:
         )
 
 
-def contents(variables: Iterable[Any]) -> Iterator[Content]:
-    """What variables of Keras or TensorFlow hold, under the names that they have."""
+def contents(variables: Iterable[keras.Variable]) -> Iterator[Content]:
+    """Yields the values of variables of Keras or TensorFlow, under their names."""
     for variable in variables:
         name = getattr(variable, "path", variable.name)
         is_log_weight = getattr(variable, "is_log_weight", False)

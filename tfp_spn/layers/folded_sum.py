@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 
-from tfp_spn._serialization import initializer_of, register, serialize
-from tfp_spn._typing import Tensor
-from tfp_spn.config.accumulator_constraints import (
-    get_default_linear_accumulators_constraint,
-)
-from tfp_spn.initializers.dirichlet import Dirichlet
-from tfp_spn.initializers.initial_values import initial_weights
+from tfp_spn._keras_typing import InitializerLike
+from tfp_spn._serialization import deserialize, initializer_of, register, serialize
+from tfp_spn._typing import Config
 from tfp_spn.layers.default_dtype import fill_in_dtype
 from tfp_spn.layers.finite_variables import FiniteVariables
-from tfp_spn.ops.log_space import safe_log
+from tfp_spn.layers.sum_weights import SumWeights
+from tfp_spn.sum_ops import SumOpGradBackprop, SumRule
 
 
 @register
@@ -30,10 +25,10 @@ class FoldedSum(FiniteVariables, keras.layers.Layer):
         num_inputs: Units that each region's sums range over.
         num_sums: Sums per region.
         initializer: Initializer of the *weights* ``[num_regions, num_inputs,
-            num_sums]``. Default: `Dirichlet(alpha=0.2)`: sparse, so that the sums of a
-            region differ from the start and EM need not tell them apart first.
+            num_sums]``. Default: `tfp_spn.get_default_accumulator_initializer()`.
         logspace_accumulators: Whether the layer stores logarithms of weights, or the
             weights, unnormalised and at least 1e-10.
+        sum_op: The learning rule. Default: `SumOpGradBackprop()`.
         **kwargs: Passed on to `keras.layers.Layer`.
     """
 
@@ -42,45 +37,34 @@ class FoldedSum(FiniteVariables, keras.layers.Layer):
         num_regions: int,
         num_inputs: int,
         num_sums: int,
-        initializer: Any = None,
+        initializer: InitializerLike = None,
         logspace_accumulators: bool = True,
-        **kwargs: Any,
+        sum_op: SumRule | Config | None = None,
+        **kwargs: object,
     ) -> None:
         fill_in_dtype(kwargs)
         super().__init__(**kwargs)
         self.num_regions = int(num_regions)
         self.num_inputs = int(num_inputs)
         self.num_sums = int(num_sums)
-        self.initializer = initializer_of(
-            self, "initializer", initializer
-        ) or Dirichlet(axis=-2, alpha=0.2)
-        self.logspace_accumulators = bool(logspace_accumulators)
-        self.accumulators = self.add_weight(
-            name="accumulators",
-            shape=(self.num_regions, self.num_inputs, self.num_sums),
-            initializer=self._initial_accumulators,
-            constraint=(
-                None
-                if self.logspace_accumulators
-                else get_default_linear_accumulators_constraint()
-            ),
-            autocast=False,
+        rule = deserialize(self, "sum_op", sum_op, SumRule) or SumOpGradBackprop()
+        initializer = initializer_of(self, "initializer", initializer)
+        self.sum_weights = SumWeights.of_circuit(
+            rule, initializer, bool(logspace_accumulators)
         )
-        self.accumulators.is_log_weight = self.logspace_accumulators
+        label = f'{type(self).__name__} "{self.name}"'
+        shape = (self.num_regions, self.num_inputs, self.num_sums)
+        self.accumulators = self.sum_weights.create(self, label, shape)
         self.built = True
 
-    def _initial_accumulators(self, shape: Any, dtype: Any = None) -> Tensor:
-        label = f'{type(self).__name__} "{self.name}"'
-        weights = initial_weights(label, self.initializer, shape, dtype)
-        return safe_log(weights) if self.logspace_accumulators else weights
-
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         return {
             **super().get_config(),
             "num_regions": self.num_regions,
             "num_inputs": self.num_inputs,
             "num_sums": self.num_sums,
-            "initializer": serialize(self.initializer),
-            "logspace_accumulators": self.logspace_accumulators,
+            "initializer": serialize(self.sum_weights.accumulator_initializer),
+            "logspace_accumulators": self.sum_weights.logspace_accumulators,
+            "sum_op": serialize(self.sum_weights.sum_op),
         }

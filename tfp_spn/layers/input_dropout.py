@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 import tensorflow as tf
 
 from tfp_spn._serialization import register
-from tfp_spn._typing import Tensor
+from tfp_spn._typing import Config, Tensor, TensorLike
 from tfp_spn.layers.log_dropout import checked_rate
 from tfp_spn.layers.regions.region_layer import RegionLayer, Shape
 
@@ -63,7 +62,7 @@ class InputDropout(RegionLayer):
         rate: float,
         seed: int | None = None,
         variable_axes: Sequence[int] = (1,),
-        **kwargs: Any,
+        **kwargs: object,
     ) -> None:
         super().__init__(**kwargs)
         self.rate = checked_rate(self.label, rate)
@@ -89,15 +88,17 @@ class InputDropout(RegionLayer):
         return tf.where(noise < self.rate, tf.zeros_like(x), x)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """That of the input."""
+        """Returns the shape of the input."""
         self.check_input_shape(tuple(input_shape))
         return tuple(input_shape)
 
-    def compute_output_spec(self, x: Any, training: bool = False) -> keras.KerasTensor:
+    def compute_output_spec(
+        self, x: TensorLike, training: bool = False
+    ) -> keras.KerasTensor:
         """Symbolic output."""
         return keras.KerasTensor(self.compute_output_shape(x.shape), dtype=x.dtype)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         return {
             **super().get_config(),

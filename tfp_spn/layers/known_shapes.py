@@ -6,6 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfp_spn._typing import ShapeLike, TensorLike
+
 
 class KnownShapes:
     """Mixin of Keras layers: in calls, what was told to `build` is known of the shape.
@@ -14,7 +16,7 @@ class KnownShapes:
     pass through layers that need it; other shapes are refused when the graph runs.
     """
 
-    def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, x: TensorLike, *args: object, **kwargs: object) -> Any:
         """Calls the layer."""
         layer: Any = self
         if layer.built and _has_unknown_axes(x):
@@ -23,11 +25,11 @@ class KnownShapes:
         return super().__call__(x, *args, **kwargs)  # type: ignore[misc]
 
 
-def with_known_shape(x: Any, shape: Any) -> Any:
-    """`x` with all axes of `shape` but the first, where it does not know its own.
+def with_known_shape(x: TensorLike, shape: ShapeLike) -> Any:
+    """Returns `x` with the axes of `shape`, except the first, that it does not know.
 
     Args:
-        x: Anything; what is no tensor of fewer known axes is returned as it is.
+        x: Anything; what is not a tensor of fewer known axes is returned as it is.
         shape: The shape, of which the first axis is the batch.
     """
     shape = (None, *tuple(shape)[1:])
@@ -36,7 +38,7 @@ def with_known_shape(x: Any, shape: Any) -> Any:
     return tf.ensure_shape(x, shape)
 
 
-def _has_unknown_axes(x: Any) -> bool:
+def _has_unknown_axes(x: TensorLike) -> bool:
     if not isinstance(x, tf.Tensor):
         return False
     return x.shape.rank is None or not x.shape[1:].is_fully_defined()

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from tfp_spn._serialization import register
-from tfp_spn._typing import Tensor
+from tfp_spn._typing import Config, Tensor, TensorLike
 from tfp_spn.layers.regions.region_layer import RegionLayer, Shape
 from tfp_spn.ops.log_space import minus_infinity
 
@@ -64,7 +64,7 @@ class LogDropout(RegionLayer):
         noise_shape: Sequence[int | None] | None = None,
         seed: int | None = None,
         axis_at_least_one: int | None = None,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> None:
         super().__init__(**kwargs)
         self.rate = checked_rate(self.label, rate)
@@ -95,16 +95,18 @@ class LogDropout(RegionLayer):
         return tf.where(kept, x, minus_infinity(x))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """That of the input, if the arguments fit it."""
+        """Returns the shape of the input, and checks that the arguments fit it."""
         self._lengths(input_shape)
         self._kept_axis(input_shape)
         return tuple(input_shape)
 
-    def compute_output_spec(self, x: Any, training: bool = False) -> keras.KerasTensor:
+    def compute_output_spec(
+        self, x: TensorLike, training: bool = False
+    ) -> keras.KerasTensor:
         """Symbolic output."""
         return keras.KerasTensor(self.compute_output_shape(x.shape), dtype=x.dtype)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         return {
             **super().get_config(),

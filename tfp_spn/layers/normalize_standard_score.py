@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_spn._serialization import register
-from tfp_spn._typing import Tensor
+from tfp_spn._typing import Config, Tensor, TensorLike
 from tfp_spn.initializers.array_batches import array_batches
 from tfp_spn.layers.default_dtype import fill_in_dtype
 from tfp_spn.layers.finite_variables import FiniteVariables
@@ -22,7 +22,7 @@ Shape = tuple[int | None, ...]
 
 
 class NormalizeAxes(enum.StrEnum):
-    """What shares a mean and a standard deviation."""
+    """The axes along which values share a mean and a standard deviation."""
 
     SAMPLE_WISE = "sample_wise"
     VARIABLE_WISE = "variable_wise"
@@ -88,7 +88,7 @@ class NormalizeStandardScore(KnownShapes, FiniteVariables, keras.layers.Layer):
         normalization_epsilon: float = 1e-8,
         axes: NormalizeAxes | str = NormalizeAxes.SAMPLE_WISE,
         sample_wise: bool | None = None,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> None:
         fill_in_dtype(kwargs)
         with warnings.catch_warnings():  # Keras advises against `input_shape`
@@ -141,7 +141,7 @@ class NormalizeStandardScore(KnownShapes, FiniteVariables, keras.layers.Layer):
                 setattr(self, name, variable)
         self.built = True
 
-    def adapt(self, data: Any) -> None:
+    def adapt(self, data: object) -> None:
         """Sets the statistics to those of training data, in one pass.
 
         Args:
@@ -285,14 +285,16 @@ class NormalizeStandardScore(KnownShapes, FiniteVariables, keras.layers.Layer):
         return max(self.normalization_epsilon, tiny)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """That of the input."""
+        """Returns the shape of the input."""
         return tuple(input_shape)
 
-    def compute_output_spec(self, x: Any, observed: Any = None) -> keras.KerasTensor:
+    def compute_output_spec(
+        self, x: TensorLike, observed: TensorLike = None
+    ) -> keras.KerasTensor:
         """Symbolic output: float, also for integer input."""
         return keras.KerasTensor(tuple(x.shape), dtype=self.compute_dtype)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         return {
             **super().get_config(),

@@ -21,7 +21,7 @@ class RunningMoments:
         self._mean: Any = 0.0
         self._squares: Any = 0.0  # squared deviations from the mean
 
-    def add(self, batch: Any) -> None:
+    def add(self, batch: object) -> None:
         """Adds a batch ``[examples, ...]``."""
         x = np.asarray(batch, np.float64)
         if x.ndim < 2 or (self.count and x.shape[1:] != self.shape):

@@ -1,4 +1,4 @@
-"""What learning computes of a batch: functions that equal circuits share.
+"""The functions of a batch that learning computes; equal circuits share them.
 
 They are bodies of `tfp_spn.programs.traces`: what they know of a circuit is its
 program; parameters, tensors or variables, are arguments.
@@ -32,8 +32,8 @@ def expectations_of(
     return to_float64(expectations)
 
 
-def sum_of(_: Program, __: Certainty, ___: Params, a: Any, b: Any) -> Any:
-    """Of what was computed of two batches."""
+def sum_of(_: Program, __: Certainty, ___: Params, a: object, b: object) -> Any:
+    """Adds what was computed for two batches."""
     return tf.nest.map_structure(tf.add, a, b)
 
 

@@ -37,7 +37,7 @@ class Batch(NamedTuple):
         return program.evidence(self.x, self.observed)
 
 
-def unpack(data: Any) -> Data:
+def unpack(data: object) -> Data:
     """Reads what Keras hands to a training step, or an element of a dataset.
 
     Either ``x``, ``(x, labels)`` or ``(x, labels, sample_weight)``, where ``x`` may be
@@ -196,5 +196,5 @@ def _check_end(dataset: Any) -> None:
         )
 
 
-def _take(data: Data, rows: Any) -> Data:
+def _take(data: Data, rows: object) -> Data:
     return Data(*(None if part is None else part[rows] for part in data))

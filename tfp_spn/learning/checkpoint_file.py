@@ -31,7 +31,7 @@ from tfp_spn.learning.history import History
 from tfp_spn.region_graphs.arguments import shown
 
 Arrays: TypeAlias = dict[str, np.ndarray]
-Settings: TypeAlias = Mapping[str, Any]
+Settings: TypeAlias = Mapping[str, object]
 
 VERSION = 2
 _UNRECORDED = {1: ("leaf", "rules"), 2: ()}

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from tfp_spn._typing import TensorLike
 from tfp_spn.learning.data_validation import Data
 from tfp_spn.programs.labels import UNLABELLED
 
 
 def classes_of(
-    labels: Any, num_classes: int, unlabelled: Any = None
-) -> tuple[Any, ...] | None:
-    """The labels of the class roots, in their order, if they are no class numbers.
+    labels: TensorLike, num_classes: int, unlabelled: object = None
+) -> tuple[object, ...] | None:
+    """Returns the labels of the class roots, in order, unless they are class numbers.
 
     Args:
         labels: ``[N]``: integers, bools or text.
@@ -41,7 +40,7 @@ def classes_of(
     return tuple(found) if len(found) == num_classes or is_text else None
 
 
-def is_unlabelled(labels: np.ndarray, unlabelled: Any) -> np.ndarray:
+def is_unlabelled(labels: np.ndarray, unlabelled: object) -> np.ndarray:
     """Which labels stand for none, bool of the same shape."""
     if unlabelled is None:
         return np.zeros(labels.shape, bool)
@@ -52,9 +51,9 @@ def is_unlabelled(labels: np.ndarray, unlabelled: Any) -> np.ndarray:
 
 def numbered(
     data: Data,
-    classes: tuple[Any, ...] | None,
+    classes: tuple[object, ...] | None,
     num_classes: int,
-    unlabelled: Any = None,
+    unlabelled: object = None,
 ) -> Data:
     """The data with class numbers for labels, `UNLABELLED` where there are none.
 

@@ -5,12 +5,13 @@ Each message says what was wrong, what was received, what is expected and what t
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from tfp_spn._arrays import as_array
+from tfp_spn._typing import TensorLike
 from tfp_spn.programs.digits import check_digits
 from tfp_spn.programs.evidence import to_evidence
 from tfp_spn.programs.labels import UNLABELLED
@@ -30,10 +31,10 @@ class Data(NamedTuple):
         sample_weight: ``[N]`` or `None`.
     """
 
-    x: Any
-    observed: Any = None
-    labels: Any = None
-    sample_weight: Any = None
+    x: TensorLike
+    observed: TensorLike = None
+    labels: TensorLike = None
+    sample_weight: TensorLike = None
 
 
 def validated(
@@ -76,11 +77,13 @@ def validated(
     return Data(x, observed, labels, weight)
 
 
-def mask_of_lengths(program: Program, lengths: Any, observed: Any) -> np.ndarray:
-    """A mask of the steps that sequences have, and of `observed` if there is any.
+def mask_of_lengths(
+    program: Program, lengths: object, observed: TensorLike
+) -> np.ndarray:
+    """Returns the mask of the steps that sequences have, within `observed` if given.
 
     Raises:
-        TypeError: Lengths are no integers.
+        TypeError: Lengths are not integers.
         ValueError: The circuit is not over sequences, or a length is out of range.
     """
     if not program.chain_specs:
@@ -129,7 +132,7 @@ def split_off(data: Data, part: float) -> tuple[Data, Data]:
 
 
 def flattened(program: Program, data: Data) -> Data:
-    """The same with the pixels of images, or all steps, in one axis ``[N, V(, D)]``."""
+    """Puts the pixels of images, or all steps, on one axis: ``[N, V(, D)]``."""
     tail = [program.num_dims] * (program.step.flat_event_ndims - 1)
     x = data.x.reshape(len(data.x), -1, *tail)
     if data.observed is None:
@@ -137,7 +140,7 @@ def flattened(program: Program, data: Data) -> Data:
     return data._replace(x=x, observed=data.observed.reshape(x.shape[:2]))
 
 
-def _checked_x(program: Program, x: Any) -> np.ndarray:
+def _checked_x(program: Program, x: TensorLike) -> np.ndarray:
     x = as_array(x, _OWNER)
     event_shape = program.event_shape
     if x.ndim != 1 + len(event_shape) or x.shape[1:] != event_shape:
@@ -154,7 +157,7 @@ def _checked_x(program: Program, x: Any) -> np.ndarray:
     return x
 
 
-def _checked_mask(program: Program, x: np.ndarray, observed: Any) -> np.ndarray:
+def _checked_mask(program: Program, x: np.ndarray, observed: TensorLike) -> np.ndarray:
     observed = as_array(observed, _OWNER, "observed")
     if observed.dtype != np.bool_:
         raise TypeError(
@@ -176,7 +179,7 @@ def _checked_mask(program: Program, x: np.ndarray, observed: Any) -> np.ndarray:
     return np.broadcast_to(observed, shape)
 
 
-def _checked_labels(program: Program, x: np.ndarray, labels: Any) -> np.ndarray:
+def _checked_labels(program: Program, x: np.ndarray, labels: TensorLike) -> np.ndarray:
     labels = as_array(labels, _OWNER, "labels")
     if labels.dtype.kind not in "iu":
         raise TypeError(
@@ -202,7 +205,7 @@ def _checked_labels(program: Program, x: np.ndarray, labels: Any) -> np.ndarray:
     return labels
 
 
-def _checked_weight(x: np.ndarray, weight: Any, is_part: bool) -> np.ndarray:
+def _checked_weight(x: np.ndarray, weight: object, is_part: bool) -> np.ndarray:
     weight = as_array(weight, _OWNER, "sample_weight")
     if weight.shape == (len(x), 1):
         weight = weight[:, 0]

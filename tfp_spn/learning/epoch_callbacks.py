@@ -22,10 +22,10 @@ class EpochCallbacks:
         epochs: Greatest number of epochs.
 
     Raises:
-        TypeError: Something is no Keras callback.
+        TypeError: Something is not a Keras callback.
     """
 
-    def __init__(self, callbacks: Any, circuit: Circuit, epochs: int) -> None:
+    def __init__(self, callbacks: object, circuit: Circuit, epochs: int) -> None:
         found = keras.tree.flatten([] if callbacks is None else callbacks)
         for callback in found:
             if not isinstance(callback, keras.callbacks.Callback):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import tensorflow as tf
 
@@ -47,7 +46,7 @@ class ExpectationMaximization:
 
     def __init__(
         self,
-        circuit: Any,
+        circuit: object,
         step_size: float = 1.0,
         pseudocount: float = 0.01,
         jit_compile: bool | None = None,
@@ -58,7 +57,7 @@ class ExpectationMaximization:
 
     @property
     def state(self) -> list[tf.Variable]:
-        """What an interrupted fit must keep besides the circuit's parameters."""
+        """The variables that an interrupted fit must keep, besides parameters."""
         return []
 
     def epoch(self, batches: Iterable[Batch]) -> float:

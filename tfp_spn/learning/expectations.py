@@ -45,7 +45,7 @@ def expected_statistics(
         `Expectations`; add them over batches with `add_expectations`.
 
     Raises:
-        ValueError: Labels, known outside of a graph, are no classes of the circuit.
+        ValueError: Labels, known outside of a graph, are not classes of the circuit.
 
     Example:
         >>> import tensorflow as tf, tfp_spn

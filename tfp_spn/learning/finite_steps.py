@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -16,7 +17,7 @@ from tfp_spn.circuits.diagnosis import DataValue, described, least_probable_valu
 from tfp_spn.layers.finite_variables import Content, first_not_finite
 from tfp_spn.learning.batches import Batches
 from tfp_spn.learning.checkpoint_file import Arrays
-from tfp_spn.learning.training_state import TrainingState
+from tfp_spn.learning.progress import TrainingState
 
 
 class FiniteSteps:
@@ -36,7 +37,7 @@ class FiniteSteps:
         state: TrainingState,
         train: Batches,
         start: Arrays,
-        optimizer: Any = None,
+        optimizer: keras.optimizers.Optimizer | None = None,
     ) -> None:
         self.program = circuit.program
         self.train = train
@@ -60,7 +61,7 @@ class FiniteSteps:
         }
         self._may_be_impossible = False
 
-    def check_start(self, last: Arrays, best: Arrays, checkpoint: Any) -> None:
+    def check_start(self, last: Arrays, best: Arrays, checkpoint: object) -> None:
         """Checks what there is before the first step.
 
         Args:
@@ -112,7 +113,7 @@ class FiniteSteps:
         )
 
     def _circumstances(self) -> str:
-        """What may have been the reason."""
+        """Names what may have been the reason."""
         text = ""
         if self.optimizer is not None:
             text += f"; the learning rate was {float(self.optimizer.learning_rate)}"

@@ -8,6 +8,8 @@ from typing import Any, Literal, TypeAlias
 import tensorflow as tf
 from tqdm import tqdm
 
+from tfp_spn._keras_typing import OptimizerLike
+from tfp_spn._typing import TensorLike
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.learning.batches import Batches, unpack
 from tfp_spn.learning.circuit_identity import circuit_identity
@@ -25,7 +27,7 @@ from tfp_spn.learning.finite_steps import FiniteSteps
 from tfp_spn.learning.fit_arguments import check_arguments
 from tfp_spn.learning.fixed_scales import warn_of_fixed_scales
 from tfp_spn.learning.gradient_ascent import GradientAscent
-from tfp_spn.learning.history import History
+from tfp_spn.learning.history import History, Stopping
 from tfp_spn.learning.initialization import initialize_leaves
 from tfp_spn.learning.log_likelihood import LogLikelihood
 from tfp_spn.learning.maximization import as_circuit
@@ -35,10 +37,9 @@ from tfp_spn.learning.minibatch_expectation_maximization import (
     StepSize,
 )
 from tfp_spn.learning.optimizer_identity import optimizer_identity
-from tfp_spn.learning.progress import Progress
+from tfp_spn.learning.progress import Progress, TrainingState, data_digest
 from tfp_spn.learning.replicas import strategy_of
-from tfp_spn.learning.stopping import Stopping
-from tfp_spn.learning.training_state import TrainingState, data_digest
+from tfp_spn.learning.starting_point import is_new, start_from
 from tfp_spn.programs.program import Program
 
 Method = Literal["em", "online_em", "gradient"]
@@ -49,23 +50,23 @@ Trainer: TypeAlias = (
 
 def fit(
     spn: Any,
-    x: Any,
+    x: TensorLike,
     *,
     method: Method = "em",
     epochs: int = 50,
     batch_size: int = 512,
     steps_per_epoch: int | None = None,
-    observed: Any = None,
+    observed: TensorLike = None,
     lengths: Any = None,
-    labels: Any = None,
-    unlabelled: Any = None,
-    sample_weight: Any = None,
+    labels: TensorLike = None,
+    unlabelled: object = None,
+    sample_weight: TensorLike = None,
     validation_data: Any = None,
     validation_split: float = 0.0,
-    initialize: bool = False,
+    initialize: bool | None = None,
     pseudocount: float = 0.01,
     step_size: StepSize | None = None,
-    optimizer: Any = None,
+    optimizer: OptimizerLike = None,
     tolerance: float | None = None,
     patience: int | None = None,
     callbacks: Any = None,
@@ -94,7 +95,8 @@ def fit(
         x: ``[N, V]`` (``[N, V, D]``), or a `tf.data.Dataset` of batches ``x``, ``(x,
             labels)``, ``(x, labels, sample_weight)`` or dicts with the keys ``x,
             observed, labels, sample_weight``. The first batch sets the size: larger
-            ones are cut to it, smaller ones filled up, lest all be compiled anew.
+            ones are cut to it, smaller ones filled up, so that
+            nothing is compiled anew.
         method: ``"em"``: an M-step per epoch, on the expectations of all data;
             ``"online_em"``: one per batch; ``"gradient"``: an optimizer step per
             batch.
@@ -105,8 +107,8 @@ def fit(
             Default: the whole dataset.
         observed: bool ``[N, V]``: which values count; the others are integrated out
             and may be NaN. Default: all.
-        lengths: Of sequences, int ``[N]``: how many steps each one has, of `num_steps`
-            at most; what follows is padding and may hold anything.
+        lengths: Lengths of sequences, int ``[N]``: how many steps each one has, at
+            most `num_steps`; what follows is padding and may hold anything.
         labels: Classes ``[N]``; with them the objective is ``log p(x, label)``. Other
             labels than integers from 0 to ``num_classes - 1``, such as text, are
             numbered in sorted order: `History.classes` says which class has which.
@@ -118,12 +120,16 @@ def fit(
             dataset.
         validation_split: Part of the examples, from 0 to 1, that is held out instead:
             the last ones, as in Keras (shuffle them before if they are in an order).
-        initialize: Whether to start from `initialize_leaves`. Needs arrays.
+        initialize: Whether to start from `initialize_leaves`. Needs arrays. `False`
+            starts from the parameters as they are. Default: a circuit that was never
+            fitted, loaded or assigned draws its parameters from `seed`, whatever was
+            drawn before, and starts from arrays in those leaves that were given no
+            initializers; any other circuit starts from its parameters.
         pseudocount: Examples added to each sum and leaf in each M-step: keeps rare
             events possible. With 0 full-batch EM is plain maximum likelihood. What
             smooths all data well may be much for a batch of ``"online_em"``.
-        step_size: Of M-steps, from 0 to 1; for ``"online_em"`` also a function of the
-            number of steps, such as a Keras learning rate schedule. Default: 1 for
+        step_size: Size of M-steps, from 0 to 1; for ``"online_em"`` also a function of
+            the number of steps, such as a Keras learning rate schedule. Default: 1 for
             ``"em"``, 0.1 for ``"online_em"``.
         optimizer: A Keras optimizer for ``"gradient"``. Default: ``Adam(1e-2)``.
         tolerance: Stop when the training log-likelihood rises by less.
@@ -132,8 +138,8 @@ def fit(
         callbacks: Keras callbacks, whose model is the circuit. They are called before
             and after each epoch, with ``loss``, ``val_loss``, ``log_likelihood`` and
             ``val_log_likelihood``.
-        seed: Of the order of batches. Full-batch EM does not shuffle; a dataset
-            shuffles itself.
+        seed: Seed of the starting point and of the order of batches. Full-batch EM does
+            not shuffle; a dataset shuffles itself.
         verbose: Whether to show a progress bar.
         checkpoint: Path of an ``.npz`` file that is written after each epoch. If it
             exists, the fit continues where that one stopped; one of another circuit
@@ -194,6 +200,7 @@ def fit(
         validation = _batches(
             program, validation_data, data, batch_size, unlabelled=unlabelled
         )
+    is_start_drawn = initialize is None and epochs > 0 and is_new(circuit)
     hooks = EpochCallbacks(callbacks, circuit, epochs)
 
     if jit_compile is None and not train.is_dataset:
@@ -226,6 +233,7 @@ def fit(
             "tolerance": tolerance,
             "patience": patience,
             "initialize": initialize,
+            "is_start_drawn": is_start_drawn,
             "checkpoint": progress.last,
         }
     )
@@ -233,7 +241,9 @@ def fit(
     evaluate = LogLikelihood(circuit, jit_compile) if validation else None
     stopping = Stopping(epochs, tolerance, patience)
     with progress.guarded():
-        if initialize and not progress.history.epochs:
+        if is_start_drawn and not progress.history.epochs:
+            start_from(circuit, None if train.is_dataset else train.data, seed)
+        elif initialize and not progress.history.epochs:
             initialize_leaves(circuit, train.data.x, train.data.observed, seed)
         finite.check_start(state.take(), progress.best, checkpoint)
         progress.history.classes = classes
@@ -272,6 +282,7 @@ def _batches(
     steps: int | None = None,
     unlabelled: Any = None,
 ) -> Batches:
+    """Checks arrays, and cuts arrays or a dataset into batches."""
     if isinstance(source, tf.data.Dataset):
         return Batches(program, source, batch_size, steps, unlabelled)
     return Batches(program, validated(program, data), batch_size)
@@ -282,9 +293,10 @@ def _trainer(
     method: Method,
     step_size: StepSize | None,
     pseudocount: float,
-    optimizer: Any,
+    optimizer: object,
     jit_compile: bool | None,
 ) -> Trainer:
+    """Builds the trainer of a method."""
     if method == "em":
         size = 1.0 if step_size is None else float(step_size)  # type: ignore[arg-type]
         return ExpectationMaximization(circuit, size, pseudocount, jit_compile)

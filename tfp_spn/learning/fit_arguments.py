@@ -58,7 +58,8 @@ def check_arguments(arguments: dict[str, Any]) -> None:
     _check_source(arguments)
 
 
-def _check_step_size(method: str, step_size: Any) -> None:
+def _check_step_size(method: str, step_size: object) -> None:
+    """Checks the step size, which depends on the method."""
     if step_size is None:
         return
     if method == "gradient":
@@ -85,6 +86,7 @@ def _check_step_size(method: str, step_size: Any) -> None:
 
 
 def _check_source(arguments: dict[str, Any]) -> None:
+    """Checks that the arguments fit arrays, or a dataset."""
     for name in ("x", "validation_data"):
         if isinstance(arguments[name], tf.distribute.DistributedDataset):
             raise TypeError(
@@ -123,7 +125,7 @@ def _check_source(arguments: dict[str, Any]) -> None:
         )
 
 
-def _check_integer(name: str, value: Any, least: int) -> None:
+def _check_integer(name: str, value: object, least: int) -> None:
     if not isinstance(value, numbers.Integral) or value < least:
         raise ValueError(
             f"fit: {name} is not a count, received {name}={value!r}, expected an "
@@ -131,7 +133,7 @@ def _check_integer(name: str, value: Any, least: int) -> None:
         )
 
 
-def _check_number(name: str, value: Any) -> None:
+def _check_number(name: str, value: object) -> None:
     if not isinstance(value, numbers.Real) or not 0 <= float(value) < float("inf"):
         raise ValueError(
             f"fit: {name} must not be negative, received {name}={value!r}, expected a "

@@ -12,6 +12,7 @@ from tfp_spn.layers.leaves.cauchy_leaf import CauchyLeaf
 from tfp_spn.layers.leaves.location_scale_leaf import LocationScaleLeaf
 from tfp_spn.learning.data_validation import Data, flattened
 from tfp_spn.learning.maximization import trainable_names
+from tfp_spn.programs.parameter_names import leaf_name, to_leaf
 
 _MAX_ROWS = 10_000
 _FACTOR = 3.0
@@ -41,15 +42,15 @@ def warn_of_fixed_scales(circuit: Circuit, data: Data) -> None:
         leaf = part.leaf
         if not isinstance(leaf, LocationScaleLeaf) or leaf.scale_trainable:
             continue
-        own = {name[len("leaf_") :]: v for name, v in params.items() if "leaf_" in name}
-        if not any(f"leaf_{part.prefix}{name}" in names for name in leaf.parameters):
+        own = to_leaf(params)
+        if not any(leaf_name(part.prefix + name) in names for name in leaf.parameters):
             continue  # frozen on purpose
         fixed = leaf.scale(leaf.canonical(part.params(own))).numpy()  # [L, K, D]
         _warn(leaf, part, fixed, _spread(x[:, part.variables], leaf))
 
 
 def _spread(x: np.ndarray, leaf: LocationScaleLeaf) -> np.ndarray:
-    """Of each variable ``[V, D]``, as the scale measures it; NaN if it is missing."""
+    """Returns the spread of each variable ``[V, D]``, NaN where all is missing."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of columns without a value
         if isinstance(leaf, CauchyLeaf):

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfp_spn._keras_typing import OptimizerLike
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.learning.batch_functions import Slopes
 from tfp_spn.learning.batches import Batch
@@ -42,7 +43,10 @@ class GradientAscent:
     """
 
     def __init__(
-        self, circuit: Any, optimizer: Any = None, jit_compile: bool | None = None
+        self,
+        circuit: object,
+        optimizer: OptimizerLike = None,
+        jit_compile: bool | None = None,
     ) -> None:
         self.circuit = as_circuit(circuit)
         _check_rules(self.circuit)
@@ -66,7 +70,7 @@ class GradientAscent:
 
     @property
     def state(self) -> list[tf.Variable]:
-        """What an interrupted fit must keep besides the circuit's parameters."""
+        """The variables that an interrupted fit must keep, besides parameters."""
         return [variable.value for variable in self.optimizer.variables]
 
     def epoch(self, batches: Iterable[Batch]) -> float:
@@ -90,17 +94,17 @@ class GradientAscent:
         return mean_of_examples(log_likelihood, weight)
 
 
-def _names_of(circuit: Circuit, variables: list[Any]) -> tuple[str, ...]:
+def _names_of(circuit: Circuit, variables: list[keras.Variable]) -> tuple[str, ...]:
     """Names of the parameters that Keras' variables hold, in their order."""
     name_of = {id(value): name for name, value in circuit.live_params().items()}
     return tuple(name_of[id(variable.value)] for variable in variables)
 
 
 def _check_rules(circuit: Circuit) -> None:
+    """Refuses learning rules that replace gradients by counts."""
     for spec in circuit.program.sum_specs:
-        if not spec.rule.is_gradient or (
-            spec.rule.normalizes_counts and not spec.logspace
-        ):
+        rule = spec.rule
+        if not rule.is_gradient or rule.hands_back_counts(spec.logspace):
             raise ValueError(
                 "GradientAscent: the circuit's learning rule does not compute "
                 f"gradients, received {spec.rule!r} in '{spec.parameter}', expected "

@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from tfp_spn._serialization import register
-from tfp_spn._typing import Tensor
+from tfp_spn._typing import Config, DTypeLike, Tensor, TensorLike
 from tfp_spn.learning.targets import check_targets
 from tfp_spn.ops.log_space import logsumexp
 from tfp_spn.programs.labels import log_joint_of_labels
@@ -30,9 +30,9 @@ class HybridGenerativeDiscriminative(keras.losses.Loss):
     training, weight 0 generative training; dividing by the number of variables brings
     both terms to comparable size [1].
 
-    A label that is no class has probability zero, and so an infinite loss; an example
-    of probability zero too. Examples without a label, see `unlabelled`, are learned
-    from by ``g = log p(x)`` alone, in one `fit` with the others.
+    A label that is not a class has probability zero, and so an infinite loss; so has
+    an example of probability zero. Examples without a label, see `unlabelled`, are
+    learned from by ``g = log p(x)`` alone, in one `fit` with the others.
 
     Args:
         discriminative_weight: The weight of the cross-entropy, from 0 to 1.
@@ -73,7 +73,7 @@ class HybridGenerativeDiscriminative(keras.losses.Loss):
         unlabelled: int | None = None,
         reduction: str = "sum_over_batch_size",
         name: str = "hybrid_generative_discriminative",
-        dtype: Any = None,
+        dtype: DTypeLike = None,
     ) -> None:
         if not 0 <= discriminative_weight <= 1 or num_variables < 1:
             raise ValueError(
@@ -120,12 +120,14 @@ class HybridGenerativeDiscriminative(keras.losses.Loss):
         finally:
             self._log_prior = before
 
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Tensor:
+    def __call__(
+        self, y_true: TensorLike, y_pred: TensorLike, sample_weight: TensorLike = None
+    ) -> Tensor:
         """The loss of a batch."""
         check_targets(self, y_true, sample_weight)
         return super().__call__(y_true, y_pred, sample_weight)
 
-    def call(self, y_true: Any, y_pred: Any) -> Tensor:
+    def call(self, y_true: TensorLike, y_pred: TensorLike) -> Tensor:
         """The loss of each example."""
         y_pred = tf.convert_to_tensor(y_pred)
         shape = tf.shape(y_pred)
@@ -165,7 +167,7 @@ class HybridGenerativeDiscriminative(keras.losses.Loss):
         possible = tf.math.is_finite(log_prior)
         return log_joint - tf.where(possible, log_prior, tf.zeros_like(log_prior))
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         return {
             **super().get_config(),

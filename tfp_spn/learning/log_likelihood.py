@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from tfp_spn.learning.batch_functions import log_likelihood_of
 from tfp_spn.learning.batches import Batch
@@ -19,7 +18,7 @@ class LogLikelihood:
         jit_compile: Whether XLA compiles the evaluation.
     """
 
-    def __init__(self, circuit: Any, jit_compile: bool | None = None) -> None:
+    def __init__(self, circuit: object, jit_compile: bool | None = None) -> None:
         self.replicas = Replicas(as_circuit(circuit), jit_compile)
 
     def __call__(self, batches: Iterable[Batch]) -> float:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 import tensorflow as tf
 
 from tfp_spn._serialization import register
-from tfp_spn._typing import Tensor
+from tfp_spn._typing import DTypeLike, Tensor, TensorLike
 from tfp_spn.learning.targets import check_targets
 from tfp_spn.ops.log_space import logsumexp
 from tfp_spn.programs.labels import log_joint_of_labels
@@ -42,11 +40,13 @@ class NegativeLogLikelihood(keras.losses.Loss):
         self,
         reduction: str = "sum_over_batch_size",
         name: str = "negative_log_likelihood",
-        dtype: Any = None,
+        dtype: DTypeLike = None,
     ) -> None:
         super().__init__(name=name, reduction=_of_keras_3(reduction), dtype=dtype)
 
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Tensor:
+    def __call__(
+        self, y_true: TensorLike, y_pred: TensorLike, sample_weight: TensorLike = None
+    ) -> Tensor:
         """The loss of a batch."""
         check_targets(self, y_true, sample_weight)
         if hasattr(y_pred, "log_prob"):
@@ -55,7 +55,7 @@ class NegativeLogLikelihood(keras.losses.Loss):
             y_true = tf.zeros([tf.shape(y_pred)[0]])
         return super().__call__(y_true, y_pred, sample_weight)
 
-    def call(self, y_true: Any, y_pred: Any) -> Tensor:
+    def call(self, y_true: TensorLike, y_pred: TensorLike) -> Tensor:
         """The loss of each example."""
         return -logsumexp(tf.convert_to_tensor(y_pred), axis=-1)
 
@@ -66,7 +66,7 @@ class NegativeLogJoint(keras.losses.Loss):
 
         loss = -y_pred[b, y_true[b]],   y_pred[b, c] = log p(x[b], c)
 
-    A label that is no class has probability zero, and so an infinite loss.
+    A label that is not a class has probability zero, and so an infinite loss.
 
     (For discriminative training use `keras.losses.SparseCategoricalCrossentropy` with
     ``from_logits=True``: its softmax turns the same output into ``log p(y | x)``.)
@@ -89,16 +89,18 @@ class NegativeLogJoint(keras.losses.Loss):
         self,
         reduction: str = "sum_over_batch_size",
         name: str = "negative_log_joint",
-        dtype: Any = None,
+        dtype: DTypeLike = None,
     ) -> None:
         super().__init__(name=name, reduction=_of_keras_3(reduction), dtype=dtype)
 
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Tensor:
+    def __call__(
+        self, y_true: TensorLike, y_pred: TensorLike, sample_weight: TensorLike = None
+    ) -> Tensor:
         """The loss of a batch."""
         check_targets(self, y_true, sample_weight)
         return super().__call__(y_true, y_pred, sample_weight)
 
-    def call(self, y_true: Any, y_pred: Any) -> Tensor:
+    def call(self, y_true: TensorLike, y_pred: TensorLike) -> Tensor:
         """The loss of each example."""
         y_pred = tf.convert_to_tensor(y_pred)
         shape = tf.shape(y_pred)

@@ -10,7 +10,6 @@ count at all keeps its parameters, bit for bit.
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
 
 import keras
 import tensorflow as tf
@@ -19,6 +18,7 @@ from tfp_spn._typing import Params, Tensor, TensorLike
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.circuits.from_layers import from_layers
 from tfp_spn.learning.expectations import Expectations
+from tfp_spn.programs.parameter_names import leaf_name
 from tfp_spn.programs.program import Program
 from tfp_spn.programs.steps import SumSpec
 
@@ -43,7 +43,7 @@ def maximize(
     Args:
         program: The circuit.
         params: The parameters that the expectations were taken under.
-        expectations: Of `expected_statistics`, summed over batches.
+        expectations: Results of `expected_statistics`, summed over batches.
         step_size: How far to go, from 0 to 1.
         pseudocount: Examples added to every sum, spread evenly over its children, and
             to every leaf component (what those look like is the family's choice).
@@ -76,8 +76,8 @@ def maximize(
     of_leaf = tf.cast(pseudocount, program.dtype)
     leaf = program.leaf.maximize(tables.leaf, statistics, step, of_leaf)
     for name, value in leaf.items():
-        old = new[f"leaf_{name}"]
-        new[f"leaf_{name}"] = tf.reshape(value, tf.shape(old))
+        name = leaf_name(name)
+        new[name] = tf.reshape(value, tf.shape(new[name]))
     return _frozen(new, params, trainable)
 
 
@@ -94,14 +94,14 @@ def _frozen(new: Params, params: Params, trainable: Collection[str] | None) -> P
 def trainable_names(circuit: Circuit) -> frozenset[str]:
     """Names of the parameters whose Keras variable is trainable.
 
-    Keras freezes its own variable, never the `tf.Variable` behind it.
+    Keras freezes its own variable, never the `tf.Variable` that it wraps.
     """
     trainable = {id(variable.value) for variable in circuit.trainable_variables}
     params = circuit.live_params()
     return frozenset(name for name, value in params.items() if id(value) in trainable)
 
 
-def as_circuit(spn: Any) -> Circuit:
+def as_circuit(spn: object) -> Circuit:
     """The circuit itself, that of a stack of layers, or that of a distribution."""
     if isinstance(spn, keras.Sequential):
         return from_layers(spn)
@@ -123,21 +123,13 @@ def as_circuit(spn: Any) -> Circuit:
             f"{spn!r}, expected a view of its circuit's variables. Fit the circuit, or "
             "maximise log_prob over what the parameters are computed from."
         )
-    num_steps = getattr(circuit.program, "num_steps", 0)
-    steps = getattr(spn, "steps_of_event", ())
-    if tuple(steps) != tuple(range(num_steps)):
-        raise ValueError(
-            f"tfp_spn.learning: the distribution is a marginal, received steps "
-            f"{tuple(steps)}, expected all {num_steps} of the "
-            "circuit. Fit the circuit, with observed=False at the other steps."
-        )
-    event = getattr(spn, "variables_of_event", range(circuit.program.num_variables))
-    if tuple(event) != tuple(range(circuit.program.num_variables)):
-        raise ValueError(
-            f"tfp_spn.learning: the distribution is a marginal, received variables "
-            f"{tuple(event)}, expected all {circuit.program.num_variables} of the "
-            "circuit. Fit the circuit, with observed=False for the other variables."
-        )
+    for what, (chosen, total) in getattr(spn, "chosen_of_event", {}).items():
+        if chosen != tuple(range(total)):
+            raise ValueError(
+                f"tfp_spn.learning: the distribution is a marginal, received {what} "
+                f"{chosen}, expected all {total} of the circuit. Fit the circuit, with "
+                f"observed=False for the other {what}."
+            )
     return circuit
 
 

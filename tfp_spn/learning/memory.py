@@ -31,5 +31,5 @@ def check_memory(program: Program, batch_size: int) -> None:
 
 
 def _bytes_of_example(program: Program) -> int:
-    """Of the units of all regions; products may be evaluated again."""
+    """Returns the bytes of all units; products may be evaluated again."""
     return program.dtype.size * program.num_units

@@ -52,7 +52,7 @@ class MinibatchExpectationMaximization:
 
     def __init__(
         self,
-        circuit: Any,
+        circuit: object,
         step_size: StepSize = 0.1,
         pseudocount: float = 0.01,
         jit_compile: bool | None = None,
@@ -64,7 +64,7 @@ class MinibatchExpectationMaximization:
 
     @property
     def state(self) -> list[tf.Variable]:
-        """What an interrupted fit must keep besides the circuit's parameters."""
+        """The variables that an interrupted fit must keep, besides parameters."""
         return [self.steps]
 
     def epoch(self, batches: Iterable[Batch]) -> float:

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_spn._serialization import register
-from tfp_spn._typing import Tensor
+from tfp_spn._typing import Config, Tensor
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.learning.batches import unpack
 from tfp_spn.learning.expectations import (
@@ -75,7 +75,7 @@ class OnlineExpectationMaximization(keras.optimizers.Optimizer):
 
     def __init__(
         self,
-        learning_rate: Any = 0.05,
+        learning_rate: object = 0.05,
         accumulate_batches: int = 1,
         pseudocount: float = 0.01,
         gliding_average: bool = True,
@@ -117,7 +117,7 @@ class OnlineExpectationMaximization(keras.optimizers.Optimizer):
         """Updates variables by what learning rules gave in place of gradients.
 
         Raises:
-            ValueError: A variable is no linear accumulator of a rule of EM.
+            ValueError: A variable is not a linear accumulator of a rule of EM.
         """
         variables = trainable_variables
         if variables is None:
@@ -152,7 +152,7 @@ class OnlineExpectationMaximization(keras.optimizers.Optimizer):
             return
         self.assign(variable, tf.where(flow > 0, moved, variable))
 
-    def train_circuit(self, circuit: Circuit, data: Any) -> dict[str, Tensor]:
+    def train_circuit(self, circuit: Circuit, data: object) -> dict[str, Tensor]:
         """The training step of a circuit that is compiled with this optimizer."""
         if not self.gliding_average:
             raise ValueError(
@@ -167,7 +167,7 @@ class OnlineExpectationMaximization(keras.optimizers.Optimizer):
     def accumulated(
         self, circuit: Circuit, expectations: Expectations
     ) -> tuple[tf.Variable, list[tf.Variable]]:
-        """Where a circuit's expectations add up.
+        """Returns the variables in which a circuit's expectations add up.
 
         Returns:
             How many batches there are so far, and their expectations in the order of
@@ -186,11 +186,11 @@ class OnlineExpectationMaximization(keras.optimizers.Optimizer):
         return self._totals[circuit]
 
     def collected(self, circuit: Any) -> list[tf.Variable]:
-        """What there is of a step that needs further batches."""
+        """Returns the variables of a step that waits for further batches."""
         count, totals = self._totals.get(circuit, (None, []))
         return [] if count is None else [count, *totals]
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         return {
             "learning_rate": super().get_config()["learning_rate"],
@@ -258,6 +258,7 @@ def _normalized(weights: Tensor, axis: int) -> Tensor:
 
 
 def _check_labels(circuit: Circuit, labels: Tensor) -> None:
+    """Refuses targets whose shape is not that of labels."""
     shape = tf.TensorShape(labels.shape)
     if shape.rank is not None and (
         shape.rank > 2 or shape.as_list()[1:] not in ([], [1])
@@ -270,7 +271,8 @@ def _check_labels(circuit: Circuit, labels: Tensor) -> None:
         )
 
 
-def _check_accumulators(variables: Iterable[Any]) -> None:
+def _check_accumulators(variables: Iterable[keras.Variable]) -> None:
+    """Refuses variables that do not follow a learning rule of EM."""
     others = [v.path for v in variables if not getattr(v, "is_em_accumulator", False)]
     if others:
         raise ValueError(
@@ -289,6 +291,7 @@ def _update(
     optimizer: OnlineExpectationMaximization,
     expectations: Expectations,
 ) -> None:
+    """Makes an M-step, or collects expectations for a later one."""
     program, params = circuit.program, circuit.live_params()
     step_size = tf.convert_to_tensor(optimizer.learning_rate)
 
@@ -332,6 +335,7 @@ def _logs(
     y_pred: Tensor,
     sample_weight: Tensor | None,
 ) -> dict[str, Tensor]:
+    """Returns Keras' logs of a step."""
     count = expectations["num_examples"]
     loss = -tf.math.divide_no_nan(expectations["log_likelihood"], count)
     # Keras shows what its own tracker says as "loss", whatever a step returns.

@@ -13,7 +13,7 @@ _NUMBERED = ("built", "name")  # by Keras
 
 
 def optimizer_identity(optimizer: Any) -> dict[str, str]:
-    """Its class and settings as text; what is known if it cannot be saved."""
+    """Describes an optimizer's class and settings, as far as they can be saved."""
     rate = getattr(optimizer, "_learning_rate", None)
     try:
         config = dict(optimizer.get_config())

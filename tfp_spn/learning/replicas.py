@@ -1,4 +1,4 @@
-"""Where a circuit lives: on one device, or mirrored by a strategy of `tf.distribute`.
+"""Runs learning where a circuit lives: on one device, or on all replicas.
 
 What adds over examples (expected counts, gradients, log-likelihoods, weights) is
 computed by each replica on its share of a batch and summed over the replicas; what
@@ -96,7 +96,7 @@ def assign_in_replica(variables: list[tf.Variable], values: list[Tensor]) -> Non
             variable.assign(value)
         return
 
-    def update(strategy: Any, values: list[Any]) -> None:
+    def update(strategy: tf.distribute.Strategy, values: list[Any]) -> None:
         for variable, value in zip(variables, values, strict=True):
             strategy.extended.update(
                 variable, lambda copy, new: copy.assign(new), args=(value,), group=False
@@ -111,7 +111,7 @@ _FUNCTIONS: weakref.WeakKeyDictionary[Circuit, dict[tuple[Program, Body], Any]] 
 
 
 def mirrored_functions(circuit: Circuit) -> dict[tuple[Program, Body], Any]:
-    """What has been traced for a circuit under a strategy, by program and body."""
+    """Returns what was traced for a circuit under a strategy, by program and body."""
     return _FUNCTIONS.setdefault(circuit, {})
 
 
@@ -142,7 +142,7 @@ class Replicas:
         strategy = self.strategy
 
         @tf.function(autograph=False)
-        def summed(values: Any) -> Any:
+        def summed(values: object) -> Any:
             return strategy.run(sum_over_replicas, args=(values,))
 
         self._summed = summed
@@ -171,7 +171,7 @@ class Replicas:
         return not has_chief and resolver.task_id == 0
 
     def scope(self) -> contextlib.AbstractContextManager[Any]:
-        """Where to create variables that change with those of the circuit."""
+        """Returns the scope for variables that change with those of the circuit."""
         return (
             contextlib.nullcontext() if self.strategy is None else self.strategy.scope()
         )
@@ -212,7 +212,7 @@ class Replicas:
         with self._clear_about_lost_workers():
             return self.strategy.run(function, args=(self._shared_out(batch), *numbers))
 
-    def change(self, body: Body, totals: Any, *numbers: float) -> None:
+    def change(self, body: Body, totals: object, *numbers: float) -> None:
         """Changes parameters, once for all replicas, by what `total` returned."""
         if self.strategy is None:
             self._answer(body, totals, *numbers)
@@ -220,7 +220,7 @@ class Replicas:
             tensors = [tf.constant(number, tf.float64) for number in numbers]
             self._mirrored(body)(totals, *tensors)
 
-    def sum(self, a: Any, b: Any) -> Any:
+    def sum(self, a: object, b: object) -> Any:
         """Adds what two runs returned."""
         if self.strategy is None:
             return answer(self.circuit.program, sum_of, {}, a, b)
@@ -238,13 +238,13 @@ class Replicas:
         if (program, body) not in functions:
 
             @tf.function(autograph=False)
-            def function(*arguments: Any) -> Any:
+            def function(*arguments: object) -> Any:
                 return body(program, CHECKED, params, *arguments)
 
             functions[program, body] = function
         return functions[program, body]
 
-    def total(self, values: Any) -> Any:
+    def total(self, values: object) -> Any:
         """Sums what `run` returned over all replicas, in all processes."""
         if self.strategy is None:
             return values
@@ -317,11 +317,11 @@ class Replicas:
         return self.total(self._values(of_replica)).numpy()
 
     def _values(self, of_replica: Callable[[Any], tf.Tensor]) -> Any:
-        strategy: Any = self.strategy
+        strategy: tf.distribute.Strategy = self.strategy
         return strategy.experimental_distribute_values_from_function(of_replica)
 
-    def _any_of(self, value: Any) -> tf.Tensor:
-        strategy: Any = self.strategy
+    def _any_of(self, value: object) -> tf.Tensor:
+        strategy: tf.distribute.Strategy = self.strategy
         return strategy.experimental_local_results(value)[0]
 
     @contextlib.contextmanager
@@ -374,7 +374,7 @@ def strategy_of(circuit: Circuit) -> Any:
     return strategy
 
 
-def _described(strategy: Any) -> str:
+def _described(strategy: tf.distribute.Strategy) -> str:
     return "no strategy" if strategy is None else type(strategy).__name__
 
 

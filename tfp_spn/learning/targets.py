@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from tfp_spn._typing import TensorLike
 
-def check_targets(loss: Any, y_true: Any, sample_weight: Any) -> None:
+
+def check_targets(loss: Any, y_true: TensorLike, sample_weight: TensorLike) -> None:
     """Checks that a Keras model hands targets to a loss, or at least weights.
 
     Where it hands neither, nobody knows whether weights were given: plain Keras models

@@ -8,7 +8,6 @@ so each tells what it is about to do, and all raise the same error if they disag
 from __future__ import annotations
 
 import zlib
-from typing import Any
 
 import numpy as np
 
@@ -18,7 +17,7 @@ _END, _BATCH, _FAILED = range(3)
 _FACTS = ("x", "observed", "labels", "weights")
 
 
-def digest(value: Any) -> int:
+def digest(value: object) -> int:
     """A number that tells values apart: arrays, what else has a text, dicts of them."""
     if isinstance(value, dict):
         return digest(repr([(key, digest(value[key])) for key in sorted(value)]))
@@ -29,12 +28,12 @@ def digest(value: Any) -> int:
 
 
 def no_batch(failed: bool = False) -> list[int]:
-    """What a worker says at the end of its data, or when it cannot read them."""
+    """Returns the message of a worker whose data have ended, or cannot be read."""
     return [_FAILED if failed else _END, 0, *[0] * len(_FACTS)]
 
 
 def batch_facts(batch: Batch) -> list[int]:
-    """What a worker says about its next batch: how many examples, and which."""
+    """Returns what a worker tells of its next batch: how many examples, and which."""
     parts = (getattr(batch, name) for name in _FACTS)
     digests = [0 if part is None else digest(part.numpy()) for part in parts]
     return [_BATCH, int(batch.x.shape[0]), *digests]
@@ -79,7 +78,7 @@ def check_settings(names: list[str], digests: np.ndarray) -> None:
     """Checks that all workers were called alike.
 
     Args:
-        names: Of what was digested.
+        names: Names of what was digested.
         digests: ``[replicas, names]``.
 
     Raises:

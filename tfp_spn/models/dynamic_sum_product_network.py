@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfp_spn._serialization import deserialize, register, serialize
-from tfp_spn._typing import Tensor
+from tfp_spn._typing import Config, ShapeLike, Tensor, TensorLike
 from tfp_spn.circuits.example_weights import given_targets
 from tfp_spn.circuits.lengths import check_are_no_lengths
 from tfp_spn.layers.default_dtype import fill_in_dtype
@@ -41,7 +41,7 @@ class DynamicSumProductNetwork(UnsupervisedTraining, keras.Model):
     All steps share the weights. The output at ``t`` is the log-probability of a
     sequence that *ends* there: each is normalised, but, since the top belongs to the
     last step, they are not the marginals of one longer sequence, and their differences
-    are no predictive probabilities. (`tfp_spn.distributions.DynamicSumProductNetwork`,
+    are not predictive probabilities. (`tfp_spn.distributions.DynamicSumProductNetwork`,
     whose time runs forward, offers those, with samples, forecasts and all the rest.)
 
     Template and first interface are evaluated once, for all steps as one batch; the
@@ -83,7 +83,7 @@ class DynamicSumProductNetwork(UnsupervisedTraining, keras.Model):
         leave them out.
 
     Raises:
-        TypeError: A network is no Keras model; lengths are no integers.
+        TypeError: A network is not a Keras model; lengths are not integers.
         ValueError: Widths do not match, the template does not cover the variables of a
             step, or a length is below 1 or above the number of steps (under
             `tf.function`: `tf.errors.InvalidArgumentError`).
@@ -118,7 +118,7 @@ class DynamicSumProductNetwork(UnsupervisedTraining, keras.Model):
         return_last_step: bool = True,
         unsupervised: bool = True,
         padding: str = "pre",
-        **kwargs: Any,
+        **kwargs: object,
     ) -> None:
         # float32 or float64, as the networks say, inside mixed-precision models too.
         fill_in_dtype(kwargs)
@@ -144,7 +144,7 @@ class DynamicSumProductNetwork(UnsupervisedTraining, keras.Model):
 
     # --- the Keras model -----------------------------------------------------------
 
-    def build(self, input_shape: Any = None) -> None:
+    def build(self, input_shape: ShapeLike = None) -> None:
         """Builds the networks that are not built yet, and checks that they match."""
         shape = self._shape_of_data(input_shape)
         if not self.template_network.built:
@@ -154,7 +154,7 @@ class DynamicSumProductNetwork(UnsupervisedTraining, keras.Model):
         self.built = True
 
     def call(
-        self, inputs: Any, training: bool | None = None, mask: Any = None
+        self, inputs: TensorLike, training: bool | None = None, mask: TensorLike = None
     ) -> Tensor:
         """Log-probabilities of sequences."""
         sequences = to_sequences(inputs, mask, self.padding, self._label)
@@ -187,11 +187,11 @@ class DynamicSumProductNetwork(UnsupervisedTraining, keras.Model):
             return None
         return (None, None, *self.template_network.input_shape[1:])
 
-    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> None:
+    def compute_mask(self, inputs: object, previous_mask: object = None) -> None:
         """`None`: `call` gives the output of all steps its mask itself."""
         return
 
-    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: ShapeLike) -> tuple[int | None, ...]:
         """``[batch, outputs]`` or ``[batch, num_steps, outputs]``."""
         shape = self._shape_of_data(input_shape)
         if not self.built:
@@ -202,7 +202,7 @@ class DynamicSumProductNetwork(UnsupervisedTraining, keras.Model):
         return (shape[0], shape[1], outputs)
 
     def compute_output_spec(
-        self, inputs: Any, training: bool | None = None, mask: Any = None
+        self, inputs: TensorLike, training: bool | None = None, mask: TensorLike = None
     ) -> keras.KerasTensor:
         """Symbolic output."""
         shapes = keras.tree.map_structure(lambda tensor: tuple(tensor.shape), inputs)
@@ -211,10 +211,10 @@ class DynamicSumProductNetwork(UnsupervisedTraining, keras.Model):
 
     def compute_loss(
         self,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
+        x: TensorLike = None,
+        y: TensorLike = None,
+        y_pred: TensorLike = None,
+        sample_weight: TensorLike = None,
         training: bool = True,
     ) -> Tensor:
         """The loss; weights of sequences count at every step.
@@ -235,13 +235,17 @@ class DynamicSumProductNetwork(UnsupervisedTraining, keras.Model):
         )
 
     def compute_metrics(
-        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+        self,
+        x: TensorLike,
+        y: TensorLike,
+        y_pred: TensorLike,
+        sample_weight: TensorLike = None,
     ) -> dict[str, Any]:
         """The metrics; weights of sequences count at every step."""
         sample_weight = _over_steps(sample_weight, y_pred)
         return super().compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         return {
             **super().get_config(),
@@ -253,7 +257,7 @@ class DynamicSumProductNetwork(UnsupervisedTraining, keras.Model):
 
     @classmethod
     def from_config(
-        cls, config: dict[str, Any], custom_objects: Any = None
+        cls, config: dict[str, Any], custom_objects: object = None
     ) -> DynamicSumProductNetwork:
         """Builds the model from `get_config`'s result."""
         networks = {
@@ -269,7 +273,7 @@ class DynamicSumProductNetwork(UnsupervisedTraining, keras.Model):
         return f'{type(self).__name__} "{self.name}"'
 
     @property
-    def _networks(self) -> dict[str, Any]:
+    def _networks(self) -> dict[str, keras.Model]:
         return {name: getattr(self, name) for name in NETWORKS}
 
     def _current(self, sequences: Sequences, training: bool | None) -> Tensor:
@@ -317,7 +321,7 @@ class DynamicSumProductNetwork(UnsupervisedTraining, keras.Model):
                     "expected a keras.Model. Put layers into a keras.Sequential."
                 )
 
-    def _shape_of_data(self, input_shape: Any) -> tuple[int | None, ...]:
+    def _shape_of_data(self, input_shape: ShapeLike) -> tuple[int | None, ...]:
         shape = input_shape
         while isinstance(shape, list | tuple) and shape and _is_shape(shape[0]):
             shape = shape[0]
@@ -341,7 +345,7 @@ class DynamicSumProductNetwork(UnsupervisedTraining, keras.Model):
             )
 
 
-def _is_shape(value: Any) -> bool:
+def _is_shape(value: object) -> bool:
     return isinstance(value, list | tuple)
 
 
@@ -360,7 +364,7 @@ def _last(values: Tensor, is_step: Tensor | None) -> Tensor:
     return tf.gather(values, last, axis=1, batch_dims=1)
 
 
-def _over_steps(sample_weight: Any, y_pred: Any) -> Any:
+def _over_steps(sample_weight: TensorLike, y_pred: TensorLike) -> Any:
     """Weights ``[batch]`` of outputs ``[batch, num_steps, outputs]``, at every step."""
     if sample_weight is None or len(y_pred.shape) != 3:
         return sample_weight

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import keras
+
 from tfp_spn.circuits.template import check_template_network
 from tfp_spn.layers.regions.region_layer import Shape
 
@@ -15,7 +17,7 @@ TOP = "top_network"
 NETWORKS = (TEMPLATE, CURRENT, PREVIOUS, TOP)
 
 
-def connect(networks: Mapping[str, Any], label: str) -> None:
+def connect(networks: Mapping[str, keras.Model], label: str) -> None:
     """Builds the networks above a built template, and checks that they match.
 
     Args:
@@ -67,7 +69,7 @@ def connect(networks: Mapping[str, Any], label: str) -> None:
 
 
 def _previous_width(
-    networks: Mapping[str, Any], current: tuple[Any, int, int, int], label: str
+    networks: Mapping[str, keras.Model], current: tuple[Any, int, int, int], label: str
 ) -> int:
     """Nodes of the interface, which the network that returns them also takes."""
     network = networks[PREVIOUS]
@@ -78,7 +80,11 @@ def _previous_width(
 
 
 def _receive(
-    networks: Mapping[str, Any], name: str, shape: Shape, source: str, label: str
+    networks: Mapping[str, keras.Model],
+    name: str,
+    shape: Shape,
+    source: str,
+    label: str,
 ) -> None:
     """Builds a network for a shape, or checks that it was built for it."""
     network = networks[name]
@@ -94,7 +100,7 @@ def _receive(
 
 
 def _regions(
-    networks: Mapping[str, Any], name: str, label: str
+    networks: Mapping[str, keras.Model], name: str, label: str
 ) -> tuple[int | None, int, int, int]:
     shape = _shape(networks, name, "output_shape", label)
     if len(shape) != 4 or None in shape[1:]:
@@ -106,7 +112,9 @@ def _regions(
     return shape  # type: ignore[return-value]
 
 
-def _shape(networks: Mapping[str, Any], name: str, which: str, label: str) -> Shape:
+def _shape(
+    networks: Mapping[str, keras.Model], name: str, which: str, label: str
+) -> Shape:
     shape = getattr(networks[name], which, None)
     if not isinstance(shape, tuple) or (shape and isinstance(shape[0], tuple | list)):
         raise TypeError(

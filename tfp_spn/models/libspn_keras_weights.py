@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfp_spn._typing import ShapeLike
 from tfp_spn.layers.leaves import accumulators
 from tfp_spn.layers.leaves.location_scale_leaf import LocationScaleLeaf
 from tfp_spn.layers.normalize_standard_score import NormalizeStandardScore
@@ -92,7 +94,9 @@ class _Source(NamedTuple):
     model: Any
     arrays: Iterator[np.ndarray]
 
-    def next(self, layer: Any, name: str, shape: Any) -> np.ndarray:
+    def next(
+        self, layer: keras.layers.Layer, name: str, shape: ShapeLike
+    ) -> np.ndarray:
         """The next array, which has to be of this shape."""
         value, shape = next(self.arrays, None), tuple(shape)
         if value is None or value.shape != shape:
@@ -106,13 +110,21 @@ class _Source(NamedTuple):
         return value
 
 
+@functools.singledispatch
+def _parts_of(model: keras.Model) -> list[Any]:
+    """Layers and networks in the order in which LibSPN-Keras keeps them."""
+    return model.layers
+
+
+@_parts_of.register(DynamicSumProductNetwork)
+def _networks_of(model: DynamicSumProductNetwork) -> list[Any]:
+    return [getattr(model, name) for name in NETWORKS_THERE]
+
+
 def _layers_of(model: Any) -> Iterator[Any]:
-    if isinstance(model, DynamicSumProductNetwork):
-        for name in NETWORKS_THERE:
-            yield from _layers_of(getattr(model, name))
-    elif isinstance(model, keras.Model):
-        for layer in model.layers:
-            yield from _layers_of(layer)
+    if isinstance(model, keras.Model):
+        for part in _parts_of(model):
+            yield from _layers_of(part)
     else:
         yield model
 
@@ -143,7 +155,7 @@ def _leaf(leaf: LocationScaleLeaf, source: _Source) -> dict[int, np.ndarray]:
 
 
 def _raw_scale(leaf: LocationScaleLeaf, scale: np.ndarray) -> np.ndarray:
-    """What is stored of a scale; refuses those below the floor."""
+    """Returns what is stored for a scale; refuses those below the floor."""
     raw = np.asarray(leaf._inverse_scale(tf.constant(scale)))  # noqa: SLF001
     kept = leaf.min_scale + np.logaddexp(raw, 0)
     if not np.allclose(kept, scale, rtol=1e-4, atol=0):

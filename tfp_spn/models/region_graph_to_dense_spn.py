@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from tfp_spn._keras_typing import ConstraintLike, InitializerLike
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.layers.regions.dense_product import DenseProduct
 from tfp_spn.layers.regions.dense_sum import DenseSum
@@ -23,8 +24,8 @@ def region_graph_to_dense_spn(
     num_sums_iterable: Iterable[int],
     return_weighted_child_logits: bool,
     logspace_accumulators: bool | None = None,
-    accumulator_initializer: Any = None,
-    linear_accumulator_constraint: Any = None,
+    accumulator_initializer: InitializerLike = None,
+    linear_accumulator_constraint: ConstraintLike = None,
     product_first: bool = True,
     num_classes: int | None = None,
     with_root: bool = True,
@@ -48,10 +49,10 @@ def region_graph_to_dense_spn(
         num_sums_iterable: Sums per region of each layer of sums but the classes and
             the root, from bottom to top: one less than the tree is deep, and one more
             if `product_first` is `False`. Further numbers are not used.
-        return_weighted_child_logits: Of the `RootSum`.
-        logspace_accumulators: Of all sums.
-        accumulator_initializer: Of all sums.
-        linear_accumulator_constraint: Of all sums.
+        return_weighted_child_logits: Argument of the `RootSum`.
+        logspace_accumulators: Argument of all sums.
+        accumulator_initializer: Argument of all sums.
+        linear_accumulator_constraint: Argument of all sums.
         product_first: Whether products come right after the leaves; else sums.
         num_classes: Sums below the root, one for each class. `None`: no such layer.
         with_root: Whether to end with a `RootSum`.
@@ -90,7 +91,7 @@ def region_graph_to_dense_spn(
     factors = _factors(region_graph_root)
     permutation = _scopes(region_graph_root, len(factors), factors)
     numbers = iter(num_sums_iterable)
-    arguments = {
+    arguments: dict[str, Any] = {
         "logspace_accumulators": logspace_accumulators,
         "accumulator_initializer": accumulator_initializer,
         "linear_accumulator_constraint": linear_accumulator_constraint,
@@ -98,7 +99,7 @@ def region_graph_to_dense_spn(
         "dtype": leaf_node.compute_dtype,
     }
     shape = (num_variables,) if num_dims == 1 else (num_variables, num_dims)
-    layers: list[Any] = [
+    layers: list[keras.layers.Layer] = [
         keras.Input(shape, dtype=leaf_node.compute_dtype),
         FlatToRegions(num_decomps=1),
         leaf_node,

@@ -6,11 +6,11 @@ others is never looked at.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import tensorflow as tf
 
-from tfp_spn._typing import Tensor
+from tfp_spn._typing import Tensor, TensorLike
 
 PADDINGS = ("pre", "post")
 
@@ -27,7 +27,9 @@ class Sequences(NamedTuple):
     is_step: Tensor | None
 
 
-def to_sequences(inputs: Any, mask: Any, padding: str, label: str) -> Sequences:
+def to_sequences(
+    inputs: object, mask: TensorLike, padding: str, label: str
+) -> Sequences:
     """Reads a model's inputs.
 
     Args:
@@ -101,7 +103,7 @@ def fill_padding(sequences: Sequences) -> Tensor:
 
 
 def over_axes(mask: Tensor, like: Tensor) -> Tensor:
-    """`mask` with axes of length one behind, to the rank of `like`."""
+    """Appends axes of length one to `mask`, up to the rank of `like`."""
     for _ in range(like.shape.rank - mask.shape.rank):
         mask = mask[..., tf.newaxis]
     return mask

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from tfp_spn._serialization import deserialize, register
-from tfp_spn._typing import Seed, Tensor, TensorLike
+from tfp_spn._typing import Config, Seed, ShapeLike, Tensor, TensorLike
 from tfp_spn.circuits.from_layers import from_layers
 from tfp_spn.circuits.outer_layers import without_training_layers
 from tfp_spn.circuits.stack_validation import is_stack
@@ -63,7 +63,7 @@ class SequentialSumProductNetwork(UnsupervisedTraining, keras.Sequential):
         of training, that of the data.
 
     Raises:
-        TypeError: With `infer_no_evidence` the input is no pair.
+        TypeError: With `infer_no_evidence` the input is not a pair.
 
     Example:
         >>> import keras, numpy as np, tfp_spn
@@ -85,11 +85,11 @@ class SequentialSumProductNetwork(UnsupervisedTraining, keras.Sequential):
 
     def __init__(
         self,
-        layers: Sequence[Any] | None = None,
+        layers: Sequence[keras.layers.Layer] | None = None,
         infer_no_evidence: bool = False,
         unsupervised: bool | None = None,
         infer_weighted_sum: bool | None = None,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> None:
         layers = list(layers or [])
         _fill_in_factors(layers)
@@ -146,7 +146,7 @@ class SequentialSumProductNetwork(UnsupervisedTraining, keras.Sequential):
         Args:
             x: Data, ``[batch, ...]``; what is not observed may be anything.
             observed: bool mask of the variables that are known.
-            seed: Of samples.
+            seed: Seed of the samples.
 
         Returns:
             Of the shape of `x`.
@@ -170,7 +170,7 @@ class SequentialSumProductNetwork(UnsupervisedTraining, keras.Sequential):
 
         Args:
             size: Number of examples.
-            seed: Of samples, which they are if all sums have the rule
+            seed: Seed of samples, which completions are if all sums have the rule
                 `SumOpSampleBackprop`.
 
         Returns:
@@ -182,7 +182,7 @@ class SequentialSumProductNetwork(UnsupervisedTraining, keras.Sequential):
 
     # --- the Keras model -----------------------------------------------------------
 
-    def build(self, input_shape: Any = None) -> None:
+    def build(self, input_shape: ShapeLike = None) -> None:
         """Builds the layers; of a pair of data and mask, for the data."""
         if (
             isinstance(input_shape, list | tuple)
@@ -193,7 +193,9 @@ class SequentialSumProductNetwork(UnsupervisedTraining, keras.Sequential):
         super().build(input_shape)
         self._check_structure()
 
-    def call(self, inputs: Any, training: bool | None = None, **kwargs: Any) -> Tensor:
+    def call(
+        self, inputs: TensorLike, training: bool | None = None, **kwargs: object
+    ) -> Tensor:
         """Log joint probabilities, or completions."""
         if not self.infer_no_evidence:
             return super().call(inputs, training=training, **kwargs)
@@ -209,14 +211,14 @@ class SequentialSumProductNetwork(UnsupervisedTraining, keras.Sequential):
         return self.complete(x, observed)
 
     def compute_output_spec(
-        self, inputs: Any, training: bool | None = None, **kwargs: Any
+        self, inputs: TensorLike, training: bool | None = None, **kwargs: object
     ) -> Any:
         """Symbolic output: log joint probabilities."""
         if self.infer_no_evidence and isinstance(inputs, list | tuple):
             inputs = inputs[0]
         return super().compute_output_spec(inputs, training=training, **kwargs)
 
-    def test_step(self, data: Any) -> Any:
+    def test_step(self, data: object) -> Any:
         """Evaluates log-probabilities, not completions."""
         self._evaluates = True
         try:
@@ -224,7 +226,7 @@ class SequentialSumProductNetwork(UnsupervisedTraining, keras.Sequential):
         finally:
             self._evaluates = False
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         return {
             **super().get_config(),
@@ -235,7 +237,7 @@ class SequentialSumProductNetwork(UnsupervisedTraining, keras.Sequential):
 
     @classmethod
     def from_config(
-        cls, config: dict[str, Any], custom_objects: Any = None
+        cls, config: dict[str, Any], custom_objects: object = None
     ) -> SequentialSumProductNetwork:
         """Builds the model from `get_config`'s result."""
         model = cls(
@@ -266,7 +268,7 @@ class SequentialSumProductNetwork(UnsupervisedTraining, keras.Sequential):
         return from_layers(known)
 
     def _check_structure(self) -> None:
-        """Compiles complete stacks, which refuses those that are no distributions."""
+        """Compiles complete stacks, which refuses those that are not distributions."""
         layers = self.layers if self.normalizer is None else self.layers[1:]
         layers = without_training_layers(layers)
         if is_stack(layers) and all(layer.built for layer in layers):
@@ -347,7 +349,7 @@ def _over_nodes(observed: Tensor) -> Tensor:
     return observed
 
 
-def _fill_in_factors(layers: Sequence[Any]) -> None:
+def _fill_in_factors(layers: Sequence[keras.layers.Layer]) -> None:
     for place, layer in enumerate(layers):
         if isinstance(layer, PermuteAndPadScopesRandom) and layer.factors is None:
             products = [p for p in layers[place:] if isinstance(p, BaseProduct)]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 
 from tfp_spn._serialization import register
+from tfp_spn._typing import Config
 from tfp_spn.models.unsupervised import UnsupervisedTraining
 
 
@@ -37,10 +36,12 @@ class SumProductNetwork(UnsupervisedTraining, keras.Model):
         >>> history = model.fit(np.zeros([8, 2]), verbose=0)
     """
 
-    def __init__(self, *args: Any, unsupervised: bool = True, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: object, unsupervised: bool = True, **kwargs: object
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.unsupervised = bool(unsupervised)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         return {**super().get_config(), "unsupervised": self.unsupervised}

@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfp_spn._typing import Tensor
+from tfp_spn._typing import Tensor, TensorLike
 from tfp_spn.circuits.example_weights import NO_LABEL, given_targets
 from tfp_spn.circuits.finite_training import FiniteTraining
 from tfp_spn.layers.known_shapes import with_known_shape
@@ -26,7 +26,7 @@ class UnsupervisedTraining(FiniteTraining):
 
     unsupervised: bool
 
-    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, inputs: object, *args: object, **kwargs: object) -> Any:
         """Calls the model, with the shape that it was built for."""
         shape = self.built_shape()
         if shape is not None:
@@ -43,10 +43,10 @@ class UnsupervisedTraining(FiniteTraining):
 
     def compute_loss(
         self,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
+        x: TensorLike = None,
+        y: TensorLike = None,
+        y_pred: TensorLike = None,
+        sample_weight: TensorLike = None,
         training: bool = True,
     ) -> Tensor:
         """The loss, of examples without a label if the model is unsupervised."""
@@ -59,14 +59,18 @@ class UnsupervisedTraining(FiniteTraining):
         )
 
     def compute_metrics(
-        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+        self,
+        x: TensorLike,
+        y: TensorLike,
+        y_pred: TensorLike,
+        sample_weight: TensorLike = None,
     ) -> dict[str, Any]:
         """The metrics, of examples without a label if the model is unsupervised."""
         return super().compute_metrics(
             x, self._labels(y, y_pred), y_pred, sample_weight=sample_weight
         )
 
-    def _labels(self, y: Any, y_pred: Any) -> Any:
+    def _labels(self, y: TensorLike, y_pred: TensorLike) -> Any:
         if self.unsupervised:
             return tf.fill([tf.shape(y_pred)[0]], NO_LABEL)
         if given_targets(y) is None:

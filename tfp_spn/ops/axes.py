@@ -1,4 +1,4 @@
-"""Merging and splitting axes, with static shapes kept.
+"""Merging, splitting and moving axes, with static shapes kept.
 
 Reshaping by a static shape is one operation; asking for the dynamic one takes several,
 which every trace pays for. So sizes are static where they are known, with one unknown
@@ -46,6 +46,19 @@ def merge_axes(value: Tensor, start: int, stop: int) -> Tensor:
     first = start % rank if start < 0 else start
     last = stop + rank if stop <= 0 else stop
     return reshape_axes(value, start, stop, [math.prod(value.shape[first:last])])
+
+
+def move_axis(value: Tensor, source: int, destination: int) -> Tensor:
+    """Moves an axis to another place; negative ones are counted from the end.
+
+    Args:
+        value: Any tensor of known rank.
+        source: The axis.
+        destination: Where it is in the result.
+    """
+    order = list(range(value.shape.rank))
+    order.insert(destination % value.shape.rank, order.pop(source))
+    return transpose(value, order)
 
 
 def transpose(value: Tensor, order: Sequence[int]) -> Tensor:

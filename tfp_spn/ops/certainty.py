@@ -4,7 +4,7 @@ Fast passes say whether digits may have been lost to underflow, which is rare. W
 done about it depends on who owns the call:
 
 - inside a user's graph the exact pass, a function of its own, stands in a conditional
-  behind the fast one (`CHECKED`),
+  after the fast one (`CHECKED`),
 - where the library calls a compiled function itself, that function reports a flag
   (`reporting`), and only if it is set another one is traced that is `EXACT`.
 """
@@ -24,7 +24,7 @@ Nest = TypeVar("Nest")
 
 @dataclass(frozen=True, eq=False)
 class Certainty:
-    """What a pass does about digits that may have been lost.
+    """How a pass treats digits that may have been lost.
 
     Attributes:
         is_exact: Whether passes are exact from the start.

@@ -25,6 +25,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
+from tfp_spn.ops.axes import merge_axes
 from tfp_spn.ops.certainty import CHECKED, Certainty
 from tfp_spn.ops.conditional import pullback
 from tfp_spn.ops.custom_gradient import custom_gradient
@@ -52,10 +53,10 @@ class Chain(NamedTuple):
     Attributes:
         emission: ``[T, ..., Q, N]``: of each step, state and example.
         initial: ``[..., Q]``: log-weights of the states of the first step.
-        transition: ``[T - 1, ..., Q, S]``, or ``[1, ..., Q, S]`` when all steps share
+        transition: ``[T - 1, ..., Q, Z]``, or ``[1, ..., Q, Z]`` when all steps share
             it: each unit ``s`` behind a step is a sum over the states of the next.
-        interface: ``[T - 1, ..., S, Q]`` or ``[1, ..., S, Q]``: each state is a sum
-            over the units behind its step. `None`: units are states, ``S = Q``.
+        interface: ``[T - 1, ..., Z, Q]`` or ``[1, ..., Z, Q]``: each state is a sum
+            over the units behind its step. `None`: units are states, ``Z = Q``.
         exists: bool ``[T, ..., 1, N]``: False behind the end of a sequence, where the
             chain stands still. `None`: all have all steps.
     """
@@ -68,7 +69,7 @@ class Chain(NamedTuple):
 
     @property
     def sources(self) -> list[Tensor]:
-        """What gradients flow to."""
+        """The tensors that gradients flow to."""
         sources = [self.emission, self.initial, self.transition]
         return sources if self.interface is None else [*sources, self.interface]
 
@@ -149,7 +150,7 @@ def _scaled_log_chain(chain: Chain, certainty: Certainty) -> Tensor:
 def _second_derivatives(
     chain: Chain, flow: Tensor, sources: tuple[Tensor, ...], *flows: Tensor
 ) -> list[Tensor]:
-    """Of the flow and the sources, by differentiating in log space twice."""
+    """Differentiates the flow and the sources, in log space and twice."""
     zero = tf.UnconnectedGradients.ZERO
     with tf.GradientTape(watch_accessed_variables=False) as outer:
         outer.watch([flow, *sources])
@@ -343,14 +344,14 @@ class _Messages:
             (tf.constant(0), message, *arrays),
             maximum_iterations=num_loops,
         )
-        results = [_merge_loops(array.stack()) for array in arrays]
+        results = [merge_axes(array.stack(), 0, 2) for array in arrays]
         if first:
             both = zip(first, results, strict=True)
             results = [tf.concat(pair, 0) for pair in both]
         return message, *results
 
     def _input(self, number: Tensor | int, message: Tensor) -> Tensor:
-        """What enters the next step, ``[2, ..., Q, N]``."""
+        """Returns what enters the next step, ``[2, ..., Q, N]``."""
         value = message
         for operator in self.operators:
             value = tf.matmul(operator[number if operator.shape[0] > 1 else 0], value)
@@ -366,7 +367,7 @@ class _Messages:
 
 
 def _both_ways(forward: Tensor, backward: Tensor) -> Tensor:
-    """``[M, 2, ...]``; going back, the last transition comes first."""
+    """``[T', 2, ...]``; going back, the last transition comes first."""
     backward = tf.reverse(backward, [0])
     shape = tf.broadcast_dynamic_shape(tf.shape(forward), tf.shape(backward))
     static = tf.broadcast_static_shape(forward.shape, backward.shape)
@@ -392,9 +393,3 @@ def _pair_counts(
         pairs = tf.cast(tf.reduce_sum(tf.cast(pairs, tf.float64), 0), pairs.dtype)
         pairs = pairs[tf.newaxis]
     return sum_to_shape_of(weights * pairs, like)
-
-
-def _merge_loops(value: Tensor) -> Tensor:
-    shape = tf.concat([[-1], tf.shape(value)[2:]], 0)
-    count = value.shape[0] * value.shape[1]
-    return tf.ensure_shape(tf.reshape(value, shape), [count, *value.shape[2:]])

@@ -1,4 +1,4 @@
-"""A fast function with an exact one behind it, and gradients that follow suit.
+"""A fast function with an exact one to fall back on, and gradients to match.
 
 The automatic gradient of `tf.cond` keeps the intermediate values of both branches;
 under XLA the branch that is not taken then costs as much memory traffic as one that is.
@@ -166,7 +166,7 @@ def with_captures_read(function: Callable[..., Any], *arguments: Any) -> Callabl
     constants.
 
     Args:
-        function: Of tensors.
+        function: A function of tensors.
         *arguments: Tensors, or specs of such, like those that it will be called with.
     """
     specs = [tf.TensorSpec(value.shape, value.dtype) for value in arguments]

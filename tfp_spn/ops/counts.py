@@ -23,7 +23,7 @@ _LARGEST = 1e300
 def binomial_log_prob(
     x: Tensor, total_count: Tensor, success: Tensor, failure: Tensor
 ) -> Tensor:
-    """Of `x` successes among `total_count` trials; probabilities add up to 1.
+    """Returns log-probabilities of `x` successes among `total_count` trials.
 
     All float64, and broadcast; `x` is an integer from 0 to `total_count`.
     """
@@ -44,7 +44,7 @@ def binomial_log_prob(
 
 
 def poisson_log_prob(x: Tensor, rate: Tensor) -> Tensor:
-    """Of `x` events; both float64, and broadcast; `x` is a whole number from 0 on."""
+    """Returns log-probabilities of `x` events, a whole number; both float64."""
     rate = tf.minimum(rate, _LARGEST)
     positive = x > 0
     a = tf.where(positive, x, tf.ones_like(x))

@@ -59,7 +59,7 @@ def log_minus_digamma(c: Tensor) -> Tensor:
 
 
 def slope_of_log_minus_digamma(c: Tensor) -> Tensor:
-    """Its derivative, ``1 / c - trigamma(c)``."""
+    """Returns the derivative of `log_minus_digamma`, ``1 / c - trigamma(c)``."""
     is_small = c < _SERIES_FROM
     small = tf.where(is_small, c, tf.ones_like(c))
     inverse = 1 / tf.where(is_small, _SERIES_FROM * tf.ones_like(c), c)

@@ -277,7 +277,7 @@ def _unrolled(
     exists: Tensor | None,
     keep: bool,
 ) -> Messages:
-    """The same without a loop."""
+    """Does the same without a loop."""
     messages, offsets = [message], [offset]
     for number in range(emissions.shape[0]):
         entered = enter(number, message) + emissions[number]

@@ -1,4 +1,4 @@
-"""Sums of many terms, in parts: no term is rounded once for each one behind it.
+"""Sums of many terms, in parts: no term is rounded once for each one after it.
 
 One after another, ``n`` terms of one sign lose up to ``n / 2`` units in the last place
 of their sum: whole nats, where a product has tens of thousands of factors.
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
+from tfp_spn.ops.axes import reshape_axes
 
 MAX_TERMS = 128
 """So many terms TensorFlow may add by one operation, in whatever order."""
@@ -44,11 +45,11 @@ def long_sum(values: Tensor, axis: int, dtype: tf.DType | None = None) -> Tensor
 
 
 def in_parts(values: Tensor, axis: int) -> Tensor:
-    """``[..., T, ...]`` to ``[..., P, T', ...]``, of few terms each, zeros at the end.
+    """Cuts ``[..., terms, ...]`` into ``[..., parts, few, ...]``, zeros at the end.
 
     Args:
         values: Any tensor.
-        axis: The axis of the ``T`` terms, of known size, counted from behind.
+        axis: The axis of the terms, of known size, counted from the end.
     """
     size, place = values.shape[axis], values.shape.rank + axis
     num_parts = max(1, -(-size // MAX_TERMS))
@@ -57,7 +58,4 @@ def in_parts(values: Tensor, axis: int) -> Tensor:
         end = [[0, missing if a == place else 0] for a in range(values.shape.rank)]
         values = tf.pad(values, end)
     split = [num_parts, (size + missing) // num_parts]
-    shape, static = tf.shape(values), values.shape
-    parts = tf.reshape(values, tf.concat([shape[:place], split, shape[place + 1 :]], 0))
-    known = static[:place].concatenate(split).concatenate(static[place + 1 :])
-    return tf.ensure_shape(parts, known)
+    return reshape_axes(values, place, place + 1, split)

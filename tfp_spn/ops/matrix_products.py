@@ -52,7 +52,7 @@ def long_product(weights: Tensor, units: Tensor) -> Tensor:
         return weighted_units(weights, units)
     num_regions = weights.shape[-3]
     parts = [merge_axes(in_parts(v, -2), -4, -2) for v in (weights, units)]
-    product = weighted_units(*parts)  # [..., R * P, O, N]
+    product = weighted_units(*parts)  # [..., R * parts, O, N]
     sizes = [num_regions, product.shape[-3] // num_regions]
     product = reshape_axes(product, -3, -2, sizes)
     total = tf.reduce_sum(tf.cast(product, tf.float64), axis=-3)

@@ -17,7 +17,7 @@ from tfp_spn.ops.custom_gradient import custom_gradient
 
 
 def take_regions(value: Tensor, index: np.ndarray, blank: float = 0.0) -> Tensor:
-    """``value[..., index, :, :]`` with a gradient that is no scatter.
+    """``value[..., index, :, :]`` with a gradient that is not a scatter.
 
     Args:
         value: ``[..., R, K, N]``.
@@ -42,7 +42,7 @@ def sum_over_uses(flow: Tensor, uses: np.ndarray, axis: int = -3) -> Tensor:
 
     Args:
         flow: What each place received, on `axis`.
-        uses: int ``[R, U]``: the places of each region, padded with -1.
+        uses: int ``[R, uses]``: the places of each region, padded with -1.
         axis: -3, or -2 for units.
     """
     parts = [gather_blank(flow, column, axis) for column in uses.T]
@@ -54,7 +54,7 @@ def gather_blank(
 ) -> Tensor:
     """`tf.gather` along a negative `axis`; an index of -1 gives `blank`.
 
-    A range is a slice, which is no copy where the axis is the first one.
+    A range is a slice, which is not a copy where the axis is the first one.
     """
     start, count, size = int(index[0]), len(index), value.shape[axis]
     if start >= 0 and np.array_equal(index, np.arange(start, start + count)):
@@ -72,7 +72,7 @@ def gather_blank(
 
 
 def places_of(index: np.ndarray, num_regions: int) -> np.ndarray:
-    """Int ``[R, U]``: where each region is used, padded with -1."""
+    """Int ``[R, uses]``: where each region is used, padded with -1."""
     places: list[list[int]] = [[] for _ in range(num_regions)]
     for place, region in enumerate(index.tolist()):
         if region >= 0:

@@ -19,7 +19,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfp_spn._typing import Tensor
+from tfp_spn._typing import Config, Tensor
 from tfp_spn.ops.log_space import finite_max, minus_infinity
 
 
@@ -27,17 +27,38 @@ class SumRule:
     """Base of the learning rules; a subclass says how a sum's flow is divided.
 
     Subclasses implement `select` and may set `shares_selection` when the selection does
-    not depend on the output. The simplest one to copy is `SumOpHardEMBackprop`.
+    not depend on the output. `is_gradient` and `is_one_hot` say something about
+    `select`: a class that overrides it does not inherit them, it sets them itself. The
+    simplest one to copy is `SumOpSampleBackprop`.
 
     Attributes:
         is_gradient: Whether the flow is the true derivative of the log value.
+        is_one_hot: Whether every selection is zero but for a single one (or zero
+            everywhere, for an impossible example): EM then follows one child of each
+            sum instead of passing shares to all. Leave it `False` for a rule whose
+            shares may be fractions.
         normalizes_counts: Whether linear accumulators receive counts that sum to one
             per sum (soft EM) rather than raw counts.
     """
 
     is_gradient = False
+    is_one_hot = False
     normalizes_counts = False
     shares_selection = False
+
+    def __init_subclass__(cls, **kwargs: object) -> None:
+        super().__init_subclass__(**kwargs)
+        if "select" in vars(cls):
+            for claim in ("is_gradient", "is_one_hot"):
+                setattr(cls, claim, vars(cls).get(claim, False))
+
+    def hands_back_counts(self, logspace: bool) -> bool:
+        """Whether the "gradient" of stored weights is their counts.
+
+        Args:
+            logspace: Whether logarithms of the weights are stored.
+        """
+        return not logspace and (self.normalizes_counts or not self.is_gradient)
 
     def select(self, log_weighted: Tensor, log_sum: Tensor, seed: Tensor) -> Tensor:
         """Divides the flow of one output.
@@ -53,7 +74,7 @@ class SumRule:
         """
         raise NotImplementedError
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         return {}
 
@@ -96,7 +117,7 @@ class SumOpGradBackprop(SumRule):
         """Responsibilities."""
         return responsibilities(log_weighted, log_sum)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         return {"logspace_accumulators": self.logspace_accumulators}
 
@@ -137,7 +158,7 @@ class SumOpHardEMBackprop(SumRule):
         r[i] = exp(log x[i] + log w[i, o] - log y[o])
 
     (LibSPN-Keras adds ``p`` times something unnormalised to the indicator of the best,
-    so that ``p`` is no probability there.)
+    so that ``p`` is not a probability there.)
 
     Args:
         sample_prob: Probability, from 0 to 1, of drawing the child instead of taking
@@ -145,13 +166,15 @@ class SumOpHardEMBackprop(SumRule):
         seed: Seed of the draws.
 
     Raises:
-        ValueError: `sample_prob` is no probability.
+        ValueError: `sample_prob` is not a probability.
 
     Example:
         >>> import tfp_spn
         >>> rule = tfp_spn.SumOpHardEMBackprop(sample_prob=0.1)
         >>> layer = tfp_spn.layers.DenseSum(4, sum_op=rule)
     """
+
+    is_one_hot = True
 
     def __init__(self, sample_prob: float | None = None, seed: int = 0) -> None:
         if tf.is_tensor(sample_prob):
@@ -179,7 +202,7 @@ class SumOpHardEMBackprop(SumRule):
         uniform = tf.random.stateless_uniform(shape, seeds[2], dtype=winner.dtype)
         return tf.where(uniform < self.sample_prob, drawn, winner)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         return {"sample_prob": self.sample_prob, "seed": self.seed}
 
@@ -198,7 +221,7 @@ class SumOpUnweightedHardEMBackprop(SumOpHardEMBackprop):
         seed: Seed of the draws.
 
     Raises:
-        ValueError: `sample_prob` is no probability.
+        ValueError: `sample_prob` is not a probability.
 
     Example:
         >>> import tfp_spn
@@ -230,6 +253,8 @@ class SumOpSampleBackprop(SumRule):
         >>> layer = tfp_spn.layers.DenseSum(4, sum_op=tfp_spn.SumOpSampleBackprop())
     """
 
+    is_one_hot = True
+
     def __init__(self, seed: int = 0) -> None:
         self.seed = int(seed)
 
@@ -237,7 +262,7 @@ class SumOpSampleBackprop(SumRule):
         """One-hot draw."""
         return one_hot_draw(log_weighted, seed)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         return {"seed": self.seed}
 

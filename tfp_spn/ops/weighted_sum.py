@@ -20,6 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
+from tfp_spn.ops.axes import move_axis
 from tfp_spn.ops.conditional import Sources, with_fallback
 from tfp_spn.ops.custom_gradient import custom_gradient
 from tfp_spn.ops.log_space import (
@@ -200,6 +201,7 @@ def _pairs(log_x: Tensor, log_w: Tensor) -> Tensor:
 
 
 def _column(log_w: Tensor, output: Tensor) -> Tensor:
+    """The weights of one output, ``[..., R, I, 1]``."""
     return tf.gather(log_w, output, axis=-1)[..., tf.newaxis]  # [..., R, I, 1]
 
 
@@ -213,8 +215,7 @@ def _for_each_output(
     rows = tf.map_fn(
         function, tf.range(num_outputs), fn_output_signature=log_x.dtype
     )  # [O, ..., R, N]
-    rank = rows.shape.rank
-    return tf.transpose(rows, [*range(1, rank - 1), 0, rank - 1])
+    return move_axis(rows, 0, -2)
 
 
 def _route(
@@ -242,4 +243,4 @@ def _route(
     )
     d_log_x = tf.ensure_shape(d_log_x, [*static, *log_x.shape[-2:]])
     stacked = tf.ensure_shape(counts.stack(), [num_outputs, *static, log_x.shape[-2]])
-    return d_log_x, tf.transpose(stacked, [*range(1, stacked.shape.rank), 0])
+    return d_log_x, move_axis(stacked, 0, -1)

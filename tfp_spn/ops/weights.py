@@ -42,10 +42,8 @@ def normalized_log_weights(
             if logspace:
                 weights = normalized_weights(accumulators, logspace, axis)
                 return counts - weights * tf.reduce_sum(counts, axis, keepdims=True)
-            if rule.normalizes_counts:
-                return _shares(counts, axis)
-            if not rule.is_gradient:
-                return counts
+            if rule.hands_back_counts(logspace):
+                return _shares(counts, axis) if rule.normalizes_counts else counts
             return _linear_gradient(counts, accumulators, axis)
 
         return _log_normalized(accumulators, logspace, axis), backward
@@ -67,6 +65,7 @@ def normalized_weights(accumulators: Tensor, logspace: bool, axis: int = -2) -> 
 
 
 def _log_normalized(accumulators: Tensor, logspace: bool, axis: int) -> Tensor:
+    """Subtracts the logarithm of the total; where that is zero, nothing."""
     if logspace:
         log_total = logsumexp(accumulators, axis, keepdims=True)
     else:
@@ -79,6 +78,7 @@ def _log_normalized(accumulators: Tensor, logspace: bool, axis: int) -> Tensor:
 
 
 def _linear_gradient(counts: Tensor, accumulators: Tensor, axis: int) -> Tensor:
+    """The derivative with respect to stored weights, from that of log-weights."""
     positive = tf.maximum(accumulators, 0)
     mean = tf.math.divide_no_nan(
         tf.reduce_sum(counts, axis, keepdims=True),

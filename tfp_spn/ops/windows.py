@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
+from tfp_spn.ops.axes import reshape_axes
 
 
 @dataclass(frozen=True)
@@ -62,10 +63,8 @@ class AxisWindows:
             after = max(0, whole - self.size - self.before)
             x = _padded(x, axis, self.before, after)
             x = x[(*lead, slice(0, whole))]
-            shape, grouped = tf.shape(x), [self.num_windows, self.stride]
-            static = [*x.shape[:axis], *grouped, *x.shape[axis + 1 :]]
-            x = tf.reshape(x, tf.concat([shape[:axis], grouped, shape[axis + 1 :]], 0))
-            return tf.unstack(tf.ensure_shape(x, static), axis=axis + 1)
+            x = reshape_axes(x, axis, axis + 1, [self.num_windows, self.stride])
+            return tf.unstack(x, axis=axis + 1)
         x = _padded(x, axis, self.before, self.after)
         span = (self.num_windows - 1) * self.stride + 1
         starts = [a * self.dilation for a in range(self.kernel_size)]

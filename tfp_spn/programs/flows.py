@@ -41,7 +41,7 @@ class Flows:
     def give(self, number: int, products: Tensor) -> None:
         """Notes what the products of a step received, ``[..., R, I, N]``."""
         step = self.program.steps[number]
-        products = split_units(products, step.num_partitions)  # [..., J, P, N]
+        products = split_units(products, step.num_partitions)  # [..., J, U, N]
         if step.product == "hadamard":
             self.received[number, None] = products
             return
@@ -50,7 +50,7 @@ class Flows:
 
 
 def _of_factor(step: Step, products: Tensor, factor: int) -> Tensor:
-    """``[..., J, P, N]`` to ``[..., J, K, N]``: sums over the products of each unit."""
+    """``[..., J, U, N]`` to ``[..., J, K, N]``: sums over the products of each unit."""
     if step.factor_units is not None:
         uses = places_of(step.factor_units[factor], step.widths[factor])
         return sum_over_uses(products, uses, axis=-2)

@@ -25,9 +25,11 @@ import tensorflow as tf
 
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
+from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.ops.certainty import CHECKED, Certainty
 from tfp_spn.ops.weights import normalized_log_weights, normalized_weights
+from tfp_spn.programs.parameter_names import leaf_name
 from tfp_spn.programs.routing import (
     ROOT,
     OffsetTable,
@@ -186,7 +188,7 @@ class FoldedProgram:
     @functools.cached_property
     def param_event_ndims(self) -> dict[str, int]:
         """Rank of each parameter of one circuit; further leading axes are batch."""
-        ndims = {f"leaf_{name}": n for name, n in self.leaf_event_ndims.items()}
+        ndims = {leaf_name(name): n for name, n in self.leaf_event_ndims.items()}
         ndims.update({spec.parameter: spec.event_ndims for spec in self.sum_specs})
         return dict(sorted(ndims.items()))
 
@@ -206,7 +208,7 @@ class FoldedProgram:
 
     def tables(self, params: Params, certainty: Certainty = CHECKED) -> Tables:
         """Brings all parameters into the kernel's shapes."""
-        leaf = {name: params[f"leaf_{name}"] for name in self.leaf_event_ndims}
+        leaf = {name: params[leaf_name(name)] for name in self.leaf_event_ndims}
         log_weights, weights = {}, {}
         specs = self.block_specs
         for name, accumulators in self.packed(params).items():
@@ -234,6 +236,10 @@ class FoldedProgram:
             *batch_of(params, self.param_event_ndims),
             certainty,
         )
+
+    def leaf_values(self, tables: Tables, evidence: Evidence) -> Tensor:
+        """``[..., R, K, N]``: what the leaf regions hold, without `log_base`."""
+        return self.leaf.region_log_values(tables.leaf, evidence, self.layout)
 
     @functools.cached_property
     def block_specs(self) -> dict[str, SumSpec]:

@@ -24,9 +24,9 @@ from tfp_spn.programs.tables import Tables
 
 
 def is_hard(program: FoldedProgram) -> bool:
-    """Whether every sum of a circuit, and the choice of the class, has a hard rule."""
-    return bool(program.sum_specs) and not any(
-        spec.rule.is_gradient for spec in program.sum_specs
+    """Whether all sums, and the choice of the class, select one child each."""
+    return bool(program.sum_specs) and all(
+        spec.rule.is_one_hot for spec in program.sum_specs
     )
 
 

@@ -82,7 +82,7 @@ class _PerVariable:
             self.component = slot * num_units + own % num_units
 
     def rows(self, table: Tensor, examples: Examples) -> Tensor:
-        """Rows ``[V, M, D, T]`` of a component table ``[..., L, K, D, T]``."""
+        """Rows ``[V, M, D, G]`` of a component table ``[..., L, K, D, G]``."""
         num_rows = self.part.layout.num_slots * self.part.leaf.num_components
         flat = _merge_axes(table, [num_rows, *table.shape[-2:]], 4)
         return examples.rows(flat, 3, self.component)
@@ -105,14 +105,14 @@ class _PerRegion:
             self.regions = tf.maximum(place, 0)
 
     def rows(self, table: Tensor, examples: Examples) -> Tensor:
-        """Rows ``[A, M, W, D, T]`` of a component table ``[..., L, K, D, T]``."""
+        """Rows ``[A, M, W, D, G]`` of a component table ``[..., L, K, D, G]``."""
         layout, leaf = self.part.layout, self.part.leaf
         tail = table.shape[-2:]
         num_values = tail[0] * tail[1]
         table = _merge_axes(table, [*table.shape[-4:-2], num_values], 4)
         rank = table.shape.rank
         table = tf.transpose(table, [*range(rank - 2), rank - 1, rank - 2])
-        table = layout.group_by_region(table)  # [..., R, W * D * T, K]
+        table = layout.group_by_region(table)  # [..., R, W * D * G, K]
         table = tf.linalg.matrix_transpose(table)
         num_rows = layout.num_regions * leaf.num_components
         table = _merge_axes(table, [num_rows, layout.width * num_values], 3)

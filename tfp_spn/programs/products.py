@@ -150,7 +150,7 @@ def is_linear(step: Step, values: Sequence[Value]) -> bool:
 def multiplied(
     step: Step, values: Sequence[Value], exponent: Tensor | None = None
 ) -> tuple[Tensor, Tensor | None]:
-    """Units ``[..., J, P, N]`` of all partitions, and what was taken out of them.
+    """Units ``[..., J, U, N]`` of all partitions, and what was taken out of them.
 
     `exponent` ``[..., J, 1, N]`` is the logarithm of one more factor.
     """
@@ -261,7 +261,7 @@ class _Segment:
     def product(
         self, read: _Reader, exponent: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        """Units ``[..., J, P, N]``, and what was taken out of them."""
+        """Units ``[..., J, U, N]``, and what was taken out of them."""
         factors = read.all(self.requests)
         if self.is_log:
             logs = _log_product(self.step, factors, len(self.factors))
@@ -356,7 +356,7 @@ def _ask_logs(step: Step, factors: Sequence[Gather], read: _Reader) -> list[_Req
 
 
 def _log_product(step: Step, logs: Sequence[Tensor], num_factors: int) -> Tensor:
-    """Logarithms ``[..., J, P, N]`` of the products of a segment."""
+    """Logarithms ``[..., J, U, N]`` of the products of a segment."""
     if step.product == "kronecker":
         return log_kronecker(logs)
     if len(logs) < num_factors:

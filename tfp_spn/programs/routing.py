@@ -33,10 +33,10 @@ class Route:
     """How the flow of a value's regions comes together.
 
     Attributes:
-        parts: Keys of flows ``[..., J, K, N]`` with tables ``[S, U]`` of their rows,
+        parts: Keys of flows ``[..., J, K, N]`` with tables ``[J, uses]`` of their rows,
             each row the sum of what it names, -1 for nothing.
-        uses: ``[R, U]``: the rows of all parts, one after another, that add up to the
-            flow of each region, -1 for nothing. `None` if the one part has it.
+        uses: ``[R, uses]``: the rows of all parts, one after another, that add up to
+            the flow of each region, -1 for nothing. `None` if the one part has it.
     """
 
     parts: tuple[tuple[Key, np.ndarray], ...]

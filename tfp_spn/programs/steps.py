@@ -122,8 +122,8 @@ class Step:
         num_partitions: Partitions ``H`` of each region.
         product: How factors are multiplied.
         sums: The sums over the products, or `None` for a bare product.
-        factor_units: int32 ``[A, P]``: the unit of each of the ``A`` factors that each
-            of the ``P`` units of a partition multiplies; of product ``"chosen"`` only.
+        factor_units: int32 ``[factors, U]``: the unit of each of the factors that each
+            of the ``U`` units of a partition multiplies; of product ``"chosen"`` only.
         length: How many equal steps, one after another, this one stands for; its
             regions are those of all. See `tfp_spn.programs.scans`.
     """

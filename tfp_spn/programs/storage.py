@@ -23,6 +23,7 @@ import tensorflow as tf
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.ops.regions import sum_over_uses, take_regions
 from tfp_spn.programs.nodes import Node, Product
+from tfp_spn.programs.parameter_names import sums_name
 
 MAX_BLOCK = 2**20
 """Weights of a block: more are not worth a copy."""
@@ -95,7 +96,7 @@ class Storage:
     @property
     def sum_shapes(self) -> dict[str, tuple[int, int, int]]:
         """The shapes by name."""
-        return {f"sums_{n}": shape for n, shape in enumerate(self.shapes)}
+        return {sums_name(n): shape for n, shape in enumerate(self.shapes)}
 
     def blocks(
         self, steps: Iterable[Sequence[Node]]
@@ -116,7 +117,7 @@ class Storage:
         )
         numbers = sorted(set(block_of))
         parts = {b: [n for n, of in enumerate(block_of) if of == b] for b in numbers}
-        names = {b: f"sums_{parts[b][0]}" for b in numbers}
+        names = {b: sums_name(parts[b][0]) for b in numbers}
         first: dict[int, int] = {}
         for members in parts.values():
             sizes = [len(self.groups[n]) for n in members]
@@ -134,7 +135,7 @@ class Storage:
             index = np.array(rows[b], np.int32)
             is_in_order = np.array_equal(index, np.arange(len(index)))
             blocks[names[b]] = Block(
-                tuple(f"sums_{number}" for number in members),
+                tuple(sums_name(number) for number in members),
                 tuple(len(self.groups[number]) for number in members),
                 None if is_in_order else index,
             )

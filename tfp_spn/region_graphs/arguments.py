@@ -15,7 +15,7 @@ _REPR = reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = 120
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """Writes a value for a message, cut: it may be of any size, depth and kind."""
     try:
         return _REPR.repr(value)
@@ -77,7 +77,7 @@ def as_scope(variables: Iterable[Any], total: int) -> tuple[Any, ...]:
     return elements
 
 
-def as_count(value: Any, name: str) -> int:
+def as_count(value: object, name: str) -> int:
     """Returns `value` as an int of at least one, or raises naming the argument."""
     count = as_int(value, f"`{name}`")
     if count < 1:

@@ -15,7 +15,7 @@ from tfp_spn.region_graphs.mutual_information import (
 
 
 def chow_liu_tree(
-    data: Any,
+    data: object,
     *,
     data_type: DataType = "auto",
     observed: Any | None = None,

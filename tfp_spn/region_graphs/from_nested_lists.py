@@ -17,7 +17,7 @@ _NOTATION = (
 )
 
 
-def from_nested_lists(nested: Any) -> RegionGraph:
+def from_nested_lists(nested: object) -> RegionGraph:
     """Makes a region graph from nested Python lists.
 
     Each place in the nest is a region of its own, even where two places look alike, so

@@ -12,7 +12,7 @@ from tfp_spn.region_graphs.region_graph import RegionGraph
 
 
 def hidden_chow_liu_tree(
-    data: Any,
+    data: object,
     *,
     data_type: DataType = "auto",
     observed: Any | None = None,

@@ -20,7 +20,7 @@ _MAX_SQUARED_CORRELATION = 1.0 - 1e-12
 
 
 def mutual_information(
-    data: Any,
+    data: object,
     *,
     data_type: DataType = "auto",
     observed: Any | None = None,

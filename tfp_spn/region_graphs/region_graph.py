@@ -225,7 +225,7 @@ class RegionGraph:
             for children in entries
         )
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         """Refuses: the graph is immutable."""
         raise AttributeError(
             f"A RegionGraph cannot be changed: received a value for {name!r}. Make a "

@@ -170,6 +170,7 @@ def _online_em(
     num_updates = -(-len(train.values) // _BATCH)
     shared: dict[str, Any] = {
         "method": "online_em",
+        "initialize": False,
         "observed": train.observed,
         "validation_data": {"x": _values(valid), "observed": valid.observed},
         "batch_size": _BATCH,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import keras
 import numpy as np
@@ -67,7 +66,7 @@ class Drawing:
         return [node for node, own in enumerate(self.kinds) if own == kind]
 
 
-def draw(circuit: Any) -> Drawing:
+def draw(circuit: object) -> Drawing:
     """The nodes of a circuit, a stack of layers or a distribution over one.
 
     Raises:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -11,7 +10,7 @@ Shape = Sequence[int]
 
 
 def as_images(
-    values: Any,
+    values: object,
     shape: Shape | None,
     name: str,
     leading: tuple[int | None, ...] = (None,),
@@ -59,7 +58,7 @@ def as_images(
     )
 
 
-def as_mask(observed: Any, images: np.ndarray, shape: Shape | None) -> np.ndarray:
+def as_mask(observed: object, images: np.ndarray, shape: Shape | None) -> np.ndarray:
     """A mask for each image, from one for each or one for all.
 
     Raises:

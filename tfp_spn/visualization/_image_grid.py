@@ -93,7 +93,7 @@ class ImageGrid:
         width = self._room_beside - 3 * _GAP
         return self._axes(left, bottom + _LINE, width, self._size[1] - _LINE)
 
-    def add_scale(self, drawn: Any, num_columns: int) -> None:
+    def add_scale(self, drawn: object, num_columns: int) -> None:
         """A colour bar on the right."""
         left = self._left + num_columns * self._step[0] + _GAP
         bottom, top = 2 * _GAP, self._top + self._size[1] - _GAP

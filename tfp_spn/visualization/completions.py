@@ -12,13 +12,13 @@ _STDDEV = "standard\ndeviation"
 
 
 def plot_completions(
-    original: Any,
-    observed: Any,
+    original: object,
+    observed: object,
     *,
-    mode: Any = None,
-    mean: Any = None,
-    stddev: Any = None,
-    samples: Any = None,
+    mode: object = None,
+    mean: object = None,
+    stddev: object = None,
+    samples: object = None,
     shape: Sequence[int] | None = None,
     title: str | None = None,
     limits: tuple[float, float] | None = None,
@@ -39,7 +39,7 @@ def plot_completions(
         mean: Conditional means, of the shape of `original`, or `None`.
         stddev: Conditional standard deviations, of the shape of `original`, or `None`;
             in colours of their own, from 0 (dark) to the largest (bright).
-        samples: Conditional samples ``[S, *original.shape]``, or `None`.
+        samples: Conditional samples ``[num_samples, *original.shape]``, or `None`.
         shape: Height and width, if images are rows of pixels.
         title: Title of the figure.
         limits: Values of the first and the last colour. Default: the extremes of

@@ -12,7 +12,7 @@ from tfp_spn.visualization.circuit_style import EDGE_COLOR, STYLES, scope_label
 
 
 def visualize_dense_spn(
-    dense_spn: Any,
+    dense_spn: object,
     show_legend: bool = False,
     show_padding: bool = True,
     transparent: bool = False,

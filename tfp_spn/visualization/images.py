@@ -13,10 +13,10 @@ from tfp_spn.visualization._image_grid import ImageGrid
 
 
 def plot_images(
-    images: Any,
+    images: object,
     shape: Sequence[int] | None = None,
     *,
-    observed: Any = None,
+    observed: object = None,
     num_columns: int | None = None,
     titles: Sequence[str] | None = None,
     title: str | None = None,

@@ -22,11 +22,11 @@ _TINT = 0.75  # how much of a pixel is the colour of its factor
 
 
 def plot_spatial_scopes(
-    model: Any,
+    model: object,
     layer: str | Conv2DProduct | None = None,
     cell: tuple[int, int] | None = None,
     *,
-    image: Any = None,
+    image: object = None,
     image_size: float = 1.6,
     title: str | None = None,
 ) -> Any:
@@ -52,7 +52,7 @@ def plot_spatial_scopes(
 
     Raises:
         ImportError: If matplotlib is missing.
-        TypeError: If `model` is no model or list of layers.
+        TypeError: If `model` is not a model or list of layers.
         ValueError: If there is no leaf or no product, the layer or cell does not exist,
             the image is of another size, or scopes overlap.
     """
@@ -100,7 +100,7 @@ class _Level:
     below: GridScopes
 
 
-def _levels(model: Any) -> list[_Level]:
+def _levels(model: object) -> list[_Level]:
     layers = model.layers if isinstance(model, keras.Sequential) else model
     if not isinstance(layers, (list, tuple)):
         raise TypeError(
@@ -125,7 +125,7 @@ def _levels(model: Any) -> list[_Level]:
     return levels
 
 
-def _position(levels: Sequence[_Level], layer: Any) -> int:
+def _position(levels: Sequence[_Level], layer: object) -> int:
     if layer is None:
         return len(levels) - 1
     names = [level.layer.name for level in levels]
@@ -151,7 +151,7 @@ def _checked_cell(level: _Level, cell: Any) -> tuple[int, int]:
     return row, column
 
 
-def _background(image: Any, shape: tuple[int, int]) -> np.ndarray:
+def _background(image: object, shape: tuple[int, int]) -> np.ndarray:
     """Grey ``[height, width, 3]`` from 0 to 1."""
     if image is None:
         return np.full([*shape, 3], _BACKGROUND)

@@ -26,12 +26,12 @@ learning of whole circuits sets the numerators and keeps the denominators.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from tfp_spn._typing import Params, Tensor
+from tfp_spn._typing import DTypeLike, Params, Tensor
 from tfp_spn.initializers.initial_values import initial_values
 from tfp_spn.layers.leaves.base_leaf import ParameterSpec
 from tfp_spn.ops.custom_gradient import custom_gradient
@@ -44,7 +44,7 @@ NAMES = (FIRST_DENOM, FIRST_NUM, SECOND_DENOM, SECOND_NUM)
 
 
 class Moments(NamedTuple):
-    """What one example adds to each accumulator, ``[batch, ..., K, D]``."""
+    """The terms that one example adds to each accumulator, ``[batch, ..., K, D]``."""
 
     first_denom: Tensor
     first_num: Tensor
@@ -70,7 +70,7 @@ def parameter_specs(leaf: Any, num_dims: int) -> dict[str, ParameterSpec]:
             "second": leaf.accumulator_initializer,
         }[name]
 
-        def initialize(shape: Any, dtype: Any = None) -> Tensor:
+        def initialize(shape: Sequence[int], dtype: DTypeLike = None) -> Tensor:
             if name not in drawn:
                 drawn[name] = initial_values(
                     leaf.label, name, initializer, shape, dtype, axis=-2
@@ -79,14 +79,14 @@ def parameter_specs(leaf: Any, num_dims: int) -> dict[str, ParameterSpec]:
 
         return initialize
 
-    def first_num(shape: Any, dtype: Any = None) -> Tensor:
+    def first_num(shape: Sequence[int], dtype: DTypeLike = None) -> Tensor:
         return first("first")(shape, dtype) * first("location")(shape, dtype)
 
-    def second_num(shape: Any, dtype: Any = None) -> Tensor:
+    def second_num(shape: Sequence[int], dtype: DTypeLike = None) -> Tensor:
         names = ("scale", "location", "first", "second")
         return leaf.second_num_of_scale(*(first(name)(shape, dtype) for name in names))
 
-    def raw_scale(shape: Any, dtype: Any = None) -> Tensor:
+    def raw_scale(shape: Sequence[int], dtype: DTypeLike = None) -> Tensor:
         return leaf._inverse_scale(first("scale")(shape, dtype))  # noqa: SLF001
 
     trainable = leaf.location_trainable

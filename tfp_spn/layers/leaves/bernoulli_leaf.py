@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import tensorflow as tf
 
+from tfp_spn._keras_typing import InitializerLike
 from tfp_spn._serialization import register
-from tfp_spn._typing import Params, Tensor
+from tfp_spn._typing import Config, Params, Tensor
 from tfp_spn.layers.leaves.count_leaf import CountLeaf
 
 
@@ -35,7 +34,10 @@ class BernoulliLeaf(CountLeaf):
     """
 
     def __init__(
-        self, num_components: int, logits_initializer: Any = None, **kwargs: Any
+        self,
+        num_components: int,
+        logits_initializer: InitializerLike = None,
+        **kwargs: object,
     ) -> None:
         super().__init__(num_components, 1, logits_initializer, **kwargs)
 
@@ -44,11 +46,11 @@ class BernoulliLeaf(CountLeaf):
         return tf.zeros_like(x[..., 0, :])
 
     def value_probs(self, params: Params) -> Tensor:
-        """Of 0 and 1."""
+        """Returns the probabilities of 0 and 1."""
         logits = params["logits"]
         return tf.stack([tf.math.sigmoid(-logits), tf.math.sigmoid(logits)], axis=-1)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         config = super().get_config()
         del config["total_count"]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from tfp_spn._keras_bridge import family_named
+from tfp_spn._keras_bridge import Distribution, family_named
 from tfp_spn._serialization import register
 from tfp_spn._typing import Params
 from tfp_spn.layers.leaves.count_leaf import CountLeaf
@@ -36,7 +34,7 @@ class BinomialLeaf(CountLeaf):
         >>> leaf = tfp_spn.layers.BinomialLeaf(num_components=4, total_count=16)
     """
 
-    def component_distribution(self, rows: Params) -> Any:
-        """Of the family `tfd.Binomial`."""
+    def component_distribution(self, rows: Params) -> Distribution:
+        """Returns components as a batch of `tfd.Binomial`."""
         logits = rows["logits"][..., 0]
         return family_named("Binomial")(float(self.total_count), logits=logits)

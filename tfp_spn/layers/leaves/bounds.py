@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfp_spn._keras_bridge import Distribution
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.layers.leaves.parts import LeafPart, summed_regions
 from tfp_spn.layers.leaves.upper_tails import log_survival_function
+from tfp_spn.ops.axes import move_axis
 from tfp_spn.ops.log_space import at_most_zero, log1mexp, log_add_exp, safe_log
 
 
@@ -62,7 +64,7 @@ def region_log_cdf(
     return values[0] if parts[0].is_whole else summed_regions(parts, values, -3)
 
 
-def cdf_of_angles(components: Any, x: Tensor) -> Tensor:
+def cdf_of_angles(components: Distribution, x: Tensor) -> Tensor:
     """Counts from -pi on; TFP counts from the opposite of each component's mean."""
     return components.cdf(x) - components.cdf(tf.constant(-math.pi, x.dtype))
 
@@ -90,7 +92,7 @@ def _component_log_cdf(part: LeafPart, params: Params, x: Tensor) -> Tensor:
 
 
 def _component_log_survival(part: LeafPart, params: Params, x: Tensor) -> Tensor:
-    """The same of the probability that some dimension exceeds its bound."""
+    """Does the same for the probability that some dimension exceeds its bound."""
     leaf = part.leaf
     table = leaf.value_probs(params)
     if table is not None:
@@ -114,22 +116,20 @@ def _with_examples_first(function: Callable[[Tensor], Tensor]) -> Callable:
     """A function of values ``[N, ...]``, as TFP wants them, as one of ``[..., N]``."""
 
     def of_examples_last(x: Tensor) -> Tensor:
-        rank = x.shape.rank
-        value = function(tf.transpose(x, [rank - 1, *range(rank - 1)]))
-        return tf.transpose(value, [*range(1, rank), 0])
+        return move_axis(function(move_axis(x, -1, 0)), 0, -1)
 
     return of_examples_last
 
 
 def _of_some(log_survival: list[Tensor]) -> Tensor:
-    """Of some of several dimensions: ``P(1) + P(not 1) P(2) + ...``."""
+    """Returns the probability of at least one: ``P(1) + P(not 1) P(2) + ...``."""
     total = log_survival[0]
     for value in log_survival[1:]:
         total = log_add_exp(total, log1mexp(total) + value)
     return total
 
 
-def _of_family(leaf: Any, components: Any, x: Tensor) -> Tensor:
+def _of_family(leaf: Any, components: Distribution, x: Tensor) -> Tensor:
     try:
         if not leaf.has_linear_moments:
             return safe_log(cdf_of_angles(components, x))
@@ -144,7 +144,7 @@ def _of_family(leaf: Any, components: Any, x: Tensor) -> Tensor:
         ) from None
 
 
-def _by_component(components: Any, x: Tensor) -> Tensor:
+def _by_component(components: Distribution, x: Tensor) -> Tensor:
     """Log-cdfs of families that may say anything outside a component's own support.
 
     Where what they say cannot be, any draw tells on which side of the support `x` is.
@@ -161,7 +161,7 @@ def _by_component(components: Any, x: Tensor) -> Tensor:
 
 
 def _of_table(table: Tensor, x: Tensor) -> Tensor:
-    """From probabilities ``[..., L, K, D, C]`` of the values 0, 1, ..."""
+    """From probabilities ``[..., L, K, D, G]`` of the values 0, 1, ..."""
     return tf.reduce_sum(_by_dimension_of_table(table, x), axis=-3)
 
 
@@ -171,10 +171,9 @@ def _by_dimension_of_table(
     """``[..., L, D, K, N]``: that values are at most, or that they are above `x`."""
     num_values = table.shape[-1]
     values = tf.range(num_values, dtype=x.dtype)[:, tf.newaxis]
-    is_below = values <= x[..., tf.newaxis, :]  # [..., L, D, C, N]
+    is_below = values <= x[..., tf.newaxis, :]  # [..., L, D, G, N]
     counts = tf.cast(~is_below if is_survival else is_below, table.dtype)
-    rank = table.shape.rank
-    table = tf.transpose(table, [*range(rank - 3), rank - 2, rank - 3, rank - 1])
+    table = move_axis(table, -3, -2)
     cdf = tf.matmul(table, counts)  # [..., L, D, K, N]
     certain = x[..., tf.newaxis, :] >= num_values - 1  # rounding might say less
     end = tf.constant(0.0 if is_survival else 1.0, cdf.dtype)

@@ -40,7 +40,7 @@ class CategoricalLeaf(FiniteLeaf, TableLeaf):
         self,
         num_components: int,
         num_categories: int,
-        logits_initializer: Any = None,
+        logits_initializer: object = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(

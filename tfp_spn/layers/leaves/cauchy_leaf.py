@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tfp_spn._keras_bridge import family_named
+from tfp_spn._keras_bridge import Distribution, family_named
 from tfp_spn._serialization import register
-from tfp_spn._typing import Params, Tensor
+from tfp_spn._typing import DTypeLike, Params, Tensor
 from tfp_spn.layers.leaves.accumulators import Moments, quotient, safe_sqrt
 from tfp_spn.layers.leaves.elementwise_leaf import ElementwiseLeaf, slot_flow
 from tfp_spn.layers.leaves.layout import LeafLayout
@@ -69,11 +68,11 @@ class CauchyLeaf(ReorderedLocationScaleLeaf, ElementwiseLeaf):
         log_prob = -_log1p_square(distance, scale) - tf.math.log(math.pi * scale)
         return long_sum(log_prob, axis=-2)
 
-    def component_distribution(self, rows: Params) -> Any:
-        """Of the family `tfd.Cauchy`."""
+    def component_distribution(self, rows: Params) -> Distribution:
+        """Returns components as a batch of `tfd.Cauchy`."""
         return family_named("Cauchy")(rows["location"][..., 0], rows["scale"][..., 0])
 
-    def standard_noise(self, shape: Tensor, seed: Tensor, dtype: Any) -> Tensor:
+    def standard_noise(self, shape: Tensor, seed: Tensor, dtype: DTypeLike) -> Tensor:
         """``tan(pi (u - 1/2))``."""
         u = tf.random.stateless_uniform(
             shape, seed, minval=-0.5, maxval=0.5, dtype=dtype

@@ -16,6 +16,7 @@ from tfp_spn.layers.leaves.maximum_likelihood import (
     root,
     spread,
 )
+from tfp_spn.ops.axes import merge_axes
 from tfp_spn.ops.gamma import relative_distance
 
 
@@ -62,7 +63,7 @@ def student_t() -> MaximumLikelihood:
 
 
 def half_normal() -> MaximumLikelihood:
-    """Of the mean square."""
+    """Matches the mean square."""
     return MaximumLikelihood(
         lambda p, x: (tf.square(x),),
         lambda p: (tf.square(p["scale"]),),
@@ -85,7 +86,7 @@ def of_mean(
 
 
 def from_probs(success: Tensor, failure: Tensor) -> Params:
-    """Of two numbers in the proportion of success and failure."""
+    """Matches two numbers in the proportion of success and failure."""
     success, failure = tf.maximum(success, TINY), tf.maximum(failure, TINY)
     probs = success / (success + failure)
     # Probits come from the smaller tail: 1 - probs would lose it.
@@ -116,7 +117,7 @@ def odds_of(p: Params) -> Tensor:
 
 
 def categorical() -> MaximumLikelihood:
-    """Of frequencies."""
+    """Matches the frequencies."""
 
     def num_categories(p: Params) -> int:
         return (p["logits"] if "logits" in p else p["probs"]).shape[-1]
@@ -125,18 +126,11 @@ def categorical() -> MaximumLikelihood:
         count = num_categories(p)
         values = tf.range(count, dtype=x.dtype)
         one_hot = tf.cast(x[..., tf.newaxis, :] == values[:, tf.newaxis], x.dtype)
-        shape = tf.shape(one_hot)  # [L, 1, D, C, N]
-        num_features = one_hot.shape[-3] * count
-        return (
-            tf.reshape(one_hot, tf.concat([shape[:-3], [num_features], shape[-1:]], 0)),
-        )
+        return (merge_axes(one_hot, -3, -1),)  # of [L, 1, D, G, N]
 
     def expected(p: Params) -> Statistics:
         probs = p["probs"] if "probs" in p else tf.nn.softmax(p["logits"])
-        num_features = probs.shape[-2] * probs.shape[-1]
-        return (
-            tf.reshape(probs, tf.concat([tf.shape(probs)[:-2], [num_features]], 0)),
-        )
+        return (merge_axes(probs, -2, 0),)
 
     def maximizer(mean: Statistics, p: Params) -> Params:
         old = p["logits"] if "logits" in p else p["probs"]
@@ -148,7 +142,7 @@ def categorical() -> MaximumLikelihood:
 
 
 def inverse_gaussian() -> MaximumLikelihood:
-    """Of the means of ``x`` and ``1 / x``, about each component's own location.
+    """Matches the means of ``x`` and ``1 / x``, about each component's own location.
 
     Of ``r = x / loc - 1`` and ``loc / x - (1 - r) = r^2 / (1 + r)``.
     """
@@ -189,7 +183,7 @@ def normal_diag() -> MaximumLikelihood:
 
 
 def normal_tril() -> MaximumLikelihood:
-    """Of mean and covariance."""
+    """Matches mean and covariance."""
 
     def flat(matrix: Tensor, num_axes: int) -> Tensor:
         """Merges the two axes of a matrix that stand before `num_axes` others."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
@@ -13,6 +14,7 @@ from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import ParameterSpec
 from tfp_spn.layers.leaves.finite_leaf import FiniteLeaf
 from tfp_spn.layers.leaves.grouped_logistic import Logistic, maximized
+from tfp_spn.layers.leaves.initial_parameters import LeafData
 from tfp_spn.ops.log_space import log1mexp
 from tfp_spn.ops.long_sums import long_sum
 
@@ -71,8 +73,8 @@ class DiscretizedLogisticLeaf(FiniteLeaf):
         self,
         num_components: int,
         num_categories: int,
-        location_initializer: Any = None,
-        scale_initializer: Any = None,
+        location_initializer: object = None,
+        scale_initializer: object = None,
         min_scale: float = 0.05,
         **kwargs: Any,
     ) -> None:
@@ -100,7 +102,7 @@ class DiscretizedLogisticLeaf(FiniteLeaf):
         """`location` and `scale` (before softplus), ``[K, D]`` each."""
         shape = (self.num_components, num_dims)
 
-        def raw_scale(shape: Any, dtype: Any = None) -> Tensor:
+        def raw_scale(shape: object, dtype: object = None) -> Tensor:
             return self.raw_scale(self.scale_initializer(shape, dtype=dtype))
 
         return {
@@ -172,6 +174,13 @@ class DiscretizedLogisticLeaf(FiniteLeaf):
             "location": tf.where(received, new.location / size, params["location"]),
             "scale": tf.where(received, raw_scale, params["scale"]),
         }
+
+    def initial_parameters(self, data: LeafData) -> Params:
+        """Each component at its example, as wide as the cluster of that."""
+        # Of standard deviation pi / sqrt(3), and at least as wide as what is rounded.
+        scale = np.maximum(data.scale * math.sqrt(3) / math.pi, 0.5) / self.value_range
+        location = data.location / self.value_range
+        return {"location": location, "scale": self.raw_scale(scale)}
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""

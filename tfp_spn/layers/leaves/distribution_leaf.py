@@ -142,11 +142,6 @@ class DistributionLeaf(ElementwiseLeaf):
         return self.family.support
 
     @property
-    def support(self) -> str:
-        """The same in words."""
-        return self.family.support.words
-
-    @property
     def is_discrete(self) -> bool:  # type: ignore[override]
         """Whether values are integers."""
         return self.family.is_discrete
@@ -190,7 +185,7 @@ class DistributionLeaf(ElementwiseLeaf):
     # --- state ------------------------------------------------------------------
 
     def parameter_specs(self, num_dims: int) -> dict[str, ParameterSpec]:
-        """What the constraining bijectors map to the parameters."""
+        """Returns specs of the unconstrained parameters, before the bijectors."""
         specs = {}
         for name, p in self.family.parameters(num_dims).items():
             initializer: Any = keras.initializers.RandomNormal(stddev=1.0)
@@ -208,17 +203,8 @@ class DistributionLeaf(ElementwiseLeaf):
 
     # --- values -----------------------------------------------------------------
 
-    def log_base(self, x: Tensor) -> Tensor:
-        """0, or ``-inf`` outside the support that all components share."""
-        valid = tf.reduce_all(self.value_support.contains(x), axis=-2)
-        return tf.where(valid, tf.zeros([], x.dtype), -float("inf"))
-
-    def safe_value(self, x: Tensor) -> Tensor:
-        """A value amid the support in place of those outside."""
-        return self.value_support.safe_value(x)
-
     def component_log_prob(self, params: Params, x: Tensor) -> Tensor:
-        """What the family says."""
+        """Returns the family's log-density."""
         values = self.values(params)
         if self.event_ndims:
             x = tf.linalg.matrix_transpose(x)  # [..., L, N, D]
@@ -249,7 +235,7 @@ class DistributionLeaf(ElementwiseLeaf):
         return tables
 
     def distribution_of_rows(self, rows: Params) -> Any:
-        """Distributions of batch ``[...]`` of flattened parameters ``[..., T]``."""
+        """Distributions of batch ``[...]`` of flattened parameters ``[..., G]``."""
         values = {}
         for name, row in rows.items():
             p = self._parameter(name)
@@ -277,7 +263,7 @@ class DistributionLeaf(ElementwiseLeaf):
         return tf.ensure_shape(drawn, static)
 
     def _with_one_more(self, name: str, row: Tensor) -> Tensor:
-        """``[..., 1, T]`` to ``[1 + ..., T]``."""
+        """``[..., 1, G]`` to ``[1 + ..., G]``."""
         p, size = self._parameter(name), row.shape[-1]
         one = p.constrained(tf.zeros(p.unconstrained_shape, row.dtype))
         return tf.concat([tf.reshape(one, [1, size]), tf.reshape(row, [-1, size])], 0)

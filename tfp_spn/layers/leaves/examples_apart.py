@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
+from tfp_spn.ops.axes import move_axis
 from tfp_spn.ops.conditional import pullback
 from tfp_spn.ops.log_space import sum_to_shape_of
 
@@ -29,8 +30,8 @@ def finite_flows(
     even if it is never taken.
 
     Args:
-        log_prob: Of values ``[..., L, D, N]`` and parameters: ``[..., L, K, N]``, for
-            any number of slots, components and examples.
+        log_prob: A function of values ``[..., L, D, N]`` and parameters that returns
+            ``[..., L, K, N]``, for any number of slots, components and examples.
         flow: What flows into its result.
         x: The values.
         params: The parameters, ``[..., L, K, *]``, or ``[..., L, *]`` where components
@@ -80,9 +81,9 @@ def finite_flows(
         by_component[1:], params, ndims, has_own, strict=True
     ):
         if is_own:  # the components go back to their axis
-            place, rank = value.shape.rank - ndim, value.shape.rank
-            order = [*range(1, place + 1), 0, *range(place + 1, rank)]
-            flows = tf.transpose(tf.ensure_shape(flows, [None] * rank), order)
+            rank = value.shape.rank
+            flows = tf.ensure_shape(flows, [None] * rank)
+            flows = move_axis(flows, 0, rank - ndim)
         else:
             flows = tf.reduce_sum(flows, 0)
         result.append(tf.ensure_shape(flows, value.shape))
@@ -91,7 +92,7 @@ def finite_flows(
 
 @dataclass(frozen=True, eq=False)
 class _ExamplesApart:
-    """Each example of each slot of one component as one of ``M`` slots.
+    """Each example of each slot of one component as one of ``L'`` slots.
 
     Attributes:
         received: What flows into the component, ``[..., L, N]``.
@@ -101,18 +102,18 @@ class _ExamplesApart:
 
     @property
     def flow(self) -> Tensor:
-        """``[M]``."""
+        """``[L']``."""
         return tf.reshape(self.received, [-1])
 
     def parameter(self, value: Tensor, ndims: int) -> Tensor:
-        """``[..., L, *]`` to ``[M, *]``, where `ndims` is the rank of ``*``."""
+        """``[..., L, *]`` to ``[L', *]``, where `ndims` is the rank of ``*``."""
         tail = value.shape[value.shape.rank - ndims :].as_list()
         value = tf.expand_dims(value, value.shape.rank - ndims)
         shape = tf.concat([tf.shape(self.received), tail], 0)
         return tf.reshape(tf.broadcast_to(value, shape), [-1, *tail])
 
     def sum_of_parameter(self, flow: Tensor, like: Tensor, ndims: int) -> Tensor:
-        """What flows into `parameter` to what flows into its argument `like`."""
+        """Sums the flow into `parameter` to the shape of the flow into `like`."""
         tail = like.shape[like.shape.rank - ndims :].as_list()
         shape = tf.concat([tf.shape(self.received), tail], 0)
         flow = tf.reshape(self._finite(flow), shape)
@@ -120,14 +121,14 @@ class _ExamplesApart:
         return sum_to_shape_of(tf.reduce_sum(flow, example), like)
 
     def values(self, x: Tensor) -> Tensor:
-        """``[..., L, D, N]`` to ``[M, D, 1]``."""
+        """``[..., L, D, N]`` to ``[L', D, 1]``."""
         num_dims = x.shape[-2]
         shape = tf.concat([tf.shape(self.received), [num_dims]], 0)
         x = tf.broadcast_to(tf.linalg.matrix_transpose(x), shape)
         return tf.reshape(x, [-1, num_dims, 1])
 
     def sum_of_values(self, flow: Tensor, like: Tensor) -> Tensor:
-        """What flows into `values` to what flows into its argument `like`."""
+        """Sums the flow into `values` to the shape of the flow into `like`."""
         shape = tf.concat([tf.shape(self.received), [like.shape[-2]]], 0)
         flow = tf.linalg.matrix_transpose(tf.reshape(self._finite(flow), shape))
         return sum_to_shape_of(flow, like)

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_spn._keras_bridge import (
+    Distribution,
     family_named,
     is_discrete_family,
     is_distribution,
@@ -40,7 +41,7 @@ _HAVE_A_LEAF = {"Cauchy": "CauchyLeaf", "Laplace": "LaplaceLeaf"}
 
 
 class Family:
-    """What `DistributionLeaf` is given, checked.
+    """The family of a `DistributionLeaf`, checked.
 
     Args:
         make: A class of `tfd`, its name, or a function.
@@ -48,7 +49,7 @@ class Family:
         constants: See `DistributionLeaf`.
         support: See `DistributionLeaf`.
         event_ndims: See `DistributionLeaf`.
-        dtype: Of the parameters.
+        dtype: Dtype of the parameters.
 
     Attributes:
         make: The class or the function.
@@ -137,7 +138,7 @@ class Family:
         return self.support is SUPPORTS["circle"]
 
     def parameters(self, num_dims: int) -> dict[str, FamilyParameter]:
-        """What is learned, of variables with `num_dims` dimensions."""
+        """Returns the parameters that are learned, for `num_dims` dimensions."""
         shapes = None if self.shapes is None else tuple(self.shapes.items())
         is_vector = bool(self.event_ndims)
         if not is_family(self.make):
@@ -190,7 +191,9 @@ class Family:
                 except NotImplementedError:
                     self.has_moments = False
 
-    def distribution(self, values: Params, dtype: tf.DType | None = None) -> Any:
+    def distribution(
+        self, values: Params, dtype: tf.DType | None = None
+    ) -> Distribution:
         """The distribution of parameters by name, of their `dtype`."""
         constants = {
             name: tf.constant(value, dtype or self.dtype)
@@ -214,7 +217,7 @@ class Family:
             )
         return made
 
-    def ask(self, distribution: Any, query: str) -> Tensor:
+    def ask(self, distribution: object, query: str) -> Tensor:
         """A statistic, or an error that says which family lacks which."""
         try:
             value = tf.cast(getattr(distribution, query)(), self.dtype)
@@ -266,7 +269,7 @@ class Family:
         log_prob = tf.where(valid, log_prob, minus_infinity(log_prob))
         return tf.cast(log_prob, self.dtype)
 
-    def mode(self, distribution: Any) -> Tensor:
+    def mode(self, distribution: Distribution) -> Tensor:
         """The mode; the mean or the median where there is none."""
         mode = self.ask(distribution, "mode")
         if self.name == "Exponential":  # TFP says NaN
@@ -342,7 +345,7 @@ class Family:
         return serialize(self.make)
 
 
-def _callable_of(make_distribution: Any) -> Callable[..., Any]:
+def _callable_of(make_distribution: object) -> Callable[..., Any]:
     if isinstance(make_distribution, str):
         family = family_named(make_distribution)
         if family is None:

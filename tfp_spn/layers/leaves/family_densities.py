@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import tensorflow as tf
 
+from tfp_spn._keras_bridge import Distribution
 from tfp_spn._typing import Tensor
 from tfp_spn.ops.counts import binomial_log_prob, poisson_log_prob
 from tfp_spn.ops.gamma import gamma_log_prob
 
 
-def family_log_prob(distribution: Any, x: Tensor) -> Tensor:
+def family_log_prob(distribution: Distribution, x: Tensor) -> Tensor:
     """Log-density of a distribution of TFP, with digits that its formula may lose.
 
     Args:
@@ -27,7 +26,7 @@ def family_log_prob(distribution: Any, x: Tensor) -> Tensor:
     return tf.cast(of_counts(distribution, tf.cast(x, tf.float64)), x.dtype)
 
 
-def _binomial(distribution: Any, x: Tensor) -> Tensor:
+def _binomial(distribution: Distribution, x: Tensor) -> Tensor:
     total, logits = _wide(distribution.total_count), distribution.logits
     if logits is None:
         probs = _wide(distribution.probs)
@@ -37,20 +36,20 @@ def _binomial(distribution: Any, x: Tensor) -> Tensor:
     return binomial_log_prob(x, total, success, failure)
 
 
-def _poisson(distribution: Any, x: Tensor) -> Tensor:
+def _poisson(distribution: Distribution, x: Tensor) -> Tensor:
     log_rate = distribution.log_rate
     if log_rate is None:
         return poisson_log_prob(x, _wide(distribution.rate))
     return poisson_log_prob(x, tf.exp(_wide(log_rate)))
 
 
-def _gamma(distribution: Any, x: Tensor) -> Tensor:
+def _gamma(distribution: Distribution, x: Tensor) -> Tensor:
     rate, log_rate = distribution.rate, distribution.log_rate
     rate = tf.exp(log_rate) if rate is None else rate
     return gamma_log_prob(x, distribution.concentration, rate)
 
 
-def _inverse_gamma(distribution: Any, x: Tensor) -> Tensor:
+def _inverse_gamma(distribution: Distribution, x: Tensor) -> Tensor:
     inverse = 1 / x
     log_prob = gamma_log_prob(inverse, distribution.concentration, distribution.scale)
     return log_prob - 2 * tf.math.log(x)

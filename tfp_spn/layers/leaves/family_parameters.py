@@ -11,7 +11,8 @@ from typing import Any
 import tensorflow as tf
 
 from tfp_spn._keras_bridge import family_parameters, identity_bijector
-from tfp_spn._typing import Params, Tensor
+from tfp_spn._keras_typing import Initializer
+from tfp_spn._typing import DTypeLike, Params, ShapeLike, Tensor
 from tfp_spn.initializers.initial_values import initial_values
 
 Shape = tuple[int, ...]
@@ -23,7 +24,7 @@ class FamilyParameter:
 
     Attributes:
         name: Its name in the family's constructor.
-        shape: Of one component: the family's batch shape (the dimensions of the
+        shape: Shape of one component: the family's batch shape (the dimensions of the
             variable, for scalar families) and the parameter's event shape.
         event_ndims: Rank of the parameter's event shape.
         make_bijector: Makes the bijector from real numbers to values of the parameter.
@@ -47,14 +48,14 @@ class FamilyParameter:
         return self.make_bijector().forward(tf.identity(variable))
 
     def unconstrained(self, value: Tensor) -> Tensor:
-        """What the variable stores for some values."""
+        """Returns the values that the variable stores for some of the parameter."""
         return self.make_bijector().inverse(tf.identity(value))
 
-    def initializer(self, owner: str, initializer: Any) -> Any:
+    def initializer(self, owner: str, initializer: Initializer) -> Any:
         """An initializer of the variable of `owner` from one of the parameter."""
         num_stored = len(self.unconstrained_shape)
 
-        def initialize(shape: Any, dtype: Any = None) -> Tensor:
+        def initialize(shape: ShapeLike, dtype: DTypeLike = None) -> Tensor:
             lead = tuple(shape)[: len(shape) - num_stored]
             shape = (*lead, *self.shape)
             axis = -1 - len(self.shape)
@@ -64,27 +65,27 @@ class FamilyParameter:
         return initialize
 
     def expanded(self, value: Tensor) -> Tensor:
-        """With an axis of one example behind the batch: ``[..., 1, *event]``."""
+        """Inserts an axis of one example after the batch: ``[..., 1, *event]``."""
         return tf.expand_dims(value, -1 - self.event_ndims)
 
 
 @functools.lru_cache(maxsize=256)
 def of_class(
     owner: str,
-    family: Any,
+    family: object,
     num_dims: int,
     dtype: tf.DType,
     shapes: tuple[tuple[str, Any], ...] | None,
     constants: tuple[str, ...],
     is_vector: bool,
 ) -> dict[str, FamilyParameter]:
-    """What a class of distributions is constructed from.
+    """Returns the parameters that a class of distributions is constructed from.
 
     Args:
         owner: For messages.
         family: The class.
         num_dims: Dimensions of the variable.
-        dtype: Of the parameters.
+        dtype: Dtype of the parameters.
         shapes: Names of the parameters that are learned, and the event shape of those
             whose shape TFP does not tell. Default: those that TFP prefers.
         constants: Names of the arguments that are not learned.
@@ -174,7 +175,7 @@ def _of_property(
 def of_function(
     shapes: tuple[tuple[str, Any], ...], num_dims: int, is_vector: bool
 ) -> dict[str, FamilyParameter]:
-    """What a function that makes distributions is called with: real numbers."""
+    """Returns the real arguments of a function that makes distributions."""
     lead = () if is_vector else (num_dims,)
     return {
         name: FamilyParameter(
@@ -184,7 +185,7 @@ def of_function(
     }
 
 
-def _static(shape: Any) -> Shape:
+def _static(shape: ShapeLike) -> Shape:
     dims = tf.TensorShape(shape).as_list()
     if None in dims:
         raise ValueError("unknown")

@@ -12,6 +12,7 @@ from tfp_spn.layers.default_dtype import default_dtype
 from tfp_spn.layers.leaves.base_leaf import ParameterSpec
 from tfp_spn.layers.leaves.elementwise_leaf import ElementwiseLeaf
 from tfp_spn.layers.leaves.layout import LeafLayout
+from tfp_spn.layers.leaves.support import Support, integers_up_to
 
 
 @register
@@ -56,18 +57,12 @@ class IndicatorLeaf(ElementwiseLeaf):
         return {}
 
     @property
-    def support(self) -> str:
+    def value_support(self) -> Support:
         """One integer for each component."""
-        return f"integers from 0 to {self.num_components - 1}"
-
-    def log_base(self, x: Tensor) -> Tensor:
-        """0, or ``-inf`` out of range."""
-        valid = (x >= 0) & (x < self.num_components) & (tf.math.floor(x) == x)
-        valid = tf.reduce_all(valid, axis=-2)
-        return tf.where(valid, tf.zeros([], x.dtype), -float("inf"))
+        return integers_up_to(self.num_components - 1)
 
     def safe_value(self, x: Tensor) -> Tensor:
-        """Unchanged: a comparison harms nobody."""
+        """Returns `x`: comparing any value is harmless."""
         return x
 
     def component_log_prob(self, params: Params, x: Tensor) -> Tensor:
@@ -118,11 +113,11 @@ class IndicatorLeaf(ElementwiseLeaf):
         flow: Tensor,
         layout: LeafLayout,
     ) -> Params:
-        """Nothing: there is nothing to learn."""
+        """Returns nothing, for nothing is learned."""
         return {}
 
     def maximize(
         self, params: Params, statistics: Params, step_size: Tensor, pseudocount: float
     ) -> Params:
-        """Nothing."""
+        """Returns nothing, for nothing is learned."""
         return {}

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tfp_spn._keras_bridge import family_named
+from tfp_spn._keras_bridge import Distribution, family_named
 from tfp_spn._serialization import register
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.accumulators import Moments, quotient
@@ -63,11 +62,11 @@ class LaplaceLeaf(ReorderedLocationScaleLeaf, ElementwiseLeaf):
         z = (x[..., tf.newaxis, :, :] - params["location"][..., tf.newaxis]) / scale
         return long_sum(-tf.abs(z) - tf.math.log(2 * scale), axis=-2)
 
-    def component_distribution(self, rows: Params) -> Any:
-        """Of the family `tfd.Laplace`."""
+    def component_distribution(self, rows: Params) -> Distribution:
+        """Returns components as a batch of `tfd.Laplace`."""
         return family_named("Laplace")(rows["location"][..., 0], rows["scale"][..., 0])
 
-    def standard_noise(self, shape: Tensor, seed: Tensor, dtype: Any) -> Tensor:
+    def standard_noise(self, shape: Tensor, seed: Tensor, dtype: tf.DType) -> Tensor:
         """An exponential draw with a random sign."""
         tiny = np.finfo(dtype.as_numpy_dtype).tiny
         u = tf.random.stateless_uniform(shape, seed, minval=-1, maxval=1, dtype=dtype)

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
+from tfp_spn.ops.axes import move_axis, reshape_axes
 from tfp_spn.ops.long_sums import MAX_TERMS, long_sum
 
 
@@ -89,7 +90,7 @@ class LeafLayout:
         return LeafLayout(tuple(pieces), self.num_variables, self.num_dims)
 
     def sum_over_pieces(self, values: Tensor) -> Tensor:
-        """``[..., P, K, E] -> [..., R, K, E]``: sums the `pieces` of each region."""
+        """``[..., pieces, K, *] -> [..., R, K, *]``: sums each region's `pieces`."""
         if self.pieces is self:
             return values
         ends = np.cumsum([0] + [len(self._cut(scope)) for scope in self.scopes])
@@ -105,22 +106,17 @@ class LeafLayout:
         return x if self.is_identity else tf.gather(x, self.slot_variable, axis=axis)
 
     def group_by_region(self, x: Tensor) -> Tensor:
-        """``[..., L, F, E]`` to ``[..., R, W * F, E]``, zeros where padded."""
+        """``[..., L, F, *]`` to ``[..., R, W * F, *]``, zeros where padded."""
         if not self.is_regular:
             x = tf.concat([x, tf.zeros_like(x[..., :1, :, :])], axis=-3)
             x = tf.gather(x, self.slots_of_region.reshape(-1), axis=-3)
         num_features = x.shape[-2]
-        batch = tf.shape(x)[:-3]
-        shape = [self.num_regions, self.width * num_features]
-        result = tf.reshape(x, tf.concat([batch, shape, tf.shape(x)[-1:]], 0))
-        static = x.shape[:-3].concatenate([*shape, x.shape[-1]])
-        return tf.ensure_shape(result, static)
+        return reshape_axes(x, -3, -1, [self.num_regions, self.width * num_features])
 
     def ungroup(self, x: Tensor, num_features: int) -> Tensor:
-        """Undoes `group_by_region`: ``[..., R, W * F, E]`` to ``[..., L, F, E]``."""
-        batch, last = tf.shape(x)[:-3], tf.shape(x)[-1:]
+        """Undoes `group_by_region`: ``[..., R, W * F, *]`` to ``[..., L, F, *]``."""
         count = self.num_regions * self.width
-        x = tf.reshape(x, tf.concat([batch, [count, num_features], last], 0))
+        x = reshape_axes(x, -3, -1, [count, num_features])
         if self.is_regular:
             return x
         position = np.flatnonzero(self.slots_of_region.reshape(-1) < self.num_slots)
@@ -129,31 +125,24 @@ class LeafLayout:
     def from_turns(self, values: Tensor, num_axes: int) -> Tensor:
         """``[W, ..., R, *] -> [..., L, *]``: by turn of each region to by slot.
 
-        `num_axes` is the number of axes behind the regions.
+        `num_axes` is the number of axes after the regions.
         """
         rank = values.shape.rank
         region = rank - 1 - num_axes
-        order = [*range(1, region + 1), 0, *range(region + 1, rank)]
-        values = tf.transpose(values, order)  # [..., R, W, *]
-        shape = tf.shape(values)
-        flat = tf.concat([shape[: region - 1], [-1], shape[region + 1 :]], 0)
-        values = tf.reshape(values, flat)
+        values = move_axis(values, 0, region)  # [..., R, W, *]
+        count = self.num_regions * self.width
+        values = reshape_axes(values, region - 1, region + 1, [count])
         if self.is_regular:
             return values
         position = np.flatnonzero(self.slots_of_region.reshape(-1) < self.num_slots)
         return tf.gather(values, position, axis=region - 1)
 
     def sum_over_width(self, values: Tensor) -> Tensor:
-        """``[..., L, K, E] -> [..., R, K, E]``: sums the slots of each region."""
+        """``[..., L, K, *] -> [..., R, K, *]``: sums the slots of each region."""
         if self.width == 1:
             return values
         if self.is_regular:
-            batch, tail = tf.shape(values)[:-3], tf.shape(values)[-2:]
-            shape = tf.concat([batch, [self.num_regions, self.width], tail], 0)
-            static = [*values.shape[:-3], self.num_regions, self.width]
-            values = tf.ensure_shape(
-                tf.reshape(values, shape), [*static, *values.shape[-2:]]
-            )
+            values = reshape_axes(values, -3, -2, [self.num_regions, self.width])
             return long_sum(values, axis=-3)
         values = tf.concat([values, tf.zeros_like(values[..., :1, :, :])], axis=-3)
         return long_sum(tf.gather(values, self.slots_of_region, axis=-3), axis=-3)
@@ -162,15 +151,13 @@ class LeafLayout:
         """``[..., L, F, N] -> [..., V, F, N]``: sums the slots of each variable."""
         if self.is_identity:
             return values
-        rank = values.shape.rank
-        slot_first = [rank - 3, *range(rank - 3), rank - 2, rank - 1]
         summed = tf.math.unsorted_segment_sum(
-            tf.transpose(values, slot_first), self.slot_variable, self.num_variables
+            move_axis(values, -3, 0), self.slot_variable, self.num_variables
         )
-        return tf.transpose(summed, np.argsort(slot_first))
+        return move_axis(summed, 0, -3)
 
     def mean_over_slots(self, values: Tensor) -> Tensor:
-        """``[..., L, F, E] -> [..., V, F, E]``: averages the slots of each variable."""
+        """``[..., L, F, *] -> [..., V, F, *]``: averages the slots of each variable."""
         if self.is_identity:
             return values
         count = np.bincount(self.slot_variable, minlength=self.num_variables)

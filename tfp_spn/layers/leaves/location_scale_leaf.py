@@ -10,11 +10,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfp_spn._keras_typing import ConstraintLike, InitializerLike
 from tfp_spn._serialization import constraint_of, initializer_of, serialize
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.initializers.initial_values import initial_values
 from tfp_spn.layers.leaves import accumulators
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf, ParameterSpec
+from tfp_spn.layers.leaves.initial_parameters import LeafData
 
 
 class LocationScaleLeaf(BaseLeaf):
@@ -45,13 +47,13 @@ class LocationScaleLeaf(BaseLeaf):
     def __init__(
         self,
         num_components: int,
-        location_initializer: Any = None,
+        location_initializer: InitializerLike = None,
         location_trainable: bool = True,
-        scale_initializer: Any = None,
+        scale_initializer: InitializerLike = None,
         scale_trainable: bool = False,
-        accumulator_initializer: Any = None,
+        accumulator_initializer: InitializerLike = None,
         use_accumulators: bool = False,
-        scale_constraint: Any = None,
+        scale_constraint: ConstraintLike = None,
         min_scale: float = 1e-3,
         **kwargs: Any,
     ) -> None:
@@ -147,7 +149,7 @@ class LocationScaleLeaf(BaseLeaf):
     def accumulated_moments(
         self, x: Tensor, location: Tensor, scale: Tensor
     ) -> accumulators.Moments:
-        """What one example adds to the four accumulators; here: of a Normal.
+        """Returns what one example adds to the accumulators; here those of a Normal.
 
         Args:
             x: ``[batch, scopes, decomps, 1, D]``.
@@ -179,15 +181,6 @@ class LocationScaleLeaf(BaseLeaf):
         excess = tf.maximum(scale - self.min_scale, least)
         return excess + tf.math.log(-tf.math.expm1(-excess))
 
-    def log_base(self, x: Tensor) -> Tensor:
-        """0, or ``-inf`` for NaN and infinities."""
-        valid = tf.reduce_all(tf.math.is_finite(x), axis=-2)
-        return tf.where(valid, tf.zeros([], x.dtype), -float("inf"))
-
-    def safe_value(self, x: Tensor) -> Tensor:
-        """Zero in place of NaN and infinities."""
-        return tf.where(tf.math.is_finite(x), x, tf.zeros_like(x))
-
     def component_tables(self, params: Params) -> Params:
         """`location` and `scale`."""
         location = tf.convert_to_tensor(params["location"])
@@ -202,7 +195,7 @@ class LocationScaleLeaf(BaseLeaf):
         noise = self.standard_noise(tf.shape(location), seed, location.dtype)
         return location + scale * noise
 
-    def standard_noise(self, shape: Tensor, seed: Tensor, dtype: Any) -> Tensor:
+    def standard_noise(self, shape: Tensor, seed: Tensor, dtype: object) -> Tensor:
         """Draws from the family with location 0 and scale 1."""
         raise NotImplementedError
 
@@ -213,6 +206,20 @@ class LocationScaleLeaf(BaseLeaf):
     def component_mean(self, params: Params) -> Tensor:
         """The location."""
         return tf.convert_to_tensor(params["location"])
+
+    def initial_parameters(self, data: LeafData) -> Params:
+        """Each component at its example, as wide as the cluster of that."""
+        new: Params = {}
+        if self.location_trainable:
+            new["location"] = data.location
+        if self.scale_trainable:
+            scale = tf.constant(data.scale, self.compute_dtype)
+            new["scale"] = self._inverse_scale(scale)
+        if not self.use_accumulators:
+            return new
+        old = self.canonical(self.live_params())
+        values = {k: tf.cast(new.get(k, old[k]), old[k].dtype) for k in old}
+        return self.stored(old, values["location"], values["scale"])
 
     def updated(
         self,
@@ -263,10 +270,10 @@ class ReorderedLocationScaleLeaf(LocationScaleLeaf):
     def __init__(
         self,
         num_components: int,
-        location_initializer: Any = None,
+        location_initializer: InitializerLike = None,
         location_trainable: bool = True,
-        scale_initializer: Any = None,
-        accumulator_initializer: Any = None,
+        scale_initializer: InitializerLike = None,
+        accumulator_initializer: InitializerLike = None,
         use_accumulators: bool = False,
         scale_trainable: bool = False,
         **kwargs: Any,

@@ -1,4 +1,4 @@
-"""What the M-step of a TFP family is: maximum likelihood of weighted data.
+"""The M-step of TFP families: maximum likelihood of weighted data.
 
 A family has an M-step if the maximiser of ``sum_n w[n] log p(x[n])`` follows from
 
@@ -39,11 +39,12 @@ class MaximumLikelihood:
     """The M-step of a family.
 
     Attributes:
-        statistics: Of parameters, with an axis for the examples, and values ``[L, 1,
-            D, N]``: each ``[L, K or 1, F, N]``.
-        expected: Of parameters: their expectations, ``[L, K, F]`` each.
-        maximizer: Of their means and the old parameters: new parameters, under all
-            names that TFP has for them.
+        statistics: A function of parameters, with an axis for the examples, and values
+            ``[L, 1, D, N]`` that returns statistics, ``[L, K or 1, F, N]`` each.
+        expected: A function of parameters that returns the expectations of the
+            statistics, ``[L, K, F]`` each.
+        maximizer: A function of their means and the old parameters that returns new
+            parameters, under all names that TFP has for them.
         needs: What must be learned: with these fixed, the maximiser is another one.
         fixed: What must be constant.
     """

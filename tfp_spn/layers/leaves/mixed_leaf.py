@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_spn._serialization import deserialize, register, serialize
-from tfp_spn._typing import Params, Tensor
+from tfp_spn._typing import Config, Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.layers.leaves.parts import (
@@ -64,7 +64,7 @@ class MixedLeaf(BaseLeaf):
         TensorShape([1])
     """
 
-    def __init__(self, leaves: Sequence[Any], **kwargs: Any) -> None:
+    def __init__(self, leaves: Sequence[Any], **kwargs: object) -> None:
         pairs = _checked_pairs(leaves)
         first = pairs[0][0]
         if kwargs.get("dtype") is None:
@@ -115,7 +115,7 @@ class MixedLeaf(BaseLeaf):
 
     @property
     def support(self) -> str:
-        """That of each group of variables."""
+        """Describes the support of each group of variables in words."""
         return "; ".join(
             f"of variables {list(variables)} {leaf.support}"
             for leaf, variables in zip(self.leaves, self.variables_of_leaf, strict=True)
@@ -152,7 +152,7 @@ class MixedLeaf(BaseLeaf):
 
     @parameters.setter
     def parameters(self, value: dict) -> None:
-        """Nothing: were they stored here too, Keras would save them twice."""
+        """Stores nothing: if they were stored here too, Keras would save them twice."""
 
     # --- state ------------------------------------------------------------------
 
@@ -212,15 +212,15 @@ class MixedLeaf(BaseLeaf):
     # --- pure functions, in the kernel's layout ---------------------------------
 
     def log_base(self, x: Tensor) -> Tensor:
-        """Of each variable, by its layer."""
+        """Returns the base measure of each variable, by its layer."""
         return self._by_variable(x, "log_base", -2)
 
     def safe_value(self, x: Tensor) -> Tensor:
-        """Of each variable, by its layer."""
+        """Returns harmless values of each variable, by its layer."""
         return self._by_variable(x, "safe_value", -3)
 
     def _by_variable(self, x: Tensor, function: str, axis: int) -> Tensor:
-        """What a function of a leaf says of values ``[..., V, D, N]``."""
+        """Evaluates a function of each leaf on values ``[..., V, D, N]``."""
         values = [
             getattr(leaf, function)(tf.gather(x, variables, axis=-3))
             for leaf, variables in zip(self.leaves, self.variables_of_leaf, strict=True)
@@ -251,7 +251,7 @@ class MixedLeaf(BaseLeaf):
         return summed_regions(parts, values, -3)
 
     def _by_slot(self, params: Params, function: str, axis: int) -> Tensor:
-        """What a function of a leaf says of all slots, which are on `axis`."""
+        """Evaluates a function of each leaf for all slots, which are on `axis`."""
         values = [
             getattr(leaf, function)(_own(params, number))
             for number, leaf in enumerate(self.leaves)
@@ -296,7 +296,7 @@ class MixedLeaf(BaseLeaf):
         flow: Tensor,
         layout: LeafLayout,
     ) -> Params:
-        """Those of each layer, under prefixed names."""
+        """Returns the statistics of each layer, under prefixed names."""
         statistics: Params = {}
         for part in self.parts(layout):
             own = part.leaf.expected_statistics(
@@ -324,7 +324,7 @@ class MixedLeaf(BaseLeaf):
     # --- the Keras layer --------------------------------------------------------
 
     def slot_log_prob(self, params: Params, x: Tensor) -> Tensor:
-        """What `call` returns, as a pure function of canonical parameters."""
+        """Returns the result of `call`, as a pure function of canonical parameters."""
         values, places = [], []
         for number, leaf in enumerate(self.leaves):
             variables = list(self.variables_of_leaf[number])
@@ -333,7 +333,7 @@ class MixedLeaf(BaseLeaf):
             places += variables
         return tf.gather(tf.concat(values, axis=1), np.argsort(places), axis=1)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         config = super().get_config()
         del config["num_components"]
@@ -351,7 +351,7 @@ class _KnownLayouts:
         self.pairs: list[tuple[LeafLayout, tuple[LeafPart, ...]]] = []
 
 
-def as_leaf(leaf: Any) -> Any:
+def as_leaf(leaf: object) -> Any:
     """A `MixedLeaf` of a list of pairs; anything else as it is."""
     return MixedLeaf(leaf) if isinstance(leaf, list | tuple) else leaf
 
@@ -361,7 +361,7 @@ def _own(values: Params, number: int) -> Params:
     return {k[len(prefix) :]: v for k, v in values.items() if k.startswith(prefix)}
 
 
-def _checked_pairs(leaves: Any) -> list[tuple[BaseLeaf, tuple[int, ...]]]:
+def _checked_pairs(leaves: object) -> list[tuple[BaseLeaf, tuple[int, ...]]]:
     expected = (
         "expected pairs of a leaf layer and its variables, such as "
         "[(NormalLeaf(8), [0, 2]), (BernoulliLeaf(8), [1])]."

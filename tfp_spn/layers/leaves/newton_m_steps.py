@@ -71,13 +71,13 @@ def _gamma_in(
 
 
 def gamma() -> MaximumLikelihood:
-    """Of the means of ``x`` and ``log x``."""
+    """Matches the means of ``x`` and ``log x``."""
     needs = (("concentration",), ("rate", "log_rate"))
     return _gamma_in(lambda x: x, rate_of, rates, needs)
 
 
 def inverse_gamma() -> MaximumLikelihood:
-    """Of the means of ``1 / x`` and ``log x``."""
+    """Matches the means of ``1 / x`` and ``log x``."""
     needs = (("concentration",), ("scale",))
     return _gamma_in(
         lambda x: 1 / x, lambda p: p["scale"], lambda rate: {"scale": rate}, needs
@@ -85,7 +85,7 @@ def inverse_gamma() -> MaximumLikelihood:
 
 
 def _dirichlet_concentration(log_mean: Tensor, old: Tensor) -> Tensor:
-    """Newton's method for ``E[log x] = log_mean``; ``[..., C]``, from `old`.
+    """Newton's method for ``E[log x] = log_mean``; ``[..., G]``, from `old`.
 
     In the logarithms of the concentrations, by steps of at most one. Where it ends no
     better than it began, `old` is kept: no step lowers the likelihood.
@@ -115,7 +115,7 @@ def _dirichlet_concentration(log_mean: Tensor, old: Tensor) -> Tensor:
 
 
 def beta() -> MaximumLikelihood:
-    """Of the means of ``log x`` and ``log (1 - x)``."""
+    """Matches the means of ``log x`` and ``log (1 - x)``."""
 
     def both(p: Params) -> Tensor:
         return tf.stack([p["concentration1"], p["concentration0"]], axis=-1)
@@ -140,7 +140,7 @@ def beta() -> MaximumLikelihood:
 
 
 def dirichlet() -> MaximumLikelihood:
-    """Of the means of ``log x``."""
+    """Matches the means of ``log x``."""
 
     def expected(p: Params) -> Statistics:
         total = tf.reduce_sum(p["concentration"], -1, keepdims=True)
@@ -160,7 +160,7 @@ def _bessel_ratio(concentration: Tensor) -> Tensor:
 
 
 def von_mises() -> MaximumLikelihood:
-    """Of the mean direction."""
+    """Matches the mean direction."""
 
     def expected(p: Params) -> Statistics:
         length = _bessel_ratio(p["concentration"])

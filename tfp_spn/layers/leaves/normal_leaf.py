@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tfp_spn._keras_bridge import family_named
+from tfp_spn._keras_bridge import Distribution, family_named
 from tfp_spn._serialization import register
-from tfp_spn._typing import Params, Tensor
+from tfp_spn._typing import DTypeLike, Params, Tensor
 from tfp_spn.layers.leaves.elementwise_leaf import ElementwiseLeaf, slots_in_turn
 from tfp_spn.layers.leaves.exponential_family_leaf import ExponentialFamilyLeaf
 from tfp_spn.layers.leaves.layout import LeafLayout
@@ -63,7 +62,7 @@ class NormalLeaf(LocationScaleLeaf, ExponentialFamilyLeaf, ElementwiseLeaf):
     """
 
     def coefficients(self, params: Params, layout: LeafLayout) -> tuple[Tensor, Tensor]:
-        """Of ``(x - c)^2`` and ``x - c``."""
+        """Returns the coefficients of ``(x - c)^2`` and ``x - c``."""
         location = self._distance_from_center(params, layout)
         location = tf.linalg.matrix_transpose(location)  # [..., L, D, K]
         scale = tf.linalg.matrix_transpose(self.scale(params))
@@ -143,8 +142,8 @@ class NormalLeaf(LocationScaleLeaf, ExponentialFamilyLeaf, ElementwiseLeaf):
         eps = np.finfo(distance.dtype.as_numpy_dtype).eps
         return tf.reduce_max(tf.square(distance)) < 6e-6 / eps
 
-    def component_distribution(self, rows: Params) -> Any:
-        """Of the family `tfd.Normal`."""
+    def component_distribution(self, rows: Params) -> Distribution:
+        """Returns components as a batch of `tfd.Normal`."""
         return family_named("Normal")(rows["location"][..., 0], rows["scale"][..., 0])
 
     def _within_reach(self, params: Params, x: Tensor) -> Tensor:
@@ -168,7 +167,7 @@ class NormalLeaf(LocationScaleLeaf, ExponentialFamilyLeaf, ElementwiseLeaf):
         largest = tf.maximum(*(tf.reduce_max(tf.abs(value)) for value in values))
         return largest < np.finfo(x.dtype.as_numpy_dtype).max ** 0.5 / 4
 
-    def standard_noise(self, shape: Tensor, seed: Tensor, dtype: Any) -> Tensor:
+    def standard_noise(self, shape: Tensor, seed: Tensor, dtype: DTypeLike) -> Tensor:
         """Standard normal draws."""
         return tf.random.stateless_normal(shape, seed, dtype=dtype, alg="philox")
 

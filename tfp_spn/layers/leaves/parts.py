@@ -39,7 +39,7 @@ class LeafPart:
     num_regions: int
 
     @classmethod
-    def whole(cls, leaf: Any, layout: LeafLayout) -> LeafPart:
+    def whole(cls, leaf: object, layout: LeafLayout) -> LeafPart:
         """The only part."""
         return cls(
             leaf,
@@ -155,6 +155,7 @@ def summed_regions(
 def _merged(
     indices: Sequence[np.ndarray], values: Sequence[Tensor], axis: int
 ) -> Tensor:
+    """Puts the entries of all parts in their order among all."""
     if len(values) == 1:
         return values[0]
     joined = tf.concat(values, axis=axis)
@@ -165,7 +166,7 @@ def _merged(
 
 
 def _of_equal_batches(values: Sequence[Tensor], axis: int) -> list[Tensor]:
-    """Broadcasts what stands before a negative `axis`, and behind it."""
+    """Broadcasts the axes before a negative `axis`, and those after it."""
     values = list(values)
     leads = [value.shape[:axis] for value in values]
     tails = [value.shape[axis:][1:] for value in values]

@@ -1,7 +1,8 @@
-"""Where a leaf's density is positive, known without its parameters."""
+"""The values where a leaf's density is positive, known without its parameters."""
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ class Support:
     Attributes:
         name: The key of `SUPPORTS`.
         words: The values in words, for messages.
-        inner: A value amid the support, which harms nobody.
+        inner: A value inside the support, which is harmless.
         low: Least value, or the bound that all values exceed.
         high: Greatest value, or the bound that all values stay below.
         includes_ends: Whether `low` and `high` themselves are possible.
@@ -41,17 +42,20 @@ class Support:
 
     @property
     def integer_dtype(self) -> str:
-        """Of integers that hold all values."""
+        """Returns an integer dtype that holds all values."""
         return "int32" if self.high <= np.iinfo(np.int32).max else "int64"
 
     def contains(self, x: Tensor) -> Tensor:
         """``[..., D, N]`` to bool of the same shape; NaN and infinities are outside."""
-        low, high = tf.constant(self.low, x.dtype), tf.constant(self.high, x.dtype)
-        valid = tf.math.is_finite(x)
-        if self.includes_ends:
-            valid &= (x >= low) & (x <= high)
-        else:
-            valid &= (x > low) & (x < high)
+        bounds = [math.isfinite(self.low), math.isfinite(self.high)]
+        parts = [] if all(bounds) else [tf.math.is_finite(x)]
+        if bounds[0]:
+            low = tf.constant(self.low, x.dtype)
+            parts.append(x >= low if self.includes_ends else x > low)
+        if bounds[1]:
+            high = tf.constant(self.high, x.dtype)
+            parts.append(x <= high if self.includes_ends else x < high)
+        valid = functools.reduce(tf.logical_and, parts)
         if self.is_integer:
             valid &= tf.math.floor(x) == x
         if self.total is not None:
@@ -109,7 +113,7 @@ class Support:
         return tf.where(is_below, tf.constant(below, value.dtype), value)
 
     def inner_vector(self, num_dims: int, dtype: tf.DType) -> Tensor:
-        """``[D, 1]``: a vector amid the support."""
+        """Returns a vector inside the support, ``[D, 1]``."""
         if self.total is None:
             return tf.fill([num_dims, 1], tf.constant(self.inner, dtype))
         if self.is_integer:
@@ -228,7 +232,7 @@ SUPPORT_OF_FAMILY = {
 
 
 def counts_adding_up_to(total: float) -> Support:
-    """Of vectors of counts, such as those of `tfd.Multinomial`."""
+    """Returns the support of vectors of counts, such as those of `tfd.Multinomial`."""
     return Support(
         f"counts that add up to {total:g}",
         f"vectors of integers from 0 on that add up to {total:g}",

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfp_spn._serialization import initializer_of, serialize
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import ParameterSpec
 from tfp_spn.layers.leaves.counted_leaf import CountedLeaf
+from tfp_spn.layers.leaves.initial_parameters import LeafData
 from tfp_spn.ops.custom_gradient import custom_gradient
 from tfp_spn.ops.log_space import logsumexp, softmax
 from tfp_spn.ops.long_sums import long_sum
@@ -110,6 +112,16 @@ class TableLeaf(CountedLeaf):
         received = statistics["count"][..., tf.newaxis, tf.newaxis, :] > 0
         logits = tf.math.log(tf.maximum(probs, 1e-12))
         return {"logits": tf.where(received, logits, params["logits"])}
+
+    def initial_parameters(self, data: LeafData) -> Params:
+        """Probabilities drawn around the variable's frequencies, ``[L, D, C, K]``."""
+        x = self.safe_value(tf.constant(data.x, self.compute_dtype))
+        is_row = self.row_of(x).numpy()[..., np.newaxis] == np.arange(self.num_rows)
+        count = data.observed.sum(0)[..., np.newaxis]
+        probs = (is_row & data.observed[..., np.newaxis]).sum(0) + 1.0 / self.num_rows
+        shape = data.around(probs / (count + 1.0))[..., np.newaxis]  # [L, D, C, 1]
+        shape = np.repeat(shape, self.num_components, axis=-1)
+        return {"logits": data.log_gamma_draws(shape)}
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""

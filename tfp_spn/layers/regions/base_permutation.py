@@ -1,4 +1,4 @@
-"""What the permuting layers share: the table, and how scopes are moved."""
+"""The base class of permuting layers: the table, and how scopes move."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""What the product layers share: grouping of adjacent scopes."""
+"""The base class of product layers: it groups adjacent scopes."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-from tfp_spn._typing import Tensor
+from tfp_spn._typing import Config, Tensor
 from tfp_spn.layers.regions.region_layer import RegionLayer, Shape, positive_integer
 
 
@@ -24,7 +24,7 @@ class BaseProduct(RegionLayer):
 
     product: Literal["hadamard", "kronecker"]
 
-    def __init__(self, num_factors: int, **kwargs: Any) -> None:
+    def __init__(self, num_factors: int, **kwargs: object) -> None:
         super().__init__(**kwargs)
         self.num_factors = positive_integer(self.label, "num_factors", num_factors)
 
@@ -49,7 +49,7 @@ class BaseProduct(RegionLayer):
         outputs = self.num_outputs(nodes)
         return (input_shape[0], scopes // self.num_factors, decomps, outputs)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         return {**super().get_config(), "num_factors": self.num_factors}
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from tfp_spn._keras_typing import ConstraintLike, InitializerLike, RegularizerLike
 from tfp_spn._serialization import register
-from tfp_spn._typing import Tensor
+from tfp_spn._typing import Config, Tensor
 from tfp_spn.layers.regions._layout import from_kernel, to_kernel
 from tfp_spn.layers.regions.base_sum import BaseSum
 from tfp_spn.layers.regions.region_layer import Shape, positive_integer
@@ -60,12 +59,12 @@ class DenseSum(BaseSum):
         self,
         num_sums: int,
         logspace_accumulators: bool | None = None,
-        accumulator_initializer: Any = None,
+        accumulator_initializer: InitializerLike = None,
         sum_op: SumRule | None = None,
-        accumulator_regularizer: Any = None,
-        logspace_accumulator_constraint: Any = None,
-        linear_accumulator_constraint: Any = None,
-        **kwargs: Any,
+        accumulator_regularizer: RegularizerLike = None,
+        logspace_accumulator_constraint: ConstraintLike = None,
+        linear_accumulator_constraint: ConstraintLike = None,
+        **kwargs: object,
     ) -> None:
         super().__init__(
             logspace_accumulators=logspace_accumulators,
@@ -95,6 +94,6 @@ class DenseSum(BaseSum):
         scopes, decomps, _ = self.check_input_shape(input_shape)
         return (input_shape[0], scopes, decomps, self.num_sums)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         return {**super().get_config(), "num_sums": self.num_sums}

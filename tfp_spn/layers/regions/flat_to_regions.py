@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import tensorflow as tf
 
 from tfp_spn._serialization import register
-from tfp_spn._typing import Tensor
+from tfp_spn._typing import Config, Tensor
 from tfp_spn.layers.regions.region_layer import RegionLayer, Shape, positive_integer
 
 
@@ -36,7 +34,7 @@ class FlatToRegions(RegionLayer):
         (None, 16, 3, 1)
     """
 
-    def __init__(self, num_decomps: int, **kwargs: Any) -> None:
+    def __init__(self, num_decomps: int, **kwargs: object) -> None:
         super().__init__(**kwargs)
         self.num_decomps = positive_integer(self.label, "num_decomps", num_decomps)
 
@@ -59,6 +57,6 @@ class FlatToRegions(RegionLayer):
         dims = shape[2] if len(shape) == 3 else 1
         return (shape[0], shape[1], self.num_decomps, dims)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         return {**super().get_config(), "num_decomps": self.num_decomps}

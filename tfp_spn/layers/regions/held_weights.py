@@ -21,8 +21,8 @@ _HELD: contextvars.ContextVar[Mapping[int, Tensor]] = contextvars.ContextVar(
 )
 
 
-def held_log_weights(layer: Any) -> Tensor | None:
-    """What `hold_log_weights` holds for a layer, `None` if nothing."""
+def held_log_weights(layer: object) -> Tensor | None:
+    """Returns the log-weights that `hold_log_weights` holds for a layer, or `None`."""
     return _HELD.get().get(id(layer))
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from tfp_spn._serialization import register
+from tfp_spn._typing import Config
 from tfp_spn.layers.regions.base_permutation import BasePermutation
 
 
@@ -37,7 +36,7 @@ class PermuteAndPadScopes(BasePermutation):
         array([30.,  0., 10., 20.])
     """
 
-    def __init__(self, permutations: Any = None, **kwargs: Any) -> None:
+    def __init__(self, permutations: object = None, **kwargs: object) -> None:
         super().__init__(**kwargs)
         self.permutations = permutations
 
@@ -49,7 +48,7 @@ class PermuteAndPadScopes(BasePermutation):
         return [list(row) for row in self._permutations]
 
     @permutations.setter
-    def permutations(self, permutations: Any) -> None:
+    def permutations(self, permutations: object) -> None:
         if self.built:
             raise ValueError(
                 f"{self.label}: received permutations after the layer was built; "
@@ -105,6 +104,6 @@ class PermuteAndPadScopes(BasePermutation):
             )
         return len(self.permutations[0])
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         return {**super().get_config(), "permutations": self.permutations}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from tfp_spn._serialization import register
+from tfp_spn._typing import Config
 from tfp_spn.layers.regions.base_permutation import BasePermutation
 from tfp_spn.layers.regions.region_layer import positive_integer
 
@@ -51,7 +51,7 @@ class PermuteAndPadScopesRandom(BasePermutation):
         self,
         factors: Sequence[int] | None = None,
         seed: int | None = None,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> None:
         super().__init__(**kwargs)
         self.factors = factors
@@ -115,7 +115,7 @@ class PermuteAndPadScopesRandom(BasePermutation):
             )
         return total
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         return {**super().get_config(), "factors": self.factors, "seed": self.seed}
 

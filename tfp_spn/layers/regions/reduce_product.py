@@ -38,5 +38,5 @@ class ReduceProduct(BaseProduct):
         return log_hadamard(self.factors(x))
 
     def num_outputs(self, num_nodes: int) -> int:
-        """As many as each factor has."""
+        """Returns the number of nodes of each factor."""
         return num_nodes

@@ -1,4 +1,4 @@
-"""What the layers over regions share: input checks, dtype, symbolic outputs."""
+"""The base class of layers over regions: input checks, dtype, symbolic outputs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from tfp_spn._typing import TensorLike
 from tfp_spn.layers.default_dtype import fill_in_dtype
 from tfp_spn.layers.finite_variables import FiniteVariables
 from tfp_spn.layers.known_shapes import KnownShapes
@@ -33,7 +34,7 @@ class RegionLayer(KnownShapes, FiniteVariables, keras.layers.Layer):
 
     keeps_input_dtype = True
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, **kwargs: object) -> None:
         fill_in_dtype(kwargs)
         super().__init__(autocast=not self.keeps_input_dtype, **kwargs)
 
@@ -63,7 +64,7 @@ class RegionLayer(KnownShapes, FiniteVariables, keras.layers.Layer):
         self.compute_output_shape(input_shape)
         self.built = True
 
-    def compute_output_spec(self, x: Any) -> keras.KerasTensor:
+    def compute_output_spec(self, x: TensorLike) -> keras.KerasTensor:
         """Symbolic output."""
         check_layer_below(self.label, x)
         dtype = x.dtype if self.keeps_input_dtype else self.compute_dtype

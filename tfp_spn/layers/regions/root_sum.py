@@ -6,8 +6,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfp_spn._keras_typing import ConstraintLike, InitializerLike, RegularizerLike
 from tfp_spn._serialization import register
-from tfp_spn._typing import Tensor
+from tfp_spn._typing import Config, Tensor, TensorLike
 from tfp_spn.layers.regions._layout import from_kernel, to_kernel
 from tfp_spn.layers.regions.base_sum import BaseSum
 from tfp_spn.layers.regions.region_layer import Shape
@@ -59,13 +60,13 @@ class RootSum(BaseSum):
         self,
         return_weighted_child_logits: bool = True,
         logspace_accumulators: bool | None = None,
-        accumulator_initializer: Any = None,
+        accumulator_initializer: InitializerLike = None,
         trainable: bool = True,
-        logspace_accumulator_constraint: Any = None,
-        accumulator_regularizer: Any = None,
-        linear_accumulator_constraint: Any = None,
+        logspace_accumulator_constraint: ConstraintLike = None,
+        accumulator_regularizer: RegularizerLike = None,
+        linear_accumulator_constraint: ConstraintLike = None,
         sum_op: SumRule | None = None,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> None:
         super().__init__(
             logspace_accumulators=logspace_accumulators,
@@ -95,7 +96,7 @@ class RootSum(BaseSum):
         log_y = from_kernel(checked_weighted_sum(children, log_w, self.sum_op))
         return log_y[:, 0, 0, :]
 
-    def compute_output_spec(self, x: Any) -> Any:
+    def compute_output_spec(self, x: TensorLike) -> Any:
         """Symbolic output."""
         check_has_left_grid(self.label, x)
         return super().compute_output_spec(x)
@@ -106,7 +107,7 @@ class RootSum(BaseSum):
         outputs = num_children if self.return_weighted_child_logits else 1
         return (input_shape[0], outputs)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         return {
             **super().get_config(),
@@ -114,6 +115,7 @@ class RootSum(BaseSum):
         }
 
     def _num_children(self, input_shape: Shape) -> int:
+        """Returns the number of children, and checks that one scope is left."""
         scopes, decomps, nodes = self.check_input_shape(tuple(input_shape))
         if scopes != 1:
             raise ValueError(

@@ -6,6 +6,8 @@ from typing import Any
 
 import keras
 
+from tfp_spn._typing import TensorLike
+
 _DROPOUT = (
     "scales what it keeps and drops single components: use "
     "tfp_spn.layers.InputDropout, which drops whole variables, or LogDropout before "
@@ -28,7 +30,7 @@ _REMEDIES = {
 }
 
 
-def check_layer_below(label: str, x: Any) -> None:
+def check_layer_below(label: str, x: TensorLike) -> None:
     """Refuses layers of Keras between a leaf and a circuit layer.
 
     Args:
@@ -36,7 +38,7 @@ def check_layer_below(label: str, x: Any) -> None:
         x: Its symbolic input.
 
     Raises:
-        ValueError: The layer below stands above a leaf, and is no part of a circuit.
+        ValueError: The layer below stands above a leaf, and is not a part of a circuit.
     """
     below = _layer_below(x)
     remedy = _REMEDIES.get(type(below))
@@ -49,7 +51,7 @@ def check_layer_below(label: str, x: Any) -> None:
     )
 
 
-def check_has_left_grid(label: str, x: Any) -> None:
+def check_has_left_grid(label: str, x: TensorLike) -> None:
     """Refuses a root whose children still are cells of a grid.
 
     Args:
@@ -70,23 +72,23 @@ def check_has_left_grid(label: str, x: Any) -> None:
         )
 
 
-def _has_left_grid(layer: Any) -> bool:
+def _has_left_grid(layer: keras.layers.Layer) -> bool:
     """Whether there is a `SpatialToRegions` below, out of place."""
     while getattr(layer, "keeps_scopes", False):
         layer = _layer_below(layer.input)
     return getattr(layer, "gives_cells", None) is False
 
 
-def _gives_cells(layer: Any) -> bool:
+def _gives_cells(layer: object) -> bool:
     return getattr(layer, "gives_cells", False)
 
 
-def _layer_below(x: Any) -> Any:
+def _layer_below(x: TensorLike) -> Any:
     history = getattr(x, "_keras_history", None)
     return None if history is None else history.operation
 
 
-def _stands_on_leaf(layer: Any) -> bool:
+def _stands_on_leaf(layer: keras.layers.Layer) -> bool:
     """Whether a leaf is below, through whatever layers of one input."""
     while layer is not None:
         if hasattr(layer, "parameter_specs"):

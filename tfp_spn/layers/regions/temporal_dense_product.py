@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from tfp_spn._serialization import register
-from tfp_spn._typing import Tensor
+from tfp_spn._typing import Tensor, TensorLike
 from tfp_spn.layers.regions.region_layer import RegionLayer, Shape
 from tfp_spn.ops.products import log_kronecker
 
@@ -36,8 +36,8 @@ class TemporalDenseProduct(RegionLayer):
         ``[batch, scopes, decomps, nodes_a * nodes_b]``.
 
     Raises:
-        ValueError: The input is no pair, or scopes, decompositions or dtypes of the two
-            differ.
+        ValueError: The input is not a pair, or scopes, decompositions or dtypes of
+            the two differ.
 
     Example:
         >>> import tfp_spn
@@ -78,7 +78,7 @@ class TemporalDenseProduct(RegionLayer):
         shapes = [each.shape for each in self._pair(x)]
         return keras.KerasTensor(self.compute_output_shape(shapes), dtype=x[0].dtype)
 
-    def _pair(self, x: Any) -> Any:
+    def _pair(self, x: TensorLike) -> Any:
         is_pair = isinstance(x, list | tuple) and len(x) == 2
         if not is_pair or isinstance(x[0], int | type(None)):
             raise ValueError(
@@ -88,7 +88,7 @@ class TemporalDenseProduct(RegionLayer):
         return x
 
 
-def _described(x: Any) -> str:
+def _described(x: TensorLike) -> str:
     if isinstance(x, list | tuple):
         shape = all(isinstance(size, int | type(None)) for size in x)
         return f"the shape {tuple(x)}" if shape else f"{len(x)} inputs"

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import tensorflow as tf
 
 from tfp_spn._serialization import register
-from tfp_spn._typing import Tensor
+from tfp_spn._typing import Config, Tensor
 from tfp_spn.layers.regions.region_layer import RegionLayer, Shape, positive_integer
 
 
@@ -32,7 +30,7 @@ class Undecompose(RegionLayer):
         ``[batch, scopes, num_decomps, decomps / num_decomps * nodes]``.
 
     Raises:
-        ValueError: If `decomps` is no multiple of `num_decomps`.
+        ValueError: If `decomps` is not a multiple of `num_decomps`.
 
     Example:
         >>> import tfp_spn
@@ -41,7 +39,7 @@ class Undecompose(RegionLayer):
         (None, 1, 1, 32)
     """
 
-    def __init__(self, num_decomps: int = 1, **kwargs: Any) -> None:
+    def __init__(self, num_decomps: int = 1, **kwargs: object) -> None:
         super().__init__(**kwargs)
         self.num_decomps = positive_integer(self.label, "num_decomps", num_decomps)
 
@@ -61,6 +59,6 @@ class Undecompose(RegionLayer):
         merged = decomps // self.num_decomps
         return (input_shape[0], scopes, self.num_decomps, merged * nodes)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         return {**super().get_config(), "num_decomps": self.num_decomps}

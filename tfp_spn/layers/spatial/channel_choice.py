@@ -14,7 +14,7 @@ _LARGEST_DRAW = 2**20
 
 
 def all_combinations(num_channels: int, num_factors: int) -> np.ndarray:
-    """int32 ``[P, C ** P]``; the first factor is the least significant digit."""
+    """int32 ``[factors, channels ** factors]``; the first factor changes fastest."""
     output = np.arange(num_channels**num_factors)
     place = num_channels ** np.arange(num_factors)
     return (output // place[:, np.newaxis] % num_channels).astype(np.int32)
@@ -32,7 +32,7 @@ def random_combinations(
         rng: Generator of the choice.
 
     Returns:
-        int32 ``[P, num_outputs]``.
+        int32 ``[factors, num_outputs]``.
     """
     num_classes = -(-num_outputs // num_channels)
     shifts = _distinct_rows(num_channels, num_factors - 1, num_classes, rng)

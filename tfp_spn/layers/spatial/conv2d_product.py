@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_spn._serialization import register
-from tfp_spn._typing import Tensor
+from tfp_spn._typing import Config, Tensor
 from tfp_spn.layers.regions.region_layer import Shape, positive_integer
 from tfp_spn.layers.spatial.channel_choice import all_combinations, random_combinations
 from tfp_spn.layers.spatial.grid_scopes import GridScopes
@@ -95,7 +95,7 @@ class Conv2DProduct(SpatialLayer):
         padding: str = "valid",
         depthwise: bool = False,
         seed: int | None = None,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> None:
         super().__init__(**kwargs)
         self.strides = positive_pair(self.label, "strides", strides)
@@ -152,7 +152,7 @@ class Conv2DProduct(SpatialLayer):
             return self.channel_table.value.numpy()
 
     def windows(self, input_shape: Shape) -> GridWindows:
-        """Where the windows lie.
+        """Returns where the windows lie.
 
         Raises:
             ValueError: If they do not fit the input.
@@ -184,7 +184,7 @@ class Conv2DProduct(SpatialLayer):
         shape = self.windows(input_shape).shape
         return (input_shape[0], *shape, self._num_outputs(channels))
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         return {
             **super().get_config(),

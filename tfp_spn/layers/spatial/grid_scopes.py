@@ -8,8 +8,8 @@ and checking a layer costs no more than its rows and columns.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
+from tfp_spn._typing import TensorLike
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.ops.windows import AxisWindows, GridWindows
 
@@ -115,7 +115,7 @@ class GridScopes:
                 )
 
 
-def scopes_of(x: Any) -> GridScopes | None:
+def scopes_of(x: TensorLike) -> GridScopes | None:
     """The scopes of a symbolic tensor between layers, `None` if nothing is known."""
     known = getattr(x, _ATTRIBUTE, None)
     history = getattr(x, "_keras_history", None)
@@ -129,7 +129,7 @@ def scopes_of(x: Any) -> GridScopes | None:
     return None
 
 
-def attach_scopes(x: Any, scopes: GridScopes | None) -> None:
+def attach_scopes(x: TensorLike, scopes: GridScopes | None) -> None:
     """Lets the next layer know the scopes of a symbolic tensor."""
     if scopes is not None:
         setattr(x, _ATTRIBUTE, scopes)

@@ -1,10 +1,11 @@
-"""What the layers over images share: input checks, and scopes known at build."""
+"""The base class of layers over images: input checks, and scopes known at build."""
 
 from __future__ import annotations
 
 import operator
 from typing import Any
 
+from tfp_spn._typing import TensorLike
 from tfp_spn.layers.regions.region_layer import RegionLayer, Shape
 from tfp_spn.layers.spatial.grid_scopes import GridScopes, attach_scopes, scopes_of
 
@@ -13,7 +14,7 @@ class SpatialLayer(RegionLayer):
     """Base class of layers over ``[batch, height, width, channels]``.
 
     The scopes of all cells follow the symbolic tensors from layer to layer, from the
-    leaf upwards, so that a stack that is no circuit is refused as soon as its model
+    leaf upwards, so that a stack that is not a circuit is refused as soon as its model
     knows its input shape. A layer of your own in between that neither moves nor mixes
     cells says ``keeps_scopes = True``.
     """
@@ -44,7 +45,7 @@ class SpatialLayer(RegionLayer):
         """
         return scopes
 
-    def compute_output_spec(self, x: Any) -> Any:
+    def compute_output_spec(self, x: TensorLike) -> Any:
         """Symbolic output, which carries its scopes."""
         output = super().compute_output_spec(x)
         scopes = scopes_of(x)

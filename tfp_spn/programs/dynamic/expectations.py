@@ -25,7 +25,7 @@ from tfp_spn.programs.dynamic.structure import DynamicStructure, DynamicTables
 from tfp_spn.programs.evaluation import evaluate
 from tfp_spn.programs.evidence import Evidence
 from tfp_spn.programs.folded_program import FoldedProgram
-from tfp_spn.programs.leaf_values import leaf_values
+from tfp_spn.programs.parameter_names import INITIAL, INTERFACE, TRANSITION
 from tfp_spn.programs.tables import Tables
 
 
@@ -89,11 +89,11 @@ def _chain_counts(
     """``log p(x) [N]``, counts of the interface, and flows ``[T, K, N]``."""
     sources = {
         "emission": values,
-        "initial": tables.initial,
-        "transition": tables.transition,
+        INITIAL: tables.initial,
+        TRANSITION: tables.transition,
     }
     if program.sum_product == "cp":
-        sources["interface"] = tables.interface
+        sources[INTERFACE] = tables.interface
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(sources)
         chain = program.chain(tables, values, existing_steps(evidence))
@@ -121,8 +121,8 @@ def _template_counts(
     Args:
         program: The template.
         tables: Its parameters.
-        evidence: Steps of all sequences, ``x [V, D, M]``.
-        flows: What enters the roots, ``[K, M]``.
+        evidence: Steps of all sequences, ``x [V, D, N]``.
+        flows: What enters the roots, ``[K, N]``.
     """
     size = block_size(program)
     count = evidence.x.shape[-1]
@@ -160,7 +160,7 @@ def _counts_of_block(
     evidence: Evidence,
     flows: Tensor,
 ) -> dict[str, Any]:
-    leaves = leaf_values(program, tables, evidence)
+    leaves = program.leaf_values(tables, evidence)
     sources = {
         "leaves": leaves,
         "log_weights": tables.log_weights,

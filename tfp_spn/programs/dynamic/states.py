@@ -40,7 +40,7 @@ def _blank(chain: Chain) -> Chain:
 def unit_posteriors(
     program: DynamicStructure, chain: Chain, certainty: Certainty = CHECKED
 ) -> Tensor:
-    """``p(z_t | x)`` of the interface's units behind each step, ``[T, ..., S, N]``."""
+    """``p(z_t | x)`` of the interface's units behind each step, ``[T, ..., Z, N]``."""
     if program.sum_product == "cp":
         forward = log_filtered_units(chain)
         backward, _ = backward_messages(*chain[:4])
@@ -52,7 +52,7 @@ def unit_posteriors(
 
 
 def filtered_units(program: DynamicStructure, chain: Chain) -> Tensor:
-    """``p(z_t | x_1 ... x_t)``, ``[T, ..., S, N]``."""
+    """``p(z_t | x_1 ... x_t)``, ``[T, ..., Z, N]``."""
     return _or_prior(chain, softmax(log_filtered_units(chain), -2))
 
 

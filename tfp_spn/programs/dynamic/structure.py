@@ -3,9 +3,9 @@
     p(x) = sum_{q_1 ... q_T} p(q_1) c_{q_1}(x_1) prod_t p(q_t | q_{t-1}) c_{q_t}(x_t)
 
 ``c_k`` are the class roots of any compiled circuit over one step, the template. From
-step to step an interface of ``S`` units carries on what is known of the past:
+step to step an interface of ``Z`` units carries on what is known of the past:
 
-- ``sum_product=None``: each unit of the interface is a sum over the ``S`` products of a
+- ``sum_product=None``: each unit of the interface is a sum over the ``Z`` products of a
   root and the next interface unit of the same index: a hidden Markov model,
 - ``"tucker"``: over the products of all combinations of a root and a unit,
 - ``"cp"``: over the products of each root with one of as many *sums over units*, so
@@ -32,14 +32,12 @@ from tfp_spn.ops.chain import Chain
 from tfp_spn.ops.sum_rules import SumRule
 from tfp_spn.ops.weights import normalized_log_weights, normalized_weights
 from tfp_spn.programs.circuit_program import CircuitProgram
+from tfp_spn.programs.parameter_names import INITIAL, INTERFACE, TRANSITION
 from tfp_spn.programs.steps import SumSpec
 from tfp_spn.programs.tables import Tables, batch_of
 from tfp_spn.programs.traces import Traces, traces_of
 
 SumProduct = Literal["cp", "tucker"]
-
-CHAIN = ("initial", "transition", "interface")
-"""Names of the parameters that are not those of the template."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +47,8 @@ class DynamicTables:
     Attributes:
         step: Those of the template; behind the batch there may be an axis of steps.
         initial: Log-weights ``[..., Q]``.
-        transition: ``[M, ..., Q, S]``, ``M`` is 1 or ``T - 1``.
-        interface: ``[M, ..., S, Q]``, or `None`.
+        transition: ``[T', ..., Q, Z]``, ``T'`` is 1 or ``T - 1``.
+        interface: ``[T', ..., Z, Q]``, or `None`.
         weights: Normalised weights of all sums, as they are used.
         batch_rank: Number of leading batch dimensions ``P`` of the parameters.
     """
@@ -80,7 +78,7 @@ class DynamicStructure:
     Attributes:
         step: The template, without class prior.
         num_steps: Steps ``T`` of a sequence.
-        num_interfaces: Units ``S`` of the interface.
+        num_interfaces: Units ``Z`` of the interface.
         sum_product: How template and interface are multiplied; see the module.
         rule: Learning rule of the sums of the interface.
         is_stationary: Whether all transitions share their weights.
@@ -119,7 +117,7 @@ class DynamicStructure:
 
     @property
     def num_transitions(self) -> int:
-        """Transitions ``M`` with weights of their own."""
+        """Transitions ``T'`` with weights of their own."""
         return 1 if self.is_stationary else max(1, self.num_steps - 1)
 
     @property
@@ -177,11 +175,11 @@ class DynamicStructure:
     def chain_specs(self) -> tuple[SumSpec, ...]:
         """The sums of the interface."""
         specs = [
-            SumSpec("initial", 1, self.rule),
-            SumSpec("transition", self.num_interfaces, self.rule),
+            SumSpec(INITIAL, 1, self.rule),
+            SumSpec(TRANSITION, self.num_interfaces, self.rule),
         ]
         if self.sum_product == "cp":
-            specs.append(SumSpec("interface", self.num_states, self.rule))
+            specs.append(SumSpec(INTERFACE, self.num_states, self.rule))
         return tuple(specs)
 
     @functools.cached_property
@@ -191,12 +189,12 @@ class DynamicStructure:
 
     @functools.cached_property
     def chain_shapes(self) -> dict[str, tuple[int, int, int]]:
-        """Shapes ``[M, inputs, sums]`` of the accumulators of the interface."""
+        """Shapes ``[T', inputs, sums]`` of the accumulators of the interface."""
         states, units = self.num_states, self.num_interfaces
         shapes = {
-            "initial": (1, states, 1),
-            "transition": (self.num_transitions, states, units),
-            "interface": (self.num_transitions, units, states),
+            INITIAL: (1, states, 1),
+            TRANSITION: (self.num_transitions, states, units),
+            INTERFACE: (self.num_transitions, units, states),
         }
         return {spec.parameter: shapes[spec.parameter] for spec in self.chain_specs}
 
@@ -257,8 +255,8 @@ class DynamicStructure:
             )
             fixed = tf.stop_gradient(value)
             weights[spec.parameter] = normalized_weights(fixed, spec.logspace)
-        transition = _time_first(chain["transition"])
-        interface = chain.get("interface")
+        transition = _time_first(chain[TRANSITION])
+        interface = chain.get(INTERFACE)
         if interface is not None:
             interface = _time_first(interface)
         if self.sum_product == "tucker":
@@ -266,7 +264,7 @@ class DynamicStructure:
         step = self.step.tables(self._step_params(params), certainty)
         return DynamicTables(
             step,
-            chain["initial"][..., 0, :, 0],
+            chain[INITIAL][..., 0, :, 0],
             transition,
             interface,
             {**step.weights, **weights},
@@ -285,7 +283,7 @@ class DynamicStructure:
         return chosen
 
     def _units_of_states(self) -> Tensor:
-        """``[1, S, Q]``: log one where the state holds the unit."""
+        """``[1, Z, Q]``: log one where the state holds the unit."""
         unit = np.arange(self.num_states) % self.num_interfaces
         holds = unit == np.arange(self.num_interfaces)[:, np.newaxis]
         return tf.constant(np.where(holds, 0.0, -np.inf)[np.newaxis], self.dtype)
@@ -305,16 +303,16 @@ class DynamicStructure:
             )
         rank = emission.shape.rank - 3
         parts = {
-            "initial": _with_batch_rank(tables.initial, 0, 1, rank),
-            "transition": _with_batch_rank(tables.transition, 1, 2, rank),
+            INITIAL: _with_batch_rank(tables.initial, 0, 1, rank),
+            TRANSITION: _with_batch_rank(tables.transition, 1, 2, rank),
         }
         if tables.interface is not None:
-            parts["interface"] = _with_batch_rank(tables.interface, 1, 2, rank)
+            parts[INTERFACE] = _with_batch_rank(tables.interface, 1, 2, rank)
         if rank:
             batch = tf.shape(emission)[1:-2]
             static = emission.shape[1:-2]
             for name, value in parts.items():
-                lead = 0 if name == "initial" else 1
+                lead = 0 if name == INITIAL else 1
                 one = slice(lead, lead + rank)
                 batch = tf.broadcast_dynamic_shape(batch, tf.shape(value)[one])
                 static = tf.broadcast_static_shape(static, value.shape[one])
@@ -336,7 +334,7 @@ class DynamicStructure:
         return tf.reduce_sum(self._by_root_and_unit(probs), -2)
 
     def units_of_states(self, probs: Tensor) -> Tensor:
-        """``[..., Q, N]`` of states to ``[..., S, N]`` of the interface's units.
+        """``[..., Q, N]`` of states to ``[..., Z, N]`` of the interface's units.
 
         Not of ``"cp"``, whose states are roots.
         """
@@ -345,7 +343,7 @@ class DynamicStructure:
         return tf.reduce_sum(self._by_root_and_unit(probs), -3)
 
     def _by_root_and_unit(self, values: Tensor) -> Tensor:
-        """``[..., Q, N]`` to ``[..., K, S, N]``, of ``"tucker"``."""
+        """``[..., Q, N]`` to ``[..., K, Z, N]``, of ``"tucker"``."""
         pairs = [self.num_roots, self.num_interfaces]
         lead, tail = tf.shape(values)[:-2], tf.shape(values)[-1:]
         pairwise = tf.reshape(values, tf.concat([lead, pairs, tail], 0))
@@ -354,7 +352,7 @@ class DynamicStructure:
 
 
 def _time_first(value: Tensor) -> Tensor:
-    """``[..., M, I, O]`` to ``[M, ..., I, O]``."""
+    """``[..., T', I, O]`` to ``[T', ..., I, O]``."""
     rank = value.shape.rank
     if rank == 3:
         return value

@@ -1,0 +1,39 @@
+"""Moving, merging and splitting axes keeps values and static shapes."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from tfp_spn.ops.axes import merge_axes, move_axis, reshape_axes
+
+X = np.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5)
+
+
+def test_axes_of_known_and_unknown_sizes():
+    operations = {
+        "move": (
+            lambda x: [move_axis(x, a, b) for a, b in [(0, 2), (-1, 0), (1, -2)]],
+            [np.moveaxis(X, a, b) for a, b in [(0, 2), (-1, 0), (1, -2)]],
+        ),
+        "merge": (
+            lambda x: [merge_axes(x, 1, 3), merge_axes(x, -2, 0)],
+            [X.reshape(2, 12, 5), X.reshape(2, 3, 20)],
+        ),
+        "split": (
+            lambda x: [reshape_axes(x, 2, 3, [2, 2])],
+            [X.reshape(2, 3, 2, 2, 5)],
+        ),
+        "flags": (lambda x: [move_axis(x > 7, 0, -1)], [np.moveaxis(X > 7, 0, -1)]),
+    }
+    for shape in ([2, 3, 4, 5], [None, 3, 4, 5], [None, None, 4, 5]):
+        for name, (operation, wanted) in operations.items():
+            if name == "merge" and shape[1] is None:
+                continue  # merged sizes are known
+
+            @tf.function(input_signature=[tf.TensorSpec(shape, tf.int64)])
+            def evaluated(x, operation=operation):
+                return operation(x)
+
+            for have, want in zip(evaluated(X), wanted, strict=True):
+                np.testing.assert_array_equal(have, want)
