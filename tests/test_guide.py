@@ -16,8 +16,8 @@ PROGRAMS = [page for page in PAGES if "```python" in page.read_text(encoding="ut
 
 
 def test_pages_are_there() -> None:
-    assert len(PAGES) == 5
-    assert len(PROGRAMS) == 4
+    assert len(PAGES) == 6
+    assert len(PROGRAMS) == 5
 
 
 @pytest.mark.parametrize("page", PROGRAMS, ids=lambda page: page.stem)

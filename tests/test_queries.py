@@ -13,9 +13,8 @@ from tests.expand import class_roots, expand_all
 from tests.reference import enumerate_states, evaluate
 from tests.reference.learning import TieError, hard_counts
 from tests.strategies import FINITE, case
-from tfp_spn.distributions import _queries
+from tfp_spn.distributions._event import Given
 from tfp_spn.programs import evaluation, posterior
-from tfp_spn.programs.leaf_values import leaf_values
 
 SMOOTH = [*FINITE, "normal", "laplace", "mixed"]
 
@@ -199,9 +198,9 @@ def test_counts_of_the_rules(c):
         "SumOpUnweightedHardEMBackprop": "unweighted",
     }
     roots, _, steps = expand_all(c.circuit)
-    spread = c.distribution._event.spread(tf.constant(c.x), c.observed)
-    evidence = _queries.evidence_of(c.distribution._event, tables, *spread)
-    leaves = leaf_values(program, tables, evidence)
+    given = Given(tf.constant(c.x), c.observed)
+    evidence = c.distribution._event.evidence(given, tables.batch_rank)
+    leaves = program.leaf_values(tables, evidence)
     with tf.GradientTape() as tape:
         tape.watch(tables.log_weights)
         log_prob = evaluation.evaluate(program, tables, leaves).log_prob

@@ -35,7 +35,7 @@ def benchmark(monkeypatch: pytest.MonkeyPatch):
 
     yield module
     for name in set(sys.modules) - before:
-        if name.startswith(("speed", "first_use")):
+        if name.startswith(("speed", "first_use", "fresh")):
             del sys.modules[name]
 
 

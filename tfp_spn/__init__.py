@@ -60,6 +60,7 @@ from tfp_spn import optimizers as optimizers  # noqa: E402
 from tfp_spn import region as region  # noqa: E402
 from tfp_spn import region_graphs as region_graphs  # noqa: E402
 from tfp_spn import structure as structure  # noqa: E402
+from tfp_spn import testing as testing  # noqa: E402
 from tfp_spn._arrays import from_nan as from_nan  # noqa: E402
 from tfp_spn.circuits import dynamic_from_circuit as dynamic_from_circuit  # noqa: E402
 from tfp_spn.circuits import from_layers as from_layers  # noqa: E402
@@ -163,6 +164,7 @@ __all__ = [
     "set_default_logspace_accumulators_constraint",
     "set_default_sum_op",
     "structure",
+    "testing",
     "visualization",
     "visualize",
     "visualize_dense_spn",

@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from fresh_process import last_record, on_processors
 
 NAMES = (
     "readme",
@@ -51,20 +51,12 @@ def of_spflow(python: str) -> Records:
 
 
 def _last_line(command: list[str]) -> Records:
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    environment.setdefault("CUDA_VISIBLE_DEVICES", "-1")
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # users import from bytecode
-    done = subprocess.run(
-        command,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-        check=False,
-    )
-    if done.returncode:
-        raise SystemExit(f"{command} failed:\n{done.stderr[-2000:]}")
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    # Users import from bytecode.
+    environment = on_processors({"PYTHONDONTWRITEBYTECODE": ""})
+    found = last_record(command, environment, TIMEOUT)
+    if "error" in found:
+        raise SystemExit(f"{command} failed: {found['error']}")
+    return found
 
 
 def medians(rounds: list[Records]) -> Records:

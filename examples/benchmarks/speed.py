@@ -17,13 +17,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import speed_case_process
 import speed_scaling
+from fresh_process import last_record, on_processors
 from speed_cases import CASES, Case, chosen
 from speed_peers import TUNED, run_peer
 from speed_report import OWN, summarize, table
@@ -33,28 +33,11 @@ TIMEOUT = 900
 
 def in_fresh_process(task: dict[str, Any], tuned: bool = False) -> dict[str, Any]:
     """What the script prints when it is started for one task."""
-    environment = {
-        **os.environ,
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        **(TUNED if tuned else {}),
-    }
-    environment.setdefault("CUDA_VISIBLE_DEVICES", "-1")
-    try:
-        done = subprocess.run(
-            [sys.executable, __file__, "--task", json.dumps(task)],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return {"error": f"no result after {TIMEOUT} s"}
-    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
-    if done.returncode or not lines:
-        last = done.stderr.strip().splitlines()[-1:] or ["no output"]
-        return {"error": f"exit status {done.returncode}: {last[0]}"}
-    return json.loads(lines[-1])
+    return last_record(
+        [sys.executable, __file__, "--task", json.dumps(task)],
+        on_processors(TUNED if tuned else {}),
+        TIMEOUT,
+    )
 
 
 def run_task(task: dict[str, Any]) -> dict[str, Any]:

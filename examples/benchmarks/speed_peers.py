@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 from pathlib import Path
 from typing import Any
+
+from fresh_process import last_record
 
 # glibc options that keep a process from handing big tensors back to the system and
 # faulting them in again: torch libraries are up to three times faster with them, and so
@@ -43,7 +43,6 @@ def run_peer(
         if not path.exists():
             return {**record, "error": f"{path} not found"}
     environment = {
-        **os.environ,
         "NT": str(threads),
         "BUD": str(seconds),
         "ATT": "1",
@@ -52,22 +51,8 @@ def run_peer(
         "PYTHONWARNINGS": "ignore",
         **(TUNED if tuned else {}),
     }
-    try:
-        done = subprocess.run(
-            [str(python), str(script), case],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return {**record, "error": f"no result after {TIMEOUT} s"}
-    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
-    if not lines:
-        last = done.stderr.strip().splitlines()[-1:] or ["no output"]
-        return {**record, "error": f"exit status {done.returncode}: {last[0]}"}
-    return {**record, **renamed(json.loads(lines[-1]))}
+    found = last_record([str(python), str(script), case], environment, TIMEOUT)
+    return {**record, **renamed(found)}
 
 
 def renamed(line: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tests.cases import CASES, stacked_params
 from tfp_spn import circuits, layers, region_graphs
 from tfp_spn.distributions import SumProductNetwork, _queries
+from tfp_spn.distributions._event import Given
 
 NORMAL, CLASSES = CASES["normal"](), CASES["classes"]()
 
@@ -151,7 +152,7 @@ def test_eager_overhead():
 
     @tf.function(autograph=False)
     def pure(x):
-        return _queries.log_prob(spn._event, program.tables(params), x, None)
+        return _queries.log_prob(spn._event, program.tables(params), Given(x))
 
     functions = {"pure": pure, "distribution": spn.log_prob}
     times = {name: [] for name in functions}

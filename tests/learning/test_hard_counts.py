@@ -13,7 +13,6 @@ from tfp_spn.ops.sum_rules import SumRule
 from tfp_spn.programs.evaluation import evaluate
 from tfp_spn.programs.evidence import to_evidence
 from tfp_spn.programs.hard_flows import hard_flows
-from tfp_spn.programs.leaf_values import leaf_values
 from tfp_spn.sum_ops import (
     SumOpEMBackprop,
     SumOpHardEMBackprop,
@@ -49,7 +48,7 @@ def test_flows_are_those_of_the_backward_pass(graph, rule, sum_product, num_clas
     program = circuit.program
     tables = program.tables(circuit.live_params())
     evidence = to_evidence(tf.constant(x), None, 1, 0)
-    leaves = leaf_values(program, tables, evidence)
+    leaves = program.leaf_values(tables, evidence)
     roots, flows = hard_flows(program, tables, leaves, weights, labels)
 
     log_weights = tables.log_weights

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
@@ -12,8 +12,11 @@ from tfp_spn.layers.leaves.parts import LeafPart
 from tfp_spn.ops.axes import transpose
 from tfp_spn.programs.program import Program
 
+if TYPE_CHECKING:
+    from tfp_spn.distributions._circuit_view import CircuitView
 
-def in_support(spn: Any, value: Tensor, observed: Tensor | None) -> list:
+
+def in_support(spn: CircuitView, value: Tensor, observed: Tensor | None) -> list:
     """Assertions that observed values are numbers in the support.
 
     Args:
@@ -57,7 +60,7 @@ def _is_outside(part: LeafPart, x: Tensor) -> Tensor:
 
 
 def _is_possible(
-    spn: Any, part: LeafPart, value: Tensor, observed: Tensor | None
+    spn: CircuitView, part: LeafPart, value: Tensor, observed: Tensor | None
 ) -> Tensor:
     """``[..., V']``: whether some component of each circuit can take the value."""
     program: Program = spn.program
@@ -71,7 +74,9 @@ def _kernel_layout(x: Tensor) -> Tensor:
     return tf.transpose(tf.reshape(x, [-1, *x.shape[-2:]]), [1, 2, 0])
 
 
-def _no_value(wrong: Tensor, x: Tensor, variables: np.ndarray, message: str) -> Any:
+def _no_value(
+    wrong: Tensor, x: Tensor, variables: np.ndarray, message: str
+) -> tf.Operation:
     """Asserts that no value is ``wrong [..., V]``, and tells the first of ``x``."""
     size = x.shape[-1]
     shape = tf.concat([tf.shape(wrong), [size]], 0)

@@ -12,11 +12,13 @@ import tensorflow_probability as tfp
 
 from tfp_spn._keras_bridge import frozen_variable_ids
 from tfp_spn._typing import Params, Seed, Tensor, TensorLike
+from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.distributions import _assertions, _parameters, _queries
-from tfp_spn.distributions._event import EventKey
+from tfp_spn.distributions._event import Event, EventKey, Given
 from tfp_spn.distributions._tensor_values import TensorValues
 from tfp_spn.distributions._unknown_rank import with_one_lead
 from tfp_spn.ops.log_space import log1mexp
+from tfp_spn.programs.program import Program, ProgramTables
 
 
 def properties_of_params() -> dict[str, Any]:
@@ -53,16 +55,16 @@ class CircuitView(TensorValues):
         _event: The variables that the event ranges over.
     """
 
-    _circuit: Any
+    _circuit: Circuit
     _params: Params
     _is_view: bool
-    _event: Any
+    _event: Event
     allow_nan_stats: bool
     dtype: tf.DType
     validate_args: bool
 
     @property
-    def circuit(self) -> Any:
+    def circuit(self) -> Circuit:
         """The circuit."""
         return self._circuit
 
@@ -72,7 +74,7 @@ class CircuitView(TensorValues):
         return self._params
 
     @property
-    def program(self) -> Any:
+    def program(self) -> Program:
         """The compiled circuit."""
         return self._circuit.program
 
@@ -85,6 +87,11 @@ class CircuitView(TensorValues):
     def variables_of_event(self) -> tuple[int, ...]:
         """The circuit's variables (of one step) that the event ranges over."""
         return self._event.variables
+
+    @property
+    def chosen_of_event(self) -> dict[str, tuple[tuple[int, ...], int]]:
+        """By name of an axis, what the event ranges over, and how much there is."""
+        return self._event.chosen
 
     @property
     def trainable_variables(self) -> tuple[tf.Variable, ...]:
@@ -109,7 +116,7 @@ class CircuitView(TensorValues):
             changes["params"] = None
         return super().copy(**changes)  # type: ignore[misc]
 
-    def tables(self) -> Any:
+    def tables(self) -> ProgramTables:
         """Reads the parameters, once each."""
         params = {k: tf.convert_to_tensor(v) for k, v in self._params.items()}
         return self.program.tables(params)
@@ -121,39 +128,32 @@ class CircuitView(TensorValues):
     def ask_of(
         self,
         function: Callable[..., Any],
-        value: Tensor,
-        observed: TensorLike | None,
-        *arguments: Any,
+        given: Given,
         **options: Any,
     ) -> Any:
         """The answer to a query about values, checked as far as they are known."""
-        observed = self._event.checked(value, observed)
+        given = self._event.checked(given)
         if self.batch_rank:
-            _queries.check_broadcasts(self._event.lead_of(value), self)
-        count = self._num_examples(value)
-        arguments = (value, observed, *arguments)
-        return _queries.ask(self, function, *arguments, num_examples=count, **options)
+            _queries.check_broadcasts(self._event.lead_of(given.value), self)
+        return self.ask_given(function, given, **options)
 
-    def ask_given(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """The answer to a query given a checked value and mask, its last arguments."""
-        count = self._num_examples(arguments[-2])
-        return _queries.ask(self, function, *arguments, num_examples=count)
+    def ask_given(
+        self, function: Callable[..., Any], *arguments: Any, **options: Any
+    ) -> Any:
+        """The answer to a query whose last argument is checked evidence."""
+        count = self._num_examples(arguments[-1].value)
+        return _queries.ask(self, function, *arguments, num_examples=count, **options)
 
     def log_cdf_of(
         self, value: Tensor, observed: TensorLike | None, is_survival: bool = False
     ) -> Tensor:
         """That no bound is exceeded, or that some is."""
-        observed = self._event.checked(value, observed)
-        bounds = self._event.maybe_bounded(observed)
+        given = self._event.checked(Given(value, bounded=observed))
+        bounds = self._event.maybe_bounded(given.bounded)
         if is_survival and not 0 < self._event.num_bounds(bounds) <= _queries.MAX_TERMS:
             return log1mexp(self.log_cdf_of(value, observed))
         return self.ask_of(
-            _queries.log_cdf,
-            value,
-            observed,
-            None,
-            can_be_bounded=bounds,
-            is_survival=is_survival,
+            _queries.log_cdf, given, can_be_bounded=bounds, is_survival=is_survival
         )
 
     def _num_examples(self, value: Tensor) -> int | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -17,11 +17,27 @@ import tensorflow as tf
 from tfp_spn._arrays import as_array
 from tfp_spn._typing import Tensor, TensorLike
 from tfp_spn.programs.digits import check_digits
-from tfp_spn.programs.evidence import merge_pixels
+from tfp_spn.programs.evidence import Evidence, merge_pixels
 from tfp_spn.programs.program import Program
 
 _LEAST = 1e-4
 """Rounding below is not looked for: a tenth of the smallest scale of leaves."""
+
+
+class Given(NamedTuple):
+    """What a user says of the values of an event, in the user's shapes.
+
+    Attributes:
+        value: ``[..., *event_shape]``.
+        observed: bool ``[..., *mask_shape]``: which values count. `None`: all of them;
+            or none, if there are bounds.
+        bounded: bool of the same shape: which of the others are upper bounds. `None`:
+            none.
+    """
+
+    value: Tensor
+    observed: Tensor | None = None
+    bounded: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -33,7 +49,7 @@ class EventKey:
     owner: str
     steps: tuple[int, ...] | None = None
 
-    def of(self, program: Any) -> Any:
+    def of(self, program: Program) -> Event:
         """The event of a program."""
         steps = () if self.steps is None else (self.steps,)
         return self.kind(program, self.variables, *steps, self.owner)
@@ -63,6 +79,11 @@ class Event:
     def key(self) -> EventKey:
         """See `EventKey`."""
         return EventKey(type(self), self.variables, self.owner)
+
+    @property
+    def chosen(self) -> dict[str, tuple[tuple[int, ...], int]]:
+        """By name of an axis, what the event ranges over, and how much there is."""
+        return {"variables": (self.variables, self.program.num_variables)}
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -160,10 +181,29 @@ class Event:
             return observed
         return tf.ensure_shape(observed, static)
 
-    def checked(self, value: Tensor, observed: TensorLike | None) -> Tensor | None:
-        """The mask as a tensor, when both fit."""
+    def checked(self, given: Given) -> Given:
+        """The same with masks as tensors, when all fit."""
+        value, *masks = given
         self.check_value(value)
-        return None if observed is None else self.mask(observed, self.lead_of(value))
+        return Given(
+            value,
+            *(m if m is None else self.mask(m, self.lead_of(value)) for m in masks),
+        )
+
+    def evidence(self, given: Given, batch_rank: int) -> Evidence:
+        """What is given, over all variables and in the kernel's layout."""
+        value, observed, bounded = given
+        if bounded is None:
+            flat, observed = self.spread(value, observed)
+        else:
+            flat, bounds = self.spread(value, bounded)
+            if observed is not None:
+                flat, observed = self.spread(value, observed & tf.ones_like(bounded))
+                bounds = tf.logical_and(bounds, tf.logical_not(observed))
+            bounded = bounds
+        return self.program.evidence(
+            flat, observed, batch_rank, is_flat=True, bounded=bounded
+        )
 
     def maybe_bounded(
         self, observed: Tensor | None, given: Tensor | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
@@ -10,8 +10,11 @@ from tensorflow_probability import distributions as tfd
 from tfp_spn._typing import Tensor
 from tfp_spn.distributions.mixed_univariate import MixedUnivariate
 
+if TYPE_CHECKING:
+    from tfp_spn.distributions.sum_product_network import SumProductNetwork
 
-def factors(distribution: Any, query: str) -> tfd.Distribution:
+
+def factors(distribution: SumProductNetwork, query: str) -> tfd.Distribution:
     """The variables of a circuit without mixtures: batch shape ``[..., V]``.
 
     Raises:
@@ -35,12 +38,12 @@ def _only_component(variables: tfd.Distribution) -> tfd.Distribution:
     return variables
 
 
-def entropy(distribution: Any) -> Tensor:
+def entropy(distribution: SumProductNetwork) -> Tensor:
     """``-E log p(x)``, of the shape of the batch."""
     return tf.reduce_sum(factors(distribution, "entropy").entropy(), axis=-1)
 
 
-def kl_divergence(one: Any, other: Any) -> Tensor:
+def kl_divergence(one: SumProductNetwork, other: SumProductNetwork) -> Tensor:
     """``E log p(x) - log q(x)`` under the former, of the shape of the batch."""
     if one.event_shape != other.event_shape:
         raise ValueError(

@@ -9,7 +9,7 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_spn._typing import Tensor, TensorLike
 from tfp_spn.distributions import _state_queries
-from tfp_spn.distributions._sequence_event import Padding
+from tfp_spn.distributions._sequence_event import Padding, SequenceEvent
 
 
 class HiddenStates:
@@ -21,7 +21,7 @@ class HiddenStates:
     ask: Callable[..., Any]
     ask_of: Callable[..., Any]
     _checked: Callable[..., Tensor]
-    _event: Any
+    _event: SequenceEvent
 
     def posterior_marginals(
         self,
@@ -103,7 +103,7 @@ class HiddenStates:
         """
         value = self._checked(value, observed, lengths, padding)
         spread = self._event.with_lengths(value, observed, lengths, padding)
-        answers = self.ask_of(query, *spread)
+        answers = self.ask_of(query, spread)
         return self._event.of_steps(answers, lengths, padding, ndims)
 
     def predictive_log_probs(

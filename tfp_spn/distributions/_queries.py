@@ -10,19 +10,24 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow_probability import distributions as tfd
 
 from tfp_spn._typing import Params, Tensor
-from tfp_spn.distributions._event import EventKey
+from tfp_spn.distributions._event import Event, EventKey, Given
 from tfp_spn.ops.certainty import Certainty
 from tfp_spn.ops.log_space import at_most_zero, logsumexp, minus_infinity
 from tfp_spn.programs import moments
 from tfp_spn.programs.evidence import Evidence
-from tfp_spn.programs.program import Program
+from tfp_spn.programs.program import Program, ProgramTables
+from tfp_spn.programs.tables import Tables
 from tfp_spn.programs.traces import answer
+
+if TYPE_CHECKING:
+    from tfp_spn.distributions._circuit_view import CircuitView
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ class Query:
 
 
 def ask(
-    distribution: Any,
+    distribution: CircuitView,
     function: Callable[..., Any],
     *arguments: Any,
     num_examples: int | None = 1,
@@ -71,25 +76,21 @@ def ask(
     return answer(program, query, params, *arguments, is_large=is_large)
 
 
-def log_joint(
-    event: Any, tables: Any, value: Tensor, observed: Tensor | None
-) -> Tensor:
+def log_joint(event: Event, tables: ProgramTables, given: Given) -> Tensor:
     """``log p(x, c)``, ``S + P + [C]``."""
-    evidence = evidence_of(event, tables, *event.spread(value, observed))
+    evidence = event.evidence(given, tables.batch_rank)
     return evidence.restore(event.program.log_joint(tables, evidence))
 
 
-def log_prob(event: Any, tables: Any, value: Tensor, observed: Tensor | None) -> Tensor:
+def log_prob(event: Event, tables: ProgramTables, given: Given) -> Tensor:
     """``log p(x)``, ``S + P``."""
-    return sum_over_classes(log_joint(event, tables, value, observed))
+    return sum_over_classes(log_joint(event, tables, given))
 
 
 def log_cdf(
-    event: Any,
-    tables: Any,
-    value: Tensor,
-    observed: Tensor | None,
-    given: Tensor | None,
+    event: Event,
+    tables: ProgramTables,
+    given: Given,
     can_be_bounded: tuple[bool, ...],
     is_survival: bool = False,
 ) -> Tensor:
@@ -98,37 +99,34 @@ def log_cdf(
     Args:
         event: The event.
         tables: Parameters.
-        value: ``x``, and ``e`` in the variables that are `given`.
-        observed: Mask: ``X`` is these variables. Default: all.
-        given: Mask: ``E`` is these; of them it is the density.
-        can_be_bounded: Of which variables of the program `observed` may be True.
+        given: The bounds ``x`` of ``X``, by default of all variables, and values ``e``
+            of those that are observed, ``E``; of these it is the density.
+        can_be_bounded: Of which variables of the program there may be bounds.
         is_survival: Whether to ask for the contrary, that some ``X > x``.
     """
-    if observed is None:
-        observed = tf.ones(event.mask_shape, tf.bool)
-    flat, bounded = event.spread(value, observed)
-    if given is not None:
-        flat, given = event.spread(value, given & tf.ones_like(observed))
-        bounded &= ~given
-    evidence = evidence_of(event, tables, flat, given, bounded)
-    evidence = evidence.with_bounds_of(can_be_bounded)
+    if given.bounded is None:
+        given = given._replace(bounded=tf.ones(event.mask_shape, tf.bool))
+    evidence = event.evidence(given, tables.batch_rank).with_bounds_of(can_be_bounded)
     if is_survival:
         log_joint = _log_joint_above(event.program, tables, evidence, can_be_bounded)
     else:
         log_joint = event.program.log_joint(tables, evidence)
     total = sum_over_classes(evidence.restore(log_joint))
-    return total if given is not None else at_most_zero(total)
+    return at_most_zero(total) if given.observed is None else total
 
 
 def _log_joint_above(
-    program: Program, tables: Any, evidence: Evidence, can_be_bounded: tuple[bool, ...]
+    program: Program,
+    tables: ProgramTables,
+    evidence: Evidence,
+    can_be_bounded: tuple[bool, ...],
 ) -> Tensor:
     """``[..., C, N]``: the logarithm of the probability that some bound is exceeded.
 
     It is the sum over variables that this one is the first to exceed its bound: no
     small probability is a difference of large ones.
     """
-    bounded: Any = evidence.bounded
+    bounded: Tensor = evidence.bounded
     num_axes = bounded.shape.rank - 1 - tables.batch_rank
     shape = bounded.shape[-1 - num_axes : -1].as_list()
     flags = np.broadcast_to(np.asarray(can_be_bounded), shape)
@@ -164,78 +162,59 @@ def _log_joint_above(
 
 
 def sample(
-    event: Any,
-    tables: Any,
+    event: Event,
+    tables: ProgramTables,
     n: Tensor,
     seed: Tensor,
-    value: Tensor | None = None,
-    observed: Tensor | None = None,
+    given: Given | None = None,
 ) -> Tensor:
     """``[n] + S + P + event``."""
-    given = None if value is None else possible(event, tables, value, observed)
-    return event.from_kernel(event.program.draw(tables, n, seed, given))
+    evidence = None if given is None else possible(event, tables, given)
+    return event.from_kernel(event.program.draw(tables, n, seed, evidence))
 
 
 def mode(
-    event: Any,
-    tables: Any,
-    value: Tensor | None = None,
-    observed: Tensor | None = None,
+    event: Event,
+    tables: ProgramTables,
+    given: Given | None = None,
 ) -> Tensor:
     """``S + P + event``."""
-    given = None if value is None else possible(event, tables, value, observed)
-    return event.from_kernel(event.program.best(tables, given))
+    evidence = None if given is None else possible(event, tables, given)
+    return event.from_kernel(event.program.best(tables, evidence))
 
 
 def mean_and_variance(
-    event: Any,
-    tables: Any,
-    value: Tensor | None = None,
-    observed: Tensor | None = None,
+    event: Event,
+    tables: ProgramTables,
+    given: Given | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Each ``S + P + event``."""
-    given = None if value is None else possible(event, tables, value, observed)
-    mean, variance = event.program.mean_and_variance(tables, given)
+    evidence = None if given is None else possible(event, tables, given)
+    mean, variance = event.program.mean_and_variance(tables, evidence)
     return event.from_kernel(mean), event.from_kernel(variance)
 
 
 def covariance(
-    event: Any,
-    tables: Any,
-    value: Tensor | None = None,
-    observed: Tensor | None = None,
+    event: Event,
+    tables: Tables,
+    given: Given | None = None,
 ) -> Tensor:
     """``S + P + [V, V]``."""
-    given = None if value is None else possible(event, tables, value, observed)
-    matrix = moments.covariance(event.program, tables, given)
+    evidence = None if given is None else possible(event, tables, given)
+    matrix = moments.covariance(event.program.step, tables, evidence)
     if event.is_full:
         return matrix
     rows = tf.gather(matrix, event.variables, axis=-2)
     return tf.gather(rows, event.variables, axis=-1)
 
 
-def evidence_of(
-    event: Any,
-    tables: Any,
-    value: Tensor,
-    observed: Tensor | None,
-    bounded: Tensor | None = None,
-) -> Evidence:
-    """A value of `Event.spread`, and its masks, in the kernel's layout."""
-    return event.program.evidence(
-        value, observed, tables.batch_rank, is_flat=True, bounded=bounded
-    )
-
-
-def possible(
-    event: Any, tables: Any, value: Tensor, observed: Tensor | None
-) -> Evidence:
+def possible(event: Event, tables: ProgramTables, given: Given) -> Evidence:
     """Evidence for queries that are given it: impossible values are hidden.
 
     There is no distribution given a value outside the support; it is as if the value
     were missing.
     """
-    evidence = evidence_of(event, tables, *event.spread(value, observed))
+    evidence = event.evidence(given, tables.batch_rank)
     log_base = event.program.leaf.log_base(evidence.x)
     return evidence.hidden_unless(log_base > -float("inf"))
 
@@ -249,7 +228,7 @@ MAX_TERMS = 32
 """Of more variables a survival function is one less the cdf."""
 
 
-def check_broadcasts(lead: tf.TensorShape, distribution: Any) -> None:
+def check_broadcasts(lead: tf.TensorShape, distribution: tfd.Distribution) -> None:
     """Raises if the leading axes of a value do not fit a distribution's batch."""
     batch = distribution.batch_shape
     if not batch.rank:

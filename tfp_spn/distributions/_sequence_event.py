@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor, TensorLike
-from tfp_spn.distributions._event import Event, EventKey, as_tensor, check_variables
+from tfp_spn.distributions._event import (
+    Event,
+    EventKey,
+    Given,
+    as_tensor,
+    check_variables,
+)
+from tfp_spn.programs.dynamic.dynamic_program import DynamicProgram
 
 Padding = Literal["right", "left"]
 
@@ -26,10 +33,11 @@ class SequenceEvent(Event):
     """
 
     has_steps = True
+    program: DynamicProgram
 
     def __init__(
         self,
-        program: Any,
+        program: DynamicProgram,
         variables: Sequence[int] | None,
         steps: Sequence[int] | None,
         owner: str,
@@ -46,6 +54,11 @@ class SequenceEvent(Event):
     def key(self) -> EventKey:
         """See `EventKey`."""
         return EventKey(type(self), self.variables, self.owner, self.steps)
+
+    @property
+    def chosen(self) -> dict[str, tuple[tuple[int, ...], int]]:
+        """Steps, too."""
+        return {"steps": (self.steps, self.num_steps), **super().chosen}
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -140,7 +153,7 @@ class SequenceEvent(Event):
         observed: TensorLike | None,
         lengths: TensorLike | None,
         padding: Padding,
-    ) -> tuple[Tensor, Tensor | None]:
+    ) -> Given:
         """Sequences at the front, nothing known behind their ends, both checked."""
         self.check_value(value)
         lead = value.shape[: value.shape.rank - self.ndims]
@@ -152,7 +165,7 @@ class SequenceEvent(Event):
         if observed is not None:
             observed = self.mask(observed, lead)
         if lengths is None:
-            return value, observed
+            return Given(value, observed)
         lengths = self._checked_lengths(lengths, lead)
         if padding == "left":
             value = shifted(value, lengths, self.ndims, -1)
@@ -164,7 +177,7 @@ class SequenceEvent(Event):
             exists = exists[..., tf.newaxis]
         if observed is None:
             observed = tf.ones(self.mask_shape, tf.bool)
-        return value, observed & exists
+        return Given(value, observed & exists)
 
     def _checked_lengths(self, lengths: TensorLike, lead: tf.TensorShape) -> Tensor:
         lengths = tf.convert_to_tensor(lengths)

@@ -11,7 +11,6 @@ import tensorflow as tf
 from tfp_spn._serialization import deserialize, register, serialize
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.circuits.circuit import Circuit
-from tfp_spn.circuits.dynamic_circuit import DynamicCircuit
 from tfp_spn.distributions._predicted_parameters import (
     check_predictions,
     moved,
@@ -21,7 +20,7 @@ from tfp_spn.distributions.distribution_layer import DistributionOutput
 from tfp_spn.distributions.dynamic_sum_product_network import (
     DynamicSumProductNetwork,
 )
-from tfp_spn.distributions.sum_product_network import SumProductNetwork, as_circuit
+from tfp_spn.distributions.sum_product_network import SumProductNetwork, view_of
 
 
 @register
@@ -102,8 +101,7 @@ class ConditionalSumProductNetwork(DistributionOutput, keras.layers.Layer):
         validate_args: bool = False,
         **kwargs: Any,
     ) -> None:
-        if not isinstance(circuit, DynamicCircuit):
-            circuit = as_circuit(circuit)
+        circuit = view_of(circuit).circuit
         if not (network is None or callable(network)):
             raise TypeError(
                 "ConditionalSumProductNetwork: network must map features to "
@@ -133,9 +131,7 @@ class ConditionalSumProductNetwork(DistributionOutput, keras.layers.Layer):
 
     def call(self, features: Any) -> SumProductNetwork | DynamicSumProductNetwork:
         """The distribution ``p(y | features)``."""
-        is_dynamic = isinstance(self.circuit, DynamicCircuit)
-        kind = DynamicSumProductNetwork if is_dynamic else SumProductNetwork
-        return kind(
+        return view_of(
             self.circuit,
             self.params(features),
             validate_args=self.validate_args,

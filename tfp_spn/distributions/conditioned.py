@@ -17,7 +17,7 @@ from tfp_spn.distributions import (
     _parameters,
     _queries,
 )
-from tfp_spn.distributions._event import check_vector_event
+from tfp_spn.distributions._event import Given, check_vector_event
 from tfp_spn.distributions._tensor_values import TensorValues
 from tfp_spn.distributions._unknown_rank import of_any_rank, with_one_lead
 from tfp_spn.distributions.conditional_marginal import ConditionalMarginal
@@ -129,8 +129,8 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
 
     def _ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """The answer to a query that is given the evidence."""
-        evidence = (self._value, self._observed)
-        return self._distribution.ask_given(function, *arguments, *evidence)
+        given = Given(self._value, self._observed)
+        return self._distribution.ask_given(function, *arguments, given)
 
     def _parameter_control_dependencies(self, is_init: bool) -> list:
         if not (self.validate_args and is_init):
@@ -272,9 +272,7 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
         is_exact = 0 < self._event.num_bounds(bounds) <= _queries.MAX_TERMS
         log_joint = self._distribution.ask_of(
             _queries.log_cdf,
-            merged,
-            asked,
-            given,
+            Given(merged, observed=given, bounded=asked),
             can_be_bounded=bounds,
             is_survival=is_survival and is_exact,
         )

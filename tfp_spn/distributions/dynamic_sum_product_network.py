@@ -14,13 +14,14 @@ from tfp_spn._typing import Params, Tensor, TensorLike
 from tfp_spn.circuits.dynamic_circuit import DynamicCircuit
 from tfp_spn.distributions import _assertions, _event_space, _parameters, _queries
 from tfp_spn.distributions._circuit_view import CircuitView, properties_of_params
-from tfp_spn.distributions._event import check_variables, check_vector_event
+from tfp_spn.distributions._event import Given, check_variables, check_vector_event
 from tfp_spn.distributions._hidden_states import HiddenStates
 from tfp_spn.distributions._sequence_event import Padding, SequenceEvent
 from tfp_spn.distributions._unknown_rank import of_any_rank
 from tfp_spn.distributions.conditioned_dynamic import (
     ConditionedDynamicSumProductNetwork,
 )
+from tfp_spn.distributions.sum_product_network import view_of
 from tfp_spn.programs.dynamic.dynamic_program import DynamicProgram
 
 _OWNER = "DynamicSumProductNetwork"
@@ -98,6 +99,8 @@ class DynamicSumProductNetwork(
         Poupart, Doshi, Trimponias, "Dynamic sum product networks for tractable
         inference on sequence data", PGM 2016.
     """
+
+    _event: SequenceEvent
 
     def __init__(
         self,
@@ -206,9 +209,8 @@ class DynamicSumProductNetwork(
             lengths: int ``[...]``: how many steps each sequence has. Default: all.
             padding: ``"right"`` or ``"left"``: where what is no step stands.
         """
-        return self.ask_of(
-            _queries.log_prob, *self._with_lengths(value, observed, lengths, padding)
-        )
+        given = self._with_lengths(value, observed, lengths, padding)
+        return self.ask_of(_queries.log_prob, given)
 
     @of_any_rank
     def _log_cdf(
@@ -219,7 +221,7 @@ class DynamicSumProductNetwork(
         padding: Padding = "right",
     ) -> Tensor:
         given = self._with_lengths(value, observed, lengths, padding)
-        return self.log_cdf_of(*given)
+        return self.log_cdf_of(given.value, given.observed)
 
     def _log_survival_function(
         self,
@@ -229,7 +231,7 @@ class DynamicSumProductNetwork(
         padding: Padding = "right",
     ) -> Tensor:
         given = self._with_lengths(value, observed, lengths, padding)
-        return self.log_cdf_of(*given, is_survival=True)
+        return self.log_cdf_of(given.value, given.observed, is_survival=True)
 
     def _with_lengths(
         self,
@@ -237,7 +239,7 @@ class DynamicSumProductNetwork(
         observed: TensorLike | None,
         lengths: TensorLike | None,
         padding: Padding,
-    ) -> tuple[Tensor, Tensor | None]:
+    ) -> Given:
         """Sequences at the front, nothing known behind their ends."""
         return self._event.with_lengths(value, observed, lengths, padding)
 
@@ -250,8 +252,8 @@ class DynamicSumProductNetwork(
     ) -> list:
         if not self.validate_args:
             return []
-        value, observed = self._with_lengths(value, observed, lengths, padding)
-        value, observed = self._event.spread(value, observed)
+        given = self._with_lengths(value, observed, lengths, padding)
+        value, observed = self._event.spread(given.value, given.observed)
         return _assertions.in_support(self, value, observed)
 
     # --- statistics ------------------------------------------------------------------
@@ -323,6 +325,13 @@ class DynamicSumProductNetwork(
             allow_nan_stats=self.allow_nan_stats,
             name=name or f"{self.name}_conditioned",
         )
+
+
+@view_of.register(DynamicCircuit)
+def _view_of_sequences(
+    circuit: DynamicCircuit, params: Params | None = None, **arguments: Any
+) -> DynamicSumProductNetwork:
+    return DynamicSumProductNetwork(circuit, params, **arguments)
 
 
 def _in_time(program: DynamicProgram, names: tuple[str, ...]) -> DynamicProgram:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,12 @@ from tfp_spn._typing import Params, Tensor, TensorLike
 from tfp_spn.circuits.components import components_of
 from tfp_spn.distributions import _event_space, _factors, _parameters, _queries
 from tfp_spn.distributions._circuit_view import CircuitView, properties_of_params
-from tfp_spn.distributions._event import Event, check_variables, check_vector_event
+from tfp_spn.distributions._event import (
+    Event,
+    Given,
+    check_variables,
+    check_vector_event,
+)
 from tfp_spn.distributions._unknown_rank import of_any_rank
 from tfp_spn.distributions.conditioned import ConditionedSumProductNetwork
 from tfp_spn.distributions.univariate import univariate_posteriors
@@ -145,7 +151,7 @@ class SumProductNetwork(CircuitView, tfd.AutoCompositeTensorDistribution):
                 Default: all; an observed NaN has probability zero. Data with NaN are
                 split by ``x, observed = tfp_spn.from_nan(x)``.
         """
-        return self.ask_of(_queries.log_prob, value, observed)
+        return self.ask_of(_queries.log_prob, Given(value, observed))
 
     @of_any_rank
     def _log_cdf(self, value: Tensor, observed: TensorLike | None = None) -> Tensor:
@@ -170,7 +176,7 @@ class SumProductNetwork(CircuitView, tfd.AutoCompositeTensorDistribution):
 
     @of_any_rank
     def _log_joint(self, value: Tensor, observed: TensorLike | None = None) -> Tensor:
-        return self.ask_of(_queries.log_joint, value, observed)
+        return self.ask_of(_queries.log_joint, Given(value, observed))
 
     # --- statistics ----------------------------------------------------------------
 
@@ -181,7 +187,7 @@ class SumProductNetwork(CircuitView, tfd.AutoCompositeTensorDistribution):
         when no sum has more than one child (circuits whose sums are selective through
         their parameters are not recognised).
         """
-        widths = [step.num_inputs for step in self.program.steps if step.sums]
+        widths = [step.num_inputs for step in self.program.step.steps if step.sums]
         return all(width == 1 for width in widths) and self.num_classes == 1
 
     def _covariance(self) -> Tensor:
@@ -320,6 +326,12 @@ class SumProductNetwork(CircuitView, tfd.AutoCompositeTensorDistribution):
     ) -> Tensor:
         """The most probable class, int32."""
         return self.posterior_marginal(value, observed).mode()
+
+
+@functools.singledispatch
+def view_of(circuit: Any, params: Params | None = None, **arguments: Any) -> Any:
+    """The distribution over a circuit; those of other kinds join in their modules."""
+    return SumProductNetwork(circuit, params, **arguments)
 
 
 @tfd.RegisterKL(SumProductNetwork, SumProductNetwork)

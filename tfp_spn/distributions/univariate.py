@@ -11,6 +11,7 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_spn._typing import Params, Tensor, TensorLike
 from tfp_spn.distributions import _queries
+from tfp_spn.distributions._event import Event, Given
 from tfp_spn.distributions.leaf_posteriors import (
     CircularMixture,
     LeafBernoulli,
@@ -42,12 +43,12 @@ def univariate_posteriors(
         )
     if value is not None:
         value = distribution._checked(value, observed)  # noqa: SLF001
-        observed = event.checked(value, observed)
+        given = event.checked(Given(value, observed))
         _queries.check_broadcasts(event.lead_of(value), distribution)
-        evidence = _queries.possible(event, tables, value, observed)
+        evidence = _queries.possible(event, tables, given)
     weights = distribution.ask(
         _leaf_posterior,
-        *(() if value is None else (value, observed)),
+        *(() if value is None else (given,)),
         num_examples=1 if evidence is None else evidence.x.shape[-1],
     )
     found, places = [], []
@@ -64,17 +65,10 @@ def univariate_posteriors(
     return MixedUnivariate(found, places)
 
 
-def _leaf_posterior(
-    event: Any,
-    tables: Any,
-    value: Tensor | None = None,
-    observed: Tensor | None = None,
-) -> Tensor:
+def _leaf_posterior(event: Event, tables: Any, given: Given | None = None) -> Tensor:
     """``[..., R, K, N]``; see `_queries`."""
-    given = None
-    if value is not None:
-        given = _queries.possible(event, tables, value, observed)
-    return moments.leaf_posterior(event.program, tables, given)
+    evidence = None if given is None else _queries.possible(event, tables, given)
+    return moments.leaf_posterior(event.program.step, tables, evidence)
 
 
 class _Known:

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tfp_spn._typing import TensorLike
-from tfp_spn.layers.leaves.count_leaf import CountLeaf
-from tfp_spn.layers.leaves.discretized_logistic_leaf import DiscretizedLogisticLeaf
-from tfp_spn.layers.leaves.distribution_leaf import DistributionLeaf
-from tfp_spn.layers.leaves.layout import LeafLayout
-from tfp_spn.layers.leaves.location_scale_leaf import LocationScaleLeaf
-from tfp_spn.layers.leaves.parts import LeafPart
-from tfp_spn.layers.leaves.table_leaf import TableLeaf
+from tfp_spn.layers.leaves.initial_parameters import LeafData
 from tfp_spn.learning.data_validation import Data, flattened, validated
 from tfp_spn.learning.maximization import as_circuit, trainable_names
 from tfp_spn.learning.seeding import seeds_of_regions
@@ -24,9 +17,6 @@ from tfp_spn.programs.program import Program
 
 _MAX_ROWS = 20_000
 _MAX_SEEDS = 1000
-_CONCENTRATION = 4.0
-_NUM_M_STEPS = 3
-"""From afar the first one finds the place, and only then the spread."""
 
 
 def initialize_leaves(
@@ -47,8 +37,8 @@ def initialize_leaves(
       standard deviations within the clusters of these examples;
     - counts and categories: each component's probabilities are drawn from a Dirichlet
       distribution around the variable's frequencies;
-    - a `DistributionLeaf` whose family has an M-step: the M-step on data half of which
-      are one example.
+    - any other family that has an M-step: the M-step on data half of which are one
+      example.
 
     The examples are drawn by k-means++ [1], of variables divided by their standard
     deviations, among at most 1,000 of the data: they lie far from each other, so that
@@ -57,8 +47,9 @@ def initialize_leaves(
     their components fit together; in no region are two alike, unless it has fewer
     different values than components.
 
-    A `MixedLeaf` treats each variable by its own family. Only trainable parameters are
-    set; other families keep theirs.
+    A leaf layer of your own starts otherwise by its method `initial_parameters`. A
+    `MixedLeaf` treats each variable by its own family. Only trainable parameters are
+    set; families without an M-step keep theirs.
 
     Args:
         spn: A circuit, or a distribution over one.
@@ -113,38 +104,14 @@ def initialize_leaves(
         own, spread = rows, within * scale
         if not part.is_whole:
             own, spread = rows[part.regions], spread[part.regions][:, v]
-        new = _of_part(part, values[:, v], mask[:, v], own, spread, rng)
+        new = part.leaf.initial_parameters(
+            LeafData(part.layout, values[:, v], mask[:, v], own, spread, rng)
+        )
         for name, value in part.prefixed(new).items():
             if leaf_name(name) in names:
                 variable = params[leaf_name(name)]
                 value = tf.cast(value, variable.dtype)
                 variable.assign(tf.reshape(value, variable.shape))
-
-
-def _of_part(
-    part: LeafPart,
-    x: np.ndarray,
-    mask: np.ndarray,
-    rows: np.ndarray,
-    within: np.ndarray,
-    rng: np.random.Generator,
-) -> dict[str, Any]:
-    """New parameters of a leaf layer.
-
-    `rows [R, K]` are the examples that the components of a region are taken from.
-    """
-    leaf, layout = part.leaf, part.layout
-    if isinstance(leaf, LocationScaleLeaf):
-        return _location_and_scale(layout, leaf, x, rows, within)
-    if isinstance(leaf, DiscretizedLogisticLeaf):
-        return _rounded_logistic(layout, leaf, x, rows, within)
-    if isinstance(leaf, CountLeaf):
-        return {"logits": _count_logits(layout, leaf, x, mask, rng)}
-    if isinstance(leaf, TableLeaf):
-        return {"logits": _table_logits(layout, leaf, x, mask, rng)}
-    if isinstance(leaf, DistributionLeaf):
-        return _family_parameters(layout, leaf, x, mask, rows)
-    return {}
 
 
 def _steps_as_examples(program: Program, data: Data) -> Data:
@@ -187,113 +154,3 @@ def _fill_in(x: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> None:
         missing = np.flatnonzero(~mask[:, v, 0])
         if len(seen):
             x[missing, v] = x[rng.choice(seen, len(missing)), v]
-
-
-def _location_and_scale(
-    layout: LeafLayout,
-    leaf: LocationScaleLeaf,
-    x: np.ndarray,
-    rows: np.ndarray,
-    within: np.ndarray,
-) -> dict[str, Any]:
-    location, scale = _places(layout, x, rows, within)
-    new = {}
-    if leaf.location_trainable:
-        new["location"] = location
-    if leaf.scale_trainable:
-        new["scale"] = leaf._inverse_scale(tf.constant(scale, leaf.compute_dtype))
-    if not leaf.use_accumulators:
-        return new
-    old = leaf.canonical(leaf.live_params())
-    values = {**old, **{k: tf.cast(v, leaf.compute_dtype) for k, v in new.items()}}
-    return leaf.stored(old, values["location"], values["scale"])
-
-
-def _rounded_logistic(
-    layout: LeafLayout,
-    leaf: DiscretizedLogisticLeaf,
-    x: np.ndarray,
-    rows: np.ndarray,
-    within: np.ndarray,
-) -> dict[str, Any]:
-    location, scale = _places(layout, x, rows, within)
-    # Of standard deviation pi / sqrt(3), and at least as wide as what is rounded off.
-    scale = np.maximum(scale * math.sqrt(3) / math.pi, 0.5) / leaf.value_range
-    return {"location": location / leaf.value_range, "scale": leaf.raw_scale(scale)}
-
-
-def _places(
-    layout: LeafLayout, x: np.ndarray, rows: np.ndarray, within: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Locations and standard deviations ``[L, K, D]``."""
-    location = x[rows[layout.slot_region], layout.slot_variable[:, np.newaxis]]
-    scale = within[layout.slot_region, layout.slot_variable][:, np.newaxis]
-    return location, np.broadcast_to(scale, location.shape)
-
-
-def _family_parameters(
-    layout: LeafLayout,
-    leaf: DistributionLeaf,
-    x: np.ndarray,
-    mask: np.ndarray,
-    rows: np.ndarray,
-) -> dict[str, Any]:
-    """An M-step in which one example weighs as much as all others together."""
-    try:
-        leaf.family.m_step(layout.num_dims)
-    except NotImplementedError:
-        return {}
-    x, mask = x[:_MAX_SEEDS], mask[:_MAX_SEEDS]
-    dtype = leaf.compute_dtype
-    shape = (layout.num_regions, leaf.num_components, len(x))
-    flow = np.full(shape, 1 / len(x))
-    np.put_along_axis(flow, rows[..., np.newaxis], 1.0, axis=-1)
-    params = leaf.canonical(leaf.live_params())
-    value, observed = tf.constant(x.transpose(1, 2, 0), dtype), mask[..., 0].T
-    for _ in range(_NUM_M_STEPS):
-        statistics = leaf.expected_statistics(
-            params, value, tf.constant(observed), tf.constant(flow, dtype), layout
-        )
-        params = leaf.maximize(params, statistics, tf.constant(1.0, dtype), 0.01)
-    return params
-
-
-def _count_logits(
-    layout: LeafLayout,
-    leaf: CountLeaf,
-    x: np.ndarray,
-    mask: np.ndarray,
-    rng: np.random.Generator,
-) -> np.ndarray:
-    """``[L, K, D]``."""
-    trials = mask.sum(0) * leaf.total_count
-    probs = ((x * mask).sum(0) + 0.5) / (trials + 1.0)
-    probs = _CONCENTRATION * probs[layout.slot_variable][:, np.newaxis]
-    probs = np.repeat(probs, leaf.num_components, axis=1)
-    success = _log_gamma_draws(probs, rng)
-    return success - _log_gamma_draws(_CONCENTRATION - probs, rng)
-
-
-def _table_logits(
-    layout: LeafLayout,
-    leaf: TableLeaf,
-    x: np.ndarray,
-    mask: np.ndarray,
-    rng: np.random.Generator,
-) -> np.ndarray:
-    """``[L, D, C, K]``."""
-    categories = leaf.num_rows
-    x = leaf.row_of(leaf.safe_value(tf.constant(x, leaf.compute_dtype))).numpy()
-    probs = np.stack(
-        [((x == c) & mask).sum(0) for c in range(categories)], axis=-1
-    )  # [V, D, C]
-    probs = (probs + 1.0 / categories) / (mask.sum(0)[..., np.newaxis] + 1.0)
-    probs = _CONCENTRATION * probs[layout.slot_variable][..., np.newaxis]
-    return _log_gamma_draws(np.repeat(probs, leaf.num_components, axis=-1), rng)
-
-
-def _log_gamma_draws(shape: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Logarithms of gamma draws: logits of Dirichlet draws; safe for small shapes."""
-    # If G ~ Gamma(a + 1) and U is uniform then G U^(1 / a) ~ Gamma(a).
-    log_draws = np.log(rng.gamma(shape + 1.0)) + np.log(rng.random(shape.shape)) / shape
-    return np.maximum(log_draws, -12.0)

@@ -123,21 +123,13 @@ def as_circuit(spn: object) -> Circuit:
             f"{spn!r}, expected a view of its circuit's variables. Fit the circuit, or "
             "maximise log_prob over what the parameters are computed from."
         )
-    num_steps = getattr(circuit.program, "num_steps", 0)
-    steps = getattr(spn, "steps_of_event", ())
-    if tuple(steps) != tuple(range(num_steps)):
-        raise ValueError(
-            f"tfp_spn.learning: the distribution is a marginal, received steps "
-            f"{tuple(steps)}, expected all {num_steps} of the "
-            "circuit. Fit the circuit, with observed=False at the other steps."
-        )
-    event = getattr(spn, "variables_of_event", range(circuit.program.num_variables))
-    if tuple(event) != tuple(range(circuit.program.num_variables)):
-        raise ValueError(
-            f"tfp_spn.learning: the distribution is a marginal, received variables "
-            f"{tuple(event)}, expected all {circuit.program.num_variables} of the "
-            "circuit. Fit the circuit, with observed=False for the other variables."
-        )
+    for what, (chosen, total) in getattr(spn, "chosen_of_event", {}).items():
+        if chosen != tuple(range(total)):
+            raise ValueError(
+                f"tfp_spn.learning: the distribution is a marginal, received {what} "
+                f"{chosen}, expected all {total} of the circuit. Fit the circuit, with "
+                f"observed=False for the other {what}."
+            )
     return circuit
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -109,13 +110,21 @@ class _Source(NamedTuple):
         return value
 
 
-def _layers_of(model: object) -> Iterator[keras.layers.Layer]:
-    if isinstance(model, DynamicSumProductNetwork):
-        for name in NETWORKS_THERE:
-            yield from _layers_of(getattr(model, name))
-    elif isinstance(model, keras.Model):
-        for layer in model.layers:
-            yield from _layers_of(layer)
+@functools.singledispatch
+def _parts_of(model: keras.Model) -> list[Any]:
+    """Layers and networks in the order in which LibSPN-Keras keeps them."""
+    return model.layers
+
+
+@_parts_of.register(DynamicSumProductNetwork)
+def _networks_of(model: DynamicSumProductNetwork) -> list[Any]:
+    return [getattr(model, name) for name in NETWORKS_THERE]
+
+
+def _layers_of(model: Any) -> Iterator[Any]:
+    if isinstance(model, keras.Model):
+        for part in _parts_of(model):
+            yield from _layers_of(part)
     else:
         yield model
 

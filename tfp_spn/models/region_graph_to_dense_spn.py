@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import keras
 
@@ -90,7 +91,7 @@ def region_graph_to_dense_spn(
     factors = _factors(region_graph_root)
     permutation = _scopes(region_graph_root, len(factors), factors)
     numbers = iter(num_sums_iterable)
-    arguments = {
+    arguments: dict[str, Any] = {
         "logspace_accumulators": logspace_accumulators,
         "accumulator_initializer": accumulator_initializer,
         "linear_accumulator_constraint": linear_accumulator_constraint,

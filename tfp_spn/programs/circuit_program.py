@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from tfp_spn._typing import Tensor
+from tfp_spn.layers.leaves.log_values import possible_values
 from tfp_spn.layers.leaves.parts import LeafPart
 from tfp_spn.programs import draws, expectations, moments
 from tfp_spn.programs.blocks import block_size, in_blocks
 from tfp_spn.programs.evaluation import log_joint_of
 from tfp_spn.programs.evidence import Evidence, to_evidence
 from tfp_spn.programs.folded_program import FoldedProgram
-from tfp_spn.programs.leaf_values import possible_values
 from tfp_spn.programs.tables import Tables
 
 
@@ -52,7 +52,7 @@ class CircuitProgram(FoldedProgram):
 
     def can_be(self, tables: Tables, evidence: Evidence, part: LeafPart) -> Tensor:
         """See `Program.can_be`."""
-        return possible_values(part, tables, evidence)
+        return possible_values(part, tables.leaf, evidence)
 
     def mean_and_variance(
         self, tables: Tables, evidence: Evidence | None = None

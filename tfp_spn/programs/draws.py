@@ -12,7 +12,6 @@ from tfp_spn.programs.evidence import Evidence, nothing_known
 from tfp_spn.programs.examples import Examples
 from tfp_spn.programs.folded_program import FoldedProgram
 from tfp_spn.programs.leaf_draws import mode_values, sample_values
-from tfp_spn.programs.leaf_values import leaf_values, mode_leaf_values
 from tfp_spn.programs.selection import select_leaves
 from tfp_spn.programs.tables import Tables
 
@@ -49,7 +48,7 @@ def sample(
             )
             return sample_values(program, tables, examples, leaves, seeds[1])
 
-        leaves = leaf_values(program, tables, block)
+        leaves = program.leaf_values(tables, block)
         drawn = examples.unflatten(with_inputs(program, tables, leaves, draw))
         return _split_draws(drawn, n, count)
 
@@ -68,7 +67,8 @@ def mode(
     given = nothing if evidence is None else evidence
 
     def of_block(tables: Tables, block: Evidence, _: Tensor) -> Tensor:
-        leaves = mode_leaf_values(program, tables, block)
+        modal = block.with_hidden_at_modes()
+        leaves = program.leaf_values(tables, modal)
         evaluation = evaluate_max(program, tables, leaves)
         batch, count = tables.batch_shape(block.x), tf.shape(block.x)[-1]
         examples = Examples(batch, tables.batch_rank, count)

@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 import tensorflow as tf
 
 from tfp_spn._typing import Params, Tensor
+from tfp_spn.layers.leaves.log_values import log_base
 from tfp_spn.ops.conditional import stop_recording
 from tfp_spn.ops.custom_gradient import custom_gradient
 from tfp_spn.ops.log_space import logsumexp, sum_to_shape_of
@@ -24,7 +25,6 @@ from tfp_spn.ops.sum_rules import SumRule
 from tfp_spn.programs.evidence import Evidence
 from tfp_spn.programs.exact import ExactFlows, exact_inputs, exact_roots, exactly
 from tfp_spn.programs.folded_program import FoldedProgram
-from tfp_spn.programs.leaf_values import leaf_values, log_base
 from tfp_spn.programs.log_pass import log_downward, log_upward, max_upward
 from tfp_spn.programs.scaled_pass import downward, upward
 from tfp_spn.programs.tables import Tables
@@ -117,7 +117,8 @@ def evaluate(
 
 def log_joint_of(program: FoldedProgram, tables: Tables, evidence: Evidence) -> Tensor:
     """``log p(x, class) [..., C, N]``."""
-    leaves, base = leaf_values(program, tables, evidence), log_base(program, evidence)
+    leaves = program.leaf_values(tables, evidence)
+    base = log_base(program.leaf, evidence)
     return evaluate(program, tables, leaves).with_base(base)
 
 

@@ -1,4 +1,4 @@
-"""Evidence: values and which of them count, in the kernel's layout.
+"""How a user's values and masks become evidence in the kernel's layout.
 
 A user's value is ``S + P + event``: sample dimensions, batch dimensions of the
 parameters (each 1 or as large as theirs, missing ones are 1), event. The kernel's is
@@ -7,89 +7,14 @@ parameters (each 1 or as large as theirs, missing ones are 1), event. The kernel
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
+from tfp_spn.layers.leaves.evidence import Evidence as Evidence
 from tfp_spn.ops.axes import merge_axes, transpose
-
-
-@dataclass(frozen=True, eq=False)
-class Evidence:
-    """What is known of each variable, in the kernel's layout.
-
-    A variable is observed, bounded from above by its value, or hidden.
-
-    Attributes:
-        x: ``[..., V, D, N]``.
-        observed: bool ``[..., V, N]``: which values count. `None`: all of them; or
-            none, if there are bounds.
-        sample_shape: int32 tensor: what ``N`` was flattened from.
-        static_sample_shape: The same as far as it is known.
-        bounded: bool ``[..., V, N]``: which values are upper bounds. `None`: none.
-        exceeded: bool ``[..., V, N]``: which of these are exceeded, in place of upper
-            bounds. `None`: none.
-        can_be_bounded: bool ``[V]``: of which variables that may be, for all that is
-            known when a graph is made. `None`: of all.
-    """
-
-    x: Tensor
-    observed: Tensor | None
-    sample_shape: Tensor
-    static_sample_shape: tf.TensorShape
-    bounded: Tensor | None = None
-    exceeded: Tensor | None = None
-    can_be_bounded: np.ndarray | None = None
-
-    def with_bounds_of(self, variables: Sequence[bool]) -> Evidence:
-        """Notes of which variables alone there may be bounds."""
-        return dataclasses.replace(self, can_be_bounded=np.asarray(variables, bool))
-
-    @property
-    def masks(self) -> list[Tensor]:
-        """Those that are there: tensors that have an axis of examples beside `x`."""
-        masks = (self.observed, self.bounded, self.exceeded)
-        return [mask for mask in masks if mask is not None]
-
-    def with_parts(self, x: Tensor, masks: Sequence[Tensor]) -> Evidence:
-        """With another `x` and other `masks`."""
-        rest = iter(masks)
-        return dataclasses.replace(
-            self,
-            x=x,
-            observed=None if self.observed is None else next(rest),
-            bounded=None if self.bounded is None else next(rest),
-            exceeded=None if self.exceeded is None else next(rest),
-        )
-
-    @property
-    def known(self) -> Tensor | None:
-        """Bool ``[..., V, N]``: of what anything is known; `None`: of all."""
-        if self.observed is None or self.bounded is None:
-            return self.observed if self.bounded is None else self.bounded
-        return self.observed | self.bounded
-
-    def hidden_unless(self, flags: Tensor) -> Evidence:
-        """Only those values count that do now and where ``flags [..., V, N]`` hold."""
-        observed = self.observed
-        if observed is None:
-            observed = tf.ones_like(self.x[..., 0, :], tf.bool)
-        observed &= flags
-        return dataclasses.replace(self, observed=observed)
-
-    def restore(self, value: Tensor) -> Tensor:
-        """``P + event + [N]`` to ``S + P + event``."""
-        rank = value.shape.rank
-        value = transpose(value, [rank - 1, *range(rank - 1)])
-        shape = tf.concat([self.sample_shape, tf.shape(value)[1:]], 0)
-        static = self.static_sample_shape.concatenate(value.shape[1:])
-        return tf.ensure_shape(tf.reshape(value, shape), static)
 
 
 def to_evidence(

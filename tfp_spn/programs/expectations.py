@@ -16,13 +16,13 @@ from typing import Any
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
+from tfp_spn.layers.leaves.log_values import log_base
 from tfp_spn.ops.weighted_sum import weighted_sum
 from tfp_spn.programs.evaluation import evaluate
 from tfp_spn.programs.evidence import Evidence
 from tfp_spn.programs.folded_program import FoldedProgram
 from tfp_spn.programs.hard_flows import hard_flows, is_hard
 from tfp_spn.programs.labels import log_joint_of_labels
-from tfp_spn.programs.leaf_values import leaf_values, log_base
 from tfp_spn.programs.tables import Tables
 
 
@@ -45,8 +45,8 @@ def of_examples(
     Returns:
         Expectations as those of `tfp_spn.learning.expected_statistics`.
     """
-    leaves = leaf_values(program, tables, evidence)
-    base = tf.cast(log_base(program, evidence), program.dtype)
+    leaves = program.leaf_values(tables, evidence)
+    base = tf.cast(log_base(program.leaf, evidence), program.dtype)
     if weights is None:
         weights = tf.ones_like(base)
     weights = tf.cast(weights, base.dtype)

@@ -25,6 +25,7 @@ import tensorflow as tf
 
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
+from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.ops.certainty import CHECKED, Certainty
 from tfp_spn.ops.weights import normalized_log_weights, normalized_weights
@@ -235,6 +236,10 @@ class FoldedProgram:
             *batch_of(params, self.param_event_ndims),
             certainty,
         )
+
+    def leaf_values(self, tables: Tables, evidence: Evidence) -> Tensor:
+        """``[..., R, K, N]``: what the leaf regions hold, without `log_base`."""
+        return self.leaf.region_log_values(tables.leaf, evidence, self.layout)
 
     @functools.cached_property
     def block_specs(self) -> dict[str, SumSpec]:

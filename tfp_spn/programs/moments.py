@@ -9,7 +9,6 @@ from tfp_spn.programs import posterior
 from tfp_spn.programs.blocks import in_blocks
 from tfp_spn.programs.evidence import Evidence
 from tfp_spn.programs.folded_program import FoldedProgram
-from tfp_spn.programs.leaf_values import leaf_values
 from tfp_spn.programs.tables import Tables
 
 
@@ -63,4 +62,4 @@ def _leaves_under(
     if evidence is None:
         shape = [program.layout.num_regions, program.leaf.num_components, 1]
         return tf.zeros(shape, program.dtype)
-    return leaf_values(program, tables, evidence)
+    return program.leaf_values(tables, evidence)

@@ -7,7 +7,7 @@ only; all of its methods are pure functions of parameters and evidence.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import tensorflow as tf
 
@@ -15,13 +15,22 @@ from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.layers.leaves.parts import LeafPart
 from tfp_spn.ops.certainty import CHECKED, Certainty
+from tfp_spn.programs.dynamic.structure import DynamicTables
 from tfp_spn.programs.evidence import Evidence
 from tfp_spn.programs.folded_program import FoldedProgram
 from tfp_spn.programs.steps import SumSpec
+from tfp_spn.programs.tables import Tables
 from tfp_spn.programs.traces import Traces
 
+TablesT = TypeVar("TablesT", Tables, DynamicTables)
+"""Parameters in the kernel's shapes, by kind of program."""
 
-class Program(Protocol):
+
+ProgramTables: TypeAlias = Tables | DynamicTables
+"""Parameters in the kernel's shapes."""
+
+
+class Program(Protocol[TablesT]):
     """A compiled circuit."""
 
     @property
@@ -118,7 +127,7 @@ class Program(Protocol):
     def unpacked(self, values: Params) -> Params:
         """Values ``[..., regions, I, O]`` by parameter, of what is used as one."""
 
-    def tables(self, params: Params, certainty: Certainty = CHECKED) -> Any:
+    def tables(self, params: Params, certainty: Certainty = CHECKED) -> TablesT:
         """Brings all parameters into the kernel's shapes."""
 
     def evidence(
@@ -140,7 +149,7 @@ class Program(Protocol):
         """
 
     def log_joint(
-        self, tables: Any, evidence: Evidence, is_whole: bool = False
+        self, tables: TablesT, evidence: Evidence, is_whole: bool = False
     ) -> Tensor:
         """``log p(evidence, class) [..., C, N]``.
 
@@ -148,28 +157,28 @@ class Program(Protocol):
         those of a training step are.
         """
 
-    def can_be(self, tables: Any, evidence: Evidence, part: LeafPart) -> Tensor:
+    def can_be(self, tables: TablesT, evidence: Evidence, part: LeafPart) -> Tensor:
         """Whether some component of a leaf layer's variables can take their values.
 
         ``P + mask + [N]`` of the variables of `part`.
         """
 
     def mean_and_variance(
-        self, tables: Any, evidence: Evidence | None = None
+        self, tables: TablesT, evidence: Evidence | None = None
     ) -> tuple[Tensor, Tensor]:
         """Exact moments, ``S + P + event``, of each coordinate given the evidence."""
 
     def draw(
-        self, tables: Any, n: Tensor, seed: Tensor, evidence: Evidence | None = None
+        self, tables: TablesT, n: Tensor, seed: Tensor, evidence: Evidence | None = None
     ) -> Tensor:
         """Samples, ``[n] + S + P + event``, given the evidence."""
 
-    def best(self, tables: Any, evidence: Evidence | None = None) -> Tensor:
+    def best(self, tables: TablesT, evidence: Evidence | None = None) -> Tensor:
         """Max-product completions, ``S + P + event``, of the evidence."""
 
     def expectations(
         self,
-        tables: Any,
+        tables: TablesT,
         evidence: Evidence,
         weights: Tensor | None = None,
         labels: Tensor | None = None,

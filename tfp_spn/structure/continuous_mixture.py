@@ -253,7 +253,7 @@ class _Learner:
             optimizer.apply(gradients, variables)
 
         def of_rows(rows: Batch) -> None:
-            shift = self.rng.random(base.shape[1]).astype(np.float32)
+            shift = np.float32(self.rng.random(base.shape[1]))
             step(rows.pair, rows.real, rows.count, tf.constant(shift))
 
         weights = decoder.network.weights

@@ -132,7 +132,8 @@ class _Learner:
         others = np.setdiff1d(rows, np.concatenate([own for _, own in combinations]))
         self.num_partitions += len(combinations) - (len(others) == 0)
         rest = np.setdiff1d(scope, chosen)
-        children, counts = [], []
+        children: list[int] = []
+        counts: list[float] = []
         for states, own in combinations:
             factors = [
                 self.binned.state(self.builder, int(v), state, rows)

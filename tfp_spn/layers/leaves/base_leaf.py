@@ -7,18 +7,17 @@ width, dims]`` to ``[batch, height, width, num_components]``. In a circuit it is
 evaluated through pure functions of its parameters, in the kernel's layout; those
 functions are what a subclass implements.
 
-Recipe for a new family: state the parameters (`parameter_specs`), then either derive
-from `ExponentialFamilyLeaf` (coefficients and sufficient statistics; everything is one
-matrix product) or from `ElementwiseLeaf` (a log-density of one component). Add
-component tables for sampling, mode, mean and variance. `BernoulliLeaf` is the simplest
-to copy.
+Recipe for a new family: one class that derives from `ElementwiseLeaf`, states its
+parameters (`parameter_specs`), its values (`value_support`) and its TFP family
+(`component_distribution`), and if it can learn by EM its M-step (`expected_statistics`
+and `maximize`). All other methods follow from these, and are there to be overridden by
+what is faster or more precise. `tfp_spn.testing.check_leaf` says whether they agree.
 """
 
 from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -31,32 +30,19 @@ from tfp_spn.initializers.initial_values import initial_values
 from tfp_spn.layers.default_dtype import fill_in_dtype
 from tfp_spn.layers.finite_variables import FiniteVariables
 from tfp_spn.layers.known_shapes import KnownShapes
+from tfp_spn.layers.leaves.components import LeafComponents
+from tfp_spn.layers.leaves.evidence import Evidence
+from tfp_spn.layers.leaves.initial_parameters import LeafData, by_m_steps
+from tfp_spn.layers.leaves.initial_parameters import ParameterSpec as ParameterSpec
 from tfp_spn.layers.leaves.layout import LeafLayout
+from tfp_spn.layers.leaves.log_values import region_log_values
 from tfp_spn.layers.leaves.parts import LeafPart
-from tfp_spn.layers.leaves.support import SUPPORTS, Support
 from tfp_spn.layers.untouched import note_start
 from tfp_spn.ops.axes import reshape_axes
 from tfp_spn.region_graphs.arguments import as_count
 
 
-@dataclass(frozen=True)
-class ParameterSpec:
-    """A parameter: its shape after the leading slot axes, and its initial values.
-
-    Attributes:
-        shape: Of one slot.
-        initializer: Initializer of the variable.
-        trainable: Whether it is learned.
-        is_log_weight: Whether it is a logarithm of weights, which may be -inf.
-    """
-
-    shape: tuple[int, ...]
-    initializer: Any
-    trainable: bool = True
-    is_log_weight: bool = False
-
-
-class BaseLeaf(KnownShapes, FiniteVariables, keras.layers.Layer):
+class BaseLeaf(LeafComponents, KnownShapes, FiniteVariables, keras.layers.Layer):
     """Base class of the leaf layers.
 
     Args:
@@ -72,20 +58,7 @@ class BaseLeaf(KnownShapes, FiniteVariables, keras.layers.Layer):
     Output shape:
         ``[batch, scopes, decomps, num_components]``, or ``[batch, height, width,
         num_components]``.
-
-    Attributes:
-        is_discrete: Whether values are integers.
-        has_mode: Whether components have a mode.
-        has_moments: Whether components have a mean and a variance.
-        has_linear_moments: Whether those are of numbers, not of directions.
-        event_ndims: 0, or 1 for families of vectors over the dimensions of a variable.
     """
-
-    is_discrete = False
-    has_mode = True
-    has_moments = True
-    has_linear_moments = True
-    event_ndims: int = 0
 
     def __init__(self, num_components: int, **kwargs: Any) -> None:
         fill_in_dtype(kwargs)
@@ -210,11 +183,6 @@ class BaseLeaf(KnownShapes, FiniteVariables, keras.layers.Layer):
 
         return {name: merge(name, value) for name, value in params.items()}
 
-    @property
-    def label(self) -> str:
-        """The name of the layer in messages."""
-        return type(self).__name__
-
     @functools.cached_property
     def digest(self) -> str:
         """A text that tells the layer's pure functions from those of other layers.
@@ -231,16 +199,6 @@ class BaseLeaf(KnownShapes, FiniteVariables, keras.layers.Layer):
         shape = (self.slot_shape, self.num_slots, self.num_dims)
         kind = (type(self).__module__, type(self).__qualname__, id(type(self)))
         return repr((*kind, shape, sorted(kept.items(), key=repr)))
-
-    @property
-    def support(self) -> str:
-        """In words, which values are possible."""
-        return "finite numbers"
-
-    @property
-    def value_support(self) -> Support:
-        """Which values are possible, up to which integers they are."""
-        return SUPPORTS["nonnegative_integers" if self.is_discrete else "real"]
 
     @property
     def event_dtype(self) -> str:
@@ -260,13 +218,24 @@ class BaseLeaf(KnownShapes, FiniteVariables, keras.layers.Layer):
     def log_base(self, x: Tensor) -> Tensor:
         """``[..., V, D, N] -> [..., V, N]``: what all components of a variable share.
 
-        The base measure; ``-inf`` where a value lies outside the support.
+        The base measure, by default 0; ``-inf`` where a value lies outside the support.
         """
-        raise NotImplementedError
+        valid = tf.reduce_all(self.value_support.contains(x), axis=-2)
+        return tf.where(valid, tf.zeros([], x.dtype), -float("inf"))
 
     def safe_value(self, x: Tensor) -> Tensor:
         """`x` with a harmless value in place of those outside the support."""
-        raise NotImplementedError
+        return self.value_support.safe_value(x)
+
+    def region_log_values(
+        self, params: Params, evidence: Evidence, layout: LeafLayout
+    ) -> Tensor:
+        """What leaf regions hold under any evidence, ``[..., R, K, N]``.
+
+        Without `log_base`. To be overridden by leaves that know a kind of evidence
+        better than by their densities and cdfs.
+        """
+        return region_log_values(self, params, evidence, layout)
 
     def region_log_prob(
         self,
@@ -290,48 +259,6 @@ class BaseLeaf(KnownShapes, FiniteVariables, keras.layers.Layer):
             ``[..., R, K, N]``.
         """
         raise NotImplementedError
-
-    def component_tables(self, params: Params) -> Params:
-        """Returns tables for `sample_component`, ``[..., L, K, D, G]``, any ``G``."""
-        raise NotImplementedError
-
-    def component_distribution(self, rows: Params) -> Any:
-        """Returns a TFP family with the components of rows ``[..., G]`` as its batch.
-
-        For cdfs and posteriors of single variables, unless there are `value_probs`.
-        """
-        raise NotImplementedError(
-            f"component_distribution: received a leaf layer {self.label}, of which no "
-            "TFP family is known, expected one that has this method. Let it return a "
-            "tfd.Distribution of the rows of component_tables."
-        )
-
-    def sample_component(self, rows: Params, seed: Tensor) -> Tensor:
-        """One draw ``[..., D]`` from each gathered component, rows ``[..., D, G]``."""
-        raise NotImplementedError
-
-    def component_mode(self, params: Params) -> Tensor:
-        """``[..., L, K, D]``."""
-        raise NotImplementedError
-
-    def component_mode_log_prob(self, params: Params) -> Tensor:
-        """``[..., L, K]``: log-density at the mode, `log_base` included."""
-        raise NotImplementedError
-
-    def component_mean(self, params: Params) -> Tensor:
-        """``[..., L, K, D]``."""
-        raise NotImplementedError
-
-    def component_variance(self, params: Params) -> Tensor:
-        """``[..., L, K, D]``."""
-        raise NotImplementedError
-
-    def value_probs(self, params: Params) -> Tensor | None:
-        """``[..., L, K, D, G]``: the probabilities of the values 0, 1, ...
-
-        `None` of families of infinitely many values.
-        """
-        return None
 
     def expected_statistics(
         self,
@@ -363,6 +290,14 @@ class BaseLeaf(KnownShapes, FiniteVariables, keras.layers.Layer):
         A component whose count is zero keeps its parameters.
         """
         raise NotImplementedError
+
+    def initial_parameters(self, data: LeafData) -> Params:
+        """Where `fit(initialize=True)` starts, by name of canonical parameters.
+
+        By default what the M-step makes of the components' examples; those left out,
+        or all if there is no M-step, stay as they are.
+        """
+        return by_m_steps(self, data)
 
     # --- the Keras layer ---------------------------------------------------------
 

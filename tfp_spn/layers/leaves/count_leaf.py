@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfp_spn._keras_bridge import family_named
@@ -15,8 +16,9 @@ from tfp_spn.layers.leaves.base_leaf import ParameterSpec, blend
 from tfp_spn.layers.leaves.elementwise_leaf import ElementwiseLeaf
 from tfp_spn.layers.leaves.exponential_family_leaf import ExponentialFamilyLeaf
 from tfp_spn.layers.leaves.family_densities import family_log_prob
+from tfp_spn.layers.leaves.initial_parameters import LeafData
 from tfp_spn.layers.leaves.layout import LeafLayout
-from tfp_spn.layers.leaves.support import integers_up_to
+from tfp_spn.layers.leaves.support import Support, integers_up_to
 from tfp_spn.ops.long_sums import long_sum
 from tfp_spn.region_graphs.arguments import as_count
 
@@ -75,7 +77,7 @@ class CountLeaf(ExponentialFamilyLeaf, ElementwiseLeaf):
     @property
     def event_dtype(self) -> str:
         """The dtype of samples, which holds all possible values."""
-        return integers_up_to(self.total_count).integer_dtype
+        return self.value_support.integer_dtype
 
     @property
     def is_large(self) -> bool:
@@ -123,20 +125,16 @@ class CountLeaf(ExponentialFamilyLeaf, ElementwiseLeaf):
         )
 
     @property
-    def support(self) -> str:
+    def value_support(self) -> Support:
         """Integers up to the number of trials."""
-        return f"integers from 0 to {self.total_count}"
-
-    def is_valid(self, x: Tensor) -> Tensor:
-        """Whether values are integers from 0 to `total_count`."""
-        return (x >= 0) & (x <= self.total_count) & (tf.math.floor(x) == x)
+        return integers_up_to(self.total_count)
 
     def log_base(self, x: Tensor) -> Tensor:
         """Logarithm of the binomial coefficient, ``-inf`` outside the support.
 
         Zero in place of those that are too large, see `component_log_prob`.
         """
-        valid = tf.reduce_all(self.is_valid(x), axis=-2)
+        valid = tf.reduce_all(self.value_support.contains(x), axis=-2)
         zero = tf.zeros([], x.dtype)
         base = zero if self.is_large else self.log_binomial(self.safe_value(x))
         return tf.where(valid, base, -float("inf"))
@@ -151,14 +149,6 @@ class CountLeaf(ExponentialFamilyLeaf, ElementwiseLeaf):
             - tf.math.lgamma(n - count + 1)
         )
         return long_sum(tf.cast(log_coefficient, x.dtype), axis=-2)
-
-    def safe_value(self, x: Tensor) -> Tensor:
-        """Zero outside the support."""
-        return tf.where(self.is_valid(x), x, tf.zeros_like(x))
-
-    def component_tables(self, params: Params) -> Params:
-        """`logits`."""
-        return {"logits": tf.convert_to_tensor(params["logits"])[..., tf.newaxis]}
 
     def sample_component(self, rows: Params, seed: Tensor) -> Tensor:
         """A sum of coin tosses (of one binomial draw when there are many)."""
@@ -223,6 +213,18 @@ class CountLeaf(ExponentialFamilyLeaf, ElementwiseLeaf):
             tf.maximum(failure, floor)
         )
         return {"logits": tf.where(count > 0, logits, old)}
+
+    def initial_parameters(self, data: LeafData) -> Params:
+        """Probabilities drawn around the variable's frequency, ``[L, K, D]``."""
+        trials = data.observed.sum(0) * self.total_count
+        probs = ((data.x * data.observed).sum(0) + 0.5) / (trials + 1.0)
+        success = data.around(probs)[:, np.newaxis]
+        failure = data.around(1 - probs)[:, np.newaxis]
+        draws = [
+            data.log_gamma_draws(np.repeat(shape, self.num_components, axis=1))
+            for shape in (success, failure)
+        ]
+        return {"logits": draws[0] - draws[1]}
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""

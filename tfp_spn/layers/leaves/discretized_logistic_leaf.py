@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
@@ -13,6 +14,7 @@ from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import ParameterSpec
 from tfp_spn.layers.leaves.finite_leaf import FiniteLeaf
 from tfp_spn.layers.leaves.grouped_logistic import Logistic, maximized
+from tfp_spn.layers.leaves.initial_parameters import LeafData
 from tfp_spn.ops.log_space import log1mexp
 from tfp_spn.ops.long_sums import long_sum
 
@@ -147,7 +149,7 @@ class DiscretizedLogisticLeaf(FiniteLeaf):
         )
 
     def component_tables(self, params: Params) -> Params:
-        """`log_probs`, ``[..., L, K, D, C]``."""
+        """`log_probs`, ``[..., L, K, D, G]``."""
         return {"log_probs": self._log_probs(params, self._categories())}
 
     def maximize(
@@ -171,6 +173,15 @@ class DiscretizedLogisticLeaf(FiniteLeaf):
         return {
             "location": tf.where(received, new.location / size, params["location"]),
             "scale": tf.where(received, raw_scale, params["scale"]),
+        }
+
+    def initial_parameters(self, data: LeafData) -> Params:
+        """Each component at its example, as wide as the cluster of that."""
+        # Of standard deviation pi / sqrt(3), and at least as wide as what is rounded.
+        scale = np.maximum(data.scale * math.sqrt(3) / math.pi, 0.5)
+        return {
+            "location": data.location / self.value_range,
+            "scale": self.raw_scale(scale / self.value_range),
         }
 
     def get_config(self) -> dict[str, Any]:

@@ -142,11 +142,6 @@ class DistributionLeaf(ElementwiseLeaf):
         return self.family.support
 
     @property
-    def support(self) -> str:
-        """Describes the support in words."""
-        return self.family.support.words
-
-    @property
     def is_discrete(self) -> bool:  # type: ignore[override]
         """Whether values are integers."""
         return self.family.is_discrete
@@ -207,15 +202,6 @@ class DistributionLeaf(ElementwiseLeaf):
         super().add_parameters(slots, num_dims)
 
     # --- values -----------------------------------------------------------------
-
-    def log_base(self, x: Tensor) -> Tensor:
-        """0, or ``-inf`` outside the support that all components share."""
-        valid = tf.reduce_all(self.value_support.contains(x), axis=-2)
-        return tf.where(valid, tf.zeros([], x.dtype), -float("inf"))
-
-    def safe_value(self, x: Tensor) -> Tensor:
-        """Replaces values outside the support by one inside."""
-        return self.value_support.safe_value(x)
 
     def component_log_prob(self, params: Params, x: Tensor) -> Tensor:
         """Returns the family's log-density."""

@@ -14,6 +14,7 @@ from tfp_spn.layers.leaves.examples_apart import finite_flows
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.ops.conditional import pullback, with_finite_gradients
 from tfp_spn.ops.custom_gradient import custom_gradient
+from tfp_spn.ops.long_sums import long_sum
 
 
 class ElementwiseLeaf(BaseLeaf):
@@ -30,7 +31,11 @@ class ElementwiseLeaf(BaseLeaf):
 
     def component_log_prob(self, params: Params, x: Tensor) -> Tensor:
         """``[..., L, D, N] -> [..., L, K, N]``, without `log_base`."""
-        raise NotImplementedError
+        tables = self.component_tables(params)
+        rows = {k: tf.expand_dims(table, -2) for k, table in tables.items()}
+        components = self.component_distribution(rows)  # [..., L, K, D, 1]
+        log_prob = components.log_prob(x[..., tf.newaxis, :, :])
+        return long_sum(tf.cast(log_prob, x.dtype), axis=-2)
 
     def finite_log_prob(self, params: Params, x: Tensor) -> Tensor:
         """`component_log_prob` whose gradients are finite.

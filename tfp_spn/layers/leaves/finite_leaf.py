@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.counted_leaf import CountedLeaf
+from tfp_spn.layers.leaves.support import Support, integers_up_to
 from tfp_spn.ops.choice import sample_index
 from tfp_spn.region_graphs.arguments import as_count
 
@@ -16,7 +17,7 @@ class FiniteLeaf(CountedLeaf):
     """Base of leaves over the integers from 0 to ``num_categories - 1``.
 
     A subclass gives `component_log_prob`, `component_tables` with the `log_probs`
-    ``[..., L, K, D, C]`` of all values, which the other queries read, and an M-step for
+    ``[..., L, K, D, G]`` of all values, which the other queries read, and an M-step for
     the counts of each value.
 
     Args:
@@ -41,22 +42,9 @@ class FiniteLeaf(CountedLeaf):
         return tf.cast(x, tf.int32)
 
     @property
-    def support(self) -> str:
+    def value_support(self) -> Support:
         """Integers in range."""
-        return f"integers from 0 to {self.num_categories - 1}"
-
-    def is_valid(self, x: Tensor) -> Tensor:
-        """Whether values are integers in range."""
-        return (x >= 0) & (x < self.num_categories) & (tf.math.floor(x) == x)
-
-    def log_base(self, x: Tensor) -> Tensor:
-        """0, or ``-inf`` out of range."""
-        valid = tf.reduce_all(self.is_valid(x), axis=-2)
-        return tf.where(valid, tf.zeros([], x.dtype), -float("inf"))
-
-    def safe_value(self, x: Tensor) -> Tensor:
-        """Category 0 out of range."""
-        return tf.where(self.is_valid(x), x, tf.zeros_like(x))
+        return integers_up_to(self.num_categories - 1)
 
     def sample_component(self, rows: Params, seed: Tensor) -> Tensor:
         """Draws categories."""
@@ -86,7 +74,7 @@ class FiniteLeaf(CountedLeaf):
         return tf.maximum(square - tf.square(rounding), tf.zeros_like(square))
 
     def value_probs(self, params: Params) -> Tensor:
-        """``[..., L, K, D, C]``."""
+        """``[..., L, K, D, G]``."""
         return tf.exp(self.component_tables(params)["log_probs"])
 
     def _categories(self) -> Tensor:

@@ -73,11 +73,6 @@ class HistogramLeaf(TableLeaf):
         return _number_below(inner, x)
 
     @property
-    def support(self) -> str:
-        """An interval."""
-        return self.value_support.words
-
-    @property
     def value_support(self) -> Support:
         """An interval."""
         return interval(self.edges[0], self.edges[-1], self.compute_dtype)
@@ -89,10 +84,6 @@ class HistogramLeaf(TableLeaf):
         log_width = tf.gather(log_widths, self.row_of(self.safe_value(x)))
         total = -tf.reduce_sum(log_width, axis=-2)
         return tf.where(valid, total, tf.constant(-np.inf, x.dtype))
-
-    def safe_value(self, x: Tensor) -> Tensor:
-        """A value of the interval in place of those outside."""
-        return self.value_support.safe_value(x)
 
     def sample_component(self, rows: Params, seed: Tensor) -> Tensor:
         """A bin, and a uniform draw within."""

@@ -12,6 +12,7 @@ from tfp_spn.layers.default_dtype import default_dtype
 from tfp_spn.layers.leaves.base_leaf import ParameterSpec
 from tfp_spn.layers.leaves.elementwise_leaf import ElementwiseLeaf
 from tfp_spn.layers.leaves.layout import LeafLayout
+from tfp_spn.layers.leaves.support import Support, integers_up_to
 
 
 @register
@@ -56,15 +57,9 @@ class IndicatorLeaf(ElementwiseLeaf):
         return {}
 
     @property
-    def support(self) -> str:
+    def value_support(self) -> Support:
         """One integer for each component."""
-        return f"integers from 0 to {self.num_components - 1}"
-
-    def log_base(self, x: Tensor) -> Tensor:
-        """0, or ``-inf`` out of range."""
-        valid = (x >= 0) & (x < self.num_components) & (tf.math.floor(x) == x)
-        valid = tf.reduce_all(valid, axis=-2)
-        return tf.where(valid, tf.zeros([], x.dtype), -float("inf"))
+        return integers_up_to(self.num_components - 1)
 
     def safe_value(self, x: Tensor) -> Tensor:
         """Returns `x`: comparing any value is harmless."""

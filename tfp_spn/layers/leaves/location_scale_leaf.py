@@ -16,6 +16,7 @@ from tfp_spn._typing import Params, Tensor
 from tfp_spn.initializers.initial_values import initial_values
 from tfp_spn.layers.leaves import accumulators
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf, ParameterSpec
+from tfp_spn.layers.leaves.initial_parameters import LeafData
 
 
 class LocationScaleLeaf(BaseLeaf):
@@ -180,15 +181,6 @@ class LocationScaleLeaf(BaseLeaf):
         excess = tf.maximum(scale - self.min_scale, least)
         return excess + tf.math.log(-tf.math.expm1(-excess))
 
-    def log_base(self, x: Tensor) -> Tensor:
-        """0, or ``-inf`` for NaN and infinities."""
-        valid = tf.reduce_all(tf.math.is_finite(x), axis=-2)
-        return tf.where(valid, tf.zeros([], x.dtype), -float("inf"))
-
-    def safe_value(self, x: Tensor) -> Tensor:
-        """Zero in place of NaN and infinities."""
-        return tf.where(tf.math.is_finite(x), x, tf.zeros_like(x))
-
     def component_tables(self, params: Params) -> Params:
         """`location` and `scale`."""
         location = tf.convert_to_tensor(params["location"])
@@ -214,6 +206,20 @@ class LocationScaleLeaf(BaseLeaf):
     def component_mean(self, params: Params) -> Tensor:
         """The location."""
         return tf.convert_to_tensor(params["location"])
+
+    def initial_parameters(self, data: LeafData) -> Params:
+        """Each component at its example, as wide as the cluster of that."""
+        new: Params = {}
+        if self.location_trainable:
+            new["location"] = data.location
+        if self.scale_trainable:
+            scale = tf.constant(data.scale, self.compute_dtype)
+            new["scale"] = self._inverse_scale(scale)
+        if not self.use_accumulators:
+            return new
+        old = self.canonical(self.live_params())
+        values = {k: tf.cast(new.get(k, old[k]), old[k].dtype) for k in old}
+        return self.stored(old, values["location"], values["scale"])
 
     def updated(
         self,

@@ -81,11 +81,6 @@ class PiecewiseLinearLeaf(TableLeaf):
         return tf.reshape(flat, tf.shape(x))
 
     @property
-    def support(self) -> str:
-        """An interval."""
-        return self.value_support.words
-
-    @property
     def value_support(self) -> Support:
         """An interval."""
         return interval(self.knots[0], self.knots[-1], self.compute_dtype)
@@ -94,10 +89,6 @@ class PiecewiseLinearLeaf(TableLeaf):
         """0, or ``-inf`` outside the interval."""
         valid = tf.reduce_all(self.value_support.contains(x), axis=-2)
         return tf.where(valid, tf.zeros([], x.dtype), -float("inf"))
-
-    def safe_value(self, x: Tensor) -> Tensor:
-        """A value of the interval in place of those outside."""
-        return self.value_support.safe_value(x)
 
     def component_log_prob(self, params: Params, x: Tensor) -> Tensor:
         """Of both triangles that reach a value."""

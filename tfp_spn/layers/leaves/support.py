@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -46,12 +47,15 @@ class Support:
 
     def contains(self, x: Tensor) -> Tensor:
         """``[..., D, N]`` to bool of the same shape; NaN and infinities are outside."""
-        low, high = tf.constant(self.low, x.dtype), tf.constant(self.high, x.dtype)
-        valid = tf.math.is_finite(x)
-        if self.includes_ends:
-            valid &= (x >= low) & (x <= high)
-        else:
-            valid &= (x > low) & (x < high)
+        bounds = [math.isfinite(self.low), math.isfinite(self.high)]
+        parts = [] if all(bounds) else [tf.math.is_finite(x)]
+        if bounds[0]:
+            low = tf.constant(self.low, x.dtype)
+            parts.append(x >= low if self.includes_ends else x > low)
+        if bounds[1]:
+            high = tf.constant(self.high, x.dtype)
+            parts.append(x <= high if self.includes_ends else x < high)
+        valid = functools.reduce(tf.logical_and, parts)
         if self.is_integer:
             valid &= tf.math.floor(x) == x
         if self.total is not None:

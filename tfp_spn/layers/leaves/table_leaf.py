@@ -6,12 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfp_spn._serialization import initializer_of, serialize
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import ParameterSpec
 from tfp_spn.layers.leaves.counted_leaf import CountedLeaf
+from tfp_spn.layers.leaves.initial_parameters import LeafData
 from tfp_spn.ops.custom_gradient import custom_gradient
 from tfp_spn.ops.log_space import logsumexp, softmax
 from tfp_spn.ops.long_sums import long_sum
@@ -41,20 +43,20 @@ class TableLeaf(CountedLeaf):
         ) or keras.initializers.RandomNormal(stddev=1.0)
 
     def parameter_specs(self, num_dims: int) -> dict[str, ParameterSpec]:
-        """`logits`, ``[D, C, K]``: one row of components per probability."""
+        """`logits`, ``[D, G, K]``: one row of components per probability."""
         shape = (num_dims, self.num_rows, self.num_components)
         spec = ParameterSpec(shape, self.logits_initializer, is_log_weight=True)
         return {"logits": spec}
 
     def log_probs(self, params: Params) -> Tensor:
-        """Normalised ``[..., L, D, C, K]``."""
+        """Normalised ``[..., L, D, G, K]``."""
         logits = tf.convert_to_tensor(params["logits"])
         return logits - logsumexp(logits, -2, keepdims=True)
 
     def component_log_prob(self, params: Params, x: Tensor) -> Tensor:
         """Rows of the table, one per value."""
         x = self.row_of(x)  # [..., L, D, N]
-        logits = tf.convert_to_tensor(params["logits"])  # [..., L, D, C, K]
+        logits = tf.convert_to_tensor(params["logits"])  # [..., L, D, G, K]
         if logits.shape.rank == 4 and x.shape.rank == 3:
             rows = self._normalized_rows(logits, x + self.row_offset(x))
         else:
@@ -89,7 +91,7 @@ class TableLeaf(CountedLeaf):
         return forward(logits)
 
     def component_tables(self, params: Params) -> Params:
-        """`log_probs`, ``[..., L, K, D, C]``."""
+        """`log_probs`, ``[..., L, K, D, G]``."""
         log_probs = self.log_probs(params)
         rank = log_probs.shape.rank
         order = [*range(rank - 3), rank - 1, rank - 3, rank - 2]
@@ -110,6 +112,19 @@ class TableLeaf(CountedLeaf):
         received = statistics["count"][..., tf.newaxis, tf.newaxis, :] > 0
         logits = tf.math.log(tf.maximum(probs, 1e-12))
         return {"logits": tf.where(received, logits, params["logits"])}
+
+    def initial_parameters(self, data: LeafData) -> Params:
+        """Probabilities drawn around the variable's frequencies, ``[L, D, G, K]``."""
+        x = self.safe_value(tf.constant(data.x, self.compute_dtype))
+        row, observed = self.row_of(x).numpy(), data.observed
+        is_row = (row[..., np.newaxis] == np.arange(self.num_rows)) & observed[
+            ..., None
+        ]
+        count = observed.sum(0)[..., np.newaxis]
+        probs = (is_row.sum(0) + 1.0 / self.num_rows) / (count + 1.0)
+        shape = data.around(probs)[..., np.newaxis]  # [L, D, G, 1]
+        shape = np.repeat(shape, self.num_components, axis=-1)
+        return {"logits": data.log_gamma_draws(shape)}
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""

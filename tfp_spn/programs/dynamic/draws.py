@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import tensorflow as tf
 from tensorflow_probability import random as tfp_random
 
 from tfp_spn._typing import Tensor
+from tfp_spn.layers.leaves.log_values import log_base
 from tfp_spn.ops.chain import Chain
 from tfp_spn.ops.choice import sample_index
 from tfp_spn.ops.log_chain import backward_messages, best_path, log_matmul
 from tfp_spn.programs.dynamic.evaluation import chain_of, emissions, step_evidence
-from tfp_spn.programs.dynamic.structure import DynamicStructure
+from tfp_spn.programs.dynamic.structure import DynamicStructure, DynamicTables
 from tfp_spn.programs.evaluation import Evaluation, evaluate_max, with_inputs
 from tfp_spn.programs.evidence import Evidence
 from tfp_spn.programs.examples import Examples
 from tfp_spn.programs.leaf_draws import mode_values, sample_values
-from tfp_spn.programs.leaf_values import (
-    leaf_values,
-    log_base,
-    mode_leaf_values,
-)
 from tfp_spn.programs.selection import select_leaves
 from tfp_spn.programs.tables import Tables
 
 
 def sample(
-    program: Any,
-    tables: Any,
+    program: DynamicStructure,
+    tables: DynamicTables,
     n: Tensor,
     seed: Tensor,
     evidence: Evidence,
@@ -64,7 +58,7 @@ def sample(
 
     if has_evidence:
         steps = step_evidence(program, evidence)
-        leaves = leaf_values(program.step, tables.step, steps)
+        leaves = program.step.leaf_values(tables.step, steps)
         values = with_inputs(program.step, tables.step, leaves, draw)
     else:
         values = draw(None)
@@ -72,13 +66,17 @@ def sample(
     return _restore_draws(drawn, n, evidence)
 
 
-def mode(program: Any, tables: Any, evidence: Evidence) -> Tensor:
+def mode(
+    program: DynamicStructure, tables: DynamicTables, evidence: Evidence
+) -> Tensor:
     """Max-product completion: ``S + P + [T, V, D]``."""
+    template = program.step
 
     def best(tables: Tables, block: Evidence, _: Tensor) -> Tensor:
-        leaves = mode_leaf_values(program.step, tables, block)
-        evaluation = evaluate_max(program.step, tables, leaves)
-        return evaluation.with_base(log_base(program.step, block))
+        modal = block.with_hidden_at_modes()
+        leaves = template.leaf_values(tables, modal)
+        evaluation = evaluate_max(template, tables, leaves)
+        return evaluation.with_base(log_base(template.leaf, block))
 
     chain = program.chain(tables, emissions(program, tables, evidence, best))
     path = best_path(*chain[:4])
@@ -87,7 +85,7 @@ def mode(program: Any, tables: Any, evidence: Evidence) -> Tensor:
     roots = program.root_of_state(path)
     examples, classes = _step_examples(program, batch_shape, roots, one, count)
     steps = step_evidence(program, evidence)
-    leaves = mode_leaf_values(program.step, tables.step, steps)
+    leaves = template.leaf_values(tables.step, steps.with_hidden_at_modes())
     selected = select_leaves(
         program.step,
         tables.step,

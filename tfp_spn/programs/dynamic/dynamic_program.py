@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
+from tfp_spn.layers.leaves.log_values import possible_values
 from tfp_spn.layers.leaves.parts import LeafPart
 from tfp_spn.ops.sum_rules import SumRule
 from tfp_spn.programs.circuit_program import CircuitProgram
@@ -20,7 +21,6 @@ from tfp_spn.programs.dynamic.structure import (
     SumProduct,
 )
 from tfp_spn.programs.evidence import Evidence, nothing_known, to_evidence
-from tfp_spn.programs.leaf_values import possible_values
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +57,7 @@ class DynamicProgram(DynamicStructure):
     ) -> Tensor:
         """See `Program.can_be`."""
         steps = step_evidence(self, evidence)
-        possible = possible_values(part, tables.step, steps)[..., tf.newaxis, :]
+        possible = possible_values(part, tables.step.leaf, steps)[..., tf.newaxis, :]
         return moments.examples_of_steps(self, possible)[..., 0, :]
 
     def mean_and_variance(

@@ -25,7 +25,6 @@ from tfp_spn.programs.dynamic.structure import DynamicStructure, DynamicTables
 from tfp_spn.programs.evaluation import evaluate
 from tfp_spn.programs.evidence import Evidence
 from tfp_spn.programs.folded_program import FoldedProgram
-from tfp_spn.programs.leaf_values import leaf_values
 from tfp_spn.programs.parameter_names import INITIAL, INTERFACE, TRANSITION
 from tfp_spn.programs.tables import Tables
 
@@ -161,7 +160,7 @@ def _counts_of_block(
     evidence: Evidence,
     flows: Tensor,
 ) -> dict[str, Any]:
-    leaves = leaf_values(program, tables, evidence)
+    leaves = program.leaf_values(tables, evidence)
     sources = {
         "leaves": leaves,
         "log_weights": tables.log_weights,

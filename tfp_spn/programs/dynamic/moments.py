@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
@@ -12,15 +10,15 @@ from tfp_spn.ops.sum_rules import SumOpGradBackprop
 from tfp_spn.programs import posterior
 from tfp_spn.programs.dynamic.evaluation import chain_of, step_evidence, to_steps
 from tfp_spn.programs.dynamic.states import state_posteriors
+from tfp_spn.programs.dynamic.structure import DynamicStructure, DynamicTables
 from tfp_spn.programs.evaluation import evaluate
 from tfp_spn.programs.evidence import Evidence
-from tfp_spn.programs.leaf_values import leaf_values
 
 _GRADIENT = SumOpGradBackprop()
 
 
 def mean_and_variance(
-    program: Any, tables: Any, evidence: Evidence
+    program: DynamicStructure, tables: DynamicTables, evidence: Evidence
 ) -> tuple[Tensor, Tensor]:
     """Exact moments of each coordinate, ``S + P + [T, V, D]``."""
     certainty = tables.step.certainty
@@ -31,7 +29,7 @@ def mean_and_variance(
         "inf"
     )  # evidence that is not says nothing
     known = evidence.hidden_unless(possible[..., tf.newaxis, tf.newaxis, :])
-    leaves = leaf_values(program.step, tables.step, step_evidence(program, known))
+    leaves = program.step.leaf_values(tables.step, step_evidence(program, known))
     shape = tf.broadcast_dynamic_shape(tf.shape(flows)[:-2], tf.shape(leaves)[:-3])
     leaves = tf.broadcast_to(leaves, tf.concat([shape, tf.shape(leaves)[-3:]], 0))
     with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -45,7 +43,7 @@ def mean_and_variance(
     return mean, variance
 
 
-def examples_of_steps(program: Any, values: Tensor) -> Tensor:
+def examples_of_steps(program: DynamicStructure, values: Tensor) -> Tensor:
     """``[..., V, D, T N]`` to ``[..., T, V, D, N]``."""
     if program.parameters_in_time:
         return values
