@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tfp_spn import circuits, layers, learning, losses, region_graphs
+from tfp_spn import (
+    circuits,
+    distributions,
+    layers,
+    learning,
+    losses,
+    region_graphs,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -145,3 +152,21 @@ def test_what_does_not_count_may_be_anything():
         assert np.isfinite(history.history["loss"][0])
     with pytest.raises(ValueError, match="received 999 at row 0, column 2, expected"):
         circuit.fit(x, y, verbose=0)
+
+
+def test_classes_one_by_one():
+    """``components_distribution[k]`` is ``p(x | y = k)``, whatever the class prior."""
+    x = RNG.integers(0, 256, [5, 6])
+    for class_prior, log_prior in (
+        ("uniform", np.log([1 / 3] * 3)),
+        ([0.2, 0.5, 0.3], np.log([0.2, 0.5, 0.3])),
+    ):
+        circuit = build(num_classes=3, class_prior=class_prior)
+        spn = distributions.SumProductNetwork(circuit)
+        conditional = np.asarray(circuit(x)) - log_prior
+        for k in range(3):
+            component = spn.components_distribution[k]
+            assert component.batch_shape == []
+            log_prob = component.log_prob(x)
+            np.testing.assert_allclose(log_prob, conditional[:, k], rtol=1e-5)
+        assert component.sample(2, seed=1).shape == [2, 6]

@@ -307,3 +307,40 @@ def test_balanced_trees_are_shallow():
     assert len(graph.leaves) == 10
     one = np.zeros((3, 1), int)
     assert hidden_chow_liu_tree(one, balanced=True) == RegionGraph([(0,)], [])
+
+
+@pytest.mark.parametrize("arguments", [{}, {"num_bins": 3}, {"data_type": "gaussian"}])
+def test_weights_are_repetitions(arguments):
+    rng = np.random.default_rng(0)
+    data = tree_data(60, "gaussian" if arguments else "discrete")[:, :5]
+    observed = rng.random(data.shape) < 0.9
+    # No value has the weight 0, which bins would not see.
+    weight = rng.integers(1, 4, 60)
+    if "num_bins" in arguments:  # the same bins
+        data, arguments = np.floor(data), {"num_bins": 100}
+    repeated = mutual_information(
+        np.repeat(data, weight, axis=0),
+        observed=np.repeat(observed, weight, axis=0),
+        **arguments,
+    )
+    weighted = mutual_information(
+        data, observed=observed, sample_weight=weight, **arguments
+    )
+    np.testing.assert_allclose(weighted, repeated, rtol=1e-6, atol=1e-9)
+    assert not np.allclose(weighted, mutual_information(data, **arguments), rtol=1e-3)
+    for trees in (chow_liu_tree, hidden_chow_liu_tree):
+        equal = trees(data, sample_weight=weight) == trees(data, sample_weight=weight)
+        assert np.all(equal)
+    some = np.where(np.arange(60) < 30, 1.0, 0.0)
+    np.testing.assert_allclose(
+        mutual_information(data, sample_weight=some, data_type="gaussian"),
+        mutual_information(data[:30], data_type="gaussian"),
+        rtol=1e-6,
+        atol=1e-9,
+    )
+
+
+@pytest.mark.parametrize("weight", [[1.0], [0.0] * 4, [1, 1, 1, -1], [1, 1, 1, np.nan]])
+def test_wrong_weights_are_refused(weight):
+    with pytest.raises(ValueError, match="`sample_weight` must"):
+        mixture_of_hidden_chow_liu_trees(np.eye(4, dtype=int), sample_weight=weight)

@@ -59,9 +59,16 @@ def independent_columns(train, x):
 def test_mixed_columns_with_missing_cells():
     x, missing = mixed_rows(400)
     observed = np.random.default_rng(1).random(x.shape) < 0.95
-    mixture = continuous_mixture(missing, observed=observed, epochs=20, **SETTINGS)
+    mixture = continuous_mixture(
+        missing, validation_data=missing, observed=observed, epochs=20, **SETTINGS
+    )
     assert mixture.decoder.columns.kinds == ("categorical", "real", "count", "real")
-    assert gain_over_independent_columns(mixture.circuit(), x) > 0.5
+    circuit = mixture.circuit()
+    assert gain_over_independent_columns(circuit, x) > 0.5
+    # What learning saw of the held-out rows is what the circuit says of them.
+    held_out, known = x.copy(), ~np.isnan(missing)
+    log_prob = SumProductNetwork(circuit).log_prob(held_out, observed=known)
+    np.testing.assert_allclose(max(mixture.history), np.mean(log_prob), rtol=1e-4)
 
 
 def test_stops_in_time_and_refuses():

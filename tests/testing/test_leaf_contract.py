@@ -18,11 +18,9 @@ LEAVES = {
     "BinomialLeaf": lambda: layers.BinomialLeaf(2, total_count=3),
     "BinomialLeaf, large": lambda: layers.BinomialLeaf(2, total_count=1000),
     "CategoricalLeaf": lambda: layers.CategoricalLeaf(2, num_categories=3),
-    "DiscretizedLogisticLeaf": lambda: layers.DiscretizedLogisticLeaf(2, 5),
-    "HistogramLeaf": lambda: layers.HistogramLeaf(2, edges=[-1.0, 0.0, 0.5, 2.0]),
-    "PiecewiseLinearLeaf": lambda: layers.PiecewiseLinearLeaf(
-        2, knots=[-1.0, 0.0, 0.5, 2.0]
-    ),
+    "DiscretizedLogisticLeaf": lambda: layers.DiscretizedLogisticLeaf(2, 8),
+    "HistogramLeaf": lambda: layers.HistogramLeaf(2, edges=[0.0, 1.0, 3.0, 4.0]),
+    "PiecewiseLinearLeaf": lambda: layers.PiecewiseLinearLeaf(2, [0.0, 1.0, 3.0]),
     "IndicatorLeaf": lambda: layers.IndicatorLeaf(3),
     "DistributionLeaf": lambda: layers.DistributionLeaf("Gamma", 2),
     "DistributionLeaf, unbounded": lambda: layers.DistributionLeaf("Beta", 2),

@@ -21,6 +21,7 @@ def chow_liu_tree(
     observed: Any | None = None,
     alpha: float = 0.01,
     num_bins: int | None = None,
+    sample_weight: Any | None = None,
 ) -> npt.NDArray[np.int64]:
     """Returns the maximum spanning tree of the pairwise mutual information.
 
@@ -35,6 +36,7 @@ def chow_liu_tree(
       observed: Boolean array of the shape of `data`; False means missing.
       alpha: The pseudocount of each pair of values.
       num_bins: If given, values are first grouped into at most so many intervals.
+      sample_weight: How often each example counts, [num_examples]; once by default.
 
     Returns:
       The parent of each variable, -1 for the root, as an integer array.
@@ -53,7 +55,12 @@ def chow_liu_tree(
         Dependence Trees. IEEE Transactions on Information Theory, 1968.
     """
     weights = mutual_information(
-        data, data_type=data_type, observed=observed, alpha=alpha, num_bins=num_bins
+        data,
+        data_type=data_type,
+        observed=observed,
+        alpha=alpha,
+        num_bins=num_bins,
+        sample_weight=sample_weight,
     )
     return rooted_at_centre(maximum_spanning_tree(weights))
 

@@ -18,6 +18,7 @@ def hidden_chow_liu_tree(
     observed: Any | None = None,
     alpha: float = 0.01,
     num_bins: int | None = None,
+    sample_weight: Any | None = None,
     balanced: bool = False,
 ) -> RegionGraph:
     """Turns the Chow-Liu tree of the data into a region graph.
@@ -37,6 +38,7 @@ def hidden_chow_liu_tree(
       observed: Boolean array of the shape of `data`; False means missing.
       alpha: The pseudocount of each pair of values.
       num_bins: If given, values are first grouped into at most so many intervals.
+      sample_weight: How often each example counts, [num_examples]; once by default.
       balanced: Whether to give each long path of the tree a balanced tree of hidden
         variables, one for each stretch of the path, in place of the path itself: the
         depth grows with the logarithm of the number of variables rather than with the
@@ -64,7 +66,12 @@ def hidden_chow_liu_tree(
         Dependence Trees. IEEE Transactions on Information Theory, 1968.
     """
     parents = chow_liu_tree(
-        data, data_type=data_type, observed=observed, alpha=alpha, num_bins=num_bins
+        data,
+        data_type=data_type,
+        observed=observed,
+        alpha=alpha,
+        num_bins=num_bins,
+        sample_weight=sample_weight,
     )
     if balanced and len(parents) > 1:
         return _balanced(parents.tolist())

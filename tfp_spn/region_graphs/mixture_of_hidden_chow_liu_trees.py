@@ -24,6 +24,7 @@ def mixture_of_hidden_chow_liu_trees(
     observed: Any | None = None,
     alpha: float = 0.01,
     num_bins: int | None = None,
+    sample_weight: Any | None = None,
     seed: int = 0,
 ) -> RegionGraph:
     """Turns the best of several perturbed Chow-Liu trees into one region graph.
@@ -44,6 +45,7 @@ def mixture_of_hidden_chow_liu_trees(
       observed: Boolean array of the shape of `data`; False means missing.
       alpha: The pseudocount of each pair of values.
       num_bins: If given, values are first grouped into at most so many intervals.
+      sample_weight: How often each example counts, [num_examples]; once by default.
       seed: Of the pairs that are left out.
 
     Returns:
@@ -71,7 +73,12 @@ def mixture_of_hidden_chow_liu_trees(
             "number from 0 to below 1. Pass for example perturbation=0.4."
         )
     weights = mutual_information(
-        data, data_type=data_type, observed=observed, alpha=alpha, num_bins=num_bins
+        data,
+        data_type=data_type,
+        observed=observed,
+        alpha=alpha,
+        num_bins=num_bins,
+        sample_weight=sample_weight,
     )
     trees = _candidates(weights, num_candidates, perturbation, seed)
     ranked = sorted(trees, key=lambda tree: -trees[tree])[:num_trees]

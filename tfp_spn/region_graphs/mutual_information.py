@@ -26,6 +26,7 @@ def mutual_information(
     observed: Any | None = None,
     alpha: float = 0.01,
     num_bins: int | None = None,
+    sample_weight: Any | None = None,
 ) -> npt.NDArray[np.float64]:
     """Estimates the mutual information of every pair of variables, in nats.
 
@@ -48,6 +49,7 @@ def mutual_information(
       alpha: The pseudocount of each pair of values, for discrete data.
       num_bins: If given, the distinct values of each variable are grouped, in order,
         into at most so many intervals of about equal numbers, and are discrete.
+      sample_weight: How often each example counts, [num_examples]; once by default.
 
     Returns:
       A symmetric [num_variables, num_variables] array, zero on the diagonal.
@@ -75,6 +77,7 @@ def mutual_information(
             f"`alpha` is a pseudocount. Received alpha={alpha}; expected a finite "
             "number of at least 0. Pass for example alpha=0.01."
         )
+    weights = _checked_weights(sample_weight, len(values))
     if num_bins is not None:
         num_bins = as_count(num_bins, "num_bins")
         if data_type == "gaussian":
@@ -85,8 +88,8 @@ def mutual_information(
     elif data_type == "gaussian" or (
         data_type == "auto" and np.issubdtype(values.dtype, np.floating)
     ):
-        return _gaussian(values, mask)
-    return discrete_information(*_codes(values, mask, num_bins), alpha)
+        return _gaussian(values, mask, weights)
+    return discrete_information(*_codes(values, mask, num_bins), alpha, weights)
 
 
 def _checked_data(
@@ -123,6 +126,25 @@ def _checked_data(
     return values, mask
 
 
+def _checked_weights(given: Any, count: int) -> npt.NDArray[np.float64] | None:
+    """How often each example counts; `None`: once."""
+    if given is None:
+        return None
+    weights = as_array(given, "mutual_information", "sample_weight").astype(float)
+    if weights.shape != (count,):
+        raise ValueError(
+            f"`sample_weight` must have the shape ({count},). Received shape "
+            f"{weights.shape}. Pass one number per example."
+        )
+    if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
+        raise ValueError(
+            "`sample_weight` must be finite, at least 0 and somewhere positive. "
+            f"Received values from {weights.min()} to {weights.max()}. Correct them, "
+            "or leave out the examples."
+        )
+    return weights
+
+
 def _codes(
     values: npt.NDArray[Any], mask: npt.NDArray[np.bool_], num_bins: int | None
 ) -> tuple[npt.NDArray[np.int32], list[int]]:
@@ -150,7 +172,10 @@ def _codes(
 
 
 def discrete_information(
-    codes: npt.NDArray[np.int32], sizes: list[int], alpha: float
+    codes: npt.NDArray[np.int32],
+    sizes: list[int],
+    alpha: float,
+    weights: npt.NDArray[np.float64] | None = None,
 ) -> npt.NDArray[np.float64]:
     """Mutual information from the joint counts of blocks of variables."""
     num_variables = codes.shape[1]
@@ -165,7 +190,7 @@ def discrete_information(
     result = np.zeros((num_variables, num_variables))
     for i, rows in enumerate(blocks):
         for columns in blocks[i:]:
-            block = _block(codes, sizes, rows, columns, alpha)
+            block = _block(codes, sizes, rows, columns, alpha, weights)
             result[rows, columns] = block
             result[columns, rows] = block.T
     np.fill_diagonal(result, 0.0)
@@ -179,6 +204,7 @@ def _block(
     rows: slice,
     columns: slice,
     alpha: float,
+    weights: npt.NDArray[np.float64] | None,
 ) -> npt.NDArray[np.float64]:
     """Mutual information of the variables `rows` with the variables `columns`."""
     row_sizes, column_sizes = np.array(sizes[rows]), np.array(sizes[columns])
@@ -191,8 +217,10 @@ def _block(
         left = _one_hot(chunk[:, rows], row_starts, joint.shape[0])
         # The same array twice lets NumPy compute half of the symmetric product.
         right = left
-        if columns != rows:
+        if columns != rows or weights is not None:
             right = _one_hot(chunk[:, columns], column_starts, joint.shape[1])
+        if weights is not None:
+            left = left * weights[begin : begin + step, np.newaxis].astype(np.float32)
         joint += left.T @ right  # float32 is exact here: counts are below 2**24
     joint += alpha
     by_row = np.add.reduceat(joint, column_starts, axis=1)  # [row values, columns]
@@ -226,9 +254,14 @@ def _x_log_x(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _gaussian(
-    values: npt.NDArray[Any], mask: npt.NDArray[np.bool_]
+    values: npt.NDArray[Any],
+    mask: npt.NDArray[np.bool_],
+    weights: npt.NDArray[np.float64] | None,
 ) -> npt.NDArray[np.float64]:
     """Mutual information from the correlations over pairwise complete examples."""
+    if weights is not None:
+        weights = weights * (len(weights) / weights.sum())
+        mask = mask & (weights > 0)[:, np.newaxis]
     count = np.maximum(mask.sum(axis=0), 1)
     mean = np.where(mask, values, 0).sum(axis=0, dtype=np.float64) / count
     # Centred and scaled, so that the sums below lose no digits and do not overflow.
@@ -242,11 +275,15 @@ def _gaussian(
         seen = mask[begin : begin + step]
         x = scaled[begin : begin + step]
         ones = seen.astype(np.float64)
-        both += ones.T @ ones
-        first += x.T @ ones  # sum of variable i where variable j is observed
-        squares += (x * x).T @ ones
-        product += x.T @ x
-    both = np.maximum(both, 1.0)
+        counted, weighted = ones, x
+        if weights is not None:
+            own = weights[begin : begin + step, np.newaxis]
+            counted, weighted = own * ones, own * x
+        both += counted.T @ ones
+        first += weighted.T @ ones  # sum of variable i where variable j is observed
+        squares += (weighted * x).T @ ones
+        product += weighted.T @ x
+    both = np.where(both > 0, both, 1.0)
     covariance = product / both - first * first.T / both**2
     variance = squares / both - (first / both) ** 2
     # A variance that is only rounding is that of a constant.

@@ -17,12 +17,22 @@ from tfp_spn.learning import History, fit, initialize_leaves
 from tfp_spn.region_graphs import RegionGraph, mixture_of_hidden_chow_liu_trees
 from tfp_spn.structure.columns import Columns
 from tfp_spn.structure.continuous_mixture import continuous_mixture
-from tfp_spn.structure.leaf_estimates import assign_leaves, estimate, leaf_layer
+from tfp_spn.structure.leaf_estimates import (
+    assign_leaves,
+    estimate,
+    leaf_code,
+    leaf_layer,
+)
 from tfp_spn.structure.learn_spn import learn_spn
 
 _BATCH = 500
+_STEP_SIZE = 0.3
 _MAX_EPOCHS = 100
 _MIN_UPDATES = 1500
+_PREFACE = (
+    "# x, validation_data: rows to learn from and to judge by; observed: cells of x\n"
+    "import keras\nimport tfp_spn\n"
+)
 _POINTS_BY_COLUMNS = 2**16
 """Points times columns of a continuous mixture."""
 
@@ -55,9 +65,9 @@ def independent_columns(
     assign_leaves(circuit, lambda _, variable: estimate(train, variable, rows))
     code = (
         "circuit = tfp_spn.structure.learn_spn(\n"
-        f"    x, kinds={list(train.kinds)}, min_rows=len(x) + 1)"
+        f"    x, observed=observed, kinds={list(train.kinds)}, min_rows=len(x) + 1)"
     )
-    return Learned(lambda: circuit, (), None, code)
+    return Learned(lambda: circuit, (), None, _PREFACE + code)
 
 
 def hidden_chow_liu_trees(
@@ -65,28 +75,36 @@ def hidden_chow_liu_trees(
 ) -> Learned:
     """A mixture of hidden Chow-Liu trees, by online EM with a falling step."""
     start = time.perf_counter()
-    codes, _ = train.codes()
     num_trees = 4 if train.num_variables <= 200 else 1
+    num_bins = None if train.is_categorical else 8
     graph = mixture_of_hidden_chow_liu_trees(
-        np.maximum(codes, 0), num_trees, observed=codes >= 0, seed=seed
+        train.values.astype(np.int64) if train.is_categorical else train.values,
+        num_trees,
+        observed=train.observed,
+        num_bins=num_bins,
+        seed=seed,
     )
     num_sums = 16 if len(train.values) >= 2000 else 8
     circuit = from_region_graph(
         graph, leaf_layer(train, num_sums), num_sums, leaf_sums=False
     )
+    start_code = ""
     if not train.is_binary:  # numbers need components near the data
         initialize_leaves(circuit, _values(train), train.observed, seed=seed)
-    curve = _online_em(circuit, train, valid, start + seconds, seed)
+        start_code = (
+            "tfp_spn.learning.initialize_leaves("
+            f"circuit, x, observed=observed, seed={seed})\n"
+        )
+    curve, em_code = _online_em(circuit, train, valid, start + seconds, seed)
     code = (
         "graph = tfp_spn.region_graphs.mixture_of_hidden_chow_liu_trees(\n"
-        f"    x, {num_trees}, seed={seed})\n"
+        f"    x, {num_trees}, observed=observed, num_bins={num_bins}, seed={seed})\n"
+        f"leaf = {leaf_code(train, num_sums)}\n"
         "circuit = tfp_spn.circuits.from_region_graph(\n"
-        f"    graph, leaf, num_sums={num_sums}, leaf_sums=False)\n"
-        "tfp_spn.learning.fit(\n"
-        f'    circuit, x, method="online_em", batch_size={_BATCH}, seed={seed},\n'
-        f"    epochs={len(curve)}, pseudocount=0.05, patience=10)"
+        f"    graph, leaf, {num_sums}, leaf_sums=False)\n"
+        f"{start_code}{em_code}"
     )
-    return Learned(lambda: circuit, curve, None, code)
+    return Learned(lambda: circuit, curve, None, _PREFACE + code)
 
 
 def continuous_mixtures(
@@ -95,21 +113,26 @@ def continuous_mixtures(
     """A continuous mixture of Chow-Liu trees, or of independent columns."""
     exponent = int(math.log2(_POINTS_BY_COLUMNS / train.num_variables))
     num_points = 2 ** min(max(exponent, 6), 10)
+    learning_rate = 1e-3 if train.is_categorical else 3e-3
     mixture = continuous_mixture(
         np.where(train.observed, train.values, np.nan),
         validation_data=np.where(valid.observed, valid.values, np.nan),
         kinds=train.kinds,
         num_points=num_points,
+        learning_rate=learning_rate,
         max_seconds=seconds,
         seed=seed,
     )
     code = (
         "mixture = tfp_spn.structure.continuous_mixture(\n"
-        f"    x, num_points={num_points}, max_seconds={seconds:.0f}, seed={seed})\n"
+        f"    x, observed=observed, kinds={list(train.kinds)}, "
+        "validation_data=validation_data,\n"
+        f"    num_points={num_points}, learning_rate={learning_rate},\n"
+        f"    max_seconds={seconds:.0f}, seed={seed})\n"
         "circuit = mixture.circuit()"
     )
     value = max(mixture.history, default=None)
-    return Learned(mixture.circuit, mixture.history, value, code)
+    return Learned(mixture.circuit, mixture.history, value, _PREFACE + code)
 
 
 def learned_spn(train: Columns, valid: Columns, seconds: float, seed: int) -> Learned:
@@ -122,15 +145,14 @@ def learned_spn(train: Columns, valid: Columns, seconds: float, seed: int) -> Le
         min_rows=min_rows,
         seed=seed,
     )
-    curve = _online_em(circuit, train, valid, start + seconds, seed)
+    curve, em_code = _online_em(circuit, train, valid, start + seconds, seed)
     code = (
         "circuit = tfp_spn.structure.learn_spn(\n"
-        f"    x, kinds={list(train.kinds)}, min_rows={min_rows}, seed={seed})\n"
-        "tfp_spn.learning.fit(\n"
-        f'    circuit, x, method="online_em", batch_size={_BATCH}, seed={seed},\n'
-        f"    epochs={len(curve)}, pseudocount=0.05, patience=10)"
+        f"    x, observed=observed, kinds={list(train.kinds)},\n"
+        f"    min_rows={min_rows}, seed={seed})\n"
+        f"{em_code}"
     )
-    return Learned(lambda: circuit, curve, None, code)
+    return Learned(lambda: circuit, curve, None, _PREFACE + code)
 
 
 def _online_em(
@@ -139,8 +161,12 @@ def _online_em(
     valid: Columns,
     ends: float,
     seed: int,
-) -> tuple[float, ...]:
-    """As many epochs as there is time for; the best parameters are kept."""
+) -> tuple[tuple[float, ...], str]:
+    """As many epochs as there is time for; the best parameters are kept.
+
+    Returns:
+        Validation log-likelihoods, and the code.
+    """
     num_updates = -(-len(train.values) // _BATCH)
     shared: dict[str, Any] = {
         "method": "online_em",
@@ -158,23 +184,34 @@ def _online_em(
     start = time.perf_counter()
     for _ in range(2):  # what is compiled at first takes no time in the second
         start = time.perf_counter()
-        history = _fit(circuit, _values(train), epochs=1, step_size=0.3, **shared)
+        history = _fit(
+            circuit, _values(train), epochs=1, step_size=_STEP_SIZE, **shared
+        )
         curve += history.validation_log_likelihood
     of_epoch = time.perf_counter() - start
     wanted = min(_MAX_EPOCHS, max(15, _MIN_UPDATES // num_updates))
     epochs = min(wanted, int(0.9 * (ends - time.perf_counter()) / of_epoch))
     if epochs > 0:
-        num_steps = epochs * num_updates
-
-        def step_size(step: Any) -> float:
-            part = min(1.0, float(step) / num_steps)
-            return 0.3 * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * part)))
-
+        schedule = keras.optimizers.schedules.CosineDecay(
+            _STEP_SIZE, epochs * num_updates, alpha=0.02
+        )
         history = _fit(
-            circuit, _values(train), epochs=epochs, step_size=step_size, **shared
+            circuit, _values(train), epochs=epochs, step_size=schedule, **shared
         )
         curve += history.validation_log_likelihood
-    return tuple(curve)
+    phases = [f"({_STEP_SIZE}, 2)"]
+    if epochs > 0:
+        decay = f"{_STEP_SIZE}, {epochs * num_updates}, alpha=0.02"
+        schedule_code = f"keras.optimizers.schedules.CosineDecay({decay})"
+        phases.append(f"({schedule_code}, {epochs})")
+    code = (
+        f"for step_size, epochs in [{', '.join(phases)}]:\n"
+        "    tfp_spn.learning.fit(\n"
+        '        circuit, x, method="online_em", observed=observed, epochs=epochs,\n'
+        "        validation_data=validation_data, step_size=step_size,\n"
+        f"        batch_size={_BATCH}, pseudocount=0.05, patience=10, seed={seed})"
+    )
+    return tuple(curve), code
 
 
 def _fit(circuit: RegionGraphCircuit, x: np.ndarray, **arguments: Any) -> History:

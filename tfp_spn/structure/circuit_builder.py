@@ -83,8 +83,7 @@ class CircuitBuilder:
             estimates = [self._nodes[child].estimate or {} for child in children]
             tables = np.stack([found["log_probs"] for found in estimates])
             mixed = np.logaddexp.reduce(tables + log_weights[:, np.newaxis], axis=0)
-            [variable] = scope
-            return self.leaf(variable, {"log_probs": mixed})
+            return self.leaf(next(iter(scope)), {"log_probs": mixed})
         flat: list[int] = []
         weights: list[float] = []
         for child, weight in zip(children, log_weights.tolist(), strict=True):

@@ -130,7 +130,7 @@ class ContinuousDecoder:
         }
 
     def log_prob(self, batch: Batch, z: Tensor, training: bool) -> Tensor:
-        """``log p(x | z)``, ``[B, M]``; reals are standardised."""
+        """``log p(x | z)``, ``[B, M]``."""
         parameters = self.parameters(z, training)
         total = tf.zeros([], z.dtype)
         if len(self.categorical):
@@ -148,6 +148,8 @@ class ContinuousDecoder:
             total += tf.matmul(x, location * precision, transpose_b=True)
             total -= 0.5 * tf.matmul(tf.square(x), precision, transpose_b=True)
             total += tf.matmul(seen, constant, transpose_b=True)
+            log_scale = tf.constant(np.log(self.scale[self.real]), z.dtype)
+            total -= tf.linalg.matvec(seen, log_scale)[:, tf.newaxis]
         if len(self.count):
             x, seen = batch.count[..., 0], batch.count[..., 1]
             log_rate = parameters["log_rate"]

@@ -253,7 +253,7 @@ class _Learner:
             optimizer.apply(gradients, variables)
 
         def of_rows(rows: Batch) -> None:
-            shift = np.float32(self.rng.random(base.shape[1]))
+            shift = self.rng.random(base.shape[1], dtype=np.float32)
             step(rows.pair, rows.real, rows.count, tf.constant(shift))
 
         weights = decoder.network.weights
@@ -294,7 +294,7 @@ class _Learner:
             "points",
         )
         z, log_weights = state()
-        return z.numpy(), log_weights.numpy().astype(np.float64)
+        return z.numpy(), np.asarray(log_weights, np.float64)
 
     def _until_worse(
         self,

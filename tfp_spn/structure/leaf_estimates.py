@@ -58,6 +58,26 @@ def leaf_layer(
     return pairs[0][0] if len(pairs) == 1 else MixedLeaf(pairs)
 
 
+def leaf_code(columns: Columns, num_components: int) -> str:
+    """Python that makes `leaf_layer` without probabilities of zero."""
+    if columns.is_binary:
+        return f"tfp_spn.layers.BernoulliLeaf({num_components})"
+    makers = {
+        "categorical": f"CategoricalLeaf({num_components}, "
+        f"{int(columns.num_categories.max())})",
+        "count": f'DistributionLeaf("Poisson", {num_components}, '
+        'parameters={"log_rate": ()})',
+        "real": f"NormalLeaf({num_components}, scale_trainable=True)",
+    }
+    pairs = [
+        f"    (tfp_spn.layers.{maker}, "
+        f"{[v for v, own in enumerate(columns.kinds) if own == kind]}),\n"
+        for kind, maker in makers.items()
+        if kind in columns.kinds
+    ]
+    return "".join(["[\n", *pairs, "]"])
+
+
 def estimate(
     columns: Columns, variable: int, rows: Any, pseudocount: float = 0.1
 ) -> Estimate:

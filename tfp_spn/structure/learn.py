@@ -175,9 +175,9 @@ def _candidates_for(columns: Columns) -> list[tuple[str, float, Candidate]]:
     ]
     if columns.num_variables > 1 and len(columns.values) > 20:
         found.append(("hidden Chow-Liu trees", 1.0, hidden_chow_liu_trees))
+        found.append(("continuous mixture", 2.0, continuous_mixtures))
         if not columns.is_categorical:
-            found.append(("LearnSPN", 1.0, learned_spn))
-        found.append(("continuous mixture", 1.5, continuous_mixtures))
+            found.append(("LearnSPN", 0.5, learned_spn))
     return found
 
 

@@ -133,16 +133,13 @@ class _Learner:
         self.num_partitions += len(combinations) - (len(others) == 0)
         rest = np.setdiff1d(scope, chosen)
         children: list[int] = []
-        counts: list[float] = []
         for states, own in combinations:
             factors = [
                 self.binned.state(self.builder, int(v), state, rows)
                 for v, state in zip(chosen, states, strict=True)
             ]
             children.append(self.builder.product([*factors, self._part(own, rest)]))
-            counts.append(len(own))
         # Always a term for what no combination covers: all values stay possible.
-        counts.append(max(len(others), self.alpha))
         if len(others):
             children.append(self._part(others, scope))
         else:
@@ -151,7 +148,9 @@ class _Learner:
                     self.builder, self.binned, rows, scope.tolist(), self.alpha
                 )
             )
-        weights = np.array(counts, np.float64)
+        counts = [float(len(own)) for _, own in combinations]
+        counts.append(max(len(others), self.alpha, 1e-6))
+        weights = np.array(counts)
         return self.builder.mixture(np.log(weights / weights.sum()), children)
 
     def _combinations(

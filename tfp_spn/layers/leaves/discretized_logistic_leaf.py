@@ -178,11 +178,9 @@ class DiscretizedLogisticLeaf(FiniteLeaf):
     def initial_parameters(self, data: LeafData) -> Params:
         """Each component at its example, as wide as the cluster of that."""
         # Of standard deviation pi / sqrt(3), and at least as wide as what is rounded.
-        scale = np.maximum(data.scale * math.sqrt(3) / math.pi, 0.5)
-        return {
-            "location": data.location / self.value_range,
-            "scale": self.raw_scale(scale / self.value_range),
-        }
+        scale = np.maximum(data.scale * math.sqrt(3) / math.pi, 0.5) / self.value_range
+        location = data.location / self.value_range
+        return {"location": location, "scale": self.raw_scale(scale)}
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""

@@ -116,13 +116,10 @@ class TableLeaf(CountedLeaf):
     def initial_parameters(self, data: LeafData) -> Params:
         """Probabilities drawn around the variable's frequencies, ``[L, D, G, K]``."""
         x = self.safe_value(tf.constant(data.x, self.compute_dtype))
-        row, observed = self.row_of(x).numpy(), data.observed
-        is_row = (row[..., np.newaxis] == np.arange(self.num_rows)) & observed[
-            ..., None
-        ]
-        count = observed.sum(0)[..., np.newaxis]
-        probs = (is_row.sum(0) + 1.0 / self.num_rows) / (count + 1.0)
-        shape = data.around(probs)[..., np.newaxis]  # [L, D, G, 1]
+        is_row = self.row_of(x).numpy()[..., np.newaxis] == np.arange(self.num_rows)
+        count = data.observed.sum(0)[..., np.newaxis]
+        probs = (is_row & data.observed[..., np.newaxis]).sum(0) + 1.0 / self.num_rows
+        shape = data.around(probs / (count + 1.0))[..., np.newaxis]  # [L, D, G, 1]
         shape = np.repeat(shape, self.num_components, axis=-1)
         return {"logits": data.log_gamma_draws(shape)}
 
