@@ -9,6 +9,7 @@ from tfp_spn.circuits import assign_log_weights, from_region_graph
 from tfp_spn.distributions import SumProductNetwork
 from tfp_spn.layers import IndicatorLeaf
 from tfp_spn.region_graphs import RegionGraph, from_nested_lists
+from tfp_spn.sum_ops import SumOpGradBackprop
 
 STATES = np.array(list(itertools.product([0, 1], repeat=3)))
 
@@ -60,3 +61,12 @@ def test_errors(weights, message):
     with pytest.raises(ValueError, match=message):
         assign_log_weights(circuit, weights)
     np.testing.assert_array_equal(circuit.sums[0].accumulators.numpy(), before)
+
+
+def test_linear_weights():
+    rule = SumOpGradBackprop(logspace_accumulators=False)
+    graph = RegionGraph([(0,)], [])
+    circuit = from_region_graph(graph, IndicatorLeaf(2), num_sums=1, sum_op=rule)
+    assign_log_weights(circuit, {0: np.log([[[0.25], [0.75]]])})
+    probs = np.exp(circuit(np.array([[0], [1]]))).ravel()
+    np.testing.assert_allclose(probs, [0.25, 0.75], rtol=1e-6)

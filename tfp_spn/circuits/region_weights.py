@@ -68,7 +68,7 @@ def assign_log_weights(
         )
     for layer in circuit.sums:
         value = values[layer.name]
-        if not layer.logspace_accumulators:
+        if not layer.sum_weights.logspace_accumulators:
             value = np.exp(value)
         layer.accumulators.assign(value)
 

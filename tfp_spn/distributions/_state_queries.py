@@ -20,21 +20,21 @@ from tfp_spn.programs.evidence import Evidence
 def posterior_units(
     event: SequenceEvent, tables: DynamicTables, given: Given
 ) -> Tensor:
-    """``p(z_t | x)``, ``S + P + [T, S]``."""
+    """``p(z_t | x)``, ``S + P + [T, Z]``."""
     evidence, chain = _chain(event, tables, given)
     probs = states.unit_posteriors(event.program, chain, tables.step.certainty)
     return states.in_user_shape(evidence, probs)
 
 
 def filtered_units(event: SequenceEvent, tables: DynamicTables, given: Given) -> Tensor:
-    """``p(z_t | x_1 ... x_t)``, ``S + P + [T, S]``."""
+    """``p(z_t | x_1 ... x_t)``, ``S + P + [T, Z]``."""
     evidence, chain = _chain(event, tables, given)
     probs = states.filtered_units(event.program, chain)
     return states.in_user_shape(evidence, probs)
 
 
 def prior_units(event: Any, tables: DynamicTables) -> Tensor:
-    """``p(z_t)``, ``P + [T, S]``."""
+    """``p(z_t)``, ``P + [T, Z]``."""
     evidence = event.program.nothing_known(tables.batch_rank)
     chain = chain_of(event.program, tables, evidence, to_end=True)
     probs = states.unit_posteriors(event.program, chain, tables.step.certainty)

@@ -27,6 +27,9 @@ _BLOCK = 1000
 _MIN_SECONDS = 5.0
 """A candidate that has less is not tried."""
 
+_SECONDS_OF_LEARN_SPN = 300.0
+"""LearnSPN, which nothing interrupts, is tried if there are so many altogether."""
+
 _FOR_THE_CIRCUIT = 0.2
 """Part of the time for building and judging circuits."""
 
@@ -87,8 +90,8 @@ def learn(
 
     Looks at the columns, tries models that suit them one after another (independent
     columns; a mixture of hidden Chow-Liu trees; a continuous mixture of Chow-Liu trees;
-    LearnSPN where columns are not categorical), each within a part of the time, and
-    takes the one of highest validation likelihood.
+    LearnSPN where columns are not categorical and there are minutes), each within a
+    part of the time, and takes the one of highest validation likelihood.
 
     Args:
         x: ``[N, V]``: an array or DataFrame of categories (integers from 0 to 31),
@@ -130,7 +133,7 @@ def learn(
     train, valid = split_rows(columns, validation_data, "learn", seed)
     trials: list[Trial] = []
     best: tuple[Trial, Learned] | None = None
-    candidates = _candidates_for(train)
+    candidates = _candidates_for(train, time_budget)
     total = sum(share for _, share, _ in candidates)
     bar = tqdm(candidates, disable=not verbose, leave=False)
     try:
@@ -168,7 +171,9 @@ def learn(
 Candidate = Callable[[Columns, Columns, float, int], Learned]
 
 
-def _candidates_for(columns: Columns) -> list[tuple[str, float, Candidate]]:
+def _candidates_for(
+    columns: Columns, time_budget: float
+) -> list[tuple[str, float, Candidate]]:
     """Names and shares of time of the models for a table; 0 takes none."""
     found: list[tuple[str, float, Candidate]] = [
         ("independent columns", 0.0, independent_columns)
@@ -176,7 +181,7 @@ def _candidates_for(columns: Columns) -> list[tuple[str, float, Candidate]]:
     if columns.num_variables > 1 and len(columns.values) > 20:
         found.append(("hidden Chow-Liu trees", 1.0, hidden_chow_liu_trees))
         found.append(("continuous mixture", 2.0, continuous_mixtures))
-        if not columns.is_categorical:
+        if not columns.is_categorical and time_budget >= _SECONDS_OF_LEARN_SPN:
             found.append(("LearnSPN", 0.5, learned_spn))
     return found
 

@@ -44,14 +44,14 @@ class LeafComponents:
         return self.value_support.words
 
     def component_tables(self, params: Params) -> Params:
-        """What is known of each component, ``[..., L, K, D, T]`` each, any ``T``.
+        """What is known of each component, ``[..., L, K, D, G]`` each, any ``G``.
 
         By default the parameters, each a number for each component and dimension.
         """
         return {k: tf.convert_to_tensor(v)[..., tf.newaxis] for k, v in params.items()}
 
     def component_distribution(self, rows: Params) -> Any:
-        """Components as a batch ``[...]`` of a TFP family, of rows ``[..., T]``.
+        """Components as a batch ``[...]`` of a TFP family, of rows ``[..., G]``.
 
         What is not overridden is asked of these.
         """
@@ -62,7 +62,7 @@ class LeafComponents:
         )
 
     def sample_component(self, rows: Params, seed: Tensor) -> Tensor:
-        """One draw ``[..., D]`` from each gathered component, rows ``[..., D, T]``."""
+        """One draw ``[..., D]`` from each gathered component, rows ``[..., D, G]``."""
         drawn = self.component_distribution(rows).sample(seed=seed)
         return self.value_support.rounded_inwards(tf.cast(drawn, self.compute_dtype))
 
@@ -88,7 +88,7 @@ class LeafComponents:
         return tf.cast(self._components(params).variance(), self.compute_dtype)
 
     def value_probs(self, params: Params) -> Tensor | None:
-        """``[..., L, K, D, C]``: the probabilities of the values 0, 1, ...
+        """``[..., L, K, D, G]``: the probabilities of the values 0, 1, ...
 
         `None` of families of infinitely many values.
         """

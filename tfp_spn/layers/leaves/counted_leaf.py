@@ -30,7 +30,7 @@ class CountedLeaf(ElementwiseLeaf):
         raise NotImplementedError
 
     def sums_of_rows(self, values: Tensor, index: Tensor) -> Tensor:
-        """What each row gets of `values` ``[L, D, N, K]``: ``[L, D, C, K]``."""
+        """What each row gets of `values` ``[L, D, N, K]``: ``[L, D, G, K]``."""
         num_slots, num_dims, num_examples = index.shape
         shape = [num_slots, num_dims, self.num_rows, self.num_components]
         num_rows = num_slots * num_dims * self.num_rows
@@ -57,7 +57,7 @@ class CountedLeaf(ElementwiseLeaf):
         flow: Tensor,
         layout: LeafLayout,
     ) -> Params:
-        """``sums [L, D, C, K]``: how much of each component saw each row."""
+        """``sums [L, D, G, K]``: how much of each component saw each row."""
         x = layout.gather_variables(self.safe_value(x), axis=-3)
         x = self.row_of(x)
         flow = slot_flow(flow, observed, layout)

@@ -149,7 +149,7 @@ class DiscretizedLogisticLeaf(FiniteLeaf):
         )
 
     def component_tables(self, params: Params) -> Params:
-        """`log_probs`, ``[..., L, K, D, C]``."""
+        """`log_probs`, ``[..., L, K, D, G]``."""
         return {"log_probs": self._log_probs(params, self._categories())}
 
     def maximize(

@@ -17,7 +17,7 @@ class FiniteLeaf(CountedLeaf):
     """Base of leaves over the integers from 0 to ``num_categories - 1``.
 
     A subclass gives `component_log_prob`, `component_tables` with the `log_probs`
-    ``[..., L, K, D, C]`` of all values, which the other queries read, and an M-step for
+    ``[..., L, K, D, G]`` of all values, which the other queries read, and an M-step for
     the counts of each value.
 
     Args:
@@ -75,7 +75,7 @@ class FiniteLeaf(CountedLeaf):
         return tf.maximum(square - tf.square(rounding), tf.zeros_like(square))
 
     def value_probs(self, params: Params) -> Tensor:
-        """``[..., L, K, D, C]``."""
+        """``[..., L, K, D, G]``."""
         return tf.exp(self.component_tables(params)["log_probs"])
 
     def _categories(self) -> Tensor:

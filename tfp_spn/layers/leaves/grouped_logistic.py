@@ -52,7 +52,7 @@ def maximized(
 
     Args:
         start: Where to begin, ``[...]``.
-        counts: How often each of the values 0, 1, ... was seen, ``[..., C]``.
+        counts: How often each of the values 0, 1, ... was seen, ``[..., G]``.
         locations: The least and the greatest location.
         steepnesses: The least and the greatest steepness.
     """
@@ -77,7 +77,7 @@ class _Cuts:
     """Counts on both sides of each cut.
 
     Args:
-        counts: ``[..., C]``.
+        counts: ``[..., G]``.
     """
 
     def __init__(self, counts: Tensor) -> None:

@@ -43,20 +43,20 @@ class TableLeaf(CountedLeaf):
         ) or keras.initializers.RandomNormal(stddev=1.0)
 
     def parameter_specs(self, num_dims: int) -> dict[str, ParameterSpec]:
-        """`logits`, ``[D, C, K]``: one row of components per probability."""
+        """`logits`, ``[D, G, K]``: one row of components per probability."""
         shape = (num_dims, self.num_rows, self.num_components)
         spec = ParameterSpec(shape, self.logits_initializer, is_log_weight=True)
         return {"logits": spec}
 
     def log_probs(self, params: Params) -> Tensor:
-        """Normalised ``[..., L, D, C, K]``."""
+        """Normalised ``[..., L, D, G, K]``."""
         logits = tf.convert_to_tensor(params["logits"])
         return logits - logsumexp(logits, -2, keepdims=True)
 
     def component_log_prob(self, params: Params, x: Tensor) -> Tensor:
         """Rows of the table, one per value."""
         x = self.row_of(x)  # [..., L, D, N]
-        logits = tf.convert_to_tensor(params["logits"])  # [..., L, D, C, K]
+        logits = tf.convert_to_tensor(params["logits"])  # [..., L, D, G, K]
         if logits.shape.rank == 4 and x.shape.rank == 3:
             rows = self._normalized_rows(logits, x + self.row_offset(x))
         else:
@@ -91,7 +91,7 @@ class TableLeaf(CountedLeaf):
         return forward(logits)
 
     def component_tables(self, params: Params) -> Params:
-        """`log_probs`, ``[..., L, K, D, C]``."""
+        """`log_probs`, ``[..., L, K, D, G]``."""
         log_probs = self.log_probs(params)
         rank = log_probs.shape.rank
         order = [*range(rank - 3), rank - 1, rank - 3, rank - 2]
@@ -114,12 +114,12 @@ class TableLeaf(CountedLeaf):
         return {"logits": tf.where(received, logits, params["logits"])}
 
     def initial_parameters(self, data: LeafData) -> Params:
-        """Probabilities drawn around the variable's frequencies, ``[L, D, C, K]``."""
+        """Probabilities drawn around the variable's frequencies, ``[L, D, G, K]``."""
         x = self.safe_value(tf.constant(data.x, self.compute_dtype))
         is_row = self.row_of(x).numpy()[..., np.newaxis] == np.arange(self.num_rows)
         count = data.observed.sum(0)[..., np.newaxis]
         probs = (is_row & data.observed[..., np.newaxis]).sum(0) + 1.0 / self.num_rows
-        shape = data.around(probs / (count + 1.0))[..., np.newaxis]  # [L, D, C, 1]
+        shape = data.around(probs / (count + 1.0))[..., np.newaxis]  # [L, D, G, 1]
         shape = np.repeat(shape, self.num_components, axis=-1)
         return {"logits": data.log_gamma_draws(shape)}
 
