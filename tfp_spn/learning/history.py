@@ -10,19 +10,23 @@ from typing import Any
 class History:
     """The course of a fit; log-likelihoods are means per example, in nats.
 
+    A fit of `num_updates` is told in rounds of equally many updates in place of epochs.
+
     Attributes:
         log_likelihood: Of the training data, by epoch: before the M-step for
             ``method="em"``, else of each batch before its step.
         validation_log_likelihood: Of the validation data after each epoch; empty
             without them.
-        stopped_because: ``"epochs"``, ``"tolerance"``, ``"patience"`` or
-            ``"callback"``.
+        stopped_because: ``"epochs"``, ``"num_updates"``, ``"tolerance"``,
+            ``"patience"`` or ``"callback"``.
         converged: Whether the fit came to an end by itself: the last epoch raised the
             training log-likelihood by less than `tolerance` (0.001 if none was given),
             or validation has become worse. One that stopped on a plateau, or because of
             `epochs`, while it was still rising has not.
         classes: The label of each class root, where labels were no class numbers:
             ``np.asarray(history.classes)[spn.posterior_mode(x)]``. Else `None`.
+        num_updates: How often parameters were changed; `None` if a dataset was read
+            to its end, whose batches nobody counts.
     """
 
     log_likelihood: list[float] = field(default_factory=list)
@@ -30,6 +34,7 @@ class History:
     stopped_because: str = ""
     converged: bool = False
     classes: tuple[Any, ...] | None = None
+    num_updates: int | None = None
 
     @property
     def epochs(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -19,9 +19,8 @@ from tfp_spn.learning.expectations import Expectations
 from tfp_spn.learning.log_likelihood import mean_of_examples
 from tfp_spn.learning.maximization import as_circuit, trainable_names
 from tfp_spn.learning.replicas import Replicas
+from tfp_spn.learning.step_sizes import StepSize
 from tfp_spn.region_graphs.arguments import shown
-
-StepSize = float | Callable[[int], Any]
 
 
 class MinibatchExpectationMaximization:

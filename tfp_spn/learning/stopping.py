@@ -19,11 +19,13 @@ class Stopping:
         epochs: Greatest number of epochs.
         tolerance: Stop when the training log-likelihood rises by less.
         patience: Stop after so many epochs without a better validation log-likelihood.
+        reason: What the end of all epochs is called.
     """
 
     epochs: int
     tolerance: float | None = None
     patience: int | None = None
+    reason: str = "epochs"
 
     def is_reached(self, history: History, by_callback: bool = False) -> bool:
         """Whether to stop; keeps the reason in `history`."""
@@ -45,7 +47,11 @@ class Stopping:
         """Warns if the fit stopped while the likelihood was still rising."""
         if history.converged or not history.last_gain > 10 * self._least_gain:
             return
-        remedy = {"patience": "a larger patience", "callback": "a callback that waits"}
+        remedy = {
+            "patience": "a larger patience",
+            "callback": "a callback that waits",
+            "num_updates": "more updates",
+        }
         warnings.warn(
             f"fit: the log-likelihood was still rising, by {history.last_gain:.3g} "
             f"nats per example in the last of {history.epochs} epochs, when the fit "
@@ -64,4 +70,4 @@ class Stopping:
             rise = values[-1] - values[-2]
             if not rise >= self.tolerance and values[-2] > float("-inf"):
                 return "tolerance"
-        return "epochs" if history.epochs >= self.epochs else ""
+        return self.reason if history.epochs >= self.epochs else ""

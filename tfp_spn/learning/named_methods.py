@@ -1,0 +1,86 @@
+"""The methods of `fit` by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tfp_spn.circuits.circuit import Circuit
+from tfp_spn.learning.expectation_maximization import ExpectationMaximization
+from tfp_spn.learning.gradient_ascent import GradientAscent
+from tfp_spn.learning.method import Method, Terms, Trainer
+from tfp_spn.learning.minibatch_expectation_maximization import (
+    MinibatchExpectationMaximization,
+)
+from tfp_spn.learning.step_sizes import named_step_size
+from tfp_spn.region_graphs.arguments import shown
+
+
+@dataclass(frozen=True)
+class _FullBatch(Method):
+    @property
+    def is_full_batch(self) -> bool:
+        return True
+
+    @property
+    def step_sizes(self) -> Literal["number", "any", "none"]:
+        return "number"
+
+    def trainer(self, circuit: Circuit, terms: Terms) -> Trainer:
+        size = 1.0 if terms.step_size is None else terms.step_size
+        return ExpectationMaximization(
+            circuit,
+            float(size),  # type: ignore[arg-type]
+            terms.pseudocount,
+            terms.jit_compile,
+        )
+
+
+@dataclass(frozen=True)
+class _Minibatch(Method):
+    @property
+    def step_sizes(self) -> Literal["number", "any", "none"]:
+        return "any"
+
+    def trainer(self, circuit: Circuit, terms: Terms) -> Trainer:
+        size = 0.1 if terms.step_size is None else terms.step_size
+        if isinstance(size, str):
+            size = named_step_size(size, terms.num_updates)
+        return MinibatchExpectationMaximization(
+            circuit, size, terms.pseudocount, terms.jit_compile
+        )
+
+
+@dataclass(frozen=True)
+class _Gradient(Method):
+    @property
+    def is_gradient(self) -> bool:
+        return True
+
+    def trainer(self, circuit: Circuit, terms: Terms) -> Trainer:
+        return GradientAscent(circuit, terms.optimizer, terms.jit_compile)
+
+
+METHODS: dict[str, Method] = {
+    "em": _FullBatch(),
+    "online_em": _Minibatch(),
+    "gradient": _Gradient(),
+}
+
+
+def method_of(method: Any) -> Method:
+    """A method by name, or the object itself.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if isinstance(method, Method):
+        return method
+    if not isinstance(method, str) or method not in METHODS:
+        first, *rest = map(repr, METHODS)
+        raise ValueError(
+            f"fit: unknown method, received method={shown(method)}, expected {first}, "
+            f"{', '.join(rest)} or an object such as tfp_spn.learning."
+            "AnemoneExpectationMaximization(). Choose one of these."
+        )
+    return METHODS[method]
