@@ -3,9 +3,22 @@
 `fit` is the way in. Its parts serve other loops: `expected_statistics` and `maximize`
 are the E- and the M-step as pure functions; `ExpectationMaximization`,
 `MinibatchExpectationMaximization` and `GradientAscent` are its three methods, an epoch
-at a time. `OnlineExpectationMaximization` and the losses serve ``keras.Model.fit``.
+at a time. Objects that are a `Method` (`AnemoneExpectationMaximization`,
+`AcceleratedExpectationMaximization`, `SharpnessAwareExpectationMaximization`,
+`AveragedParameters`) are further ones. `OnlineExpectationMaximization` and the losses
+serve ``keras.Model.fit``.
 """
 
+from tfp_spn.learning.accelerated_expectation_maximization import (
+    AcceleratedExpectationMaximization as AcceleratedExpectationMaximization,
+)
+from tfp_spn.learning.adjustment import Adjustment as Adjustment
+from tfp_spn.learning.anemone_expectation_maximization import (
+    AnemoneExpectationMaximization as AnemoneExpectationMaximization,
+)
+from tfp_spn.learning.averaged_parameters import (
+    AveragedParameters as AveragedParameters,
+)
 from tfp_spn.learning.batches import Batch as Batch
 from tfp_spn.learning.batches import Batches as Batches
 from tfp_spn.learning.data_validation import Data as Data
@@ -25,16 +38,28 @@ from tfp_spn.learning.log_likelihood import LogLikelihood as LogLikelihood
 from tfp_spn.learning.losses import NegativeLogJoint as NegativeLogJoint
 from tfp_spn.learning.losses import NegativeLogLikelihood as NegativeLogLikelihood
 from tfp_spn.learning.maximization import maximize as maximize
+from tfp_spn.learning.method import Method as Method
 from tfp_spn.learning.minibatch_expectation_maximization import (
     MinibatchExpectationMaximization as MinibatchExpectationMaximization,
 )
+from tfp_spn.learning.momentum import Momentum as Momentum
 from tfp_spn.learning.online_expectation_maximization import (
     OnlineExpectationMaximization as OnlineExpectationMaximization,
 )
 from tfp_spn.learning.online_expectation_maximization import online_step as online_step
 from tfp_spn.learning.replicas import sum_over_replicas as sum_over_replicas
+from tfp_spn.learning.sharpness_aware_expectation_maximization import (
+    SharpnessAwareExpectationMaximization as SharpnessAwareExpectationMaximization,
+)
 
 __all__ = [
+    "AcceleratedExpectationMaximization",
+    "AnemoneExpectationMaximization",
+    "AveragedParameters",
+    "Momentum",
+    "Method",
+    "SharpnessAwareExpectationMaximization",
+    "Adjustment",
     "Batch",
     "Batches",
     "Data",

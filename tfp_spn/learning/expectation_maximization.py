@@ -7,6 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfp_spn.learning.adjustment import Adjustment, slots_of
 from tfp_spn.learning.batch_functions import Maximization, expectations_of
 from tfp_spn.learning.batches import Batch
 from tfp_spn.learning.expectations import Expectations
@@ -31,6 +32,7 @@ class ExpectationMaximization:
         step_size: How far to move towards the maximiser, from 0 to 1.
         pseudocount: See `tfp_spn.learning.maximize`.
         jit_compile: Whether XLA compiles the E-step.
+        adjustments: What is changed of expected counts before each M-step.
 
     Example:
         >>> import numpy as np, tfp_spn
@@ -51,15 +53,18 @@ class ExpectationMaximization:
         step_size: float = 1.0,
         pseudocount: float = 0.01,
         jit_compile: bool | None = None,
+        adjustments: tuple[Adjustment, ...] = (),
     ) -> None:
         self.circuit = as_circuit(circuit)
         self.step_size, self.pseudocount = step_size, pseudocount
+        self.adjustments = tuple(adjustments)
         self.replicas = Replicas(self.circuit, jit_compile)
+        self.replicas.keep(slots_of(self.adjustments, self.circuit))
 
     @property
     def state(self) -> list[tf.Variable]:
         """What an interrupted fit must keep besides the circuit's parameters."""
-        return []
+        return list(self.replicas.slots.values())
 
     def epoch(self, batches: Iterable[Batch]) -> float:
         """One E-step over all batches and one M-step.
@@ -80,7 +85,7 @@ class ExpectationMaximization:
                 "one. An iterator can be consumed once only: pass a fresh one."
             )
         total = replicas.total(total)
-        move = Maximization(trainable_names(self.circuit))
+        move = Maximization(trainable_names(self.circuit), self.adjustments)
         replicas.change(move, total, self.step_size, self.pseudocount)
         return mean_log_likelihood(total)
 

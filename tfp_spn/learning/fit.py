@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 from tqdm import tqdm
 
+from tfp_spn.learning.averaged_parameters import AveragingTrainer
 from tfp_spn.learning.batches import Batches, unpack
 from tfp_spn.learning.circuit_identity import circuit_identity
 from tfp_spn.learning.class_labels import classes_of, numbered
@@ -22,7 +23,6 @@ from tfp_spn.learning.epoch_callbacks import EpochCallbacks
 from tfp_spn.learning.finite_steps import FiniteSteps
 from tfp_spn.learning.fit_arguments import check_arguments
 from tfp_spn.learning.fixed_scales import warn_of_fixed_scales
-from tfp_spn.learning.gradient_ascent import GradientAscent
 from tfp_spn.learning.history import History
 from tfp_spn.learning.initialization import initialize_leaves
 from tfp_spn.learning.log_likelihood import LogLikelihood
@@ -218,7 +218,7 @@ def fit(
         circuit,
         Terms(pseudocount, jit_compile, rounds.num_updates, step_size, optimizer),
     )
-    optimizer = trainer.optimizer if isinstance(trainer, GradientAscent) else None
+    optimizer = getattr(trainer, "optimizer", None)
     state = TrainingState(circuit.live_params(), trainer.state)
     settings = {
         "method": method if isinstance(method, str) else repr(method),
@@ -282,8 +282,12 @@ def fit(
                 bar.update()
                 hooks.end_epoch(number - 1, log_likelihood, held_out)
         hooks.end()
-        if patience is not None or rounds.length is not None:
-            progress.take_best()
+        keeps_best = patience is not None or rounds.length is not None
+        is_averaged = isinstance(trainer, AveragingTrainer) and trainer.take_average()
+        best = max(progress.history.validation_log_likelihood, default=None)
+        if keeps_best and best is not None and validation is not None:
+            if not (is_averaged and evaluate and evaluate(validation()) >= best):
+                progress.take_best()
     progress.history.num_updates = rounds.updates_after(progress.history.epochs)
     stopping.warn(progress.history, stacklevel=2)
     return progress.history

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 import tensorflow as tf
 
 from tfp_spn.circuits.circuit import Circuit
+from tfp_spn.learning.adjustment import Adjustment
 from tfp_spn.learning.batches import Batch
 from tfp_spn.learning.replicas import Replicas
 from tfp_spn.learning.step_sizes import StepSize
@@ -38,6 +39,7 @@ class Terms:
         num_updates: Updates of the whole fit, if that is known.
         step_size: Size of steps, or `None`: that of the method.
         optimizer: A Keras optimizer, or `None`: that of the method.
+        adjustments: Changes of expected counts before each M-step.
     """
 
     pseudocount: float = 0.01
@@ -45,6 +47,11 @@ class Terms:
     num_updates: int | None = None
     step_size: StepSize | str | None = None
     optimizer: Any = None
+    adjustments: tuple[Adjustment, ...] = ()
+
+    def with_adjustment(self, adjustment: Adjustment) -> Terms:
+        """The same, with a further one."""
+        return replace(self, adjustments=(*self.adjustments, adjustment))
 
 
 class Method(abc.ABC):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfp_spn.learning.adjustment import Adjustment, slots_of
 from tfp_spn.learning.batch_functions import (
     Maximization,
     OnlineStep,
@@ -34,6 +35,7 @@ class MinibatchExpectationMaximization:
             (a `keras.optimizers.schedules.LearningRateSchedule` is one).
         pseudocount: See `tfp_spn.learning.maximize`.
         jit_compile: Whether XLA compiles the E-step.
+        adjustments: What is changed of expected counts before each M-step.
 
     Example:
         >>> import numpy as np, tfp_spn
@@ -55,16 +57,19 @@ class MinibatchExpectationMaximization:
         step_size: StepSize = 0.1,
         pseudocount: float = 0.01,
         jit_compile: bool | None = None,
+        adjustments: tuple[Adjustment, ...] = (),
     ) -> None:
         self.circuit = as_circuit(circuit)
         self.step_size, self.pseudocount = step_size, pseudocount
+        self.adjustments = tuple(adjustments)
         self.replicas = Replicas(self.circuit, jit_compile)
+        self.replicas.keep(slots_of(self.adjustments, self.circuit))
         self.steps = tf.Variable(0, dtype=tf.int64, trainable=False, name="steps")
 
     @property
     def state(self) -> list[tf.Variable]:
         """What an interrupted fit must keep besides the circuit's parameters."""
-        return [self.steps]
+        return [self.steps, *self.replicas.slots.values()]
 
     def epoch(self, batches: Iterable[Batch]) -> float:
         """A step for each batch.
@@ -90,9 +95,12 @@ class MinibatchExpectationMaximization:
     def _step(self, batch: Batch, size: float) -> Expectations:
         replicas, names = self.replicas, trainable_names(self.circuit)
         if replicas.strategy is None:
-            return replicas.run(OnlineStep(names), batch, size, self.pseudocount)
+            return replicas.run(
+                OnlineStep(names, self.adjustments), batch, size, self.pseudocount
+            )
         found = replicas.total(replicas.run(expectations_of, batch))
-        replicas.change(Maximization(names), found, size, self.pseudocount)
+        move = Maximization(names, self.adjustments)
+        replicas.change(move, found, size, self.pseudocount)
         return found
 
     def _size_of_step(self) -> float:

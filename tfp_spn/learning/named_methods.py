@@ -33,6 +33,7 @@ class _FullBatch(Method):
             float(size),  # type: ignore[arg-type]
             terms.pseudocount,
             terms.jit_compile,
+            terms.adjustments,
         )
 
 
@@ -47,7 +48,7 @@ class _Minibatch(Method):
         if isinstance(size, str):
             size = named_step_size(size, terms.num_updates)
         return MinibatchExpectationMaximization(
-            circuit, size, terms.pseudocount, terms.jit_compile
+            circuit, size, terms.pseudocount, terms.jit_compile, terms.adjustments
         )
 
 
@@ -58,6 +59,12 @@ class _Gradient(Method):
         return True
 
     def trainer(self, circuit: Circuit, terms: Terms) -> Trainer:
+        if terms.adjustments:
+            raise ValueError(
+                "fit: gradients have no M-step, received method='gradient' with "
+                f"{', '.join(type(a).__name__ for a in terms.adjustments)}, expected a "
+                "method of EM. Use method='online_em'."
+            )
         return GradientAscent(circuit, terms.optimizer, terms.jit_compile)
 
 
@@ -84,3 +91,33 @@ def method_of(method: Any) -> Method:
             "AnemoneExpectationMaximization(). Choose one of these."
         )
     return METHODS[method]
+
+
+@dataclass(frozen=True)
+class WrappedMethod(Method):
+    """A method that changes another one."""
+
+    method: str | Method = "online_em"
+
+    def __post_init__(self) -> None:
+        method_of(self.method)
+
+    @property
+    def inner(self) -> Method:
+        """The other one."""
+        return method_of(self.method)
+
+    @property
+    def is_full_batch(self) -> bool:
+        """As the other one."""
+        return self.inner.is_full_batch
+
+    @property
+    def step_sizes(self) -> Literal["number", "any", "none"]:
+        """As the other one."""
+        return self.inner.step_sizes
+
+    @property
+    def is_gradient(self) -> bool:
+        """As the other one."""
+        return self.inner.is_gradient
