@@ -29,6 +29,7 @@ from tfp_spn.learning.expectations import add_expectations as add_expectations
 from tfp_spn.learning.expectations import expected_statistics as expected_statistics
 from tfp_spn.learning.fit import fit as fit
 from tfp_spn.learning.gradient_ascent import GradientAscent as GradientAscent
+from tfp_spn.learning.growing import grow as grow
 from tfp_spn.learning.history import History as History
 from tfp_spn.learning.hybrid_loss import (
     HybridGenerativeDiscriminative as HybridGenerativeDiscriminative,
@@ -47,12 +48,17 @@ from tfp_spn.learning.online_expectation_maximization import (
     OnlineExpectationMaximization as OnlineExpectationMaximization,
 )
 from tfp_spn.learning.online_expectation_maximization import online_step as online_step
+from tfp_spn.learning.pruning import Pruning as Pruning
+from tfp_spn.learning.pruning import prune as prune
 from tfp_spn.learning.replicas import sum_over_replicas as sum_over_replicas
 from tfp_spn.learning.sharpness_aware_expectation_maximization import (
     SharpnessAwareExpectationMaximization as SharpnessAwareExpectationMaximization,
 )
 
 __all__ = [
+    "Pruning",
+    "grow",
+    "prune",
     "AcceleratedExpectationMaximization",
     "AnemoneExpectationMaximization",
     "AveragedParameters",

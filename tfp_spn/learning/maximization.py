@@ -41,7 +41,7 @@ def maximize(
 
     With ``step_size=1`` and ``pseudocount=0`` on the expectations of all data this is
     a step of EM, which never lowers the likelihood. Weights below `MIN_WEIGHT` (1e-12)
-    are raised to it.
+    are raised to it, but those whose logarithm is ``-inf``: such edges are pruned.
 
     Args:
         program: The circuit.
@@ -170,5 +170,6 @@ def _moved_sum(
     weights = (1 - step) * weights + step * tf.cast(target, weights.dtype)
     weights = tf.maximum(weights, tf.cast(MIN_WEIGHT, weights.dtype))
     if spec.logspace:
-        weights = tf.math.log(weights)
+        is_pruned = tf.equal(old, -float("inf"))
+        weights = tf.where(is_pruned, old, tf.math.log(weights))
     return tf.where(total > 0, weights, old)

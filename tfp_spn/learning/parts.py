@@ -15,7 +15,7 @@ def check_part(owner: Any, name: str, value: Any, *, below: bool = False) -> Non
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not is_number or not 0 <= float(value) <= 1 or (below and float(value) == 1):
         raise ValueError(
-            f"{type(owner).__name__}: {name} is no part, received {name}={value!r}, "
+            f"{_named(owner)}: {name} is no part, received {name}={value!r}, "
             f"expected a number from 0 to {'below ' if below else ''}1. Correct the "
             "argument."
         )
@@ -30,7 +30,11 @@ def check_size(owner: Any, name: str, value: Any) -> None:
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not is_number or not 0 <= float(value) < float("inf"):
         raise ValueError(
-            f"{type(owner).__name__}: {name} must not be negative, received "
+            f"{_named(owner)}: {name} must not be negative, received "
             f"{name}={value!r}, expected a finite number of at least 0. Correct the "
             "argument."
         )
+
+
+def _named(owner: Any) -> str:
+    return owner if isinstance(owner, str) else type(owner).__name__
