@@ -24,11 +24,12 @@ def batches_of(
 
 
 def expected_counts(circuit: Circuit, batches: Batches) -> dict[str, np.ndarray]:
-    """Counts ``[R, I, O]`` per example, by parameter of sums."""
+    """Counts ``[R, I, O]`` per example, by parameter of sums, without the prior."""
     replicas, total = Replicas(circuit), None
     for batch in batches():
         found = replicas.run(expectations_of, batch)
         total = found if total is None else replicas.sum(total, found)
     total = replicas.total(total)
     number = float(total["num_examples"])
-    return {name: value.numpy() / number for name, value in total["sums"].items()}
+    counts = {n: v.numpy() / number for n, v in total["sums"].items()}
+    return {name: value for name, value in counts.items() if value.ndim == 3}

@@ -202,17 +202,21 @@ def _sparser(
         )
     params = {name: circuit.live_params()[name].numpy() for name in counts}
     alive = {name: np.isfinite(value) for name, value in params.items()}
-    flat = np.sort(np.concatenate([counts[name][alive[name]] for name in counts]))
-    number = int(fraction * len(flat))
-    least = -np.inf if not number else flat[number - 1]
-    kept = {}
+    spare = {}
     for name, count in counts.items():
         # Each sum keeps its strongest child, also one that the data never use.
-        strongest = np.where(alive[name], params[name], -np.inf)
-        strongest = strongest == strongest.max(-2, keepdims=True)
+        strongest = params[name] == params[name].max(-2, keepdims=True)
         unused = count.sum(-2, keepdims=True) == 0
         best = np.where(unused, strongest, count == count.max(-2, keepdims=True))
-        kept[name] = alive[name] & ((count > least) | best)
+        spare[name] = alive[name] & ~best
+    flat = np.sort(np.concatenate([counts[name][spare[name]] for name in counts]))
+    number = int(fraction * sum(int(mask.sum()) for mask in alive.values()))
+    number = min(number, len(flat))
+    least = flat[number - 1] if number else -np.inf
+    kept = {
+        name: alive[name] & ~(spare[name] & (count <= least))
+        for name, count in counts.items()
+    }
     sizes = {c: np.arange(classes.sizes[c]) for c in classes.resizable}
     new = classes.resized(sizes)
     for name, mask in kept.items():
