@@ -8,11 +8,13 @@ import weakref
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.framework.ops import gradient_registry
 
 from tests.tracing import num_traces
 from tfp_spn import layers, region_graphs
 from tfp_spn.circuits import clear_traces, from_region_graph
 from tfp_spn.distributions import SumProductNetwork
+from tfp_spn.learning import fit
 
 
 @pytest.fixture
@@ -74,3 +76,47 @@ def test_circuits_are_forgotten(circuit):
     del other
     gc.collect()
     assert reference() is None
+
+
+def test_traces_go_with_the_last_circuit_of_their_structure():
+    def used(seed):
+        graph = region_graphs.random_binary_trees(4, 2, num_repetitions=2, seed=seed)
+        other = from_region_graph(graph, layers.NormalLeaf(2), 2)
+        x = tf.zeros([2, 4])
+        fit(other, x, epochs=2, verbose=False)
+        spn = SumProductNetwork(other)
+        spn.log_prob(x)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            value = spn.log_prob(x)
+        tape.gradient(value, x)
+        return weakref.ref(other.program.traces)
+
+    references = [used(seed) for seed in (11, 12)]
+    gc.collect()
+    registered = len(gradient_registry.list())
+    references.append(used(13))
+    gc.collect()
+    assert [reference() for reference in references] == [None] * 3
+    assert len(gradient_registry.list()) == registered
+
+
+def test_functions_of_users_keep_their_gradients(circuit):
+    """Also where the traces that they call are forgotten meanwhile."""
+    spn, x = SumProductNetwork(circuit), tf.ones([2, 4])
+
+    @tf.function(autograph=False)
+    def log_prob(x):
+        return spn.log_prob(x)
+
+    log_prob(x)
+    clear_traces()
+    gc.collect()
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        value = log_prob(x)
+    found = tape.gradient(value, x)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        value = spn.log_prob(x)
+    np.testing.assert_allclose(found, tape.gradient(value, x), rtol=1e-6)

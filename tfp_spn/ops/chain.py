@@ -27,6 +27,7 @@ import tensorflow as tf
 from tfp_spn._typing import Tensor
 from tfp_spn.ops.certainty import CHECKED, Certainty
 from tfp_spn.ops.conditional import pullback
+from tfp_spn.ops.custom_gradient import custom_gradient
 from tfp_spn.ops.log_chain import (
     MAX_UNROLLED,
     exact_log_chain,
@@ -113,7 +114,7 @@ def log_chain(
 
 
 def _scaled_log_chain(chain: Chain, certainty: Certainty) -> Tensor:
-    @tf.custom_gradient
+    @custom_gradient
     def run(*sources: Tensor) -> tuple[Tensor, Callable]:
         fixed = chain.replaced(tuple(tf.stop_gradient(s) for s in sources))
         messages = _Messages(fixed)
@@ -123,7 +124,7 @@ def _scaled_log_chain(chain: Chain, certainty: Certainty) -> Tensor:
         def backward(flow: Tensor) -> list[Tensor]:
             return first_derivatives(flow, *sources)
 
-        @tf.custom_gradient
+        @custom_gradient
         def first_derivatives(
             flow: Tensor, *sources: Tensor
         ) -> tuple[list[Tensor], Callable]:

@@ -16,6 +16,7 @@ import tensorflow as tf
 from tensorflow.python.eager.record import stop_recording as stop_recording
 
 from tfp_spn._typing import Tensor
+from tfp_spn.ops.custom_gradient import custom_gradient
 
 Sources = Sequence[Sequence[Tensor]]
 
@@ -39,7 +40,7 @@ def with_fallback(
     """
     flat, regroup = _flattened(sources)
 
-    @tf.custom_gradient
+    @custom_gradient
     def run(*flat: Tensor) -> tuple[tuple[Tensor, Tensor], Callable]:
         with tf.GradientTape(True, watch_accessed_variables=False) as tape:
             tape.watch(flat)
@@ -92,7 +93,7 @@ def with_finite_gradients(
         The value. Second derivatives are those of `function`.
     """
 
-    @tf.custom_gradient
+    @custom_gradient
     def run(*sources: Tensor) -> tuple[Tensor, Callable]:
         with tf.GradientTape(True, watch_accessed_variables=False) as tape:
             tape.watch(sources)
@@ -193,7 +194,7 @@ def replaced_if(
     if not values:
         return []
 
-    @tf.custom_gradient
+    @custom_gradient
     def forward(*values: Tensor) -> tuple[list[Tensor], Callable]:
         kept = [tf.stop_gradient(value) for value in values]
         chosen = tf.cond(predicate, replacement, lambda: kept)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
+from tfp_spn.ops.custom_gradient import custom_gradient
 from tfp_spn.ops.log_space import (
     finite_max,
     logsumexp,
@@ -186,7 +187,7 @@ def log_matmul(log_a: Tensor, log_x: Tensor) -> Tensor:
         log_x: ``[..., I, N]``.
     """
 
-    @tf.custom_gradient
+    @custom_gradient
     def forward(log_a: Tensor, log_x: Tensor) -> tuple[Tensor, Callable]:
         def product() -> Tensor:
             terms = log_a[..., tf.newaxis] + log_x[..., tf.newaxis, :, :]

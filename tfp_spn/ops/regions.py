@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
+from tfp_spn.ops.custom_gradient import custom_gradient
 
 
 def take_regions(value: Tensor, index: np.ndarray, blank: float = 0.0) -> Tensor:
@@ -28,7 +29,7 @@ def take_regions(value: Tensor, index: np.ndarray, blank: float = 0.0) -> Tensor
     """
     uses = places_of(index, value.shape[-3])
 
-    @tf.custom_gradient
+    @custom_gradient
     def forward(value: Tensor) -> tuple[Tensor, Callable]:
         result = gather_blank(value, index, -3, blank)
         return result, lambda flow: sum_over_uses(flow, uses)

@@ -21,6 +21,7 @@ import tensorflow as tf
 
 from tfp_spn._typing import Tensor
 from tfp_spn.ops.conditional import Sources, with_fallback
+from tfp_spn.ops.custom_gradient import custom_gradient
 from tfp_spn.ops.log_space import (
     finite_max,
     logsumexp,
@@ -63,7 +64,7 @@ def relative_weighted_sum(
         where all are impossible).
     """
 
-    @tf.custom_gradient
+    @custom_gradient
     def forward(log_x: Tensor, log_w: Tensor) -> tuple[Tensor, Callable]:
         log_y = log_sums(log_x, log_w, exact)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
+from tfp_spn.ops.custom_gradient import custom_gradient
 from tfp_spn.ops.log_space import finite_max, logsumexp, safe_log
 from tfp_spn.ops.sum_rules import SumRule
 
@@ -35,7 +36,7 @@ def normalized_log_weights(
         negative linear accumulator counts as zero.
     """
 
-    @tf.custom_gradient
+    @custom_gradient
     def forward(accumulators: Tensor) -> tuple[Tensor, Callable]:
         def backward(counts: Tensor) -> Tensor:
             if logspace:

@@ -16,6 +16,7 @@ import tensorflow as tf
 from tfp_spn._typing import Tensor
 from tfp_spn.ops.axes import transpose
 from tfp_spn.ops.conditional import pullback, with_captures_read
+from tfp_spn.ops.custom_gradient import custom_gradient
 from tfp_spn.programs.evidence import Evidence
 from tfp_spn.programs.folded_program import FoldedProgram
 from tfp_spn.programs.tables import Tables
@@ -122,7 +123,7 @@ def _blocked(
         of_block = with_captures_read(of_block, number_spec, x_spec, *constants)
     numbers = tf.range(num_blocks)
 
-    @tf.custom_gradient
+    @custom_gradient
     def forward(x: Tensor, *constants: Tensor) -> tuple[Tensor, Callable]:
         def evaluate(number: Tensor) -> Tensor:
             return of_block(number, x[number], *constants)

@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.ops.conditional import stop_recording
+from tfp_spn.ops.custom_gradient import custom_gradient
 from tfp_spn.ops.log_space import logsumexp, sum_to_shape_of
 from tfp_spn.ops.matrix_products import fold_batch, unfold_batch
 from tfp_spn.ops.sum_rules import SumRule
@@ -87,7 +88,7 @@ def evaluate(
         The values, without `log_base`.
     """
 
-    @tf.custom_gradient
+    @custom_gradient
     def run(leaves: Tensor, *log_weights: Tensor) -> tuple[tuple, Callable]:
         with stop_recording():
             passes = _Passes(program, tables.in_this_graph(), leaves, rule)
@@ -96,7 +97,7 @@ def evaluate(
         def backward(flow: Tensor, _: Tensor) -> list[Tensor]:
             return first_derivatives(flow, leaves, *log_weights)
 
-        @tf.custom_gradient
+        @custom_gradient
         def first_derivatives(
             flow: Tensor, *sources: Tensor
         ) -> tuple[list[Tensor], Callable]:

@@ -18,6 +18,7 @@ import tensorflow as tf
 from tensorflow.python.eager.record import could_possibly_record
 
 from tfp_spn.ops.certainty import CHECKED, EXACT, Certainty, reporting
+from tfp_spn.ops.custom_gradient import Gradients
 
 MAX_FUNCTIONS = 128
 """Functions kept for one structure; the one that was longest unused goes first."""
@@ -86,6 +87,8 @@ class Traces:
                     self._functions.popitem(last=False)
             else:
                 self._functions.move_to_end(key)
+        if not tf.executing_eagerly():
+            function.gradients.keep_for_caller()
         try:
             return function(*arguments)
         except tf.errors.OpError:  # while it ran: its trace is whole
@@ -110,14 +113,18 @@ class Traces:
         if options.pop("noinline", False):
             options["experimental_attributes"] = {"_noinline": True}
 
+        gradients = Gradients()
+
         def function(*arguments: Any) -> Any:
             program = next(iter(self._programs))
-            if certainty != "reporting":
-                return body(program, _CERTAINTIES[certainty], *arguments)
-            found = reporting()
-            return body(program, found, *arguments), found.is_lossy
+            with gradients.collect():
+                if certainty != "reporting":
+                    return body(program, _CERTAINTIES[certainty], *arguments)
+                found = reporting()
+                return body(program, found, *arguments), found.is_lossy
 
         compiled = tf.function(function, autograph=False, **options)
+        compiled.gradients = gradients
         # Each structure has a few sizes of its own, which is no fault of the user's.
         compiled._omit_frequent_tracing_warning = True  # noqa: SLF001
         return compiled

@@ -34,6 +34,7 @@ import tensorflow as tf
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.initializers.initial_values import initial_values
 from tfp_spn.layers.leaves.base_leaf import ParameterSpec
+from tfp_spn.ops.custom_gradient import custom_gradient
 
 FIRST_DENOM = "first_order_moment_denom_accum"
 FIRST_NUM = "first_order_moment_num_accum"
@@ -134,7 +135,7 @@ def log_prob_with_moments(leaf: Any, x: Tensor) -> Tensor:
     names = [name for name in NAMES if name in stored]
     constants = {k: v for k, v in stored.items() if k not in names}
 
-    @tf.custom_gradient
+    @custom_gradient
     def forward(x: Tensor, *accumulators: Tensor) -> tuple[Tensor, Callable]:
         params = {**constants, **dict(zip(names, accumulators, strict=True))}
         value = leaf.slot_log_prob(leaf.canonical(params), x)

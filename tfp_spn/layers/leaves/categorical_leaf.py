@@ -14,6 +14,7 @@ from tfp_spn.layers.leaves.base_leaf import ParameterSpec
 from tfp_spn.layers.leaves.elementwise_leaf import ElementwiseLeaf, slot_flow
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.ops.choice import sample_index
+from tfp_spn.ops.custom_gradient import custom_gradient
 from tfp_spn.ops.log_space import logsumexp, softmax
 from tfp_spn.ops.long_sums import long_sum
 from tfp_spn.region_graphs.arguments import as_count
@@ -118,7 +119,7 @@ class CategoricalLeaf(ElementwiseLeaf):
         The normalised table, often the largest tensor of all, is never written.
         """
 
-        @tf.custom_gradient
+        @custom_gradient
         def forward(logits: Tensor) -> tuple[Tensor, Callable]:
             rows = tf.gather(tf.reshape(logits, [-1, self.num_components]), index)
 

@@ -13,6 +13,7 @@ from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.layers.leaves.examples_apart import finite_flows
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.ops.conditional import pullback, with_finite_gradients
+from tfp_spn.ops.custom_gradient import custom_gradient
 
 
 class ElementwiseLeaf(BaseLeaf):
@@ -106,7 +107,7 @@ class ElementwiseLeaf(BaseLeaf):
             slots = slots_in_turn(layout, number)
             return slot_log_prob(slots, *of_slot(slots, *sources))
 
-        @tf.custom_gradient
+        @custom_gradient
         def forward(*sources: Tensor) -> tuple[Tensor, Callable]:
             _, total = tf.while_loop(
                 lambda number, _: number < layout.width,
