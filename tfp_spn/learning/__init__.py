@@ -16,6 +16,9 @@ from tfp_spn.learning.adjustment import Adjustment as Adjustment
 from tfp_spn.learning.anemone_expectation_maximization import (
     AnemoneExpectationMaximization as AnemoneExpectationMaximization,
 )
+from tfp_spn.learning.annealed_expectation_maximization import (
+    AnnealedExpectationMaximization as AnnealedExpectationMaximization,
+)
 from tfp_spn.learning.averaged_parameters import (
     AveragedParameters as AveragedParameters,
 )
@@ -48,14 +51,31 @@ from tfp_spn.learning.online_expectation_maximization import (
     OnlineExpectationMaximization as OnlineExpectationMaximization,
 )
 from tfp_spn.learning.online_expectation_maximization import online_step as online_step
+from tfp_spn.learning.perturbations import DataSoftening as DataSoftening
+from tfp_spn.learning.perturbations import InputDropout as InputDropout
+from tfp_spn.learning.perturbations import Perturbation as Perturbation
+from tfp_spn.learning.perturbations import SumDropout as SumDropout
 from tfp_spn.learning.pruning import Pruning as Pruning
 from tfp_spn.learning.pruning import prune as prune
 from tfp_spn.learning.replicas import sum_over_replicas as sum_over_replicas
 from tfp_spn.learning.sharpness_aware_expectation_maximization import (
     SharpnessAwareExpectationMaximization as SharpnessAwareExpectationMaximization,
 )
+from tfp_spn.learning.sum_regularization import ExpectedCounts as ExpectedCounts
+from tfp_spn.learning.sum_regularization import (
+    MarginalPseudocount as MarginalPseudocount,
+)
+from tfp_spn.learning.sum_regularization import SumEntropy as SumEntropy
 
 __all__ = [
+    "AnnealedExpectationMaximization",
+    "DataSoftening",
+    "InputDropout",
+    "Perturbation",
+    "SumDropout",
+    "ExpectedCounts",
+    "MarginalPseudocount",
+    "SumEntropy",
     "Pruning",
     "grow",
     "prune",

@@ -83,7 +83,12 @@ class AcceleratedExpectationMaximization(Method):
 class _SquaredExtrapolation:
     def __init__(self, circuit: Circuit, max_step: float, terms: Terms) -> None:
         self.em = ExpectationMaximization(
-            circuit, 1.0, terms.pseudocount, terms.jit_compile, terms.adjustments
+            circuit,
+            1.0,
+            terms.pseudocount,
+            terms.jit_compile,
+            terms.adjustments,
+            terms.e_step,
         )
         self.replicas = self.em.replicas
         self.evaluate = LogLikelihood(circuit, terms.jit_compile)

@@ -46,7 +46,13 @@ class Update:
 
 
 class Adjustment(abc.ABC):
-    """Changes expected counts before an M-step."""
+    """Changes expected counts before an M-step.
+
+    Attributes:
+        needs_marginals: Whether it needs leaf statistics of all examples alike.
+    """
+
+    needs_marginals = False
 
     def slots(self, structure: Expectations) -> Params:
         """Initial values of variables that it keeps from step to step.

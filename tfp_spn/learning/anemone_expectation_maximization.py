@@ -77,6 +77,7 @@ class AnemoneExpectationMaximization(Method):
             terms.pseudocount,
             terms.jit_compile,
             (*terms.adjustments, *own),
+            terms.e_step,
         )
 
 

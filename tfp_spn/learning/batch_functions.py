@@ -14,6 +14,7 @@ import tensorflow as tf
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.learning.adjustment import SLOT, Adjustment, Update, apply_all
 from tfp_spn.learning.batches import Batch
+from tfp_spn.learning.e_step import PLAIN, EStep
 from tfp_spn.learning.expectations import Expectations, to_float64
 from tfp_spn.learning.maximization import maximize
 from tfp_spn.ops.certainty import Certainty
@@ -76,7 +77,7 @@ class Maximization:
             own,
             expectations,
             step_size,
-            pseudocount,
+            update.pseudocount,
             self.names,
             sum_steps=update.sum_steps,
             leaf_pseudocount=update.leaf_pseudocount,
@@ -97,10 +98,12 @@ class OnlineStep:
     Attributes:
         names: The parameters to change.
         adjustments: See `Maximization`.
+        e_step: What the E-step does besides.
     """
 
     names: frozenset[str]
     adjustments: tuple[Adjustment, ...] = ()
+    e_step: EStep = PLAIN
 
     def __call__(
         self,
@@ -110,9 +113,10 @@ class OnlineStep:
         batch: Batch,
         step_size: Tensor,
         pseudocount: Tensor,
+        *numbers: Tensor,
     ) -> Expectations:
         """Moves `params` and returns scalars: log-likelihood and number of examples."""
-        found = expectations_of(program, certainty, params, batch)
+        found = self.e_step(program, certainty, params, batch, *numbers)
         move = Maximization(self.names, self.adjustments)
         move(program, certainty, params, found, step_size, pseudocount)
         return {name: found[name] for name in ("log_likelihood", "num_examples")}

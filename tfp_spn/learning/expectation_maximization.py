@@ -10,6 +10,7 @@ import tensorflow as tf
 from tfp_spn.learning.adjustment import Adjustment, slots_of
 from tfp_spn.learning.batch_functions import Maximization, expectations_of
 from tfp_spn.learning.batches import Batch
+from tfp_spn.learning.e_step import PLAIN, EStep
 from tfp_spn.learning.expectations import Expectations
 from tfp_spn.learning.log_likelihood import mean_of_examples
 from tfp_spn.learning.maximization import as_circuit, trainable_names
@@ -33,6 +34,7 @@ class ExpectationMaximization:
         pseudocount: See `tfp_spn.learning.maximize`.
         jit_compile: Whether XLA compiles the E-step.
         adjustments: What is changed of expected counts before each M-step.
+        e_step: What the E-step does besides.
 
     Example:
         >>> import numpy as np, tfp_spn
@@ -54,17 +56,24 @@ class ExpectationMaximization:
         pseudocount: float = 0.01,
         jit_compile: bool | None = None,
         adjustments: tuple[Adjustment, ...] = (),
+        e_step: EStep = PLAIN,
     ) -> None:
         self.circuit = as_circuit(circuit)
         self.step_size, self.pseudocount = step_size, pseudocount
         self.adjustments = tuple(adjustments)
+        self.e_step = e_step
+        e_step.check(self.circuit.program)
         self.replicas = Replicas(self.circuit, jit_compile)
+        self.steps = None
+        if not e_step.is_plain:
+            self.steps = tf.Variable(0, dtype=tf.int64, trainable=False, name="steps")
         self.replicas.keep(slots_of(self.adjustments, self.circuit))
 
     @property
     def state(self) -> list[tf.Variable]:
         """What an interrupted fit must keep besides the circuit's parameters."""
-        return list(self.replicas.slots.values())
+        steps = [] if self.steps is None else [self.steps]
+        return [*steps, *self.replicas.slots.values()]
 
     def epoch(self, batches: Iterable[Batch]) -> float:
         """One E-step over all batches and one M-step.
@@ -75,9 +84,13 @@ class ExpectationMaximization:
             The mean log-likelihood *before* the M-step.
         """
         total: Expectations | None = None
-        replicas = self.replicas
+        replicas, number = self.replicas, int(self.steps or 0)
+        e_step = self.e_step.at(number)
+        body, numbers = expectations_of, e_step.numbers(number)
+        if not e_step.is_plain:
+            body = e_step
         for batch in replicas.in_step(batches):
-            found = replicas.run(expectations_of, batch)
+            found = replicas.run(body, batch, *numbers)
             total = found if total is None else replicas.sum(total, found)
         if total is None:
             raise ValueError(
@@ -87,6 +100,8 @@ class ExpectationMaximization:
         total = replicas.total(total)
         move = Maximization(trainable_names(self.circuit), self.adjustments)
         replicas.change(move, total, self.step_size, self.pseudocount)
+        if self.steps is not None:
+            self.steps.assign_add(1)
         return mean_log_likelihood(total)
 
 

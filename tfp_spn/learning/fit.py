@@ -31,7 +31,9 @@ from tfp_spn.learning.memory import check_memory
 from tfp_spn.learning.method import Method, Terms, Trainer
 from tfp_spn.learning.named_methods import method_of
 from tfp_spn.learning.optimizer_identity import optimizer_identity
+from tfp_spn.learning.perturbations import perturbed
 from tfp_spn.learning.progress import Progress
+from tfp_spn.learning.regularization import regularization_of
 from tfp_spn.learning.replicas import strategy_of
 from tfp_spn.learning.rounds import default_batch_size, rounds_of_fit
 from tfp_spn.learning.step_sizes import StepSize
@@ -56,6 +58,7 @@ def fit(
     validation_data: Any = None,
     validation_split: float = 0.0,
     initialize: bool = False,
+    regularization: Any = None,
     pseudocount: float = 0.01,
     step_size: StepSize | str | None = None,
     optimizer: Any = None,
@@ -115,6 +118,10 @@ def fit(
         validation_split: Part of the examples, from 0 to 1, that is held out instead:
             the last ones, as in Keras (shuffle them before if they are in an order).
         initialize: Whether to start from `initialize_leaves`. Needs arrays.
+        regularization: An object of `tfp_spn.learning`, or a list: `DataSoftening`,
+            `InputDropout`; for EM `MarginalPseudocount`, `ExpectedCounts`,
+            `SumEntropy`, `SumDropout` and any other `Adjustment`; for ``"gradient"`` a
+            `keras.regularizers.Regularizer` of log-weights and logits.
         pseudocount: Examples added to each sum and leaf in each M-step: keeps rare
             events possible. With 0 full-batch EM is plain maximum likelihood. What
             smooths all data well may be much for a batch of ``"online_em"``.
@@ -171,6 +178,7 @@ def fit(
     program = circuit.program
     check_arguments(locals())
     way = method_of(method)
+    regular = regularization_of(regularization, way)
     if batch_size is None:
         batch_size = default_batch_size(x, way.is_full_batch)
     if lengths is not None:
@@ -216,7 +224,16 @@ def fit(
         step_size = "constant" if rounds.num_updates is None else "cosine"
     trainer = way.trainer(
         circuit,
-        Terms(pseudocount, jit_compile, rounds.num_updates, step_size, optimizer),
+        Terms(
+            pseudocount,
+            jit_compile,
+            rounds.num_updates,
+            step_size,
+            optimizer,
+            regular.adjustments,
+            regular.e_step,
+            regular.regularizer,
+        ),
     )
     optimizer = getattr(trainer, "optimizer", None)
     state = TrainingState(circuit.live_params(), trainer.state)
@@ -228,6 +245,7 @@ def fit(
         **circuit_identity(circuit),
         "step_size": _size_of(trainer),
         **({} if rounds.length is None else {"round": rounds.length}),
+        **({"regularization": regular.identity} if regular.identity else {}),
         "optimizer": None if optimizer is None else optimizer_identity(optimizer),
         "data": data_digest(train.data),
         "validation_data": None if validation is None else data_digest(validation.data),
@@ -267,9 +285,13 @@ def fit(
             while not stopping.is_reached(progress.history, hooks.have_stopped):
                 hooks.begin_epoch(progress.history.epochs)
                 number = progress.history.epochs + 1
+                order = None if way.is_full_batch else seed
                 log_likelihood = trainer.epoch(
-                    rounds.batches(
-                        train, number - 1, None if way.is_full_batch else seed
+                    perturbed(
+                        program,
+                        rounds.batches(train, number - 1, order),
+                        regular.perturbations,
+                        [seed, number],
                     )
                 )
                 held_out = None

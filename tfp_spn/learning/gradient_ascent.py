@@ -24,6 +24,8 @@ class GradientAscent:
         circuit: A circuit, or a distribution over one.
         optimizer: A Keras optimizer or its name. Default: ``Adam(1e-2)``.
         jit_compile: Whether XLA compiles the step.
+        regularizer: A Keras regularizer; its penalty of all log-weights and logits is
+            taken from the mean log-likelihood.
 
     Raises:
         ValueError: The circuit's learning rule replaces gradients by counts.
@@ -42,7 +44,11 @@ class GradientAscent:
     """
 
     def __init__(
-        self, circuit: Any, optimizer: Any = None, jit_compile: bool | None = None
+        self,
+        circuit: Any,
+        optimizer: Any = None,
+        jit_compile: bool | None = None,
+        regularizer: Any = None,
     ) -> None:
         self.circuit = as_circuit(circuit)
         _check_rules(self.circuit)
@@ -60,6 +66,11 @@ class GradientAscent:
         @tf.function(autograph=False)
         def ascend(sums: dict[str, Any]) -> None:
             means = [gradient / sums["weight"] for gradient in sums["gradients"]]
+            if regularizer is not None:
+                means = [
+                    mean + _slope(regularizer, variable)
+                    for mean, variable in zip(means, variables, strict=True)
+                ]
             self.optimizer.apply(means, variables)
 
         self._ascend = ascend
@@ -88,6 +99,18 @@ class GradientAscent:
             if math.isnan(log_likelihood):
                 break  # parameters are NaN: further steps would mend nothing
         return mean_of_examples(log_likelihood, weight)
+
+
+def _slope(regularizer: Any, variable: Any) -> Any:
+    """Gradient of the penalty of a variable, zero of what is no logarithm."""
+    value = tf.convert_to_tensor(variable)
+    is_logit = getattr(variable, "is_log_weight", False) or variable.name == "logits"
+    if not is_logit:
+        return tf.zeros_like(value)
+    with tf.GradientTape() as tape:
+        tape.watch(value)
+        penalty = regularizer(value)
+    return tape.gradient(penalty, value)
 
 
 def _names_of(circuit: Circuit, variables: list[Any]) -> tuple[str, ...]:

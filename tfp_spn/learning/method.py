@@ -12,6 +12,7 @@ import tensorflow as tf
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.learning.adjustment import Adjustment
 from tfp_spn.learning.batches import Batch
+from tfp_spn.learning.e_step import PLAIN, EStep
 from tfp_spn.learning.replicas import Replicas
 from tfp_spn.learning.step_sizes import StepSize
 
@@ -40,6 +41,8 @@ class Terms:
         step_size: Size of steps, or `None`: that of the method.
         optimizer: A Keras optimizer, or `None`: that of the method.
         adjustments: Changes of expected counts before each M-step.
+        e_step: What the E-step does besides.
+        regularizer: A Keras regularizer of the parameters, for gradients.
     """
 
     pseudocount: float = 0.01
@@ -48,6 +51,8 @@ class Terms:
     step_size: StepSize | str | None = None
     optimizer: Any = None
     adjustments: tuple[Adjustment, ...] = ()
+    e_step: EStep = PLAIN
+    regularizer: Any = None
 
     def with_adjustment(self, adjustment: Adjustment) -> Terms:
         """The same, with a further one."""

@@ -16,6 +16,7 @@ from tfp_spn.learning.batch_functions import (
     expectations_of,
 )
 from tfp_spn.learning.batches import Batch
+from tfp_spn.learning.e_step import PLAIN, EStep
 from tfp_spn.learning.expectations import Expectations
 from tfp_spn.learning.log_likelihood import mean_of_examples
 from tfp_spn.learning.maximization import as_circuit, trainable_names
@@ -36,6 +37,7 @@ class MinibatchExpectationMaximization:
         pseudocount: See `tfp_spn.learning.maximize`.
         jit_compile: Whether XLA compiles the E-step.
         adjustments: What is changed of expected counts before each M-step.
+        e_step: What the E-step does besides.
 
     Example:
         >>> import numpy as np, tfp_spn
@@ -58,10 +60,13 @@ class MinibatchExpectationMaximization:
         pseudocount: float = 0.01,
         jit_compile: bool | None = None,
         adjustments: tuple[Adjustment, ...] = (),
+        e_step: EStep = PLAIN,
     ) -> None:
         self.circuit = as_circuit(circuit)
         self.step_size, self.pseudocount = step_size, pseudocount
         self.adjustments = tuple(adjustments)
+        self.e_step = e_step
+        e_step.check(self.circuit.program)
         self.replicas = Replicas(self.circuit, jit_compile)
         self.replicas.keep(slots_of(self.adjustments, self.circuit))
         self.steps = tf.Variable(0, dtype=tf.int64, trainable=False, name="steps")
@@ -94,11 +99,13 @@ class MinibatchExpectationMaximization:
 
     def _step(self, batch: Batch, size: float) -> Expectations:
         replicas, names = self.replicas, trainable_names(self.circuit)
+        e_step = self.e_step.at(int(self.steps))
+        numbers = e_step.numbers(int(self.steps))
         if replicas.strategy is None:
-            return replicas.run(
-                OnlineStep(names, self.adjustments), batch, size, self.pseudocount
-            )
-        found = replicas.total(replicas.run(expectations_of, batch))
+            step = OnlineStep(names, self.adjustments, e_step)
+            return replicas.run(step, batch, size, self.pseudocount, *numbers)
+        body = expectations_of if e_step.is_plain else e_step
+        found = replicas.total(replicas.run(body, batch, *numbers))
         move = Maximization(names, self.adjustments)
         replicas.change(move, found, size, self.pseudocount)
         return found

@@ -34,6 +34,7 @@ class _FullBatch(Method):
             terms.pseudocount,
             terms.jit_compile,
             terms.adjustments,
+            terms.e_step,
         )
 
 
@@ -48,7 +49,12 @@ class _Minibatch(Method):
         if isinstance(size, str):
             size = named_step_size(size, terms.num_updates)
         return MinibatchExpectationMaximization(
-            circuit, size, terms.pseudocount, terms.jit_compile, terms.adjustments
+            circuit,
+            size,
+            terms.pseudocount,
+            terms.jit_compile,
+            terms.adjustments,
+            terms.e_step,
         )
 
 
@@ -59,13 +65,17 @@ class _Gradient(Method):
         return True
 
     def trainer(self, circuit: Circuit, terms: Terms) -> Trainer:
-        if terms.adjustments:
+        if terms.adjustments or not terms.e_step.is_plain:
+            found = [type(a).__name__ for a in terms.adjustments]
+            found = found or [repr(terms.e_step)]
             raise ValueError(
                 "fit: gradients have no M-step, received method='gradient' with "
-                f"{', '.join(type(a).__name__ for a in terms.adjustments)}, expected a "
-                "method of EM. Use method='online_em'."
+                f"{', '.join(found)}, expected a method of EM. Use "
+                "method='online_em'."
             )
-        return GradientAscent(circuit, terms.optimizer, terms.jit_compile)
+        return GradientAscent(
+            circuit, terms.optimizer, terms.jit_compile, terms.regularizer
+        )
 
 
 METHODS: dict[str, Method] = {
