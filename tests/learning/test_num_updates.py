@@ -101,6 +101,31 @@ def test_patience_is_in_updates_and_the_best_is_kept() -> None:
     assert LogLikelihood(circuit)(batches()) == pytest.approx(best, rel=1e-6)
 
 
+def test_an_interruption_leaves_the_best_parameters() -> None:
+    circuit, values = circuit_of(num_components=4), []
+
+    class Interrupt(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            values.append(logs["val_log_likelihood"])
+            if epoch - int(np.argmax(values)) == 3:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(
+            circuit,
+            X[:6],
+            method="online_em",
+            num_updates=500,
+            step_size=0.5,
+            pseudocount=0.0,
+            validation_data=X_VALID,
+            callbacks=Interrupt(),
+        )
+    batches = Batches(circuit.program, Data(X_VALID), 32)
+    assert LogLikelihood(circuit)(batches()) == pytest.approx(max(values), rel=1e-6)
+    assert values[-1] < max(values)
+
+
 def test_step_sizes_by_name_are_schedules_to_zero() -> None:
     schedules = keras.optimizers.schedules
     for name, schedule in (

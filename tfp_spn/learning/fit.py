@@ -82,7 +82,8 @@ def fit(
     Nothing is changed when arguments or data are found wrong: arrays are checked before
     anything else; an error later on, as in a dataset, brings back the parameters from
     before the call, and so does an epoch that ends with parameters that are NaN or
-    infinite. An interruption (Ctrl-C) leaves those of the last complete epoch.
+    infinite. An interruption (Ctrl-C) leaves those of the last complete epoch, or of
+    the best one where these are taken in the end.
 
     Args:
         spn: A circuit, a `keras.Sequential` of `tfp_spn.layers`, or a
@@ -252,8 +253,14 @@ def fit(
     }
     replicas = trainer.replicas
     in_version_1 = {"structure": program.digest_in_version_1} if checkpoint else {}
+    keeps_best = patience is not None or rounds.length is not None
     progress = Progress(
-        state, settings, in_version_1, checkpoint, saves=replicas.is_chief
+        state,
+        settings,
+        in_version_1,
+        checkpoint,
+        saves=replicas.is_chief,
+        keeps_best=keeps_best,
     )
     replicas.check_agreement(
         {
@@ -304,7 +311,6 @@ def fit(
                 bar.update()
                 hooks.end_epoch(number - 1, log_likelihood, held_out)
         hooks.end()
-        keeps_best = patience is not None or rounds.length is not None
         is_averaged = isinstance(trainer, AveragingTrainer) and trainer.take_average()
         best = max(progress.history.validation_log_likelihood, default=None)
         if keeps_best and best is not None and validation is not None:
