@@ -273,6 +273,11 @@ class RegionGraphCircuit(Circuit):
         return self._program
 
     @property
+    def arguments(self) -> dict[str, Any]:
+        """The constructor's arguments without the leaf, by name."""
+        return dict(self._arguments)
+
+    @property
     def region_graph(self) -> RegionGraph:
         """The structure."""
         return self._arguments["region_graph"]

@@ -12,7 +12,9 @@ from typing import Any
 import tensorflow as tf
 
 from tfp_spn._typing import Params, Tensor
+from tfp_spn.learning.adjustment import SLOT, Adjustment, Update, apply_all
 from tfp_spn.learning.batches import Batch
+from tfp_spn.learning.e_step import PLAIN, EStep
 from tfp_spn.learning.expectations import Expectations, to_float64
 from tfp_spn.learning.maximization import maximize
 from tfp_spn.ops.certainty import Certainty
@@ -43,9 +45,12 @@ class Maximization:
 
     Attributes:
         names: The parameters to change.
+        adjustments: What is changed of the expectations before. Their variables are
+            among the parameters, under names that begin with `SLOT`.
     """
 
     names: frozenset[str]
+    adjustments: tuple[Adjustment, ...] = ()
 
     def __call__(
         self,
@@ -57,10 +62,29 @@ class Maximization:
         pseudocount: Tensor,
     ) -> None:
         """Moves `params`, which are variables."""
-        new = maximize(
-            program, params, expectations, step_size, pseudocount, self.names
+        own = {n: v for n, v in params.items() if not n.startswith(SLOT)}
+        slots = {n[len(SLOT) :]: v for n, v in params.items() if n.startswith(SLOT)}
+        update = Update(
+            program,
+            program.tables(own, certainty) if self.adjustments else None,
+            step_size,
+            pseudocount,
+            pseudocount,
         )
-        for name in sorted(self.names):
+        expectations, changes = apply_all(self.adjustments, update, expectations, slots)
+        new = maximize(
+            program,
+            own,
+            expectations,
+            step_size,
+            update.pseudocount,
+            self.names,
+            sum_steps=update.sum_steps,
+            leaf_pseudocount=update.leaf_pseudocount,
+        )
+        new = {name: new[name] for name in self.names}
+        new.update({SLOT + name: value for name, value in changes.items()})
+        for name in sorted(new):
             value = new[name]
             if certainty.flags:
                 value = tf.where(certainty.is_lossy, params[name], value)
@@ -73,9 +97,13 @@ class OnlineStep:
 
     Attributes:
         names: The parameters to change.
+        adjustments: See `Maximization`.
+        e_step: What the E-step does besides.
     """
 
     names: frozenset[str]
+    adjustments: tuple[Adjustment, ...] = ()
+    e_step: EStep = PLAIN
 
     def __call__(
         self,
@@ -85,10 +113,11 @@ class OnlineStep:
         batch: Batch,
         step_size: Tensor,
         pseudocount: Tensor,
+        *numbers: Tensor,
     ) -> Expectations:
         """Moves `params` and returns scalars: log-likelihood and number of examples."""
-        found = expectations_of(program, certainty, params, batch)
-        move = Maximization(self.names)
+        found = self.e_step(program, certainty, params, batch, *numbers)
+        move = Maximization(self.names, self.adjustments)
         move(program, certainty, params, found, step_size, pseudocount)
         return {name: found[name] for name in ("log_likelihood", "num_examples")}
 

@@ -7,6 +7,7 @@ are traced once.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, NamedTuple
 
 import keras
@@ -110,6 +111,28 @@ class Batches:
             chunks = self._array_chunks(permutation_seed)
         for chunk in chunks:
             yield self._padded(chunk)
+
+    def stretch(self, start: int, count: int, seed: int | None) -> Iterator[Batch]:
+        """Some batches of endlessly many: of arrays, epoch after epoch.
+
+        Args:
+            start: Number of the first one, from 0.
+            count: How many.
+            seed: Of the order of each epoch; `None`: as they are.
+        """
+        per_epoch = self.batches_per_epoch or 1
+        while count > 0:
+            epoch, skipped = divmod(start, per_epoch)
+            order = None if seed is None else [seed, epoch]
+            length = min(count, per_epoch - skipped)
+            for chunk in islice(self._array_chunks(order), skipped, skipped + length):
+                yield self._padded(chunk)
+            start, count = start + length, count - length
+
+    @property
+    def batches_per_epoch(self) -> int | None:
+        """How many batches arrays make; `None` of a dataset."""
+        return None if self.is_dataset else -(-len(self.data.x) // self.batch_size)
 
     def in_order(self) -> Iterator[Data]:
         """The data once more, as they are, part by part."""

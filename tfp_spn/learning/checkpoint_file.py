@@ -36,7 +36,7 @@ Settings: TypeAlias = Mapping[str, object]
 VERSION = 2
 _UNRECORDED = {1: ("leaf", "rules"), 2: ()}
 _HISTORY = ("log_likelihood", "validation_log_likelihood")
-_REASONS = ("", "epochs", "patience", "tolerance")
+_REASONS = ("", "epochs", "num_updates", "patience", "tolerance")
 _SUFFIX = ".partial"
 
 # --- writing ----------------------------------------------------------------------

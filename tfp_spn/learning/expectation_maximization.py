@@ -7,8 +7,10 @@ from collections.abc import Iterable
 import tensorflow as tf
 
 from tfp_spn._arguments import a_flag, a_rate, reads
+from tfp_spn.learning.adjustment import Adjustment, slots_of
 from tfp_spn.learning.batch_functions import Maximization, expectations_of
 from tfp_spn.learning.batches import Batch
+from tfp_spn.learning.e_step import PLAIN, EStep
 from tfp_spn.learning.expectations import Expectations
 from tfp_spn.learning.log_likelihood import mean_of_examples
 from tfp_spn.learning.maximization import as_circuit, trainable_names
@@ -31,6 +33,8 @@ class ExpectationMaximization:
         step_size: How far to move towards the maximiser, from 0 to 1.
         pseudocount: See `tfp_spn.learning.maximize`.
         jit_compile: Whether XLA compiles the E-step.
+        adjustments: What is changed of expected counts before each M-step.
+        e_step: What the E-step does besides.
 
     Example:
         >>> import numpy as np, tfp_spn
@@ -56,15 +60,25 @@ class ExpectationMaximization:
         step_size: float = 1.0,
         pseudocount: float = 0.01,
         jit_compile: bool | None = None,
+        adjustments: tuple[Adjustment, ...] = (),
+        e_step: EStep = PLAIN,
     ) -> None:
         self.circuit = as_circuit(circuit)
         self.step_size, self.pseudocount = step_size, pseudocount
+        self.adjustments = tuple(adjustments)
+        self.e_step = e_step
+        e_step.check(self.circuit.program)
         self.replicas = Replicas(self.circuit, jit_compile)
+        self.steps = None
+        if not e_step.is_plain:
+            self.steps = tf.Variable(0, dtype=tf.int64, trainable=False, name="steps")
+        self.replicas.keep(slots_of(self.adjustments, self.circuit))
 
     @property
     def state(self) -> list[tf.Variable]:
-        """The variables that an interrupted fit must keep, besides parameters."""
-        return []
+        """What an interrupted fit must keep besides the circuit's parameters."""
+        steps = [] if self.steps is None else [self.steps]
+        return [*steps, *self.replicas.slots.values()]
 
     def epoch(self, batches: Iterable[Batch]) -> float:
         """One E-step over all batches and one M-step.
@@ -75,9 +89,13 @@ class ExpectationMaximization:
             The mean log-likelihood *before* the M-step.
         """
         total: Expectations | None = None
-        replicas = self.replicas
+        replicas, number = self.replicas, int(self.steps or 0)
+        e_step = self.e_step.at(number)
+        body, numbers = expectations_of, e_step.numbers(number)
+        if not e_step.is_plain:
+            body = e_step
         for batch in replicas.in_step(batches):
-            found = replicas.run(expectations_of, batch)
+            found = replicas.run(body, batch, *numbers)
             total = found if total is None else replicas.sum(total, found)
         if total is None:
             raise ValueError(
@@ -85,8 +103,10 @@ class ExpectationMaximization:
                 "one. An iterator can be consumed once only: pass a fresh one."
             )
         total = replicas.total(total)
-        move = Maximization(trainable_names(self.circuit))
+        move = Maximization(trainable_names(self.circuit), self.adjustments)
         replicas.change(move, total, self.step_size, self.pseudocount)
+        if self.steps is not None:
+            self.steps.assign_add(1)
         return mean_log_likelihood(total)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import tensorflow as tf
 from tqdm import tqdm
@@ -14,12 +14,11 @@ from tfp_spn._arguments import (
     a_flag,
     a_rate,
     a_seed,
-    one_of,
     reads,
 )
 from tfp_spn._keras_typing import OptimizerLike
 from tfp_spn._typing import TensorLike
-from tfp_spn.circuits.circuit import Circuit
+from tfp_spn.learning.averaged_parameters import AveragingTrainer
 from tfp_spn.learning.batches import Batches, unpack
 from tfp_spn.learning.circuit_identity import circuit_identity
 from tfp_spn.learning.class_labels import classes_of, numbered
@@ -31,35 +30,30 @@ from tfp_spn.learning.data_validation import (
     validated,
 )
 from tfp_spn.learning.epoch_callbacks import EpochCallbacks
-from tfp_spn.learning.expectation_maximization import ExpectationMaximization
 from tfp_spn.learning.finite_steps import FiniteSteps
 from tfp_spn.learning.fit_arguments import check_arguments
 from tfp_spn.learning.fixed_scales import warn_of_fixed_scales
-from tfp_spn.learning.gradient_ascent import GradientAscent
 from tfp_spn.learning.history import History, Stopping
 from tfp_spn.learning.initialization import initialize_leaves
 from tfp_spn.learning.log_likelihood import LogLikelihood
 from tfp_spn.learning.maximization import as_circuit
 from tfp_spn.learning.memory import check_memory
-from tfp_spn.learning.minibatch_expectation_maximization import (
-    MinibatchExpectationMaximization,
-    StepSize,
-)
+from tfp_spn.learning.method import Method, Terms, Trainer
+from tfp_spn.learning.named_methods import method_of
 from tfp_spn.learning.optimizer_identity import optimizer_identity
+from tfp_spn.learning.perturbations import perturbed
 from tfp_spn.learning.progress import Progress, TrainingState, data_digest
+from tfp_spn.learning.regularization import regularization_of
 from tfp_spn.learning.replicas import strategy_of
+from tfp_spn.learning.rounds import default_batch_size, rounds_of_fit
 from tfp_spn.learning.starting_point import is_new, start_from
+from tfp_spn.learning.step_sizes import StepSize
 from tfp_spn.programs.program import Program
-
-Method = Literal["em", "online_em", "gradient"]
-Trainer: TypeAlias = (
-    ExpectationMaximization | MinibatchExpectationMaximization | GradientAscent
-)
 
 
 @reads(
-    method=one_of("em", "online_em", "gradient"),
     epochs=a_count(least=0),
+    num_updates=a_count(least=0),
     batch_size=a_count(),
     steps_per_epoch=a_count(most=LARGEST_INTEGER),
     validation_split=a_rate(least=0, below=1),
@@ -75,9 +69,10 @@ def fit(
     spn: Any,
     x: TensorLike,
     *,
-    method: Method = "em",
-    epochs: int = 50,
-    batch_size: int = 512,
+    method: str | Method = "em",
+    epochs: int | None = None,
+    num_updates: int | None = None,
+    batch_size: int | None = None,
     steps_per_epoch: int | None = None,
     observed: TensorLike = None,
     lengths: Any = None,
@@ -87,8 +82,9 @@ def fit(
     validation_data: Any = None,
     validation_split: float = 0.0,
     initialize: bool | None = None,
+    regularization: object = None,
     pseudocount: float = 0.01,
-    step_size: StepSize | None = None,
+    step_size: StepSize | str | None = None,
     optimizer: OptimizerLike = None,
     tolerance: float | None = None,
     patience: int | None = None,
@@ -110,7 +106,8 @@ def fit(
     Nothing is changed when arguments or data are found wrong: arrays are checked before
     anything else; an error later on, as in a dataset, brings back the parameters from
     before the call, and so does an epoch that ends with parameters that are NaN or
-    infinite. An interruption (Ctrl-C) leaves those of the last complete epoch.
+    infinite. An interruption (Ctrl-C) leaves those of the last complete epoch, or of
+    the best one where these are taken in the end.
 
     Args:
         spn: A circuit, a `keras.Sequential` of `tfp_spn.layers`, or a
@@ -122,9 +119,15 @@ def fit(
             nothing is compiled anew.
         method: ``"em"``: an M-step per epoch, on the expectations of all data;
             ``"online_em"``: one per batch; ``"gradient"``: an optimizer step per
-            batch.
-        epochs: Passes over the data.
+            batch. Or one of the objects of `tfp_spn.learning` that are a `Method`, such
+            as `AnemoneExpectationMaximization`.
+        epochs: Passes over the data. Default, without `num_updates` either: 50, or, of
+            methods that learn from batches, as many as make 1,000 to 5,000 updates.
+        num_updates: M-steps, or steps of an optimizer, in place of epochs, in fifty
+            rounds or so: each ends as an epoch does. `patience` is in updates then, and
+            the best parameters are kept if there are validation data.
         batch_size: Examples evaluated at once; for ``"em"`` it has no other meaning.
+            Default: 512, less if there are fewer than 16,384 examples, at least 64.
         steps_per_epoch: Batches of a dataset that make an epoch; needed if it never
             ends, as after ``repeat()``. The next epoch goes on where this one ended.
             Default: the whole dataset.
@@ -148,16 +151,23 @@ def fit(
             fitted, loaded or assigned draws its parameters from `seed`, whatever was
             drawn before, and starts from arrays in those leaves that were given no
             initializers; any other circuit starts from its parameters.
+        regularization: An object of `tfp_spn.learning`, or a list: `DataSoftening`,
+            `InputDropout`; for EM `MarginalPseudocount`, `ExpectedCounts`,
+            `SumEntropy`, `SumDropout` and any other `Adjustment`; for ``"gradient"`` a
+            `keras.regularizers.Regularizer` of log-weights and logits.
         pseudocount: Examples added to each sum and leaf in each M-step: keeps rare
             events possible. With 0 full-batch EM is plain maximum likelihood. What
             smooths all data well may be much for a batch of ``"online_em"``.
-        step_size: Size of M-steps, from 0 to 1; for ``"online_em"`` also a function of
-            the number of steps, such as a Keras learning rate schedule. Default: 1 for
-            ``"em"``, 0.1 for ``"online_em"``.
+        step_size: Of M-steps, from 0 to 1; for ``"online_em"`` also a function of the
+            number of steps, such as a Keras learning rate schedule, or ``"constant"``,
+            ``"linear"`` or ``"cosine"``: 0.1, or from 0.5 to zero within the fit.
+            Default: 1 for ``"em"``; for ``"online_em"`` 0.1 if `epochs` are given,
+            which a later call may raise, else ``"cosine"``.
         optimizer: A Keras optimizer for ``"gradient"``. Default: ``Adam(1e-2)``.
         tolerance: Stop when the training log-likelihood rises by less.
-        patience: Stop after so many epochs without a better validation log-likelihood,
-            and take the best parameters in the end.
+        patience: Stop after so many epochs (updates, if `num_updates` is given)
+            without a better validation log-likelihood, and take the best parameters in
+            the end.
         callbacks: Keras callbacks, whose model is the circuit. They are called before
             and after each epoch, with ``loss``, ``val_loss``, ``log_likelihood`` and
             ``val_log_likelihood``.
@@ -200,6 +210,10 @@ def fit(
     circuit = as_circuit(spn)
     program = circuit.program
     check_arguments(locals())
+    way = method_of(method)
+    regular = regularization_of(regularization, way)
+    if batch_size is None:
+        batch_size = default_batch_size(x, way.is_full_batch)
     if lengths is not None:
         observed = mask_of_lengths(program, lengths, observed)
     classes = classes_of(labels, program.num_classes, unlabelled)
@@ -209,7 +223,10 @@ def fit(
     if validation_split:
         data = validated(program, data)
         data, held_out_data = split_off(data, validation_split)
-    train = _batches(program, x, data, batch_size, steps_per_epoch, unlabelled)
+    steps = steps_per_epoch
+    if isinstance(x, tf.data.Dataset) and num_updates and not way.is_full_batch:
+        steps = rounds_of_fit(None, num_updates, None, False, patience).length
+    train = _batches(program, x, data, batch_size, steps, unlabelled)
     check_memory(program, train.batch_size)
     if not train.is_dataset:
         warn_of_fixed_scales(circuit, train.data)
@@ -223,36 +240,67 @@ def fit(
         validation = _batches(
             program, validation_data, data, batch_size, unlabelled=unlabelled
         )
-    is_start_drawn = initialize is None and epochs > 0 and is_new(circuit)
-    hooks = EpochCallbacks(callbacks, circuit, epochs)
+    rounds = rounds_of_fit(
+        epochs,
+        num_updates,
+        train.batches_per_epoch,
+        way.is_full_batch,
+        patience,
+        _relative_cost(train, validation),
+    )
+    is_start_drawn = initialize is None and rounds.count > 0 and is_new(circuit)
+    hooks = EpochCallbacks(callbacks, circuit, rounds.count)
 
     if jit_compile is None and not train.is_dataset:
-        jit_compile = is_worth_compiling(program, len(train.data.x), epochs) and (
+        examples = rounds.examples_of_round(len(train.data.x), train.batch_size)
+        jit_compile = is_worth_compiling(program, examples, rounds.count) and (
             strategy_of(circuit) is None
         )
-    trainer = _trainer(circuit, method, step_size, pseudocount, optimizer, jit_compile)
-    optimizer = trainer.optimizer if isinstance(trainer, GradientAscent) else None
+    if step_size is None and way.step_sizes == "any" and epochs is None:
+        step_size = "constant" if rounds.num_updates is None else "cosine"
+    trainer = way.trainer(
+        circuit,
+        Terms(
+            pseudocount,
+            jit_compile,
+            rounds.num_updates,
+            step_size,
+            optimizer,
+            regular.adjustments,
+            regular.e_step,
+            regular.regularizer,
+        ),
+    )
+    optimizer = getattr(trainer, "optimizer", None)
     state = TrainingState(circuit.live_params(), trainer.state)
     settings = {
-        "method": method,
+        "method": method if isinstance(method, str) else repr(method),
         "seed": seed,
         "batch_size": batch_size,
         "pseudocount": pseudocount,
         **circuit_identity(circuit),
         "step_size": _size_of(trainer),
+        **({} if rounds.length is None else {"round": rounds.length}),
+        **({"regularization": regular.identity} if regular.identity else {}),
         "optimizer": None if optimizer is None else optimizer_identity(optimizer),
         "data": data_digest(train.data),
         "validation_data": None if validation is None else data_digest(validation.data),
     }
     replicas = trainer.replicas
     in_version_1 = {"structure": program.digest_in_version_1} if checkpoint else {}
+    keeps_best = patience is not None or rounds.length is not None
     progress = Progress(
-        state, settings, in_version_1, checkpoint, saves=replicas.is_chief
+        state,
+        settings,
+        in_version_1,
+        checkpoint,
+        saves=replicas.is_chief,
+        keeps_best=keeps_best,
     )
     replicas.check_agreement(
         {
             **settings,
-            "epochs": epochs,
+            "epochs": rounds.count,
             "tolerance": tolerance,
             "patience": patience,
             "initialize": initialize,
@@ -262,7 +310,9 @@ def fit(
     )
     finite = FiniteSteps(circuit, state, train, progress.start, optimizer)
     evaluate = LogLikelihood(circuit, jit_compile) if validation else None
-    stopping = Stopping(epochs, tolerance, patience)
+    stopping = Stopping(
+        rounds.count, tolerance, rounds.rounds_of(patience), rounds.reason
+    )
     with progress.guarded():
         if is_start_drawn and not progress.history.epochs:
             start_from(circuit, None if train.is_dataset else train.data, seed)
@@ -272,27 +322,39 @@ def fit(
         progress.history.classes = classes
         hooks.begin()
         with tqdm(
-            total=epochs,
+            total=rounds.count,
             initial=progress.history.epochs,
-            unit="epoch",
+            unit="epoch" if rounds.length is None else "round",
             disable=not verbose,
         ) as bar:
             while not stopping.is_reached(progress.history, hooks.have_stopped):
                 hooks.begin_epoch(progress.history.epochs)
-                order = None if method == "em" else [seed, progress.history.epochs]
-                log_likelihood = trainer.epoch(train(order))
+                number = progress.history.epochs + 1
+                order = None if way.is_full_batch else seed
+                log_likelihood = trainer.epoch(
+                    perturbed(
+                        program,
+                        rounds.batches(train, number - 1, order),
+                        regular.perturbations,
+                        [seed, number],
+                    )
+                )
                 held_out = None
                 if validation is not None and evaluate is not None:
                     held_out = evaluate(validation())
-                last, number = state.take(), progress.history.epochs + 1
+                last = state.take()
                 finite.check_epoch(number, last, log_likelihood)
                 progress.complete_epoch(last, log_likelihood, held_out)
                 bar.set_postfix_str(progress.history.summary())
                 bar.update()
                 hooks.end_epoch(number - 1, log_likelihood, held_out)
         hooks.end()
-        if patience is not None:
-            progress.take_best()
+        is_averaged = isinstance(trainer, AveragingTrainer) and trainer.take_average()
+        best = max(progress.history.validation_log_likelihood, default=None)
+        if keeps_best and best is not None and validation is not None:
+            if not (is_averaged and evaluate and evaluate(validation()) >= best):
+                progress.take_best()
+    progress.history.num_updates = rounds.updates_after(progress.history.epochs)
     stopping.warn(progress.history, stacklevel=3)
     return progress.history
 
@@ -311,26 +373,15 @@ def _batches(
     return Batches(program, validated(program, data), batch_size)
 
 
-def _trainer(
-    circuit: Circuit,
-    method: Method,
-    step_size: StepSize | None,
-    pseudocount: float,
-    optimizer: object,
-    jit_compile: bool | None,
-) -> Trainer:
-    """Builds the trainer of a method."""
-    if method == "em":
-        size = 1.0 if step_size is None else float(step_size)  # type: ignore[arg-type]
-        return ExpectationMaximization(circuit, size, pseudocount, jit_compile)
-    if method == "online_em":
-        size = 0.1 if step_size is None else step_size  # type: ignore[assignment]
-        return MinibatchExpectationMaximization(circuit, size, pseudocount, jit_compile)
-    return GradientAscent(circuit, optimizer, jit_compile)
+def _relative_cost(train: Batches, validation: Batches | None) -> float:
+    """Validation examples per example of a batch, if both are known."""
+    if validation is None or train.is_dataset or validation.is_dataset:
+        return 0.0
+    return len(validation.data.x) / train.batch_size
 
 
 def _size_of(trainer: Trainer) -> float | str | None:
-    if isinstance(trainer, GradientAscent):
+    step_size = getattr(trainer, "step_size", None)
+    if step_size is None:
         return None
-    step_size = trainer.step_size
     return "a function" if callable(step_size) else float(step_size)

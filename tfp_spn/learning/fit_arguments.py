@@ -8,6 +8,9 @@ from typing import Any
 import tensorflow as tf
 
 from tfp_spn._arguments import a_rate
+from tfp_spn.learning.method import Method
+from tfp_spn.learning.named_methods import method_of
+from tfp_spn.learning.step_sizes import STEP_SIZES
 
 
 def check_arguments(arguments: dict[str, Any]) -> None:
@@ -17,13 +20,19 @@ def check_arguments(arguments: dict[str, Any]) -> None:
       TypeError: An argument is of a wrong type.
       ValueError: A value is wrong, or arguments do not fit together.
     """
-    method = arguments["method"]
+    method = method_of(arguments["method"])
     if not arguments["circuit"].trainable_variables:
         warnings.warn(
             "fit: nothing can be learned, received a circuit all of whose parameters "
             "are frozen, expected trainable ones. Set layer.trainable = True for what "
             "shall be learned.",
             stacklevel=4,  # whoever calls fit
+        )
+    if arguments["epochs"] is not None and arguments["num_updates"] is not None:
+        raise ValueError(
+            f"fit: the length comes twice, received epochs={arguments['epochs']} and "
+            f"num_updates={arguments['num_updates']}, expected one of them. Leave out "
+            "the other."
         )
     split = arguments["validation_split"]
     if split and arguments["validation_data"] is not None:
@@ -38,32 +47,45 @@ def check_arguments(arguments: dict[str, Any]) -> None:
             f"patience={arguments['patience']}, expected validation_data too. Pass "
             "validation_data=x_valid, or stop by tolerance."
         )
-    _check_step_size(method, arguments["step_size"])
-    if arguments["optimizer"] is not None and method != "gradient":
+    _check_step_size(arguments["method"], method, arguments["step_size"])
+    if arguments["optimizer"] is not None and not method.is_gradient:
         raise ValueError(
-            f"fit: an optimizer has no meaning for EM, received method={method!r} and "
+            "fit: an optimizer has no meaning for EM, received method="
+            f"{arguments['method']!r} and "
             f"optimizer={arguments['optimizer']!r}, expected method='gradient'. Use "
             "that, or step_size."
         )
     _check_source(arguments)
 
 
-def _check_step_size(method: str, step_size: object) -> None:
+def _check_step_size(name: object, method: Method, step_size: object) -> None:
     """Checks the step size, which depends on the method."""
     if step_size is None:
         return
-    if method == "gradient":
+    if method.is_gradient:
         raise ValueError(
             "fit: the optimizer has the step size of gradient ascent, received "
             f"step_size={step_size!r}, expected none. Pass optimizer=keras.optimizers."
             "Adam(learning_rate=...)."
         )
-    if method == "online_em" and callable(step_size):
-        return
+    if method.step_sizes == "none":
+        raise ValueError(
+            f"fit: the method has a step size of its own, received step_size="
+            f"{step_size!r} with method={name!r}, expected none. Give it to the method."
+        )
+    if method.step_sizes == "any":
+        if callable(step_size) or step_size in STEP_SIZES:
+            return
+        if isinstance(step_size, str):
+            raise ValueError(
+                f"fit: unknown step size, received step_size={step_size!r}, expected "
+                f"a number, a function of the number of steps, or any of "
+                f"{', '.join(map(repr, STEP_SIZES))}. Choose one of these."
+            )
     if callable(step_size):
         raise ValueError(  # noqa: TRY004
             "fit: a step per epoch has one size, received a function "
-            f"step_size={step_size!r} with method={method!r}, expected a number above "
+            f"step_size={step_size!r} with method={name!r}, expected a number above "
             "0 and at most 1. Pass a number, or use method='online_em', where it may "
             "be a function of the number of steps."
         )
@@ -87,6 +109,14 @@ def _check_source(arguments: dict[str, Any]) -> None:
                 "epoch sees all of them. Leave it out, or pass a tf.data.Dataset."
             )
         return
+    steps = arguments["steps_per_epoch"]
+    is_counted = arguments["num_updates"] is not None
+    if steps and is_counted and not method_of(arguments["method"]).is_full_batch:
+        raise ValueError(
+            f"fit: a fit in updates has no epochs, received steps_per_epoch={steps} "
+            f"with num_updates={arguments['num_updates']}, expected one of them. Leave "
+            "out steps_per_epoch."
+        )
     extras = [
         name
         for name in (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tfp_spn._arguments import a_flag, reads
 from tfp_spn._keras_typing import OptimizerLike
+from tfp_spn._typing import Tensor
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.learning.batch_functions import Slopes
 from tfp_spn.learning.batches import Batch
@@ -26,6 +27,8 @@ class GradientAscent:
         circuit: A circuit, or a distribution over one.
         optimizer: A Keras optimizer or its name. Default: ``Adam(1e-2)``.
         jit_compile: Whether XLA compiles the step.
+        regularizer: A Keras regularizer; its penalty of all log-weights and logits is
+            taken from the mean log-likelihood.
 
     Raises:
         ValueError: The circuit's learning rule replaces gradients by counts.
@@ -49,6 +52,7 @@ class GradientAscent:
         circuit: object,
         optimizer: OptimizerLike = None,
         jit_compile: bool | None = None,
+        regularizer: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         self.circuit = as_circuit(circuit)
         _check_rules(self.circuit)
@@ -66,6 +70,11 @@ class GradientAscent:
         @tf.function(autograph=False)
         def ascend(sums: dict[str, Any]) -> None:
             means = [gradient / sums["weight"] for gradient in sums["gradients"]]
+            if regularizer is not None:
+                means = [
+                    mean + _slope(regularizer, variable)
+                    for mean, variable in zip(means, variables, strict=True)
+                ]
             self.optimizer.apply(means, variables)
 
         self._ascend = ascend
@@ -94,6 +103,18 @@ class GradientAscent:
             if math.isnan(log_likelihood):
                 break  # parameters are NaN: further steps would mend nothing
         return mean_of_examples(log_likelihood, weight)
+
+
+def _slope(regularizer: Any, variable: Any) -> Any:
+    """Gradient of the penalty of a variable, zero of what is no logarithm."""
+    value = tf.convert_to_tensor(variable)
+    is_logit = getattr(variable, "is_log_weight", False) or variable.name == "logits"
+    if not is_logit:
+        return tf.zeros_like(value)
+    with tf.GradientTape() as tape:
+        tape.watch(value)
+        penalty = regularizer(value)
+    return tape.gradient(penalty, value)
 
 
 def _names_of(circuit: Circuit, variables: list[keras.Variable]) -> tuple[str, ...]:

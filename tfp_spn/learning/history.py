@@ -10,19 +10,23 @@ from dataclasses import dataclass, field
 class History:
     """The course of a fit; log-likelihoods are means per example, in nats.
 
+    A fit of `num_updates` is told in rounds of equally many updates in place of epochs.
+
     Attributes:
         log_likelihood: That of the training data, by epoch: before the M-step for
             ``method="em"``, else of each batch before its step.
         validation_log_likelihood: That of the validation data after each epoch; empty
             without them.
-        stopped_because: ``"epochs"``, ``"tolerance"``, ``"patience"`` or
-            ``"callback"``.
+        stopped_because: ``"epochs"``, ``"num_updates"``, ``"tolerance"``,
+            ``"patience"`` or ``"callback"``.
         converged: Whether the fit came to an end by itself: the last epoch raised the
             training log-likelihood by less than `tolerance` (0.001 if none was given),
             or validation has become worse. One that stopped on a plateau, or because of
             `epochs`, while it was still rising has not.
         classes: The label of each class root, where labels were no class numbers:
             ``np.asarray(history.classes)[spn.posterior_mode(x)]``. Else `None`.
+        num_updates: How often parameters were changed; `None` if a dataset was read
+            to its end, whose batches nobody counts.
     """
 
     log_likelihood: list[float] = field(default_factory=list)
@@ -30,6 +34,7 @@ class History:
     stopped_because: str = ""
     converged: bool = False
     classes: tuple[object, ...] | None = None
+    num_updates: int | None = None
 
     @property
     def epochs(self) -> int:
@@ -78,11 +83,13 @@ class Stopping:
         epochs: Greatest number of epochs.
         tolerance: Stop when the training log-likelihood rises by less.
         patience: Stop after so many epochs without a better validation log-likelihood.
+        reason: What the end of all epochs is called.
     """
 
     epochs: int
     tolerance: float | None = None
     patience: int | None = None
+    reason: str = "epochs"
 
     def is_reached(self, history: History, by_callback: bool = False) -> bool:
         """Whether to stop; keeps the reason in `history`."""
@@ -104,7 +111,11 @@ class Stopping:
         """Warns if the fit stopped while the likelihood was still rising."""
         if history.converged or not history.last_gain > 10 * self._least_gain:
             return
-        remedy = {"patience": "a larger patience", "callback": "a callback that waits"}
+        remedy = {
+            "patience": "a larger patience",
+            "callback": "a callback that waits",
+            "num_updates": "more updates",
+        }
         warnings.warn(
             f"fit: the log-likelihood was still rising, by {history.last_gain:.3g} "
             f"nats per example in the last of {history.epochs} epochs, when the fit "
@@ -123,4 +134,4 @@ class Stopping:
             rise = values[-1] - values[-2]
             if not rise >= self.tolerance and values[-2] > float("-inf"):
                 return "tolerance"
-        return "epochs" if history.epochs >= self.epochs else ""
+        return self.reason if history.epochs >= self.epochs else ""

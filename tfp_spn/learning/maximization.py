@@ -33,12 +33,15 @@ def maximize(
     step_size: TensorLike = 1.0,
     pseudocount: TensorLike = 0.01,
     trainable: Collection[str] | None = None,
+    *,
+    sum_steps: Params | None = None,
+    leaf_pseudocount: TensorLike | None = None,
 ) -> Params:
     """Parameters that maximise the expected log-likelihood, or a step towards them.
 
     With ``step_size=1`` and ``pseudocount=0`` on the expectations of all data this is
     a step of EM, which never lowers the likelihood. Weights below `MIN_WEIGHT` (1e-12)
-    are raised to it.
+    are raised to it, but those whose logarithm is ``-inf``: such edges are pruned.
 
     Args:
         program: The circuit.
@@ -48,6 +51,9 @@ def maximize(
         pseudocount: Examples added to every sum, spread evenly over its children, and
             to every leaf component (what those look like is the family's choice).
         trainable: Names of the parameters to change. Default: all.
+        sum_steps: Step sizes ``[R, 1, O]`` of some sums, by name in
+            ``program.block_specs``.
+        leaf_pseudocount: Another pseudocount of leaves.
 
     Returns:
         New values of all parameters, in the shapes and the parametrisation of `params`.
@@ -56,9 +62,15 @@ def maximize(
     new = {name: tf.convert_to_tensor(value) for name, value in params.items()}
     counts, old = program.packed(expectations["sums"]), program.packed(new)
     step, added = tf.cast(step_size, program.dtype), tf.cast(pseudocount, tf.float64)
+    step_of = {} if sum_steps is None else sum_steps
     moved = {
         name: _moved_sum(
-            old[name], spec, tables.weights[name], counts[name], step, added
+            old[name],
+            spec,
+            tables.weights[name],
+            counts[name],
+            tf.cast(step_of.get(name, step), program.dtype),
+            added,
         )
         for name, spec in program.block_specs.items()
     }
@@ -73,7 +85,8 @@ def maximize(
     statistics = tf.nest.map_structure(
         lambda value: tf.cast(value, program.dtype), expectations["leaf"]
     )
-    of_leaf = tf.cast(pseudocount, program.dtype)
+    of_leaf = pseudocount if leaf_pseudocount is None else leaf_pseudocount
+    of_leaf = tf.cast(of_leaf, program.dtype)
     leaf = program.leaf.maximize(tables.leaf, statistics, step, of_leaf)
     for name, value in leaf.items():
         name = leaf_name(name)
@@ -149,5 +162,6 @@ def _moved_sum(
     weights = (1 - step) * weights + step * tf.cast(target, weights.dtype)
     weights = tf.maximum(weights, tf.cast(MIN_WEIGHT, weights.dtype))
     if spec.logspace:
-        weights = tf.math.log(weights)
+        is_pruned = tf.equal(old, -float("inf"))
+        weights = tf.where(is_pruned, old, tf.math.log(weights))
     return tf.where(total > 0, weights, old)

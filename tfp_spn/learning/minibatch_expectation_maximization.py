@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
 import tensorflow as tf
 
 from tfp_spn._arguments import a_flag, a_rate, or_function, reads, shown
+from tfp_spn.learning.adjustment import Adjustment, slots_of
 from tfp_spn.learning.batch_functions import (
     Maximization,
     OnlineStep,
     expectations_of,
 )
 from tfp_spn.learning.batches import Batch
+from tfp_spn.learning.e_step import PLAIN, EStep
 from tfp_spn.learning.expectations import Expectations
 from tfp_spn.learning.log_likelihood import mean_of_examples
 from tfp_spn.learning.maximization import as_circuit, trainable_names
 from tfp_spn.learning.replicas import Replicas
-
-StepSize = float | Callable[[int], Any]
+from tfp_spn.learning.step_sizes import StepSize
 
 
 class MinibatchExpectationMaximization:
@@ -35,6 +35,8 @@ class MinibatchExpectationMaximization:
             (a `keras.optimizers.schedules.LearningRateSchedule` is one).
         pseudocount: See `tfp_spn.learning.maximize`.
         jit_compile: Whether XLA compiles the E-step.
+        adjustments: What is changed of expected counts before each M-step.
+        e_step: What the E-step does besides.
 
     Example:
         >>> import numpy as np, tfp_spn
@@ -61,16 +63,22 @@ class MinibatchExpectationMaximization:
         step_size: StepSize = 0.1,
         pseudocount: float = 0.01,
         jit_compile: bool | None = None,
+        adjustments: tuple[Adjustment, ...] = (),
+        e_step: EStep = PLAIN,
     ) -> None:
         self.circuit = as_circuit(circuit)
         self.step_size, self.pseudocount = step_size, pseudocount
+        self.adjustments = tuple(adjustments)
+        self.e_step = e_step
+        e_step.check(self.circuit.program)
         self.replicas = Replicas(self.circuit, jit_compile)
+        self.replicas.keep(slots_of(self.adjustments, self.circuit))
         self.steps = tf.Variable(0, dtype=tf.int64, trainable=False, name="steps")
 
     @property
     def state(self) -> list[tf.Variable]:
-        """The variables that an interrupted fit must keep, besides parameters."""
-        return [self.steps]
+        """What an interrupted fit must keep besides the circuit's parameters."""
+        return [self.steps, *self.replicas.slots.values()]
 
     def epoch(self, batches: Iterable[Batch]) -> float:
         """A step for each batch.
@@ -95,10 +103,15 @@ class MinibatchExpectationMaximization:
 
     def _step(self, batch: Batch, size: float) -> Expectations:
         replicas, names = self.replicas, trainable_names(self.circuit)
+        e_step = self.e_step.at(int(self.steps))
+        numbers = e_step.numbers(int(self.steps))
         if replicas.strategy is None:
-            return replicas.run(OnlineStep(names), batch, size, self.pseudocount)
-        found = replicas.total(replicas.run(expectations_of, batch))
-        replicas.change(Maximization(names), found, size, self.pseudocount)
+            step = OnlineStep(names, self.adjustments, e_step)
+            return replicas.run(step, batch, size, self.pseudocount, *numbers)
+        body = expectations_of if e_step.is_plain else e_step
+        found = replicas.total(replicas.run(body, batch, *numbers))
+        move = Maximization(names, self.adjustments)
+        replicas.change(move, found, size, self.pseudocount)
         return found
 
     def _size_of_step(self) -> float:

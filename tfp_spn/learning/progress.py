@@ -80,6 +80,7 @@ class Progress:
         in_version_1: What the first version of checkpoints recorded otherwise.
         checkpoint: Path of the checkpoint; read if it exists.
         saves: Whether this process writes it.
+        keeps_best: Whether an interruption leaves the best parameters, not the last.
 
     Raises:
         ValueError: The checkpoint belongs to another fit.
@@ -92,8 +93,9 @@ class Progress:
         in_version_1: Settings,
         checkpoint: str | os.PathLike[str] | None = None,
         saves: bool = True,
+        keeps_best: bool = False,
     ) -> None:
-        self.saves = saves
+        self.saves, self.keeps_best = saves, keeps_best
         self.state = state
         self.settings = settings
         self.path = None if checkpoint is None else Path(checkpoint)
@@ -112,6 +114,8 @@ class Progress:
     def guarded(self) -> Iterator[None]:
         """Restores the last complete epoch on entry and after an interruption.
 
+        (Then the parameters of the best one, if they are kept.)
+
         After an error, whatever it is, restores what was there in the beginning.
         """
         try:
@@ -122,6 +126,8 @@ class Progress:
             raise
         except BaseException:
             self.state.restore(self.last)
+            if self.keeps_best:
+                self.take_best()
             raise
 
     def complete_epoch(

@@ -130,6 +130,7 @@ class Replicas:
 
     def __init__(self, circuit: Circuit, jit_compile: bool | None = None) -> None:
         self.circuit, self.jit_compile = circuit, jit_compile
+        self.slots: dict[str, tf.Variable] = {}
         self.strategy = strategy_of(circuit)
         if self.strategy is None:
             return
@@ -193,6 +194,20 @@ class Replicas:
                     "within `with strategy.scope():`."
                 )
 
+    def keep(self, slots: dict[str, tf.Variable]) -> None:
+        """Gives bodies further variables, beside the circuit's parameters.
+
+        Raises:
+            ValueError: There are several replicas, which could not share them.
+        """
+        if slots and self.strategy is not None:
+            raise ValueError(
+                "tfp_spn.learning: replicas have no variables of a method, received "
+                f"{_described(self.strategy)}, expected one device for momentum. Use "
+                "method='online_em', or build the circuit outside of strategy.scope()."
+            )
+        self.slots = slots
+
     def run(self, body: Body, batch: Batch, *numbers: float) -> Any:
         """Computes something of a batch, each replica of its share.
 
@@ -228,6 +243,7 @@ class Replicas:
 
     def _answer(self, body: Body, values: Any, *numbers: float, **options: Any) -> Any:
         program, params = self.circuit.program, self.circuit.live_params()
+        params = {**params, **self.slots}
         tensors = [tf.constant(number, tf.float64) for number in numbers]
         return answer(program, body, params, values, *tensors, **options)
 

@@ -76,6 +76,9 @@ class CircuitProgram(FoldedProgram):
         evidence: Evidence,
         weights: Tensor | None = None,
         labels: Tensor | None = None,
+        inverse_temperature: Tensor | None = None,
     ) -> tuple[dict[str, Any], Tensor]:
-        """See `Program.expectations`."""
-        return expectations.of_examples(self, tables, evidence, weights, labels)
+        """See `Program.expectations`, and `tfp_spn.programs.expectations`."""
+        return expectations.of_examples(
+            self, tables, evidence, weights, labels, inverse_temperature
+        )

@@ -32,6 +32,7 @@ def of_examples(
     evidence: Evidence,
     weights: Tensor | None = None,
     labels: Tensor | None = None,
+    inverse_temperature: Tensor | None = None,
 ) -> tuple[dict[str, Any], Tensor]:
     """Expectations of a batch, and ``log p(x, class) [C, N]``.
 
@@ -41,6 +42,9 @@ def of_examples(
         evidence: Examples, ``x [V, D, N]``.
         weights: How often each example counts, ``[N]``; once by default.
         labels: Classes, int ``[N]``, or `None`.
+        inverse_temperature: Power ``t`` of ``p(x, z)^t`` to which posteriors over the
+            latent variables are proportional, or `None`: 1. Log-likelihoods are those
+            of the circuit itself.
 
     Returns:
         Expectations as those of `tfp_spn.learning.expected_statistics`.
@@ -52,7 +56,13 @@ def of_examples(
     weights = tf.cast(weights, base.dtype)
     counted = tf.where(tf.math.is_finite(base), weights, tf.zeros_like(weights))
     flows_of = hard_flows if is_hard(program) else _gradient_flows
-    roots, flows = flows_of(program, tables, leaves, counted, labels)
+    if inverse_temperature is None:
+        roots, flows = flows_of(program, tables, leaves, counted, labels)
+    else:
+        tempered, power = _tempered(tables, inverse_temperature), inverse_temperature
+        _, flows = flows_of(program, tempered, leaves * power, counted, labels)
+        without_prior = tables.replaced(log_prior=None)
+        roots = evaluate(program, without_prior, leaves).log_joint
     log_prob = _objective(program, tables, roots, labels)
     leaf = program.leaf.expected_statistics(
         tables.leaf, evidence.x, evidence.observed, flows["leaves"], program.layout
@@ -70,6 +80,15 @@ def of_examples(
         "num_examples": tf.reduce_sum(weights),
     }
     return expectations, roots + prior + base
+
+
+def _tempered(tables: Tables, power: Tensor) -> Tables:
+    """All weights to a power, no longer normalised."""
+    return tables.replaced(
+        log_weights={k: power * v for k, v in tables.log_weights.items()},
+        weights={k: tf.pow(v, power) for k, v in tables.weights.items()},
+        log_prior=None if tables.log_prior is None else power * tables.log_prior,
+    )
 
 
 def _gradient_flows(
