@@ -252,7 +252,7 @@ ERRORS = {
     "weight_shape": ({"sample_weight": np.ones(9)}, r"received shape \(9,\)"),
     "weight_negative": ({"sample_weight": -np.ones(100)}, "received values from -1.0"),
     "weight_zero": ({"sample_weight": np.zeros(100)}, "not all zero, received"),
-    "method": ({"method": "sgd"}, "must be one of 'em'.*Received method='sgd'"),
+    "method": ({"method": "sgd"}, "received method='sgd', expected 'em'.*Choose one"),
     "epochs": ({"epochs": -1}, "at least 0. Received epochs=-1"),
     "batch_size": ({"batch_size": 0}, "at least 1. Received batch_size=0"),
     "pseudocount": ({"pseudocount": -1.0}, "of at least 0. Received pseudocount=-1.0"),

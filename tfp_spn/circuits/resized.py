@@ -16,8 +16,12 @@ import numpy as np
 
 from tfp_spn._serialization import serialize
 from tfp_spn.circuits.circuit import Circuit
-from tfp_spn.circuits.from_region_graph import RegionGraphCircuit
+from tfp_spn.circuits.from_region_graph import (
+    KINDS_OF_LEAF_SUMS,
+    RegionGraphCircuit,
+)
 from tfp_spn.programs.nodes import Node, all_nodes, nodes_of
+from tfp_spn.programs.parameter_names import PRIOR, leaf_name, sums_name
 from tfp_spn.programs.storage import Storage, storage_of
 
 Units = Mapping[int, np.ndarray]
@@ -55,7 +59,7 @@ class UnitClasses:
             circuit.leaf.num_components,
             config["num_sums"],
             config["num_classes"],
-            config["leaf_sums"],
+            KINDS_OF_LEAF_SUMS[config["leaf_sums"]],
         )
         product = "kronecker" if self.is_tucker else "hadamard"
         self.storage: Storage = storage_of(self.tops, product)  # type: ignore[arg-type]
@@ -80,7 +84,7 @@ class UnitClasses:
         """Expected counts of the units of each class, of ``[R, I, O]`` by parameter."""
         flows = {c: np.zeros(size) for c, size in self.sizes.items()}
         for number, group in enumerate(self.storage.groups):
-            values = counts[f"sums_{number}"]
+            values = counts[sums_name(number)]
             for node, count in zip(group, values, strict=True):
                 flat = np.split(count.sum(-1), len(node.partitions))
                 for part, classes in zip(flat, self.inputs_of(node), strict=True):
@@ -110,14 +114,14 @@ class UnitClasses:
         old = {k: v.numpy() for k, v in self.circuit.live_params().items()}
         variables = new.live_params()
         for number, group in enumerate(self.storage.groups):
-            name = f"sums_{number}"
+            name = sums_name(number)
             rows = [
                 self._weights(node, value, chosen, part)
                 for node, value in zip(group, old[name], strict=True)
             ]
             variables[name].assign(np.stack(rows))
         if new.prior is not None:
-            variables["prior"].assign(old["prior"])
+            variables[PRIOR].assign(old[PRIOR])
         self._set_leaves(new, old, chosen)
         return new
 
@@ -165,7 +169,7 @@ class UnitClasses:
             own_regions = own.regions[own.layout.slot_region]
             index = np.stack([units[region] for region in own_regions])  # [L', K']
             for name in own.prefixed(own.leaf.parameters):
-                variable, value = variables[f"leaf_{name}"], old[f"leaf_{name}"]
+                variable, value = variables[leaf_name(name)], old[leaf_name(name)]
                 plain = name[len(own.prefix) :]
                 axis = _component_axis(own.leaf, plain, layout.num_dims)
                 variable.assign(_taken(value, index, axis))

@@ -22,6 +22,7 @@ from tfp_spn.learning.parts import check_part
 from tfp_spn.learning.replicas import Replicas
 from tfp_spn.ops.certainty import Certainty
 from tfp_spn.ops.log_space import logsumexp
+from tfp_spn.programs.parameter_names import PRIOR, sums_name
 from tfp_spn.programs.program import Program
 
 By = Literal["flow", "edge_flow"]
@@ -150,9 +151,9 @@ def _narrower(
     kept = {}
     for number, group in enumerate(classes.storage.groups):
         rows = []
-        for node, count in zip(group, counts[f"sums_{number}"], strict=True):
+        for node, count in zip(group, counts[sums_name(number)], strict=True):
             rows.append(_mask(classes, node, units, count.shape))
-        kept[f"sums_{number}"] = np.stack(rows)
+        kept[sums_name(number)] = np.stack(rows)
     return classes.resized(units), kept
 
 
@@ -228,7 +229,7 @@ def _sparser(
 def _num_edges(circuit: Any) -> int:
     specs = circuit.program.sum_specs
     least = -np.inf if specs[0].logspace else 0.0
-    names = {spec.parameter for spec in specs} - {"prior"}
+    names = {spec.parameter for spec in specs} - {PRIOR}
     params = circuit.live_params()
     return int(sum(np.sum(params[name].numpy() > least) for name in names))
 
