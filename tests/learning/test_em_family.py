@@ -36,7 +36,11 @@ UPDATES = {"num_updates": 6, "pseudocount": 0.0}
 
 
 def run(circuit: Any, x: Any = X, **kwargs: Any) -> Any:
-    return fit(circuit, x, **{"verbose": False, "batch_size": 32, **kwargs})
+    return fit(
+        circuit,
+        x,
+        **{"initialize": False, "verbose": False, "batch_size": 32, **kwargs},
+    )
 
 
 def means_of(circuit: Any) -> dict[str, np.ndarray]:

@@ -40,7 +40,11 @@ PLAIN = {"epochs": 2, "pseudocount": 0.0}
 
 
 def run(circuit: Any, x: Any = X, **kwargs: Any) -> Any:
-    return fit(circuit, x, **{"verbose": False, "batch_size": 64, **kwargs})
+    return fit(
+        circuit,
+        x,
+        **{"initialize": False, "verbose": False, "batch_size": 64, **kwargs},
+    )
 
 
 def mixture() -> Any:
