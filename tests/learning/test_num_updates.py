@@ -171,7 +171,7 @@ def test_errors() -> None:
             {"step_size": "fast", "method": "online_em"},
             "received step_size='fast', expected a number, .* 'cosine'. Choose",
         ),
-        ({"step_size": "cosine"}, "received step_size='cosine', expected a number"),
+        ({"step_size": "cosine"}, "must be a finite number .* step_size='cosine'"),
         (
             {
                 "x": dataset,
