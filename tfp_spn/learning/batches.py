@@ -84,7 +84,7 @@ class Batches:
         ValueError: The dataset never ends, and there is no number of steps.
     """
 
-    @reads(batch_size=a_count(), steps=a_count(most=LARGEST_INTEGER))
+    @reads(batch_size=a_count(least=0), steps=a_count(most=LARGEST_INTEGER))
     def __init__(
         self,
         program: Program,
@@ -96,7 +96,10 @@ class Batches:
         self.program = program
         self.data = data
         self.is_dataset = isinstance(data, tf.data.Dataset)
-        self.batch_size = 0 if self.is_dataset else min(batch_size, len(data.x))
+        self.batch_size = 0
+        if not self.is_dataset:
+            batch_size = a_count()(batch_size, "Batches: `batch_size`")
+            self.batch_size = min(batch_size, len(data.x))
         self.steps = steps
         self.unlabelled = unlabelled
         self._stream: Iterator[Any] = iter(())

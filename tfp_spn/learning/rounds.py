@@ -137,7 +137,11 @@ def default_batch_size(source: object, is_full_batch: bool) -> int:
         return _MOST_BATCH
     if isinstance(source, Data):
         source = source.x
+    try:
+        count = len(source)  # type: ignore[arg-type]
+    except TypeError:  # no data at all, which is said elsewhere
+        return _MOST_BATCH
     size = _LEAST_BATCH
-    while size < _MOST_BATCH and size * _BATCHES < len(source):  # type: ignore[arg-type]
+    while size < _MOST_BATCH and size * _BATCHES < count:
         size *= 2
     return size
