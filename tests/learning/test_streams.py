@@ -188,9 +188,9 @@ def test_endless_datasets_need_a_number_of_steps() -> None:
                 Batches(circuit.program, endless, 25)
         history = fit(circuit, endless, steps_per_epoch=3, epochs=2, verbose=False)
         assert history.epochs == 2
-    for steps, what in ((0, "not a count"), (2, "for datasets")):
+    for steps, what in ((0, "` must be at least 1"), (2, " is for datasets")):
         data = X if steps else rows
-        with pytest.raises(ValueError, match=f"steps_per_epoch is {what}, received"):
+        with pytest.raises(ValueError, match=f"steps_per_epoch{what}"):
             fit(circuit_of(), data, steps_per_epoch=steps, verbose=False)
 
 

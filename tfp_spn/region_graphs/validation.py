@@ -11,7 +11,6 @@ from tfp_spn.region_graphs.arguments import as_scope, as_sequence
 
 Scope = tuple[int, ...]
 Partition = tuple[int, ...]
-
 _SHOWN = 8
 
 
