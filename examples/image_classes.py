@@ -251,6 +251,7 @@ def study(
     data: ImageData, strangers: np.ndarray, weight: float, options: argparse.Namespace
 ) -> tuple[Any, dict[str, Any]]:
     """A trained circuit and what was measured, from the cache if they are there."""
+    keras.utils.set_random_seed(options.seed)  # whatever was trained before
     stem = options.cache / name_of(data, weight, options)
     circuit = build_circuit(data, options)
     weights, results = Path(f"{stem}.weights.h5"), Path(f"{stem}.json")
@@ -360,7 +361,6 @@ def main() -> None:
         for part in ("train", "validation", "test")
     )
     print(f"{data.name}: {counts} images; {len(strangers)} of {options.strangers}")
-    keras.utils.set_random_seed(options.seed)
     circuits, found = {}, {}
     for weight in options.lambdas:
         circuits[weight], found[weight] = study(data, strangers, weight, options)

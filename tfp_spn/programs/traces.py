@@ -141,6 +141,7 @@ class _Call:
     """
 
     def __init__(self, traced: Any) -> None:
+        self._function = traced  # which has what the C++ function refers to
         self._traced, self._captured = traced.inference_fn, traced.captured_inputs
 
     def __call__(self, given: list[Any]) -> Any:
