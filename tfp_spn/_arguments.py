@@ -79,6 +79,13 @@ def reads(**readers: Reader) -> Callable[[_Function], _Function]:
     return decorate
 
 
+def read_fields(instance: Any, **readers: Reader) -> None:
+    """Reads fields of a frozen dataclass, in its ``__post_init__``, as `reads` does."""
+    for name, read in readers.items():
+        what = f"{type(instance).__name__}: `{name}`"
+        object.__setattr__(instance, name, read(getattr(instance, name), what))
+
+
 def _owner(function: Any, instance: Any, kwargs: dict[str, Any]) -> str:
     if instance is None:
         return function.__name__
@@ -131,11 +138,6 @@ def a_count(least: int = 1, most: int = LARGEST_SIZE) -> Reader:
         return number
 
     return read
-
-
-def as_count(value: Any, name: str) -> int:
-    """Returns `value` as an int of at least one, or raises naming the argument."""
-    return a_count()(value, f"`{name}`")
 
 
 def a_seed(most: int = LARGEST_INTEGER) -> Reader:

@@ -166,7 +166,7 @@ def test_of_two_values_and_of_one():
 
 
 def test_wrong_arguments():
-    with pytest.raises(ValueError, match="min_scale must be positive, received min_s"):
+    with pytest.raises(ValueError, match="above 0. Received min_scale=0.0"):
         layers.DiscretizedLogisticLeaf(2, 4, min_scale=0.0)
     with pytest.raises(ValueError, match="`num_categories` must be at least 1"):
         layers.DiscretizedLogisticLeaf(2, 0)

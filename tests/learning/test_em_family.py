@@ -251,12 +251,21 @@ def test_errors_of_methods() -> None:
     for make, message in (
         (
             lambda: AnemoneExpectationMaximization(momentum=1.0),
-            "momentum=1.0, exp",
+            "below 1. Received momentum=1.0",
         ),
-        (lambda: AnemoneExpectationMaximization(2.0), "step_size=2.0, expected a numb"),
-        (lambda: AcceleratedExpectationMaximization(0.5), "max_step=0.5, expected"),
-        (lambda: SharpnessAwareExpectationMaximization("em", -1), "strength=-1, exp"),
-        (lambda: AveragedParameters("em", 2), "last=2, expected a number from 0 to 1"),
+        (
+            lambda: AnemoneExpectationMaximization(2.0),
+            "of at most 1. Received step_size=2.0",
+        ),
+        (
+            lambda: AcceleratedExpectationMaximization(0.5),
+            "at least 1. Received max_step=0.5",
+        ),
+        (
+            lambda: SharpnessAwareExpectationMaximization("em", -1),
+            "Received strength=-1",
+        ),
+        (lambda: AveragedParameters("em", 2), "of at most 1. Received last=2"),
         (
             lambda: AveragedParameters("newton"),
             "method='newton', expected 'em'",

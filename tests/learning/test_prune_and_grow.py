@@ -142,11 +142,11 @@ def test_errors() -> None:
     circuit = circuit_of()
     sequences = dynamic_from_circuit(circuit_of(num_classes=2), 3)
     for call, message in (
-        (lambda: prune(circuit, X, 1.0), "prune: fraction is no part, received fract"),
-        (lambda: prune(circuit, X, 0.5, by="luck"), "received by='luck', expected 'fl"),
+        (lambda: prune(circuit, X, 1.0), "below 1. Received fraction=1.0"),
+        (lambda: prune(circuit, X, 0.5, by="luck"), "'edge_flow'. Received by='luck'"),
         (lambda: prune(circuit, X + 1, 0.5), "received 2 at row"),
         (lambda: grow(circuit, 0), "`factor` must be at least 1"),
-        (lambda: grow(circuit, noise=-1.0), "grow: noise must not be negative, rec"),
+        (lambda: grow(circuit, noise=-1.0), "grow: `noise` must be .* at least 0"),
         (lambda: prune(sequences, X, 0.5), "of a region graph, received DynamicCir"),
     ):
         with pytest.raises((TypeError, ValueError), match=message):

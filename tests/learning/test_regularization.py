@@ -303,9 +303,9 @@ def test_errors() -> None:
     sequences = dynamic_from_circuit(circuit_of(num_classes=2), 3)
     x = np.zeros([5, 3, 4])
     for make, message in (
-        (lambda: InputDropout(1.0), "rate=1.0, expected a number from 0 to below 1"),
-        (lambda: DataSoftening(-1), "DataSoftening: strength is no part, received"),
-        (lambda: SumEntropy(-1), "weight must not be negative, received weight=-1"),
+        (lambda: InputDropout(1.0), "at least 0 and below 1. Received rate=1.0"),
+        (lambda: DataSoftening(-1), "DataSoftening: `strength` must be a finite"),
+        (lambda: SumEntropy(-1), "`weight` must be .* at least 0. Received weight=-1"),
         (lambda: run(circuit_of(), regularization=SumDropout), "received a type, exp"),
         (
             lambda: run(circuit_of(), regularization=SumEntropy(), method="gradient"),

@@ -77,7 +77,7 @@ def test_stops_in_time_and_refuses():
     assert np.isfinite(SumProductNetwork(mixture.circuit()).log_prob(x)).all()
     with pytest.raises(ValueError, match="needs categorical columns without missing"):
         continuous_mixture(x + 0.5, structure="chow_liu")
-    with pytest.raises(ValueError, match="structure is unknown"):
+    with pytest.raises(ValueError, match="`structure` must be one of"):
         continuous_mixture(x, structure="tree")
     with pytest.raises(ValueError, match="validation_data have 3 columns, expected 4"):
         continuous_mixture(x, validation_data=x[:, :3])

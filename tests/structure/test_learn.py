@@ -45,7 +45,7 @@ def test_the_best_is_chosen_by_validation(monkeypatch):
 
 
 def test_errors_and_degenerate_tables():
-    with pytest.raises(ValueError, match="time_budget must be positive"):
+    with pytest.raises(ValueError, match="`time_budget` must be .* above 0"):
         learn(np.zeros([2, 2]), time_budget=0)
     for x in (np.zeros([1, 2]), np.full([3, 2], np.nan), np.ones([30, 1])):
         assert np.isfinite(learn(x, verbose=False).log_prob(np.nan_to_num(x))).all()

@@ -68,7 +68,7 @@ def test_errors():
     x = dependent_rows(50)
     with pytest.raises(ValueError, match="independence='g_test' needs categorical"):
         learn_spn(x + 0.5, independence="g_test")
-    with pytest.raises(ValueError, match="independence is unknown"):
+    with pytest.raises(ValueError, match="`independence` must be one of"):
         learn_spn(x, independence="t_test")
-    with pytest.raises(ValueError, match="leaf is unknown"):
+    with pytest.raises(ValueError, match="`leaf` must be one of"):
         learn_spn(x, leaf="tree")

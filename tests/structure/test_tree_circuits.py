@@ -89,5 +89,5 @@ def test_degenerate_tables(name):
 
 
 def test_errors():
-    with pytest.raises(ValueError, match="alpha must be positive"):
+    with pytest.raises(ValueError, match="`alpha` must be a finite number above 0"):
         cutset_network(np.zeros([2, 2]), alpha=0)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import keras
 
-from tfp_spn._arguments import as_count
+from tfp_spn._arguments import LARGEST_SEED, a_count, a_seed, reads
 from tfp_spn.circuits.from_region_graph import (
     RegionGraphCircuit,
     SumProduct,
@@ -38,6 +38,13 @@ _NUM_VALUES = 256
 _NUM_UNITS = 16
 
 
+@reads(
+    num_leaf_units=a_count(),
+    num_sum_units=a_count(),
+    num_classes=a_count(),
+    channels=a_count(),
+    seed=a_seed(most=LARGEST_SEED),
+)
 def image_circuit(
     shape: Sequence[int],
     region_graph: RegionGraphName | RegionGraph = "quad-graph",
@@ -100,7 +107,6 @@ def image_circuit(
             https://github.com/april-tools/cirkit
     """
     height, width = as_shape(shape)
-    channels = as_count(channels, "channels")
     graph = _as_graph(region_graph, (height, width), seed)
     layer = _as_leaf(leaf, num_leaf_units, seed)
     arguments.setdefault("accumulator_initializer", Dirichlet(alpha=1.0, seed=seed))
@@ -177,8 +183,6 @@ _LEAVES: dict[str, Callable[[int, int], BaseLeaf]] = {
 
 
 def _as_leaf(leaf: object, num_units: int | None, seed: int) -> BaseLeaf:
-    if num_units is not None:
-        num_units = as_count(num_units, "num_leaf_units")
     if isinstance(leaf, str):
         if leaf not in _LEAVES:
             raise ValueError(

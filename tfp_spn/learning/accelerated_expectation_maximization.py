@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfp_spn._arguments import a_rate, read_fields
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.learning.batches import Batch
 from tfp_spn.learning.expectation_maximization import ExpectationMaximization
@@ -63,12 +64,7 @@ class AcceleratedExpectationMaximization(Method):
     max_step: float = 4.0
 
     def __post_init__(self) -> None:
-        if not self.max_step >= 1:
-            raise ValueError(
-                "AcceleratedExpectationMaximization: max_step is no factor, received "
-                f"max_step={self.max_step!r}, expected a number of at least 1. Choose "
-                "4, or 1 for EM itself."
-            )
+        read_fields(self, max_step=a_rate(least=1))
 
     @property
     def is_full_batch(self) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
+from tfp_spn._arguments import a_rate, one_of, or_function, read_fields
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.learning.adjustment import Adjustment, Update, nothing_known
 from tfp_spn.learning.expectations import Expectations
@@ -14,8 +15,7 @@ from tfp_spn.learning.minibatch_expectation_maximization import (
     MinibatchExpectationMaximization,
 )
 from tfp_spn.learning.momentum import Momentum
-from tfp_spn.learning.parts import check_part
-from tfp_spn.learning.step_sizes import StepSize, named_step_size
+from tfp_spn.learning.step_sizes import STEP_SIZES, StepSize, named_step_size
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,10 @@ class AnemoneExpectationMaximization(Method):
     momentum: float = 0.9
 
     def __post_init__(self) -> None:
-        check_part(self, "momentum", self.momentum, below=True)
-        if isinstance(self.step_size, int | float):
-            check_part(self, "step_size", self.step_size)
+        step = or_function(a_rate(above=0, most=1))
+        if isinstance(self.step_size, str):
+            step = one_of(*STEP_SIZES)
+        read_fields(self, step_size=step, momentum=a_rate(least=0, below=1))
 
     def trainer(self, circuit: Circuit, terms: Terms) -> Trainer:
         """Binds the method to a circuit."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from tfp_spn._arguments import a_rate, read_fields
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.learning.e_step import Warming
 from tfp_spn.learning.method import Terms, Trainer
 from tfp_spn.learning.named_methods import WrappedMethod
-from tfp_spn.learning.parts import check_part
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class AnnealedExpectationMaximization(WrappedMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_part(self, "start", self.start)
-        check_part(self, "part", self.part)
+        part = a_rate(least=0, most=1)
+        read_fields(self, start=part, part=part)
 
     def trainer(self, circuit: Circuit, terms: Terms) -> Trainer:
         """Binds the method to a circuit.

@@ -8,12 +8,12 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfp_spn._arguments import a_rate, read_fields
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.learning.batches import Batch
 from tfp_spn.learning.mean_parameters import MeanParameters
 from tfp_spn.learning.method import Terms, Trainer
 from tfp_spn.learning.named_methods import WrappedMethod
-from tfp_spn.learning.parts import check_part
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class AveragedParameters(WrappedMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_part(self, "last", self.last)
+        read_fields(self, last=a_rate(least=0, most=1))
 
     def trainer(self, circuit: Circuit, terms: Terms) -> Trainer:
         """Binds the method to a circuit.

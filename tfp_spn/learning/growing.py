@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from tfp_spn._arguments import as_count
+from tfp_spn._arguments import a_count, a_rate, a_seed, reads
 from tfp_spn.circuits.from_region_graph import RegionGraphCircuit
 from tfp_spn.circuits.resized import UnitClasses
 from tfp_spn.learning.maximization import as_circuit
-from tfp_spn.learning.parts import check_size
 
 
+@reads(factor=a_count(), noise=a_rate(least=0), seed=a_seed())
 def grow(
     circuit: Any, factor: int = 2, *, noise: float = 0.1, seed: int = 0
 ) -> RegionGraphCircuit:
@@ -51,8 +51,6 @@ def grow(
     """
     circuit = as_circuit(circuit)
     classes = UnitClasses(circuit, "grow")
-    factor = as_count(factor, "factor")
-    check_size("grow", "noise", noise)
     units = {
         c: np.repeat(np.arange(classes.sizes[c]), factor) for c in classes.resizable
     }

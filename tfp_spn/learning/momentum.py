@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
+from tfp_spn._arguments import a_rate, read_fields
 from tfp_spn._typing import Params
 from tfp_spn.learning.adjustment import Adjustment, Update
 from tfp_spn.learning.expectations import Expectations
@@ -24,6 +25,9 @@ class Momentum(Adjustment):
     """
 
     momentum: float = 0.9
+
+    def __post_init__(self) -> None:
+        read_fields(self, momentum=a_rate(least=0, below=1))
 
     def slots(self, structure: Expectations) -> Params:
         """The averages, and the number of steps."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from tfp_spn._arguments import a_rate, read_fields
 from tfp_spn.learning.batches import Batch
-from tfp_spn.learning.parts import check_part
 from tfp_spn.programs.program import Program
 
 
@@ -35,7 +35,7 @@ class InputDropout(Perturbation):
     rate: float = 0.1
 
     def __post_init__(self) -> None:
-        check_part(self, "rate", self.rate, below=True)
+        read_fields(self, rate=a_rate(least=0, below=1))
 
     def __call__(
         self, program: Program, batch: Batch, rng: np.random.Generator
@@ -67,7 +67,7 @@ class DataSoftening(Perturbation):
     strength: float = 2e-3
 
     def __post_init__(self) -> None:
-        check_part(self, "strength", self.strength)
+        read_fields(self, strength=a_rate(least=0, most=1))
 
     def __call__(
         self, program: Program, batch: Batch, rng: np.random.Generator
@@ -103,7 +103,7 @@ class SumDropout:
     rate: float = 0.1
 
     def __post_init__(self) -> None:
-        check_part(self, "rate", self.rate, below=True)
+        read_fields(self, rate=a_rate(least=0, below=1))
 
 
 def perturbed(

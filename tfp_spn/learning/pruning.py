@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import tensorflow as tf
 
+from tfp_spn._arguments import a_count, a_rate, one_of, reads
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.circuits.from_region_graph import RegionGraphCircuit
@@ -18,7 +19,6 @@ from tfp_spn.learning.expectation_maximization import ExpectationMaximization
 from tfp_spn.learning.expected_counts_of_data import batches_of, expected_counts
 from tfp_spn.learning.log_likelihood import LogLikelihood
 from tfp_spn.learning.maximization import as_circuit
-from tfp_spn.learning.parts import check_part
 from tfp_spn.learning.replicas import Replicas
 from tfp_spn.ops.certainty import Certainty
 from tfp_spn.ops.log_space import logsumexp
@@ -48,6 +48,11 @@ class Pruning:
     bound: float
 
 
+@reads(
+    fraction=a_rate(least=0, below=1),
+    by=one_of("flow", "edge_flow"),
+    epochs=a_count(least=0),
+)
 def prune(
     circuit: Any,
     x: Any,
@@ -105,12 +110,6 @@ def prune(
     """
     circuit = as_circuit(circuit)
     classes = UnitClasses(circuit, "prune")
-    check_part("prune", "fraction", fraction, below=True)
-    if by not in ("flow", "edge_flow"):
-        raise ValueError(
-            f"prune: unknown measure, received by={by!r}, expected 'flow' or "
-            "'edge_flow'. Choose one of these."
-        )
     batches = batches_of(circuit, x, observed, sample_weight)
     counts = expected_counts(circuit, batches)
     before = LogLikelihood(circuit)(batches())

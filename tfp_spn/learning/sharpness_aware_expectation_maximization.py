@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
+from tfp_spn._arguments import a_rate, read_fields
 from tfp_spn._typing import Tensor
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.learning.adjustment import Adjustment, Update
 from tfp_spn.learning.expectations import Expectations
 from tfp_spn.learning.method import Terms, Trainer
 from tfp_spn.learning.named_methods import WrappedMethod
-from tfp_spn.learning.parts import check_size
 
 _NEWTON_STEPS = 12
 
@@ -52,7 +52,7 @@ class SharpnessAwareExpectationMaximization(WrappedMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_size(self, "strength", self.strength)
+        read_fields(self, strength=a_rate(least=0))
 
     def trainer(self, circuit: Circuit, terms: Terms) -> Trainer:
         """Binds the method to a circuit."""

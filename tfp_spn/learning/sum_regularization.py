@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
+from tfp_spn._arguments import a_rate, read_fields
 from tfp_spn.learning.adjustment import Adjustment, Update, nothing_known
 from tfp_spn.learning.e_step import MARGINAL
 from tfp_spn.learning.expectations import Expectations
-from tfp_spn.learning.parts import check_size
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class SumEntropy(Adjustment):
     weight: float = 1e-3
 
     def __post_init__(self) -> None:
-        check_size(self, "weight", self.weight)
+        read_fields(self, weight=a_rate(least=0))
 
     def __call__(self, update: Update, expectations: Expectations) -> Expectations:
         """Counts with the reward."""
@@ -92,7 +92,7 @@ class ExpectedCounts(Adjustment):
     num_examples: float = 1.0
 
     def __post_init__(self) -> None:
-        check_size(self, "num_examples", self.num_examples)
+        read_fields(self, num_examples=a_rate(least=0))
 
     def __call__(self, update: Update, expectations: Expectations) -> Expectations:
         """Counts with these examples."""

@@ -7,13 +7,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tfp_spn._arguments import as_count
+from tfp_spn._arguments import a_count, a_rate, a_seed, reads
 from tfp_spn.region_graphs.chow_liu_tree import maximum_spanning_tree, rooted_at_centre
 from tfp_spn.region_graphs.hidden_chow_liu_tree import from_parents
 from tfp_spn.region_graphs.mutual_information import DataType, mutual_information
 from tfp_spn.region_graphs.region_graph import RegionGraph
 
 
+@reads(
+    num_trees=a_count(),
+    num_candidates=a_count(),
+    perturbation=a_rate(least=0, below=1),
+    seed=a_seed(),
+)
 def mixture_of_hidden_chow_liu_trees(
     data: Any,
     num_trees: int = 4,
@@ -65,13 +71,6 @@ def mixture_of_hidden_chow_liu_trees(
       [1]: Liu and Van den Broeck. Tractable Regularization of Probabilistic Circuits.
         NeurIPS, 2021. https://arxiv.org/abs/2106.02264
     """
-    num_trees = as_count(num_trees, "num_trees")
-    num_candidates = as_count(num_candidates, "num_candidates")
-    if not 0 <= perturbation < 1:
-        raise ValueError(
-            f"`perturbation` is a probability. Received {perturbation}; expected a "
-            "number from 0 to below 1. Pass for example perturbation=0.4."
-        )
     weights = mutual_information(
         data,
         data_type=data_type,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tfp_spn._arguments import as_count, as_int
+from tfp_spn._arguments import a_count, a_seed, as_int, reads
 from tfp_spn.region_graphs.arguments import as_shape
 from tfp_spn.region_graphs.rectangles import (
     Rectangle,
@@ -17,6 +17,7 @@ from tfp_spn.region_graphs.rectangles import (
 from tfp_spn.region_graphs.region_graph import RegionGraph
 
 
+@reads(num_splits=as_int, num_repetitions=a_count(), seed=a_seed())
 def random_quad_tree(
     shape: Sequence[int], num_splits: int = 2, num_repetitions: int = 1, seed: int = 0
 ) -> RegionGraph:
@@ -49,13 +50,11 @@ def random_quad_tree(
       >>> random_quad_tree((28, 28), num_repetitions=4).num_regions > 1567
       True
     """
-    num_splits = as_int(num_splits, "`num_splits`")
     if num_splits not in (2, 4):
         raise ValueError(
             f"`num_splits` is the number of parts of a split. Received {num_splits}; "
             "expected 2 or 4. Pass 2 to cut one side, 4 to cut both."
         )
-    num_repetitions = as_count(num_repetitions, "num_repetitions")
     rng = np.random.default_rng(seed)
     cut = _cut_one_side if num_splits == 2 else _cut_both_sides
 

@@ -14,7 +14,16 @@ import numpy.typing as npt
 import tensorflow as tf
 from tqdm import tqdm
 
-from tfp_spn._arguments import as_count
+from tfp_spn._arguments import (
+    LARGEST_INTEGER,
+    LARGEST_SIZE,
+    a_count,
+    a_flag,
+    a_rate,
+    a_seed,
+    one_of,
+    reads,
+)
 from tfp_spn._typing import Tensor
 from tfp_spn.circuits import (
     RegionGraphCircuit,
@@ -61,6 +70,7 @@ class ContinuousMixture:
     log_weights: npt.NDArray[np.float64]
     history: tuple[float, ...]
 
+    @reads(num_points=a_count())
     def circuit(self, num_points: int | None = None) -> RegionGraphCircuit:
         """The finite mixture as a circuit.
 
@@ -71,7 +81,6 @@ class ContinuousMixture:
         """
         points, log_weights = self.points, self.log_weights
         if num_points is not None:
-            num_points = as_count(num_points, "num_points")
             base = sobol_points(num_points, points.shape[1])
             points = np.asarray(normal_points(base, tf.fill([points.shape[1]], 0.5)))
             log_weights = np.full([num_points], -np.log(num_points))
@@ -82,6 +91,21 @@ class ContinuousMixture:
         return _circuit_of_columns(self.decoder, log_weights, values)
 
 
+@reads(
+    structure=one_of("auto", "chow_liu", "factorized"),
+    latent_dim=a_count(),
+    num_points=a_count(),
+    num_layers=a_count(),
+    max_units=a_count(),
+    epochs=a_count(least=0),
+    point_epochs=a_count(least=0),
+    batch_size=a_count(),
+    learning_rate=a_rate(above=0),
+    patience=a_count(most=LARGEST_INTEGER),
+    max_seconds=a_rate(least=0),
+    seed=a_seed(most=LARGEST_SIZE),
+    verbose=a_flag(),
+)
 def continuous_mixture(
     x: Any,
     *,
@@ -165,7 +189,7 @@ def continuous_mixture(
     now = time.perf_counter()
     ends = math.inf if max_seconds is None else now + max_seconds
     turns = math.inf if max_seconds is None else now + _OF_NETWORK * max_seconds
-    base = sobol_points(as_count(num_points, "num_points"), latent_dim)
+    base = sobol_points(num_points, latent_dim)
     learner = _Learner(decoder, train, valid, batch_size, patience, seed, verbose)
     learner.learn_network(base, epochs, learning_rate, turns)
     points, log_weights = learner.learn_points(base, point_epochs, learning_rate, ends)
@@ -188,11 +212,6 @@ def normal_points(base: Any, shift: Tensor) -> Tensor:
 
 
 def _parents(columns: Columns, structure: Structure) -> npt.NDArray[np.int64]:
-    if structure not in ("auto", "chow_liu", "factorized"):
-        raise ValueError(
-            f"continuous_mixture: structure is unknown, received {structure!r}, "
-            "expected 'auto', 'chow_liu' or 'factorized'. Pass one of these."
-        )
     none = np.full([columns.num_variables], -1, np.int64)
     can_be_tree = columns.is_categorical and columns.is_complete
     size = columns.num_variables * int(columns.num_categories.max()) ** 2
@@ -226,8 +245,8 @@ class _Learner:
         self.decoder = decoder
         self.train, self.valid = decoder.read(train), decoder.read(valid)
         self.num_rows, self.num_valid = len(train.values), len(valid.values)
-        self.batch_size = min(as_count(batch_size, "batch_size"), self.num_rows)
-        self.patience = as_count(patience, "patience")
+        self.batch_size = min(batch_size, self.num_rows)
+        self.patience = patience
         self.rng = np.random.default_rng(seed)
         self.verbose = verbose
         self.history: list[float] = []

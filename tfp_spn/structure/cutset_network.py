@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tfp_spn._arguments import as_count
+from tfp_spn._arguments import a_count, a_rate, a_seed, reads
 from tfp_spn.circuits import RegionGraphCircuit
 from tfp_spn.region_graphs.mutual_information import discrete_information
 from tfp_spn.structure.chow_liu_nodes import BinnedColumns, chow_liu_nodes
@@ -17,6 +17,13 @@ from tfp_spn.structure.columns import Kind, read_columns
 from tfp_spn.structure.dirichlet_score import dirichlet_score, tree_score
 
 
+@reads(
+    alpha=a_rate(above=0),
+    num_candidates=a_count(),
+    min_rows=a_count(),
+    max_depth=a_count(least=0),
+    seed=a_seed(),
+)
 def cutset_network(
     x: Any,
     *,
@@ -69,17 +76,12 @@ def cutset_network(
             2023.
     """
     columns = read_columns(x, observed, "cutset_network", kinds)
-    if not 0 < alpha < np.inf:
-        raise ValueError(
-            f"cutset_network: alpha must be positive and finite, received {alpha}. "
-            "Pass for example alpha=0.1."
-        )
     learner = _Learner(
         BinnedColumns(columns),
         CircuitBuilder(columns),
         alpha,
-        as_count(num_candidates, "num_candidates"),
-        as_count(min_rows, "min_rows"),
+        num_candidates,
+        min_rows,
         np.random.default_rng(seed),
     )
     rows, scope = np.arange(len(columns.values)), np.arange(columns.num_variables)

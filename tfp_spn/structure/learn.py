@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from tfp_spn._arguments import LARGEST_SIZE, a_flag, a_rate, a_seed, reads
 from tfp_spn.circuits import RegionGraphCircuit
 from tfp_spn.distributions import SumProductNetwork
 from tfp_spn.structure.candidates import (
@@ -76,6 +77,7 @@ class Report:
         return "\n".join([*lines, f"chosen: {self.best.name}", self.best.code])
 
 
+@reads(time_budget=a_rate(above=0), seed=a_seed(most=LARGEST_SIZE), verbose=a_flag())
 def learn(
     x: Any,
     *,
@@ -123,11 +125,6 @@ def learn(
         >>> spn.event_shape, spn.report.best.name
         (TensorShape([3]), 'independent columns')
     """
-    if not time_budget > 0:
-        raise ValueError(
-            f"learn: time_budget must be positive, received {time_budget}. Pass "
-            "seconds, for example time_budget=120."
-        )
     ends = time.perf_counter() + time_budget
     columns = read_columns(x, observed, "learn", kinds)
     train, valid = split_rows(columns, validation_data, "learn", seed)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from tfp_spn._arguments import as_count
+from tfp_spn._arguments import a_count, a_rate, a_seed, one_of, reads
 from tfp_spn.circuits import RegionGraphCircuit
 from tfp_spn.structure.chow_liu_nodes import BinnedColumns, chow_liu_nodes
 from tfp_spn.structure.circuit_builder import CircuitBuilder
@@ -20,6 +20,16 @@ _MAX_CLUSTERED = 10_000
 """Rows that centres are learned from."""
 
 
+@reads(
+    independence=one_of("auto", "g_test", "rdc"),
+    p_value=a_rate(least=0, most=1),
+    threshold=a_rate(least=0, most=1),
+    num_clusters=a_count(),
+    min_rows=a_count(),
+    leaf=one_of("independent", "chow_liu"),
+    pseudocount=a_rate(least=0),
+    seed=a_seed(),
+)
 def learn_spn(
     x: Any,
     *,
@@ -82,14 +92,14 @@ def learn_spn(
             NeurIPS, 2013.
     """
     columns = read_columns(x, observed, "learn_spn", kinds)
-    _check(independence, leaf, columns)
+    _check(independence, columns)
     learner = _Learner(
         columns,
         independence,
         p_value,
         threshold,
-        as_count(num_clusters, "num_clusters"),
-        as_count(min_rows, "min_rows"),
+        num_clusters,
+        min_rows,
         leaf == "chow_liu",
         pseudocount,
         np.random.default_rng(seed),
@@ -206,21 +216,11 @@ def _cluster_features(columns: Columns) -> list[npt.NDArray[np.float32]]:
     return features
 
 
-def _check(independence: str, leaf: str, columns: Columns) -> None:
-    if independence not in ("auto", "g_test", "rdc"):
-        raise ValueError(
-            f"learn_spn: independence is unknown, received {independence!r}, expected "
-            "'auto', 'g_test' or 'rdc'. Pass one of these."
-        )
+def _check(independence: str, columns: Columns) -> None:
     if independence == "g_test" and not columns.is_categorical:
         raise ValueError(
             "learn_spn: independence='g_test' needs categorical columns, received "
             f"kinds {sorted(set(columns.kinds))}. Pass independence='rdc' or 'auto'."
-        )
-    if leaf not in ("independent", "chow_liu"):
-        raise ValueError(
-            f"learn_spn: leaf is unknown, received {leaf!r}, expected 'independent' or "
-            "'chow_liu'. Pass one of these."
         )
 
 

@@ -8,13 +8,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tfp_spn._arguments import as_count
+from tfp_spn._arguments import a_count, a_rate, a_seed, reads
 from tfp_spn.circuits import RegionGraphCircuit
 from tfp_spn.structure.chow_liu_nodes import BinnedColumns, chow_liu_nodes
 from tfp_spn.structure.circuit_builder import CircuitBuilder
 from tfp_spn.structure.columns import Kind, read_columns
 
 
+@reads(
+    num_members=a_count(),
+    num_literals=a_count(),
+    max_children=a_count(),
+    min_rows=a_count(),
+    max_partitions=a_count(),
+    alpha=a_rate(least=0),
+    seed=a_seed(),
+)
 def random_partition_circuit(
     x: Any,
     *,
@@ -73,14 +82,13 @@ def random_partition_circuit(
     learner = _Learner(
         BinnedColumns(columns),
         builder,
-        as_count(num_literals, "num_literals"),
-        as_count(max_children, "max_children"),
-        as_count(min_rows, "min_rows"),
-        as_count(max_partitions, "max_partitions"),
+        num_literals,
+        max_children,
+        min_rows,
+        max_partitions,
         alpha,
         np.random.default_rng(seed),
     )
-    num_members = as_count(num_members, "num_members")
     members = [learner.member() for _ in range(num_members)]
     weights = np.full([num_members], -np.log(num_members))
     return builder.build(builder.mixture(weights, members))

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfp_spn._arguments import a_count, a_rate, a_seed, reads
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.learning.initialization import initialize_leaves
@@ -21,6 +22,7 @@ from tfp_spn.testing.leaf_integrals import check_integrals
 _NUM_M_STEPS = 4
 
 
+@reads(num_dims=a_count(), tolerance=a_rate(least=0), seed=a_seed())
 def check_leaf(
     leaf: BaseLeaf, num_dims: int = 1, tolerance: float = 1e-3, seed: int = 0
 ) -> None:

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfp_spn._arguments import a_rate, reads
 from tfp_spn._serialization import initializer_of, register, serialize
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import ParameterSpec
@@ -69,6 +70,7 @@ class DiscretizedLogisticLeaf(FiniteLeaf):
             logistic mixture likelihood and other modifications. ICLR, 2017.
     """
 
+    @reads(min_scale=a_rate(above=0))
     def __init__(
         self,
         num_components: int,
@@ -79,19 +81,13 @@ class DiscretizedLogisticLeaf(FiniteLeaf):
         **kwargs: Any,
     ) -> None:
         super().__init__(num_components, num_categories, **kwargs)
-        if not min_scale > 0:
-            raise ValueError(
-                f"DiscretizedLogisticLeaf: min_scale must be positive, received "
-                f"min_scale={min_scale}. Pass for example 0.05, a twentieth of the "
-                "step from one value to the next."
-            )
         self.location_initializer = initializer_of(
             self, "location_initializer", location_initializer
         ) or keras.initializers.RandomUniform(0.0, 1.0)
         self.scale_initializer = initializer_of(
             self, "scale_initializer", scale_initializer
         ) or keras.initializers.Constant(0.1)
-        self.min_scale = float(min_scale)
+        self.min_scale = min_scale
 
     @property
     def value_range(self) -> float:
