@@ -139,11 +139,16 @@ def is_log(step: Step, values: Sequence[Value]) -> bool:
 
 def is_linear(step: Step, values: Sequence[Value]) -> bool:
     """Whether no products of a step have to be brought to a largest unit."""
-    if step.product == "hadamard" and len(step.factors) > _MAX_FACTORS:
+    return all(_is_linear(step, factors, values) for factors in step.segments)
+
+
+def _is_linear(step: Step, factors: Sequence[Gather], values: Sequence[Value]) -> bool:
+    """The same of the partitions of a segment, which are multiplied in one way."""
+    if step.product == "hadamard" and len(factors) > _MAX_FACTORS:
         return False
-    if is_log(step, values):
-        return _is_bare(step, step.factors, values)
-    read = [values[source] for gather in step.factors for source in gather.sources]
+    read = [values[source] for gather in factors for source in gather.sources]
+    if step.product != "kronecker" and all(value.is_log for value in read):
+        return _is_bare(step, factors, values)
     return all(not value.is_log or value.is_relative for value in read)
 
 
