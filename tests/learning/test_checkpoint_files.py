@@ -350,7 +350,7 @@ SLOW = pytest.mark.slow
 )
 def test_all_kinds_of_circuits_go_on(make, tmp_path) -> None:
     settings = SEQUENCES if make is dynamic else {}
-    settings = {**settings, "method": "gradient"}
+    settings = {**settings, "method": "gradient", "initialize": False}
     whole = make()
     state = [v.numpy() for v in whole.variables]
     run(whole, tmp_path / "whole.npz", 3, **settings)

@@ -120,19 +120,26 @@ class BaseLeaf(LeafComponents, KnownShapes, FiniteVariables, keras.layers.Layer)
 
     @functools.cached_property
     def has_default_initializers(self) -> bool:
-        """Whether all initializers are those that the layer has by default."""
-        config = self.get_config()
-        chosen = {k: config.pop(k) for k in list(config) if "initializer" in k}
+        """Whether all initializers are those that the layer has by default.
+
+        Nobody knows of a layer whose configuration cannot be written down.
+        """
         try:
+            config = self.get_config()
+            chosen = {k: config.pop(k) for k in list(config) if "initializer" in k}
             default = type(self).from_config(config).get_config()
-        except (TypeError, ValueError):  # the layer has no defaults
+        except (TypeError, ValueError):  # no configuration, or no defaults
             return False
         return all(default.get(name) == value for name, value in chosen.items())
 
     @property
     def has_stock_initializers(self) -> bool:
         """Whether all initializers are the default ones, or Keras' own."""
-        chosen = [v for k, v in self.get_config().items() if "initializer" in k]
+        try:
+            config = self.get_config()
+        except (TypeError, ValueError):
+            return False
+        chosen = [v for k, v in config.items() if "initializer" in k]
         return self.has_default_initializers or all(
             isinstance(value, dict) and value.get("module") == "keras.initializers"
             for value in chosen
