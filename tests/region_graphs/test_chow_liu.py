@@ -288,7 +288,7 @@ def test_mixtures_of_trees():
     assert mixture_of_hidden_chow_liu_trees(data, perturbation=0) == best
     one = np.zeros((3, 1), int)
     assert mixture_of_hidden_chow_liu_trees(one) == RegionGraph([(0,)], [])
-    with pytest.raises(ValueError, match="`perturbation` is a probability"):
+    with pytest.raises(ValueError, match="`perturbation` must be a finite number"):
         mixture_of_hidden_chow_liu_trees(data, perturbation=1)
 
 
