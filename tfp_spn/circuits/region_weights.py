@@ -15,9 +15,24 @@ from tfp_spn.programs.nodes import Node, nodes_of
 from tfp_spn.programs.storage import Storage, storage_of
 
 
+def unfolded(circuit: RegionGraphCircuit) -> tuple[list[Node], Storage]:
+    """Returns the nodes of the roots, and where the weights of all are kept."""
+    config = circuit.arguments
+    tops = nodes_of(
+        circuit.region_graph,
+        circuit.leaf.num_components,
+        config["num_sums"],
+        config["num_classes"],
+        KINDS_OF_LEAF_SUMS[config["leaf_sums"]],
+    )
+    is_tucker = config["sum_product"] == "tucker"
+    return tops, storage_of(tops, "kronecker" if is_tucker else "hadamard")
+
+
 def regions_of_leaves(circuit: RegionGraphCircuit) -> list[int]:
     """The leaf regions in the order of the leaf layer's parameters."""
-    return [node.region for node in _storage_of(circuit).leaves]
+    _, storage = unfolded(circuit)
+    return [node.region for node in storage.leaves]
 
 
 def assign_log_weights(
@@ -46,7 +61,7 @@ def assign_log_weights(
         >>> np.exp(circuit.sums[0].accumulators.numpy()).ravel().tolist()
         [0.25, 0.75]
     """
-    if circuit._arguments["sum_product"] == "tucker":
+    if circuit.arguments["sum_product"] == "tucker":
         raise ValueError(
             'assign_log_weights: received a circuit of sum_product="tucker", expected '
             '"cp" or "cp-t". Build the circuit with sum_product="cp".'
@@ -75,22 +90,10 @@ def assign_log_weights(
 
 def _nodes_with_sums(circuit: RegionGraphCircuit) -> Iterator[tuple[str, int, Node]]:
     """The variable of each node's weights, and the row there."""
-    storage = _storage_of(circuit)
+    _, storage = unfolded(circuit)
     for name, group in zip(storage.sum_shapes, storage.groups, strict=True):
         for row, node in enumerate(group):
             yield name, row, node
-
-
-def _storage_of(circuit: RegionGraphCircuit) -> Storage:
-    config = circuit._arguments
-    tops = nodes_of(
-        circuit.region_graph,
-        circuit.leaf.num_components,
-        config["num_sums"],
-        config["num_classes"],
-        KINDS_OF_LEAF_SUMS[config["leaf_sums"]],
-    )
-    return storage_of(tops, "hadamard")
 
 
 def _of_node(node: Node, weights: np.ndarray) -> np.ndarray:

@@ -16,13 +16,10 @@ import numpy as np
 
 from tfp_spn._serialization import serialize
 from tfp_spn.circuits.circuit import Circuit
-from tfp_spn.circuits.from_region_graph import (
-    KINDS_OF_LEAF_SUMS,
-    RegionGraphCircuit,
-)
-from tfp_spn.programs.nodes import Node, all_nodes, nodes_of
+from tfp_spn.circuits.from_region_graph import RegionGraphCircuit
+from tfp_spn.circuits.region_weights import unfolded
+from tfp_spn.programs.nodes import Node, all_nodes
 from tfp_spn.programs.parameter_names import PRIOR, leaf_name, sums_name
-from tfp_spn.programs.storage import Storage, storage_of
 
 Units = Mapping[int, np.ndarray]
 """By class, which of the old units each new one is."""
@@ -52,17 +49,8 @@ class UnitClasses:
                 "tfp_spn.circuits.from_region_graph. Build one."
             )
         self.circuit = circuit
-        config = circuit.arguments
-        self.is_tucker = config["sum_product"] == "tucker"
-        self.tops = nodes_of(
-            config["region_graph"],
-            circuit.leaf.num_components,
-            config["num_sums"],
-            config["num_classes"],
-            KINDS_OF_LEAF_SUMS[config["leaf_sums"]],
-        )
-        product = "kronecker" if self.is_tucker else "hadamard"
-        self.storage: Storage = storage_of(self.tops, product)  # type: ignore[arg-type]
+        self.is_tucker = circuit.arguments["sum_product"] == "tucker"
+        self.tops, self.storage = unfolded(circuit)
         self._class_of = self._united()
         nodes = all_nodes(self.tops)
         self.sizes = {self.class_of(node): node.width for node in nodes}

@@ -132,8 +132,13 @@ def log_products_of(
 
 def is_log(step: Step, values: Sequence[Value]) -> bool:
     """Whether a step multiplies nothing but logarithms, unit by unit."""
+    return _are_logs(step, step.factors, values)
+
+
+def _are_logs(step: Step, factors: Sequence[Gather], values: Sequence[Value]) -> bool:
+    """The same of some factors."""
     return step.product != "kronecker" and all(
-        values[source].is_log for gather in step.factors for source in gather.sources
+        values[source].is_log for gather in factors for source in gather.sources
     )
 
 
@@ -146,9 +151,9 @@ def _is_linear(step: Step, factors: Sequence[Gather], values: Sequence[Value]) -
     """The same of the partitions of a segment, which are multiplied in one way."""
     if step.product == "hadamard" and len(factors) > _MAX_FACTORS:
         return False
-    read = [values[source] for gather in factors for source in gather.sources]
-    if step.product != "kronecker" and all(value.is_log for value in read):
+    if _are_logs(step, factors, values):
         return _is_bare(step, factors, values)
+    read = [values[source] for gather in factors for source in gather.sources]
     return all(not value.is_log or value.is_relative for value in read)
 
 
@@ -251,10 +256,7 @@ class _Segment:
     ) -> None:
         self.step, self.factors, self.values = step, factors, values
         self.count = len(factors[0].index)
-        sources = [source for gather in factors for source in gather.sources]
-        self.is_all_log = step.product != "kronecker" and all(
-            values[source].is_log for source in sources
-        )
+        self.is_all_log = _are_logs(step, factors, values)
         self.is_log = self.is_all_log or (
             step.product == "hadamard" and len(factors) > _MAX_FACTORS
         )

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import tensorflow as tf
 
 from tfp_spn._arrays import as_array
+from tfp_spn._typing import Tensor
 
 
 def checked_edges(edges: Any, owner: str, what: str) -> tuple[float, ...]:
@@ -31,3 +33,12 @@ def checked_edges(edges: Any, owner: str, what: str) -> tuple[float, ...]:
             "Sort them, leave out those that are equal, or rescale the data."
         )
     return tuple(values.tolist())
+
+
+def bin_of(edges: tuple[float, ...], x: Tensor) -> Tensor:
+    """Numbers of the bins that values lie in, int32; a bin has its lower edge."""
+    inner = tf.constant(edges[1:-1], x.dtype)
+    if not inner.shape[0]:
+        return tf.zeros_like(x, tf.int32)
+    flat = tf.searchsorted(inner, tf.reshape(x, [-1]), side="right")
+    return tf.reshape(flat, tf.shape(x))

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfp_spn._keras_bridge import family_named
 from tfp_spn._serialization import register
 from tfp_spn._typing import Params, Tensor
-from tfp_spn.layers.leaves.edges import checked_edges
+from tfp_spn.layers.leaves.edges import bin_of, checked_edges
 from tfp_spn.layers.leaves.support import Support, interval
 from tfp_spn.layers.leaves.table_leaf import TableLeaf
 from tfp_spn.ops.choice import sample_index
@@ -69,8 +69,7 @@ class HistogramLeaf(TableLeaf):
 
     def row_of(self, x: Tensor) -> Tensor:
         """The bin."""
-        inner = tf.constant(self.edges[1:-1], x.dtype)
-        return _number_below(inner, x)
+        return bin_of(self.edges, x)
 
     @property
     def value_support(self) -> Support:
@@ -119,12 +118,12 @@ class HistogramLeaf(TableLeaf):
 
     def component_mean(self, params: Params) -> Tensor:
         """``sum_b p(b) middle[b]``."""
-        probs = self._probs(params)
+        probs = self.component_probs(params)
         return tf.linalg.matvec(probs, tf.constant(self._middles, probs.dtype))
 
     def component_variance(self, params: Params) -> Tensor:
         """``sum_b p(b) ((middle[b] - mean)^2 + width[b]^2 / 12)``."""
-        probs = self._probs(params)
+        probs = self.component_probs(params)
         middles = tf.constant(self._middles, probs.dtype)
         within = tf.constant(np.diff(self.edges) ** 2 / 12, probs.dtype)
         distance = middles - self.component_mean(params)[..., tf.newaxis]
@@ -134,10 +133,6 @@ class HistogramLeaf(TableLeaf):
     def _middles(self) -> np.ndarray:
         return 0.5 * (np.array(self.edges[1:]) + np.array(self.edges[:-1]))
 
-    def _probs(self, params: Params) -> Tensor:
-        """``[..., L, K, D, B]``."""
-        return tf.exp(self.component_tables(params)["log_probs"])
-
     def _log_densities(self, params: Params) -> Tensor:
         log_probs = self.component_tables(params)["log_probs"]
         return log_probs - tf.constant(np.log(np.diff(self.edges)), log_probs.dtype)
@@ -145,11 +140,3 @@ class HistogramLeaf(TableLeaf):
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         return {**super().get_config(), "edges": list(self.edges)}
-
-
-def _number_below(edges: Tensor, x: Tensor) -> Tensor:
-    """How many of the edges are not above `x`, int32."""
-    if not edges.shape[0]:
-        return tf.zeros_like(x, tf.int32)
-    flat = tf.searchsorted(edges, tf.reshape(x, [-1]), side="right")
-    return tf.reshape(flat, tf.shape(x))

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfp_spn._keras_bridge import family_named
 from tfp_spn._serialization import register
 from tfp_spn._typing import Params, Tensor
-from tfp_spn.layers.leaves.edges import checked_edges
+from tfp_spn.layers.leaves.edges import bin_of, checked_edges
 from tfp_spn.layers.leaves.elementwise_leaf import slot_flow
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.layers.leaves.support import Support, interval
@@ -74,11 +74,7 @@ class PiecewiseLinearLeaf(TableLeaf):
 
     def row_of(self, x: Tensor) -> Tensor:
         """The knot that is not above, and not the last."""
-        inner = tf.constant(self.knots[1:-1], x.dtype)
-        if not self.knots[1:-1]:
-            return tf.zeros_like(x, tf.int32)
-        flat = tf.searchsorted(inner, tf.reshape(x, [-1]), side="right")
-        return tf.reshape(flat, tf.shape(x))
+        return bin_of(self.knots, x)
 
     @property
     def value_support(self) -> Support:
@@ -150,12 +146,12 @@ class PiecewiseLinearLeaf(TableLeaf):
 
     def component_mean(self, params: Params) -> Tensor:
         """Of the triangles' means, by weight."""
-        probs = tf.exp(self.component_tables(params)["log_probs"])
+        probs = self.component_probs(params)
         return tf.linalg.matvec(probs, tf.constant(self._means, probs.dtype))
 
     def component_variance(self, params: Params) -> Tensor:
         """Within triangles, and between them."""
-        probs = tf.exp(self.component_tables(params)["log_probs"])
+        probs = self.component_probs(params)
         low, peak, high = self._corners
         within = (
             low**2 + peak**2 + high**2 - low * peak - low * high - peak * high

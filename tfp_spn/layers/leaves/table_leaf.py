@@ -97,6 +97,10 @@ class TableLeaf(CountedLeaf):
         order = [*range(rank - 3), rank - 1, rank - 3, rank - 2]
         return {"log_probs": tf.transpose(log_probs, order)}
 
+    def component_probs(self, params: Params) -> Tensor:
+        """``[..., L, K, D, G]``."""
+        return tf.exp(self.component_tables(params)["log_probs"])
+
     def maximize(
         self, params: Params, statistics: Params, step_size: Tensor, pseudocount: float
     ) -> Params:
