@@ -8,9 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-_ROWS_AT_A_TIME = 4096
+from tfp_spn.programs.impossible_values import first_impossible, leaf_of_column
 
 
 def check_possible(circuit: Any, x: Any, y: Any, sample_weight: Any = None) -> None:
@@ -69,27 +68,24 @@ def _check_values(
     if np.shape(seen)[-len(program.mask_shape) :] != tuple(program.mask_shape):
         return  # of whole steps, or wrong: others say so
     seen = np.broadcast_to(seen, (len(x), *program.mask_shape)).reshape(shape)
-    values = x.reshape(*shape, step.num_dims)
+    is_discrete = np.zeros(step.num_variables, bool)
     for part in step.leaf.parts(step.layout):
-        if not part.leaf.is_discrete:
-            continue
-        for start in range(0, len(x), _ROWS_AT_A_TIME):
-            rows = slice(start, start + _ROWS_AT_A_TIME)
-            own = values[rows][:, :, part.variables]
-            flat = tf.cast(own.reshape(-1, *own.shape[2:]), step.dtype)
-            base = part.leaf.log_base(tf.transpose(flat, [1, 2, 0])).numpy()
-            wrong = np.isneginf(base.T).reshape(own.shape[:-1])
-            wrong &= seen[rows][:, :, part.variables] & counted[rows, None, None]
-            wrong &= ~np.isnan(own).any(-1)  # which others tell of
-            if wrong.any():
-                row, time, place = map(int, np.argwhere(wrong)[0])
-                column = time * step.num_variables + int(part.variables[place])
-                value = own[row, time, place]
-                received = value[0] if len(value) == 1 else value
-                raise ValueError(
-                    f"{owner}: a value has probability zero under every component of "
-                    f"{part.leaf.label}, received {received} at row {row + start}, "
-                    f"column {column}, expected a value of the leaf's support: "
-                    f"{part.leaf.support}. Correct or recode it, choose another leaf, "
-                    "or hide it by observed=False."
-                )
+        is_discrete[part.variables] = part.leaf.is_discrete
+    if not is_discrete.any():
+        return
+    values = x.reshape(len(x), -1, step.num_dims)
+    counts = (seen & is_discrete).reshape(values.shape[:2])
+    counts &= counted[:, np.newaxis] & ~np.isnan(values).any(-1)  # others tell of NaN
+    found = first_impossible(step, values, counts)
+    if found is None:
+        return
+    start, impossible = found
+    row, column = map(int, np.argwhere(impossible)[0])
+    leaf, value = leaf_of_column(step, column), values[start + row, column]
+    raise ValueError(
+        f"{owner}: a value has probability zero under every component of "
+        f"{leaf.label}, received {value[0] if len(value) == 1 else value} at row "
+        f"{start + row}, column {column}, expected a value of the leaf's support: "
+        f"{leaf.support}. Correct or recode it, choose another leaf, or hide it by "
+        "observed=False."
+    )

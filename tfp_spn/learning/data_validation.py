@@ -8,17 +8,15 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from tfp_spn._arrays import as_array
 from tfp_spn._typing import TensorLike
 from tfp_spn.programs.digits import check_digits
-from tfp_spn.programs.evidence import to_evidence
+from tfp_spn.programs.impossible_values import first_impossible, leaf_of_column
 from tfp_spn.programs.labels import UNLABELLED
 from tfp_spn.programs.program import Program
 
 _OWNER = "tfp_spn.learning"
-_ROWS_AT_A_TIME = 4096
 
 
 class Data(NamedTuple):
@@ -276,31 +274,19 @@ def _check_support(
     observed: np.ndarray | None,
     row: int,
 ) -> None:
-    step = program.step
-    num_variables = step.num_variables
-    for start in range(0, len(x), _ROWS_AT_A_TIME):
-        rows = slice(start, start + _ROWS_AT_A_TIME)
-        value = tf.cast(x[rows], program.dtype)
-        value = tf.reshape(value, [-1, num_variables, *x.shape[2:]])  # all steps
-        evidence = to_evidence(value, None, x.ndim - 1, 0)
-        base = np.transpose(step.leaf.log_base(evidence.x))  # [N * T, V]
-        impossible = np.isneginf(base).reshape(x[rows].shape[:2])
-        if observed is not None:
-            impossible &= observed[rows]
-        if impossible.any():
-            first = tuple(np.argwhere(impossible)[0])
-            leaf = next(
-                part.leaf
-                for part in step.leaf.parts(step.layout)
-                if first[1] % num_variables in part.variables
-            )
-            raise ValueError(
-                "tfp_spn.learning: a value has probability zero under every component "
-                f"of {leaf.label}, received {x[rows][first]} at "
-                f"{_first(impossible, row + start)}, expected a value of the leaf's "
-                f"support: {leaf.support}. Correct or recode it, choose another leaf, "
-                "or set observed to False there."
-            )
+    found = first_impossible(program.step, x, observed)
+    if found is None:
+        return
+    start, impossible = found
+    place, column = np.argwhere(impossible)[0]
+    leaf = leaf_of_column(program.step, column)
+    raise ValueError(
+        "tfp_spn.learning: a value has probability zero under every component "
+        f"of {leaf.label}, received {x[start + place, column]} at "
+        f"{_first(impossible, row + start)}, expected a value of the leaf's "
+        f"support: {leaf.support}. Correct or recode it, choose another leaf, "
+        "or set observed to False there."
+    )
 
 
 def _first(wrong: np.ndarray, first_row: int) -> str:
