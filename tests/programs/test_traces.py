@@ -33,6 +33,40 @@ def test_traced_at_most_twice(circuit):
     assert num_traces(circuit) == 2
 
 
+def test_compiled_when_it_is_asked_for_again(circuit):
+    """Answers are the same, and draws of equal seeds, however they are computed."""
+    clear_traces()
+    spn, x = SumProductNetwork(circuit), np.ones([3, 4], np.float32)
+    hidden = spn.condition(x, [True, False, True, False])
+    queries = {
+        "log_prob": lambda: spn.log_prob(x),
+        "sample": lambda: spn.sample(5, seed=(1, 2)),
+        "mean": lambda: hidden.mean(),
+        "mode": lambda: hidden.mode(),
+        "draws": lambda: hidden.sample(5, seed=(1, 2)),
+        "covariance": lambda: hidden.covariance(),
+        "cdf": lambda: spn.cdf(x),
+    }
+    for number, (name, query) in enumerate(queries.items()):
+        first = query()
+        assert num_traces(circuit) == number, name
+        for _ in range(2):  # by `tf.function`, then by what it has traced
+            np.testing.assert_allclose(query(), first, rtol=1e-5, err_msg=name)
+            assert num_traces(circuit) == number + 1, name
+
+
+def test_long_chains_are_drawn_from_many_times_before_it_is_compiled():
+    circuit = from_region_graph(
+        region_graphs.linear_tree(64), layers.BernoulliLeaf(2), 2
+    )
+    clear_traces()
+    spn = SumProductNetwork(circuit)
+    drawn = [spn.sample(3, seed=(1, 2)) for _ in range(3)]
+    assert num_traces(circuit) == 0
+    np.testing.assert_array_equal(drawn[0], drawn[2])
+    assert drawn[0].shape == (3, 64)
+
+
 def test_circuits_of_equal_structure_share_a_trace(circuit):
     clear_traces()
     x = np.ones([3, 4], np.float32)
@@ -78,7 +112,7 @@ def test_threads_trace_a_query_once(circuit):
         values = list(pool.map(ask, range(4)))
     assert num_traces(circuit) == 1
     for value in values:
-        np.testing.assert_array_equal(value, spn.log_prob(x))
+        np.testing.assert_allclose(value, spn.log_prob(x), rtol=1e-6)
 
 
 def test_an_interrupted_trace_leaves_the_circuit_usable(circuit, monkeypatch):

@@ -8,9 +8,10 @@ does; `clear_traces` drops them all.
 
 from __future__ import annotations
 
+import functools
 import threading
 import weakref
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -39,6 +40,7 @@ class Traces:
         self._programs: weakref.WeakSet[Any] = weakref.WeakSet()
         self._functions: OrderedDict[Hashable, Any] = OrderedDict()
         self._calls: dict[Hashable, _Call] = {}
+        self._num_eager: Counter[Hashable] = Counter()
         self._lock = threading.RLock()
 
     def add(self, program: Any) -> None:
@@ -50,8 +52,16 @@ class Traces:
         with self._lock:
             self._functions.clear()
             self._calls.clear()
+            self._num_eager.clear()
 
-    def call(self, body: Body, certainty: str, *arguments: Any, **options: Any) -> Any:
+    def call(
+        self,
+        body: Body,
+        certainty: str,
+        *arguments: Any,
+        num_eager_calls: int = 0,
+        **options: Any,
+    ) -> Any:
         """``body(program, certainty, *arguments)``, compiled.
 
         Sizes that change from call to call are left open after the second one.
@@ -61,13 +71,14 @@ class Traces:
             certainty: ``"checked"``, ``"exact"``, or ``"reporting"``: then the result
                 is a pair, with whether digits may have been lost.
             *arguments: Nests of tensors, or `None`.
+            num_eager_calls: How many calls to compute operation by operation before;
+                those that record gradients are compiled from the first one on.
             **options: Of `tf.function`.
         """
         if could_possibly_record():
             arguments = _read_if_pushed_forward(arguments)
         flat = tf.nest.flatten(arguments)
-        ranks = tuple(None if t is None else len(t.shape) for t in flat)
-        key = (body, certainty, ranks, tuple(sorted(options.items())))
+        key = (body, certainty, _ranks(flat), tuple(sorted(options.items())))
         if not tf.executing_eagerly() or could_possibly_record():
             return self._call_function(key, arguments)
         given = [t for t in flat if t is not None]
@@ -75,9 +86,25 @@ class Traces:
         call = self._calls.get(sizes)
         if call is not None:
             return call(given)
+        if self._is_rare(key, num_eager_calls):
+            return self._computed(body, certainty, arguments)
         result = self._call_function(key, arguments)
         self._keep_call(sizes, given, arguments)
         return result
+
+    def _is_rare(self, key: Hashable, num_calls: int) -> bool:
+        """Whether there were fewer calls than that; counts the present one."""
+        with self._lock:
+            count = self._num_eager[key]
+            self._num_eager[key] = min(count, num_calls) + 1
+            return count < num_calls
+
+    def _computed(self, body: Body, certainty: str, arguments: tuple) -> Any:
+        program = next(iter(self._programs))
+        if certainty != "reporting":
+            return body(program, _CERTAINTIES[certainty], *arguments)
+        found = reporting()
+        return body(program, found, *arguments), found.is_lossy
 
     def _call_function(self, key: tuple, arguments: tuple) -> Any:
         body, certainty, _, options = key
@@ -119,12 +146,8 @@ class Traces:
         gradients = Gradients()
 
         def function(*arguments: Any) -> Any:
-            program = next(iter(self._programs))
             with gradients.collect():
-                if certainty != "reporting":
-                    return body(program, _CERTAINTIES[certainty], *arguments)
-                found = reporting()
-                return body(program, found, *arguments), found.is_lossy
+                return self._computed(body, certainty, arguments)
 
         compiled = tf.function(function, autograph=False, **options)
         compiled.gradients = gradients
@@ -149,7 +172,12 @@ class _Call:
         return self._traced.call_preflattened([*inputs, *self._captured])
 
 
+def _ranks(flat: list[Any]) -> tuple[int | None, ...]:
+    return tuple(None if t is None else len(t.shape) for t in flat)
+
+
 _CERTAINTIES: dict[str, Certainty] = {"checked": CHECKED, "exact": EXACT}
+
 
 _BY_DIGEST: weakref.WeakValueDictionary[str, Traces] = weakref.WeakValueDictionary()
 
@@ -194,18 +222,34 @@ def _read_if_pushed_forward(arguments: tuple) -> tuple:
 
 
 def answer(
-    program: Any, body: Body, *arguments: Any, is_large: bool = False, **options: Any
+    program: Any,
+    body: Body,
+    *arguments: Any,
+    is_large: bool = False,
+    num_eager_calls: int = 1,
+    **options: Any,
 ) -> Any:
     """``body(program, certainty, *arguments)``, by a compiled function if it is eager.
 
-    The exact passes are traced and run only if the fast ones were lossy; not so if
-    there is too much for one pass, so that `body` goes on block by block.
+    What is asked for the first time is computed operation by operation, which takes a
+    tenth of the time that tracing does; it is compiled when it is asked for again.
+    The exact passes are run only if the fast ones were lossy; not so if there is too
+    much for one pass, so that `body` goes on block by block.
+
+    Args:
+        program: The program.
+        body: What is computed.
+        *arguments: Nests of tensors, or `None`.
+        is_large: Whether there is too much for one pass.
+        num_eager_calls: See `Traces.call`.
+        **options: Of `tf.function`.
     """
     if not tf.executing_eagerly():
         return body(program, CHECKED, *arguments)
+    call = functools.partial(
+        program.traces.call, body, num_eager_calls=num_eager_calls, **options
+    )
     if is_large:
-        return program.traces.call(body, "checked", *arguments, **options)
-    result, is_lossy = program.traces.call(body, "reporting", *arguments, **options)
-    if not is_lossy:
-        return result
-    return program.traces.call(body, "exact", *arguments, **options)
+        return call("checked", *arguments)
+    result, is_lossy = call("reporting", *arguments)
+    return call("exact", *arguments) if is_lossy else result
