@@ -17,6 +17,7 @@ from tfp_spn import layers, region_graphs
 from tfp_spn.circuits import clear_traces, from_region_graph
 from tfp_spn.distributions import SumProductNetwork
 from tfp_spn.learning import fit
+from tfp_spn.programs import traces
 
 
 @pytest.fixture
@@ -33,8 +34,9 @@ def test_traced_at_most_twice(circuit):
     assert num_traces(circuit) == 2
 
 
-def test_compiled_when_it_is_asked_for_again(circuit):
+def test_compiled_when_it_is_asked_for_again(circuit, monkeypatch):
     """Answers are the same, and draws of equal seeds, however they are computed."""
+    monkeypatch.setattr(traces, "FEW_STRUCTURES", 0)
     clear_traces()
     spn, x = SumProductNetwork(circuit), np.ones([3, 4], np.float32)
     hidden = spn.condition(x, [True, False, True, False])
@@ -53,6 +55,13 @@ def test_compiled_when_it_is_asked_for_again(circuit):
         for _ in range(2):  # by `tf.function`, then by what it has traced
             np.testing.assert_allclose(query(), first, rtol=1e-5, err_msg=name)
             assert num_traces(circuit) == number + 1, name
+
+
+def test_the_first_small_circuit_is_compiled_at_once(circuit, monkeypatch):
+    monkeypatch.setattr(traces, "FEW_STRUCTURES", circuit.program.traces.number + 1)
+    clear_traces()
+    SumProductNetwork(circuit).log_prob(np.zeros([3, 4], np.float32))
+    assert num_traces(circuit) == 1
 
 
 def test_long_chains_are_drawn_from_many_times_before_it_is_compiled():

@@ -9,6 +9,7 @@ does; `clear_traces` drops them all.
 from __future__ import annotations
 
 import functools
+import itertools
 import threading
 import weakref
 from collections import Counter, OrderedDict
@@ -25,6 +26,13 @@ from tfp_spn.ops.custom_gradient import Gradients
 MAX_FUNCTIONS = 128
 """Functions kept for one structure; the one that was longest unused goes first."""
 
+FEW_STRUCTURES, FEW_STEPS = 2, 8
+"""Circuits of few steps, among the first structures of a process, compile at once.
+
+TensorFlow prepares each operation the first time that it meets it outside of a graph,
+which takes as long for a small circuit as its compilation, once in a process.
+"""
+
 Body = Callable[..., Any]
 """Computes something of a program, a `Certainty` and further arguments."""
 
@@ -36,7 +44,8 @@ class Traces:
     keep no circuit, and none of its variables, alive.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, number: int) -> None:
+        self.number = number  # of structures that there were before in the process
         self._programs: weakref.WeakSet[Any] = weakref.WeakSet()
         self._functions: OrderedDict[Hashable, Any] = OrderedDict()
         self._calls: dict[Hashable, _Call] = {}
@@ -181,12 +190,14 @@ _CERTAINTIES: dict[str, Certainty] = {"checked": CHECKED, "exact": EXACT}
 
 _BY_DIGEST: weakref.WeakValueDictionary[str, Traces] = weakref.WeakValueDictionary()
 
+_numbers = itertools.count()
+
 
 def traces_of(program: Any, digest: str) -> Traces:
     """Those of a program's structure."""
     traces = _BY_DIGEST.get(digest)
     if traces is None:
-        traces = _BY_DIGEST.setdefault(digest, Traces())
+        traces = _BY_DIGEST.setdefault(digest, Traces(next(_numbers)))
     traces.add(program)
     return traces
 
@@ -232,7 +243,8 @@ def answer(
     """``body(program, certainty, *arguments)``, by a compiled function if it is eager.
 
     What is asked for the first time is computed operation by operation, which takes a
-    tenth of the time that tracing does; it is compiled when it is asked for again.
+    tenth of the time that tracing does; it is compiled when it is asked for again
+    (`FEW_STRUCTURES` at once).
     The exact passes are run only if the fast ones were lossy; not so if there is too
     much for one pass, so that `body` goes on block by block.
 
@@ -246,8 +258,11 @@ def answer(
     """
     if not tf.executing_eagerly():
         return body(program, CHECKED, *arguments)
+    traces = program.traces
+    if traces.number < FEW_STRUCTURES and len(program.step.steps) <= FEW_STEPS:
+        num_eager_calls = 0
     call = functools.partial(
-        program.traces.call, body, num_eager_calls=num_eager_calls, **options
+        traces.call, body, num_eager_calls=num_eager_calls, **options
     )
     if is_large:
         return call("checked", *arguments)
