@@ -47,7 +47,7 @@ class SequentialSumProductNetwork(UnsupervisedTraining, keras.Sequential):
         layers: The layers, the first of them perhaps a `keras.Input`.
         infer_no_evidence: Whether inputs are pairs of data and mask.
         unsupervised: Whether data have no labels, or labels to be ignored. Default:
-            `True`.
+            ``not infer_no_evidence``. Supervised models need labels if their loss does.
         infer_weighted_sum: Whether completions are conditional means; else they are
             those of the most probable choices of all sums (`mode`). Default: means of
             continuous, modes of discrete variables. If all sums have the rule
@@ -101,7 +101,9 @@ class SequentialSumProductNetwork(UnsupervisedTraining, keras.Sequential):
         self.__dict__["infer_no_evidence"] = bool(infer_no_evidence)
         super().__init__(layers, **kwargs)
         self.infer_no_evidence = bool(infer_no_evidence)
-        self.unsupervised = True if unsupervised is None else bool(unsupervised)
+        self.unsupervised = (
+            not infer_no_evidence if unsupervised is None else bool(unsupervised)
+        )
         self.infer_weighted_sum = infer_weighted_sum
         self._evaluates = False
 
