@@ -184,11 +184,11 @@ class CircuitView(TensorValues):
 
     def _mean(self) -> Tensor:
         self.check_moments()
-        return self.ask(_queries.mean_and_variance)[0]
+        return self.defined(self.ask(_queries.mean_and_variance)[0])
 
     def _variance(self) -> Tensor:
         self.check_moments()
-        return self.ask(_queries.mean_and_variance)[1]
+        return self.defined(self.ask(_queries.mean_and_variance)[1])
 
     def _stddev(self) -> Tensor:
         return tf.sqrt(self._variance())
@@ -202,6 +202,13 @@ class CircuitView(TensorValues):
                 "allow_nan_stats=False. Use mode, or allow_nan_stats=True to receive "
                 "NaN."
             )
+
+    def defined(self, moment: Tensor) -> Tensor:
+        """A moment; an error at run time if it is NaN and may not be."""
+        if self.allow_nan_stats:
+            return moment
+        with tf.control_dependencies([_assertions.is_defined(self, moment)]):
+            return tf.identity(moment)
 
     def _with_shape(self, drawn: Tensor, lead: tf.TensorShape) -> Tensor:
         tail = drawn.shape[drawn.shape.rank - self._event.ndims :]

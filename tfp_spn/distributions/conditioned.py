@@ -326,12 +326,15 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
     def _mean(self) -> Tensor:
         self._distribution.check_moments()
         mean, _ = self._ask(_queries.mean_and_variance)
-        return tf.where(self._is_observed(), self._value, mean)
+        mean = tf.where(self._is_observed(), self._value, mean)
+        return self._distribution.defined(mean)
 
     def _variance(self) -> Tensor:
         self._distribution.check_moments()
         _, variance = self._ask(_queries.mean_and_variance)
-        return tf.where(self._is_observed(), tf.zeros([], variance.dtype), variance)
+        zero = tf.zeros([], variance.dtype)
+        variance = tf.where(self._is_observed(), zero, variance)
+        return self._distribution.defined(variance)
 
     def _stddev(self) -> Tensor:
         return tf.sqrt(self._variance())
@@ -342,7 +345,8 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
         covariance = self._ask(_queries.covariance)
         hidden = ~self._observed
         both = hidden[..., :, tf.newaxis] & hidden[..., tf.newaxis, :]
-        return tf.where(both, covariance, tf.zeros([], covariance.dtype))
+        covariance = tf.where(both, covariance, tf.zeros([], covariance.dtype))
+        return self._distribution.defined(covariance)
 
     def _default_event_space_bijector(self) -> None:
         return None  # observed coordinates are fixed: no bijection onto the support
