@@ -215,12 +215,12 @@ class CircuitView(TensorValues):
         middle = drawn.shape[lead.rank : drawn.shape.rank - self._event.ndims]
         return tf.ensure_shape(drawn, lead.concatenate(middle).concatenate(tail))
 
-    def _as_tensor(self, value: TensorLike) -> Tensor:
-        return self._event.as_tensor(value)
+    def _as_tensor(self, value: TensorLike, observed: Any = None) -> Tensor:
+        return self._event.as_tensor(value, observed)
 
     def _checked(self, value: TensorLike, *arguments: Any) -> Tensor:
         """The value as a tensor, checked at run time if `validate_args`."""
-        value = self._as_tensor(value)
+        value = self._as_tensor(value, *arguments[:1])
         checks = self._sample_control_dependencies(value, *arguments)
         if not checks:
             return value
