@@ -221,15 +221,24 @@ def _read_if_pushed_forward(arguments: tuple) -> tuple:
 
     It does not push them through variables that are arguments of functions.
     """
-
-    def is_plain(value: Any) -> bool:  # not distributed
-        return type(value).__name__ == "ResourceVariable"
-
     flat = tf.nest.flatten(arguments)
-    if not pack_tangents([v.handle for v in flat if is_plain(v)]).tangents:
+    if not _have_tangents([value for value in flat if _is_plain_variable(value)]):
         return arguments
-    read = [tf.convert_to_tensor(v) if is_plain(v) else v for v in flat]
+    read = [tf.convert_to_tensor(v) if _is_plain_variable(v) else v for v in flat]
     return tf.nest.pack_sequence_as(arguments, read)
+
+
+def _have_tangents(values: list[Any]) -> bool:
+    """Whether a `tf.autodiff.ForwardAccumulator` pushes some values forward."""
+    handles = [v.handle for v in values if _is_plain_variable(v)]
+    # One that is made in a function watches what the function captures of a handle.
+    handles += [tf.convert_to_tensor(handle) for handle in handles]
+    tensors = [value for value in values if isinstance(value, tf.Tensor)]
+    return bool(pack_tangents(handles + tensors).tangents)
+
+
+def _is_plain_variable(value: Any) -> bool:  # not distributed
+    return type(value).__name__ == "ResourceVariable"
 
 
 def answer(
@@ -257,6 +266,9 @@ def answer(
         **options: Of `tf.function`.
     """
     if not tf.executing_eagerly():
+        # TensorFlow pushes tangents through functions, but not through each operation.
+        if could_possibly_record() and _have_tangents(tf.nest.flatten(arguments)):
+            return program.traces.call(body, "checked", *arguments)
         return body(program, CHECKED, *arguments)
     traces = program.traces
     if traces.number < FEW_STRUCTURES and len(program.step.steps) <= FEW_STEPS:
