@@ -87,7 +87,7 @@ class Circuit(FiniteTraining, FiniteVariables, keras.Model):
         """``[batch, num_classes]``."""
         return (input_shape[0], self.program.num_classes)
 
-    def train_step(self, data: object) -> Any:
+    def train_step(self, data: object) -> dict[str, Tensor]:
         """Leaves the step to an optimizer that takes it itself, such as online EM."""
         train_circuit = getattr(self.optimizer, "train_circuit", None)
         if train_circuit is None:
@@ -230,7 +230,7 @@ def _log_joint(
     return tf.transpose(program.log_joint(tables, evidence, is_whole=True))
 
 
-def _pair(x: TensorLike, observed: TensorLike) -> tuple[Any, Any]:
+def _pair(x: TensorLike, observed: TensorLike) -> tuple[Tensor, Tensor | None]:
     """Splits the input of a circuit into values and mask."""
     if observed is None and isinstance(x, dict):
         return x["x"], x.get("observed")

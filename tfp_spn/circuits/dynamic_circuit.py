@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -22,6 +22,10 @@ from tfp_spn.programs.circuit_program import CircuitProgram
 from tfp_spn.programs.dynamic.dynamic_program import DynamicProgram, dynamic_program
 from tfp_spn.programs.dynamic.structure import SumProduct
 from tfp_spn.programs.parameter_names import CHAIN, INITIAL
+
+if TYPE_CHECKING:
+    from tfp_spn.circuits.from_layers import LayeredCircuit
+    from tfp_spn.circuits.from_region_graph import RegionGraphCircuit
 
 
 def dynamic_from_circuit(
@@ -126,7 +130,7 @@ class DynamicCircuit(Circuit):
     @reads(num_steps=a_count(), num_interfaces=a_count(), is_stationary=a_flag())
     def __init__(
         self,
-        template: Any,
+        template: RegionGraphCircuit | LayeredCircuit | keras.Sequential,
         num_steps: int,
         num_interfaces: int | None = None,
         sum_product: SumProduct | None = None,
@@ -171,7 +175,7 @@ class DynamicCircuit(Circuit):
         for layer in self.chain:  # Keras' lists are invisible to tf.train.Checkpoint
             self._track_trackable(layer, layer.name)
         self._freeze_prior()
-        self._arguments: dict[str, Any] = {
+        self._arguments: Config = {
             "num_steps": num_steps,
             "num_interfaces": num_interfaces,
             "sum_product": sum_product,

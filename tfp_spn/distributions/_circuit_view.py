@@ -5,13 +5,16 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self, TypeVar
 
 import tensorflow as tf
 import tensorflow_probability as tfp
+from tensorflow_probability.python.internal.parameter_properties import (
+    ParameterProperties,
+)
 
 from tfp_spn._keras_bridge import frozen_variable_ids
-from tfp_spn._typing import Params, Seed, Tensor, TensorLike
+from tfp_spn._typing import Config, Params, Seed, Tensor, TensorLike
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.distributions import _assertions, _parameters, _queries
 from tfp_spn.distributions._event import Event, EventKey, Given
@@ -20,8 +23,10 @@ from tfp_spn.distributions._unknown_rank import with_one_lead
 from tfp_spn.ops.log_space import log1mexp
 from tfp_spn.programs.program import Program, ProgramTables
 
+T = TypeVar("T")
 
-def properties_of_params() -> dict[str, Any]:
+
+def properties_of_params() -> dict[str, ParameterProperties]:
     """For `_parameter_properties`, wanted by TFP in each class with `__init__`."""
     return _Properties(
         params=tfp.util.ParameterProperties(
@@ -100,13 +105,13 @@ class CircuitView(TensorValues):
         variables = super().trainable_variables  # type: ignore[misc]
         return tuple(v for v in variables if id(v) not in frozen)
 
-    def _arguments(self) -> dict[str, Any]:
+    def _arguments(self) -> Config:
         arguments = super()._arguments()
         if self._is_view:  # the circuit brings its own
             arguments["params"] = None
         return arguments
 
-    def copy(self, **override_parameters_kwargs: Any) -> Any:
+    def copy(self, **override_parameters_kwargs: object) -> Self:
         """As in TFP; with another circuit, a view of that circuit's own parameters.
 
         Parameters that are not those of the present circuit stay, unless replaced too.
@@ -121,16 +126,16 @@ class CircuitView(TensorValues):
         params = {k: tf.convert_to_tensor(v) for k, v in self._params.items()}
         return self.program.tables(params)
 
-    def ask(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    def ask(self, function: Callable[..., T], *arguments: Tensor, **options: Any) -> T:
         """The answer to a query that is given no evidence, see `_queries.ask`."""
         return _queries.ask(self, function, *arguments, **options)
 
     def ask_of(
         self,
-        function: Callable[..., Any],
+        function: Callable[..., T],
         given: Given,
         **options: Any,
-    ) -> Any:
+    ) -> T:
         """The answer to a query about values, checked as far as they are known."""
         given = self._event.checked(given)
         if self.batch_rank:
@@ -138,8 +143,8 @@ class CircuitView(TensorValues):
         return self.ask_given(function, given, **options)
 
     def ask_given(
-        self, function: Callable[..., Any], *arguments: Any, **options: Any
-    ) -> Any:
+        self, function: Callable[..., T], *arguments: Tensor, **options: Any
+    ) -> T:
         """The answer to a query whose last argument is checked evidence."""
         count = self._num_examples(arguments[-1].value)
         return _queries.ask(self, function, *arguments, num_examples=count, **options)
@@ -211,7 +216,7 @@ class CircuitView(TensorValues):
     def _as_tensor(self, value: TensorLike) -> Tensor:
         return self._event.as_tensor(value)
 
-    def _checked(self, value: TensorLike, *arguments: Any) -> Tensor:
+    def _checked(self, value: TensorLike, *arguments: TensorLike) -> Tensor:
         """The value as a tensor, checked at run time if `validate_args`."""
         value = self._as_tensor(value)
         checks = self._sample_control_dependencies(value, *arguments)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -303,7 +303,7 @@ def as_tensor(value: TensorLike, what: str = "value") -> Tensor:
 
 
 def check_variables(
-    variables: Any, num_variables: int, owner: str, what: str = "variables"
+    variables: Sequence[int], num_variables: int, owner: str, what: str = "variables"
 ) -> list[int]:
     """A list of distinct indices (of `what`), or an error that says what is wrong."""
     array = np.asarray(variables)

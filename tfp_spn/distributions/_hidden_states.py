@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from tensorflow_probability import distributions as tfd
 
@@ -18,8 +17,8 @@ class HiddenStates:
     Of its class it needs what `CircuitView` has.
     """
 
-    ask: Callable[..., Any]
-    ask_of: Callable[..., Any]
+    ask: Callable[..., Tensor]
+    ask_of: Callable[..., Tensor]
     _checked: Callable[..., Tensor]
     _event: SequenceEvent
 

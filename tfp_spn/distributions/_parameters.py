@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Protocol
 
 import tensorflow as tf
 from tensorflow_probability.python.internal import parameter_properties
@@ -17,7 +17,20 @@ no_bijector = parameter_properties.BIJECTOR_NOT_IMPLEMENTED
 BatchedComponentProperties = parameter_properties.BatchedComponentProperties
 
 
-def check_params(params: Params, circuit: Any, program: Any, owner: str) -> Params:
+class Viewed(Protocol):
+    """What a distribution is a view of: a circuit, or the components of one."""
+
+    @property
+    def program(self) -> Program:
+        """What it computes."""
+
+    def live_params(self) -> Params:
+        """Its un-read variables by name."""
+
+
+def check_params(
+    params: Params, circuit: Viewed, program: Program, owner: str
+) -> Params:
     """Parameters as variables or tensors, in the order of their names.
 
     `program` is that of the circuit, but for parameters with an axis of steps; `owner`
@@ -58,7 +71,7 @@ def check_params(params: Params, circuit: Any, program: Any, owner: str) -> Para
         own_ndims = ndims - (name in in_time)
         shape, have = live[name].shape[-own_ndims:], value.shape[-ndims:]
         if name in in_time:
-            shape = tf.TensorShape([program.num_steps, *shape])
+            shape = tf.TensorShape([program.event_shape[0], *shape])
         if value.shape.rank < ndims or not have.is_compatible_with(shape):
             raise ValueError(
                 f"{owner}: received parameter {name!r} of shape "
@@ -82,7 +95,7 @@ def check_params(params: Params, circuit: Any, program: Any, owner: str) -> Para
     return converted
 
 
-def are_same(params: Any, live: Params) -> bool:
+def are_same(params: object, live: Params) -> bool:
     """Whether `params` are the very variables of `live`."""
     return params is live or (
         isinstance(params, dict)

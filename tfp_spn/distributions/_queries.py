@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -29,6 +29,8 @@ from tfp_spn.programs.traces import answer
 if TYPE_CHECKING:
     from tfp_spn.distributions._circuit_view import CircuitView
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class Query:
@@ -40,13 +42,13 @@ class Query:
         options: Further arguments by name that are no tensors.
     """
 
-    function: Callable[..., Any]
+    function: Callable[..., Tensor]
     event: EventKey
-    options: tuple[tuple[str, Any], ...] = ()
+    options: tuple[tuple[str, object], ...] = ()
 
     def __call__(
-        self, program: Program, certainty: Certainty, params: Params, *arguments: Any
-    ) -> Any:
+        self, program: Program, certainty: Certainty, params: Params, *arguments: Tensor
+    ) -> Tensor:
         """The answer of a program."""
         params = {name: tf.convert_to_tensor(value) for name, value in params.items()}
         tables = program.tables(params, certainty)  # each is read once
@@ -56,11 +58,11 @@ class Query:
 
 def ask(
     distribution: CircuitView,
-    function: Callable[..., Any],
-    *arguments: Any,
+    function: Callable[..., T],
+    *arguments: Tensor,
     num_examples: int | None = 1,
-    **options: Any,
-) -> Any:
+    **options: object,
+) -> T:
     """The answer to a query.
 
     Args:

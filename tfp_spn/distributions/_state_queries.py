@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
@@ -33,7 +31,7 @@ def filtered_units(event: SequenceEvent, tables: DynamicTables, given: Given) ->
     return states.in_user_shape(evidence, probs)
 
 
-def prior_units(event: Any, tables: DynamicTables) -> Tensor:
+def prior_units(event: SequenceEvent, tables: DynamicTables) -> Tensor:
     """``p(z_t)``, ``P + [T, Z]``."""
     evidence = event.program.nothing_known(tables.batch_rank)
     chain = chain_of(event.program, tables, evidence, to_end=True)

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import tensorflow as tf
+from tensorflow_probability import distributions as tfd
 
-from tfp_spn._typing import Seed, Tensor, TensorLike
+from tfp_spn._typing import Config, Seed, Tensor, TensorLike
 from tfp_spn.distributions._event import as_tensor
+
+T = TypeVar("T")
 
 
 def _of_tensor(method: str) -> Callable[..., Tensor]:
     """TFP's method of a value that is a tensor already."""
 
-    def call(self: Any, value: TensorLike, name: str, **kwargs: Any) -> Tensor:
+    def call(
+        self: tfd.Distribution, value: TensorLike, name: str, **kwargs: object
+    ) -> Tensor:
         ask = getattr(super(TensorValues, self), method)
         return ask(self._as_tensor(value), name, **kwargs)
 
@@ -25,11 +30,11 @@ def _of_tensor(method: str) -> Callable[..., Tensor]:
 class TensorValues:
     """Mixin of distributions, before `tfd.Distribution` in the bases."""
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[Callable, tuple]:
         """For pickle and `copy`: the class and its arguments, without tensors."""
         return _restored, (type(self), self._arguments())
 
-    def _arguments(self) -> dict[str, Any]:
+    def _arguments(self) -> Config:
         """The constructor's arguments; circuits save themselves as Keras models."""
         arguments = dict(self.parameters)  # type: ignore[attr-defined]
         return {name: _without_tensors(value) for name, value in arguments.items()}
@@ -46,7 +51,9 @@ class TensorValues:
         log_survival: Any = self._log_survival_function  # type: ignore[attr-defined]
         return tf.exp(log_survival(value, *args, **kwargs))
 
-    def _call_sample_n(self, sample_shape: Any, seed: Seed, **kwargs: Any) -> Any:
+    def _call_sample_n(
+        self, sample_shape: TensorLike, seed: Seed, **kwargs: object
+    ) -> Tensor:
         known = tf.get_static_value(sample_shape)
         if known is not None:
             _check_sample_shape(type(self).__name__, np.asarray(known))
@@ -60,14 +67,14 @@ class TensorValues:
     _call_log_survival_function = _of_tensor("_call_log_survival_function")
 
 
-def _without_tensors(value: Any) -> Any:
+def _without_tensors(value: Any) -> object:
     if isinstance(value, dict):
         return {name: _without_tensors(part) for name, part in value.items()}
     is_tensor = tf.is_tensor(value) or isinstance(value, tf.Variable)
     return value.numpy() if is_tensor else value
 
 
-def _restored(cls: type, arguments: dict[str, Any]) -> Any:
+def _restored(cls: type[T], arguments: dict[str, Any]) -> T:
     return cls(**arguments)
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
 from tfp_spn.distributions._event import as_tensor
+
+if TYPE_CHECKING:
+    from tfp_spn.distributions._event import Event
+    from tfp_spn.distributions.sum_product_network import SumProductNetwork
 
 
 def of_any_rank(query: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -21,7 +25,10 @@ def of_any_rank(query: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
     @functools.wraps(query)
     def answer(
-        self: Any, value: Tensor, observed: Any = None, **options: Any
+        self: SumProductNetwork,
+        value: Tensor,
+        observed: Tensor | None = None,
+        **options: object,
     ) -> Tensor:
         if observed is not None and not tf.is_tensor(observed):
             observed = as_tensor(observed, "observed")
@@ -39,7 +46,7 @@ def of_any_rank(query: Callable[..., Tensor]) -> Callable[..., Tensor]:
             lead = tf.broadcast_dynamic_shape(lead, tf.shape(lengths))
         rank = self.batch_shape.rank
 
-        def merged(x: Any, inner: tuple[int, ...]) -> Tensor:
+        def merged(x: Tensor, inner: tuple[int, ...]) -> Tensor:
             x = tf.broadcast_to(x, tf.concat([lead, inner], 0))
             batch = tf.ensure_shape(lead[tf.size(lead) - rank :], [rank])
             return tf.reshape(x, tf.concat([[-1], batch, inner], 0))
@@ -55,7 +62,7 @@ def of_any_rank(query: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 def with_one_lead(
-    event: Any, value: Tensor, observed: Any
+    event: Event, value: Tensor, observed: Tensor | None
 ) -> tuple[Tensor, Tensor | None]:
     """Value and mask, with one axis before the event if a rank is unknown."""
     if observed is not None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
 import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
+from tensorflow_probability.python.experimental.tangent_spaces.spaces import (
+    TangentSpace,
+)
 
 from tfp_spn._typing import Seed, Tensor, TensorLike
 from tfp_spn.distributions import (
@@ -22,6 +25,11 @@ from tfp_spn.distributions._tensor_values import TensorValues
 from tfp_spn.distributions._unknown_rank import of_any_rank, with_one_lead
 from tfp_spn.distributions.conditional_marginal import ConditionalMarginal
 from tfp_spn.ops.log_space import at_most_zero, log1mexp
+
+if TYPE_CHECKING:
+    from tfp_spn.distributions.sum_product_network import SumProductNetwork
+
+T = TypeVar("T")
 
 
 class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribution):
@@ -62,7 +70,7 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
 
     def __init__(
         self,
-        distribution: Any,
+        distribution: tfd.Distribution,
         value: TensorLike,
         observed: TensorLike,
         validate_args: bool = False,
@@ -91,7 +99,9 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
             )
 
     @classmethod
-    def _parameter_properties(cls, dtype: Any, num_classes: Any = None) -> dict:
+    def _parameter_properties(
+        cls, dtype: tf.DType, num_classes: int | None = None
+    ) -> dict:
         del dtype, num_classes
         return {
             "distribution": _parameters.BatchedComponentProperties(),
@@ -104,7 +114,7 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
         }
 
     @property
-    def distribution(self) -> Any:
+    def distribution(self) -> SumProductNetwork:
         """The unconditional distribution."""
         return self._distribution
 
@@ -127,7 +137,7 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
     def _as_tensor(self, value: TensorLike) -> Tensor:
         return self._event.as_tensor(value)
 
-    def _ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    def _ask(self, function: Callable[..., T], *arguments: Tensor) -> T:
         """The answer to a query that is given the evidence."""
         given = Given(self._value, self._observed)
         return self._distribution.ask_given(function, *arguments, given)
@@ -347,7 +357,7 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
     def _default_event_space_bijector(self) -> None:
         return None  # observed coordinates are fixed: no bijection onto the support
 
-    def _experimental_tangent_space(self, x: Tensor) -> Any:
+    def _experimental_tangent_space(self, x: Tensor) -> TangentSpace:
         if self._distribution.program.leaf.is_discrete:
             return _event_space.tangent_space(self._event, x)
         raise NotImplementedError(

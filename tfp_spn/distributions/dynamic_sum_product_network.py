@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
+from tensorflow_probability.python.experimental.tangent_spaces.spaces import (
+    TangentSpace,
+)
 
-from tfp_spn._typing import Params, Tensor, TensorLike
+from tfp_spn._typing import Config, Params, Tensor, TensorLike
 from tfp_spn.circuits.dynamic_circuit import DynamicCircuit
 from tfp_spn.distributions import _assertions, _event_space, _parameters, _queries
 from tfp_spn.distributions._circuit_view import CircuitView, properties_of_params
@@ -23,6 +26,9 @@ from tfp_spn.distributions.conditioned_dynamic import (
 )
 from tfp_spn.distributions.sum_product_network import view_of
 from tfp_spn.programs.dynamic.dynamic_program import DynamicProgram
+
+if TYPE_CHECKING:
+    pass
 
 _OWNER = "DynamicSumProductNetwork"
 
@@ -104,7 +110,7 @@ class DynamicSumProductNetwork(
 
     def __init__(
         self,
-        circuit: Any,
+        circuit: DynamicCircuit,
         params: Params | None = None,
         variables_of_event: Sequence[int] | None = None,
         steps_of_event: Sequence[int] | None = None,
@@ -161,7 +167,9 @@ class DynamicSumProductNetwork(
             )
 
     @classmethod
-    def _parameter_properties(cls, dtype: Any, num_classes: Any = None) -> dict:
+    def _parameter_properties(
+        cls, dtype: tf.DType, num_classes: int | None = None
+    ) -> dict:
         del dtype, num_classes
         return properties_of_params()
 
@@ -264,7 +272,7 @@ class DynamicSumProductNetwork(
     def _default_event_space_bijector(self) -> tfb.Bijector | None:
         return _event_space.default_bijector(self._event.step)
 
-    def _experimental_tangent_space(self, x: Tensor) -> Any:
+    def _experimental_tangent_space(self, x: Tensor) -> TangentSpace:
         event = self._event
         return _event_space.tangent_space(event.step, x, len(event.steps))
 
@@ -287,7 +295,7 @@ class DynamicSumProductNetwork(
         Returns:
             A distribution with event shape ``[len(steps), len(variables)]``.
         """
-        changes: dict[str, Any] = {"name": name or f"{self.name}_marginal"}
+        changes: Config = {"name": name or f"{self.name}_marginal"}
         if variables is not None:
             changes["variables_of_event"] = self._event.subset(variables)
         if steps is not None:

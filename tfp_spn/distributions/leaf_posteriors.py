@@ -45,8 +45,8 @@ class _FiniteValues(OfVariable, TensorValues):
         below = tf.cumsum(probs, axis=-1)
         return support.log_cdf(x, lambda x: safe_log(self._looked_up(below, x)))
 
-    def _cdf(self, x: Tensor) -> Tensor:
-        return tf.exp(self._log_cdf(x))
+    def _cdf(self, value: Tensor) -> Tensor:
+        return tf.exp(self._log_cdf(value))
 
     def _log_survival_function(self, x: Tensor) -> Tensor:
         probs = self._value_probs()
@@ -54,8 +54,8 @@ class _FiniteValues(OfVariable, TensorValues):
         above = tf.cumsum(probs, axis=-1, exclusive=True, reverse=True)
         return support.log_survival(x, lambda x: safe_log(self._looked_up(above, x)))
 
-    def _survival_function(self, x: Tensor) -> Tensor:
-        return tf.exp(self._log_survival_function(x))
+    def _survival_function(self, value: Tensor) -> Tensor:
+        return tf.exp(self._log_survival_function(value))
 
     def _looked_up(self, table: Tensor, x: Tensor) -> Tensor:
         is_value = tf.one_hot(tf.cast(x, tf.int32), table.shape[-1], dtype=table.dtype)
@@ -117,8 +117,8 @@ class LeafMixture(OfVariable, tfd.MixtureSameFamily):
         log_weights = tf.math.log_softmax(self.mixture_distribution.logits_parameter())
         return tf.reduce_logsumexp(tails + log_weights, axis=-1)
 
-    def _survival_function(self, x: Tensor) -> Tensor:
-        return tf.exp(self._log_survival_function(x))
+    def _survival_function(self, value: Tensor) -> Tensor:
+        return tf.exp(self._log_survival_function(value))
 
     def _mode(self) -> None:
         family = type(self.components_distribution).__name__

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -65,7 +64,9 @@ class MixedUnivariate(OfVariable, tfd.AutoCompositeTensorDistribution):
             )
 
     @classmethod
-    def _parameter_properties(cls, dtype: Any, num_classes: Any = None) -> dict:
+    def _parameter_properties(
+        cls, dtype: tf.DType, num_classes: int | None = None
+    ) -> dict:
         del dtype, num_classes
         return {
             "distributions": _parameters.BatchedComponentProperties(event_ndims=None)
@@ -108,7 +109,7 @@ class MixedUnivariate(OfVariable, tfd.AutoCompositeTensorDistribution):
         return self._merged([getattr(d, query)() for d in self._distributions])
 
     def _of_value(
-        self, value: Tensor, query: Callable[[Any, Tensor], Tensor]
+        self, value: Tensor, query: Callable[[tfd.Distribution, Tensor], Tensor]
     ) -> Tensor:
         value = tf.broadcast_to(
             value,

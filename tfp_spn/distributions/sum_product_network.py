@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import keras
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
+from tensorflow_probability.python.experimental.tangent_spaces.spaces import (
+    TangentSpace,
+)
 
 from tfp_spn._typing import Params, Tensor, TensorLike
 from tfp_spn.circuits.components import components_of
@@ -21,10 +24,14 @@ from tfp_spn.distributions._event import (
     check_variables,
     check_vector_event,
 )
+from tfp_spn.distributions._parameters import Viewed
 from tfp_spn.distributions._unknown_rank import of_any_rank
 from tfp_spn.distributions.conditioned import ConditionedSumProductNetwork
 from tfp_spn.distributions.univariate import univariate_posteriors
 from tfp_spn.programs.parameter_names import PRIOR
+
+if TYPE_CHECKING:
+    from tfp_spn.circuits.circuit import Circuit
 
 
 class SumProductNetwork(CircuitView, tfd.AutoCompositeTensorDistribution):
@@ -87,7 +94,7 @@ class SumProductNetwork(CircuitView, tfd.AutoCompositeTensorDistribution):
 
     def __init__(
         self,
-        circuit: Any,
+        circuit: Viewed,
         params: Params | None = None,
         variables_of_event: Sequence[int] | None = None,
         validate_args: bool = False,
@@ -129,7 +136,9 @@ class SumProductNetwork(CircuitView, tfd.AutoCompositeTensorDistribution):
             )
 
     @classmethod
-    def _parameter_properties(cls, dtype: Any, num_classes: Any = None) -> dict:
+    def _parameter_properties(
+        cls, dtype: tf.DType, num_classes: int | None = None
+    ) -> dict:
         del dtype, num_classes
         return properties_of_params()
 
@@ -199,7 +208,9 @@ class SumProductNetwork(CircuitView, tfd.AutoCompositeTensorDistribution):
         return _factors.entropy(self)
 
     @classmethod
-    def experimental_fit(cls, value: TensorLike, *args: Any, **kwargs: Any) -> Any:
+    def experimental_fit(
+        cls, value: TensorLike, *args: object, **kwargs: object
+    ) -> NoReturn:
         """Not implemented: there is no closed form. Use `tfp_spn.learning.fit`."""
         raise NotImplementedError(
             "SumProductNetwork.experimental_fit: a circuit has no closed-form maximum "
@@ -210,7 +221,7 @@ class SumProductNetwork(CircuitView, tfd.AutoCompositeTensorDistribution):
     def _default_event_space_bijector(self) -> tfb.Bijector | None:
         return _event_space.default_bijector(self._event)
 
-    def _experimental_tangent_space(self, x: Tensor) -> Any:
+    def _experimental_tangent_space(self, x: Tensor) -> TangentSpace:
         return _event_space.tangent_space(self._event, x)
 
     # --- queries that give distributions ----------------------------------------
@@ -329,7 +340,9 @@ class SumProductNetwork(CircuitView, tfd.AutoCompositeTensorDistribution):
 
 
 @functools.singledispatch
-def view_of(circuit: Any, params: Params | None = None, **arguments: Any) -> Any:
+def view_of(
+    circuit: Circuit, params: Params | None = None, **arguments: Any
+) -> SumProductNetwork:
     """The distribution over a circuit; those of other kinds join in their modules."""
     return SumProductNetwork(circuit, params, **arguments)
 
@@ -342,7 +355,7 @@ def _kl_divergence(
         return _factors.kl_divergence(one, other)
 
 
-def as_circuit(circuit: Any) -> Any:
+def as_circuit(circuit: keras.Model) -> Circuit:
     """A circuit, compiled if it is a `keras.Sequential`."""
     if isinstance(circuit, keras.Sequential):
         from tfp_spn.circuits.from_layers import from_layers

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
@@ -23,9 +23,15 @@ from tfp_spn.layers.leaves.bernoulli_leaf import BernoulliLeaf
 from tfp_spn.layers.leaves.parts import LeafPart
 from tfp_spn.programs import moments, posterior
 
+if TYPE_CHECKING:
+    from tfp_spn.programs.evidence import Evidence
+    from tfp_spn.programs.tables import Tables
+
 
 def univariate_posteriors(
-    distribution: Any, value: TensorLike | None, observed: TensorLike | None
+    distribution: tfd.Distribution,
+    value: TensorLike | None,
+    observed: TensorLike | None,
 ) -> tfd.Distribution:
     """See `SumProductNetwork.univariate_posteriors`."""
     event = distribution._event  # noqa: SLF001
@@ -65,7 +71,7 @@ def univariate_posteriors(
     return MixedUnivariate(found, places)
 
 
-def _leaf_posterior(event: Event, tables: Any, given: Given | None = None) -> Tensor:
+def _leaf_posterior(event: Event, tables: Tables, given: Given | None = None) -> Tensor:
     """``[..., R, K, N]``; see `_queries`."""
     evidence = None if given is None else _queries.possible(event, tables, given)
     return moments.leaf_posterior(event.program.step, tables, evidence)
@@ -75,7 +81,11 @@ class _Known:
     """What is asked for: some variables of one leaf layer, and the evidence."""
 
     def __init__(
-        self, tables: Any, part: LeafPart, variables: list[int], evidence: Any
+        self,
+        tables: Tables,
+        part: LeafPart,
+        variables: list[int],
+        evidence: Evidence | None,
     ) -> None:
         self.tables = tables
         self.part = part
@@ -153,7 +163,7 @@ def _slots_of_variable(slot_variable: np.ndarray, num_variables: int) -> np.ndar
     return table
 
 
-def _pick(value: Tensor, variables: Any, total: int) -> Tensor:
+def _pick(value: Tensor, variables: Sequence[int] | np.ndarray, total: int) -> Tensor:
     """``[..., V, F]`` to ``[..., V', F]``."""
     if np.array_equal(variables, np.arange(total)):
         return value

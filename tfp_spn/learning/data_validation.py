@@ -5,7 +5,7 @@ Each message says what was wrong, what was received, what is expected and what t
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from tfp_spn.programs.digits import check_digits
 from tfp_spn.programs.impossible_values import first_impossible, leaf_of_column
 from tfp_spn.programs.labels import UNLABELLED
 from tfp_spn.programs.program import Program
+
+if TYPE_CHECKING:
+    from tfp_spn.programs.folded_program import FoldedProgram
 
 _OWNER = "tfp_spn.learning"
 
@@ -129,7 +132,7 @@ def split_off(data: Data, part: float) -> tuple[Data, Data]:
     return parts[0], parts[1]
 
 
-def flattened(program: Program, data: Data) -> Data:
+def flattened(program: Program | FoldedProgram, data: Data) -> Data:
     """Puts the pixels of images, or all steps, on one axis: ``[N, V(, D)]``."""
     tail = [program.num_dims] * (program.step.flat_event_ndims - 1)
     x = data.x.reshape(len(data.x), -1, *tail)

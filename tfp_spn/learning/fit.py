@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
+import keras
+import numpy.typing as npt
 import tensorflow as tf
 from tqdm import tqdm
 
@@ -50,6 +53,13 @@ from tfp_spn.learning.starting_point import is_new, start_from
 from tfp_spn.learning.step_sizes import StepSize
 from tfp_spn.programs.program import Program
 
+if TYPE_CHECKING:
+    from tfp_spn.circuits.circuit import Circuit
+    from tfp_spn.distributions.dynamic_sum_product_network import (
+        DynamicSumProductNetwork,
+    )
+    from tfp_spn.distributions.sum_product_network import SumProductNetwork
+
 
 @reads(
     epochs=a_count(least=0),
@@ -66,7 +76,7 @@ from tfp_spn.programs.program import Program
     jit_compile=a_flag(),
 )
 def fit(
-    spn: Any,
+    spn: SumProductNetwork | DynamicSumProductNetwork | Circuit,
     x: TensorLike,
     *,
     method: str | Method = "em",
@@ -75,11 +85,14 @@ def fit(
     batch_size: int | None = None,
     steps_per_epoch: int | None = None,
     observed: TensorLike = None,
-    lengths: Any = None,
+    lengths: npt.ArrayLike | None = None,
     labels: TensorLike = None,
     unlabelled: object = None,
     sample_weight: TensorLike = None,
-    validation_data: Any = None,
+    validation_data: TensorLike
+    | tuple[TensorLike, ...]
+    | tf.data.Dataset
+    | None = None,
     validation_split: float = 0.0,
     initialize: bool | None = None,
     regularization: object = None,
@@ -88,7 +101,8 @@ def fit(
     optimizer: OptimizerLike = None,
     tolerance: float | None = None,
     patience: int | None = None,
-    callbacks: Any = None,
+    callbacks: Sequence[keras.callbacks.Callback | Callable[[History], None]]
+    | None = None,
     seed: int = 0,
     verbose: bool = True,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -234,11 +248,11 @@ def fit(
     if held_out_data is not None:
         validation = Batches(program, held_out_data, batch_size)
     elif validation_data is not None:
-        data = validation_data
-        if not isinstance(data, tf.data.Dataset):
-            data = numbered(unpack(data), classes, program.num_classes, unlabelled)
+        others = validation_data
+        if not isinstance(others, tf.data.Dataset):
+            others = numbered(unpack(others), classes, program.num_classes, unlabelled)
         validation = _batches(
-            program, validation_data, data, batch_size, unlabelled=unlabelled
+            program, validation_data, others, batch_size, unlabelled=unlabelled
         )
     rounds = rounds_of_fit(
         epochs,
@@ -361,11 +375,11 @@ def fit(
 
 def _batches(
     program: Program,
-    source: Any,
-    data: Any,
+    source: TensorLike | tf.data.Dataset,
+    data: Data | tf.data.Dataset,
     batch_size: int,
     steps: int | None = None,
-    unlabelled: Any = None,
+    unlabelled: object = None,
 ) -> Batches:
     """Checks arrays, and cuts arrays or a dataset into batches."""
     if isinstance(source, tf.data.Dataset):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,10 +11,13 @@ from tfp_spn.circuits.from_region_graph import RegionGraphCircuit
 from tfp_spn.circuits.resized import UnitClasses
 from tfp_spn.learning.maximization import as_circuit
 
+if TYPE_CHECKING:
+    from tfp_spn.circuits.circuit import Circuit
+
 
 @reads(factor=a_count(), noise=a_rate(least=0), seed=a_seed())
 def grow(
-    circuit: Any, factor: int = 2, *, noise: float = 0.1, seed: int = 0
+    circuit: Circuit, factor: int = 2, *, noise: float = 0.1, seed: int = 0
 ) -> RegionGraphCircuit:
     """Splits each unit into several that differ a little [1].
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+import keras
 
 from tfp_spn._typing import TensorLike
 
 
-def check_targets(loss: Any, y_true: TensorLike, sample_weight: TensorLike) -> None:
+def check_targets(
+    loss: keras.losses.Loss, y_true: TensorLike, sample_weight: TensorLike
+) -> None:
     """Checks that a Keras model hands targets to a loss, or at least weights.
 
     Where it hands neither, nobody knows whether weights were given: plain Keras models

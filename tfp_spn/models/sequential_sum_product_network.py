@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
@@ -25,6 +25,9 @@ from tfp_spn.layers.regions.permute_and_pad_scopes_random import (
 from tfp_spn.models.unsupervised import UnsupervisedTraining
 from tfp_spn.ops.log_space import logsumexp
 from tfp_spn.sum_ops import SumOpSampleBackprop
+
+if TYPE_CHECKING:
+    from tfp_spn.circuits.circuit import Circuit
 
 
 @register
@@ -223,7 +226,7 @@ class SequentialSumProductNetwork(UnsupervisedTraining, keras.Sequential):
             inputs = inputs[0]
         return super().compute_output_spec(inputs, training=training, **kwargs)
 
-    def test_step(self, data: object) -> Any:
+    def test_step(self, data: object) -> dict[str, Tensor]:
         """Evaluates log-probabilities, not completions."""
         self._evaluates = True
         try:
@@ -262,7 +265,7 @@ class SequentialSumProductNetwork(UnsupervisedTraining, keras.Sequential):
 
     # --- parts -----------------------------------------------------------------------
 
-    def _circuit(self) -> Any:
+    def _circuit(self) -> Circuit:
         if self.normalizer is None:
             return from_layers(self)
         layers = self.layers[1:]

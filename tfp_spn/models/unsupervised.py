@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfp_spn._typing import Tensor, TensorLike
+from tfp_spn._typing import ShapeLike, Tensor, TensorLike
 from tfp_spn.circuits.example_weights import NO_LABEL, given_targets
 from tfp_spn.circuits.finite_training import FiniteTraining
 from tfp_spn.layers.known_shapes import with_known_shape
@@ -26,7 +26,7 @@ class UnsupervisedTraining(FiniteTraining):
 
     unsupervised: bool
 
-    def __call__(self, inputs: object, *args: object, **kwargs: object) -> Any:
+    def __call__(self, inputs: object, *args: object, **kwargs: object) -> Tensor:
         """Calls the model, with the shape that it was built for."""
         shape = self.built_shape()
         if shape is not None:
@@ -36,7 +36,7 @@ class UnsupervisedTraining(FiniteTraining):
                 inputs = with_known_shape(inputs, shape)
         return super().__call__(inputs, *args, **kwargs)  # type: ignore[misc]
 
-    def built_shape(self) -> Any:
+    def built_shape(self) -> ShapeLike | None:
         """Shape of the data that the model was built for, `None` before."""
         shape = getattr(self, "input_shape", None)
         return shape if isinstance(shape, tuple) and shape[:1] == (None,) else None
@@ -70,7 +70,7 @@ class UnsupervisedTraining(FiniteTraining):
             x, self._labels(y, y_pred), y_pred, sample_weight=sample_weight
         )
 
-    def _labels(self, y: TensorLike, y_pred: TensorLike) -> Any:
+    def _labels(self, y: TensorLike, y_pred: TensorLike) -> Tensor:
         if self.unsupervised:
             return tf.fill([tf.shape(y_pred)[0]], NO_LABEL)
         if given_targets(y) is None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Any
 
-from tfp_spn._typing import Tensor
+from tfp_spn._typing import Expectations, Tensor
 from tfp_spn.layers.leaves.log_values import possible_values
 from tfp_spn.layers.leaves.parts import LeafPart
 from tfp_spn.programs import draws, expectations, moments
@@ -77,7 +76,7 @@ class CircuitProgram(FoldedProgram):
         weights: Tensor | None = None,
         labels: Tensor | None = None,
         inverse_temperature: Tensor | None = None,
-    ) -> tuple[dict[str, Any], Tensor]:
+    ) -> tuple[Expectations, Tensor]:
         """See `Program.expectations`, and `tfp_spn.programs.expectations`."""
         return expectations.of_examples(
             self, tables, evidence, weights, labels, inverse_temperature

@@ -76,6 +76,6 @@ def check_digits(
         )
 
 
-def _rounding(x: np.ndarray, dtype: Any) -> float:
+def _rounding(x: Any, dtype: np.dtype) -> float:
     """By how much the largest value may be rounded."""
     return float(np.finfo(dtype).eps * np.nanmax(np.abs(x), initial=0))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import tensorflow as tf
 
@@ -28,6 +28,8 @@ from tfp_spn.programs.folded_program import FoldedProgram
 from tfp_spn.programs.log_pass import log_downward, log_upward, max_upward
 from tfp_spn.programs.scaled_pass import downward, upward
 from tfp_spn.programs.tables import Tables
+
+T = TypeVar("T")
 
 Nest = TypeVar("Nest")
 
@@ -169,7 +171,7 @@ class _Passes:
             return fast
         return certainty.choose(self.done.is_lossy, exact, fast)
 
-    def _traced(self, body: Callable, *arguments: Tensor) -> Any:
+    def _traced(self, body: Callable, *arguments: Tensor) -> Tensor:
         return exactly(self.program, body, self.tables, self.leaves, *arguments)
 
     def _like_sources(self, leaves: Tensor, counts: Params) -> list[Tensor]:
@@ -335,14 +337,14 @@ def with_inputs(
     program: FoldedProgram,
     tables: Tables,
     leaves: Tensor,
-    function: Callable[[Evaluation], Any],
-) -> Any:
+    function: Callable[[Evaluation], T],
+) -> T:
     """``function(evaluation)`` for a downward pass: with the inputs of all sums.
 
     They are units or their logarithms; `function` may be traced for both.
     """
 
-    def from_exact() -> Any:
+    def from_exact() -> T:
         relative, offset, inputs = exactly(program, exact_inputs, tables, leaves)
         return function(Evaluation(_with_prior(tables, relative), offset, inputs))
 

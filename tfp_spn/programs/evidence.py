@@ -8,13 +8,16 @@ parameters (each 1 or as large as theirs, missing ones are 1), event. The kernel
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
 from tfp_spn.layers.leaves.evidence import Evidence as Evidence
 from tfp_spn.ops.axes import merge_axes, transpose
+
+if TYPE_CHECKING:
+    from tfp_spn.layers.leaves.layout import LeafLayout
 
 
 def to_evidence(
@@ -52,7 +55,7 @@ def to_evidence(
 
 
 def nothing_known(
-    layout: Any, batch_rank: int, dtype: tf.DType, num_steps: int | None = None
+    layout: LeafLayout, batch_rank: int, dtype: tf.DType, num_steps: int | None = None
 ) -> Evidence:
     """Evidence of one example of which nothing is known, perhaps of a sequence."""
     lead = [1] * batch_rank + ([] if num_steps is None else [num_steps])

@@ -11,11 +11,9 @@ So no pass of its own is needed, and every learning rule has its EM.
 
 from __future__ import annotations
 
-from typing import Any
-
 import tensorflow as tf
 
-from tfp_spn._typing import Tensor
+from tfp_spn._typing import Expectations, Tensor
 from tfp_spn.layers.leaves.log_values import log_base
 from tfp_spn.ops.weighted_sum import weighted_sum
 from tfp_spn.programs.evaluation import evaluate
@@ -33,7 +31,7 @@ def of_examples(
     weights: Tensor | None = None,
     labels: Tensor | None = None,
     inverse_temperature: Tensor | None = None,
-) -> tuple[dict[str, Any], Tensor]:
+) -> tuple[Expectations, Tensor]:
     """Expectations of a batch, and ``log p(x, class) [C, N]``.
 
     Args:
@@ -97,7 +95,7 @@ def _gradient_flows(
     leaves: Tensor,
     weights: Tensor,
     labels: Tensor | None,
-) -> tuple[Tensor, dict[str, Any]]:
+) -> tuple[Tensor, Expectations]:
     """``log p(x | class)``, and the gradient of the weighted objective."""
     sources = {
         "leaves": leaves,

@@ -7,11 +7,11 @@ only; all of its methods are pure functions of parameters and evidence.
 
 from __future__ import annotations
 
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 import tensorflow as tf
 
-from tfp_spn._typing import Params, Tensor
+from tfp_spn._typing import Expectations, Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.layers.leaves.parts import LeafPart
 from tfp_spn.ops.certainty import CHECKED, Certainty
@@ -182,5 +182,5 @@ class Program(Protocol[TablesT]):
         evidence: Evidence,
         weights: Tensor | None = None,
         labels: Tensor | None = None,
-    ) -> tuple[dict[str, Any], Tensor]:
+    ) -> tuple[Expectations, Tensor]:
         """Expected counts of a batch, and ``log p(x, class) [C, N]``."""

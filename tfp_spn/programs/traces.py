@@ -12,14 +12,20 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import tensorflow as tf
 from tensorflow.python.eager.forwardprop_util import pack_tangents
 from tensorflow.python.eager.record import could_possibly_record
 
+from tfp_spn._typing import Config, Tensor
 from tfp_spn.ops.certainty import CHECKED, EXACT, Certainty, reporting
 from tfp_spn.ops.custom_gradient import Gradients
+
+if TYPE_CHECKING:
+    pass
+
+T = TypeVar("T")
 
 MAX_FUNCTIONS = 128
 """Functions kept for one structure; the one that was longest unused goes first."""
@@ -36,12 +42,14 @@ class Traces:
     """
 
     def __init__(self) -> None:
-        self._programs: weakref.WeakSet[Any] = weakref.WeakSet()
-        self._functions: OrderedDict[Hashable, Any] = OrderedDict()
+        self._programs: weakref.WeakSet[object] = weakref.WeakSet()
+        self._functions: OrderedDict[
+            Hashable, tf.types.experimental.PolymorphicFunction
+        ] = OrderedDict()
         self._calls: dict[Hashable, _Call] = {}
         self._lock = threading.RLock()
 
-    def add(self, program: Any) -> None:
+    def add(self, program: object) -> None:
         """Notes a program of this structure."""
         self._programs.add(program)
 
@@ -51,7 +59,9 @@ class Traces:
             self._functions.clear()
             self._calls.clear()
 
-    def call(self, body: Body, certainty: str, *arguments: Any, **options: Any) -> Any:
+    def call(
+        self, body: Body, certainty: str, *arguments: Tensor, **options: object
+    ) -> Tensor:
         """``body(program, certainty, *arguments)``, compiled.
 
         Sizes that change from call to call are left open after the second one.
@@ -79,7 +89,7 @@ class Traces:
         self._keep_call(sizes, given, arguments)
         return result
 
-    def _call_function(self, key: tuple, arguments: tuple) -> Any:
+    def _call_function(self, key: tuple, arguments: tuple) -> Tensor:
         body, certainty, _, options = key
         with self._lock:
             function = self._functions.get(key)
@@ -101,7 +111,7 @@ class Traces:
                 self._functions.pop(key, None)
             raise
 
-    def _keep_call(self, sizes: tuple, given: list[Any], arguments: tuple) -> None:
+    def _keep_call(self, sizes: tuple, given: list[Tensor], arguments: tuple) -> None:
         kinds = {type(t).__name__ for t in given if not isinstance(t, tf.Tensor)}
         with self._lock:
             function = self._functions.get(sizes[0])
@@ -111,14 +121,16 @@ class Traces:
                 self._calls.clear()
             self._calls[sizes] = _Call(function.get_concrete_function(*arguments))
 
-    def _made(self, body: Body, certainty: str, options: dict[str, Any]) -> Any:
+    def _made(
+        self, body: Body, certainty: str, options: Config
+    ) -> tf.types.experimental.PolymorphicFunction:
         options = {"reduce_retracing": True, **options}
         if options.pop("noinline", False):
             options["experimental_attributes"] = {"_noinline": True}
 
         gradients = Gradients()
 
-        def function(*arguments: Any) -> Any:
+        def function(*arguments: Tensor) -> Tensor:
             program = next(iter(self._programs))
             with gradients.collect():
                 if certainty != "reporting":
@@ -140,11 +152,11 @@ class _Call:
     trace a call needs, and whether a tape listens.
     """
 
-    def __init__(self, traced: Any) -> None:
+    def __init__(self, traced: tf.types.experimental.ConcreteFunction) -> None:
         self._function = traced  # which has what the C++ function refers to
         self._traced, self._captured = traced.inference_fn, traced.captured_inputs
 
-    def __call__(self, given: list[Any]) -> Any:
+    def __call__(self, given: list[Tensor]) -> Tensor:
         inputs = [t if isinstance(t, tf.Tensor) else t.handle for t in given]
         return self._traced.call_preflattened([*inputs, *self._captured])
 
@@ -154,7 +166,7 @@ _CERTAINTIES: dict[str, Certainty] = {"checked": CHECKED, "exact": EXACT}
 _BY_DIGEST: weakref.WeakValueDictionary[str, Traces] = weakref.WeakValueDictionary()
 
 
-def traces_of(program: Any, digest: str) -> Traces:
+def traces_of(program: object, digest: str) -> Traces:
     """Those of a program's structure."""
     traces = _BY_DIGEST.get(digest)
     if traces is None:
@@ -183,7 +195,7 @@ def _read_if_pushed_forward(arguments: tuple) -> tuple:
     It does not push them through variables that are arguments of functions.
     """
 
-    def is_plain(value: Any) -> bool:  # not distributed
+    def is_plain(value: object) -> bool:  # not distributed
         return type(value).__name__ == "ResourceVariable"
 
     flat = tf.nest.flatten(arguments)
@@ -193,9 +205,21 @@ def _read_if_pushed_forward(arguments: tuple) -> tuple:
     return tf.nest.pack_sequence_as(arguments, read)
 
 
+class Traced(Protocol):
+    """What has compiled functions: any program."""
+
+    @property
+    def traces(self) -> Traces:
+        """Those of its structure."""
+
+
 def answer(
-    program: Any, body: Body, *arguments: Any, is_large: bool = False, **options: Any
-) -> Any:
+    program: Traced,
+    body: Callable[..., T],
+    *arguments: Tensor,
+    is_large: bool = False,
+    **options: object,
+) -> T:
     """``body(program, certainty, *arguments)``, by a compiled function if it is eager.
 
     The exact passes are traced and run only if the fast ones were lossy; not so if

@@ -21,13 +21,13 @@ _MAX_SQUARED_CORRELATION = 1.0 - 1e-12
 
 @reads(alpha=a_rate(least=0), num_bins=a_count())
 def mutual_information(
-    data: object,
+    data: npt.ArrayLike,
     *,
     data_type: DataType = "auto",
-    observed: Any | None = None,
+    observed: npt.ArrayLike | None = None,
     alpha: float = 0.01,
     num_bins: int | None = None,
-    sample_weight: Any | None = None,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> npt.NDArray[np.float64]:
     """Estimates the mutual information of every pair of variables, in nats.
 
@@ -88,7 +88,7 @@ def mutual_information(
 
 
 def _checked_data(
-    data: Any, observed: Any | None
+    data: npt.ArrayLike, observed: npt.ArrayLike | None
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
     """Returns the data and which of its values are observed."""
     values = as_array(data, "mutual_information", "data")
@@ -121,7 +121,9 @@ def _checked_data(
     return values, mask
 
 
-def _checked_weights(given: Any, count: int) -> npt.NDArray[np.float64] | None:
+def _checked_weights(
+    given: npt.ArrayLike | None, count: int
+) -> npt.NDArray[np.float64] | None:
     """How often each example counts; `None`: once."""
     if given is None:
         return None

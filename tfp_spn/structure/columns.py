@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -76,7 +76,10 @@ class Columns:
 
 
 def read_columns(
-    x: Any, observed: Any, owner: str, kinds: Sequence[Kind] | None = None
+    x: npt.ArrayLike,
+    observed: npt.ArrayLike | None,
+    owner: str,
+    kinds: Sequence[Kind] | None = None,
 ) -> Columns:
     """Reads a table and finds out what its columns are.
 
@@ -139,7 +142,7 @@ def _kind_of(column: npt.NDArray[np.float64]) -> Kind:
 
 
 def _checked_kinds(
-    kinds: tuple[Any, ...],
+    kinds: tuple[Kind, ...],
     values: npt.NDArray[np.float64],
     mask: npt.NDArray[np.bool_],
     owner: str,

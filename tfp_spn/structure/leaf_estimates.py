@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,9 @@ from tfp_spn.layers import (
     NormalLeaf,
 )
 from tfp_spn.structure.columns import Columns
+
+if TYPE_CHECKING:
+    from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 
 Estimate: TypeAlias = dict[str, npt.NDArray[np.float64]]
 """Of ``log_probs [..., C]``, or ``location`` and ``scale``, or ``log_rate``."""
@@ -79,7 +82,7 @@ def leaf_code(columns: Columns, num_components: int) -> str:
 
 
 def estimate(
-    columns: Columns, variable: int, rows: Any, pseudocount: float = 0.1
+    columns: Columns, variable: int, rows: np.ndarray | slice, pseudocount: float = 0.1
 ) -> Estimate:
     """The distribution of a variable in some rows, smoothed towards that in all.
 
@@ -138,7 +141,7 @@ def assign_leaves(
 
 
 def _put(
-    leaf: Any,
+    leaf: BaseLeaf,
     values: dict[str, np.ndarray],
     row: int,
     found: Estimate,

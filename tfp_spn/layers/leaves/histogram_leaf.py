@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 import tensorflow as tf
 
-from tfp_spn._keras_bridge import family_named
+from tfp_spn._keras_bridge import Distribution, family_named
+from tfp_spn._keras_typing import InitializerLike, LayerOptions
 from tfp_spn._serialization import register
-from tfp_spn._typing import Params, Tensor
+from tfp_spn._typing import Config, Params, Tensor
 from tfp_spn.layers.leaves.edges import bin_of, checked_edges
 from tfp_spn.layers.leaves.support import Support, interval
 from tfp_spn.layers.leaves.table_leaf import TableLeaf
@@ -56,8 +57,8 @@ class HistogramLeaf(TableLeaf):
         self,
         num_components: int,
         edges: Sequence[float],
-        logits_initializer: Any = None,
-        **kwargs: Any,
+        logits_initializer: InitializerLike = None,
+        **kwargs: Unpack[LayerOptions],
     ) -> None:
         super().__init__(num_components, logits_initializer, **kwargs)
         self.edges = checked_edges(edges, type(self).__name__, "edges")
@@ -96,13 +97,13 @@ class HistogramLeaf(TableLeaf):
         low, high = tf.gather(edges, number), tf.gather(edges, number + 1)
         return low + uniform * (high - low)
 
-    def component_distribution(self, rows: Params) -> Any:
+    def component_distribution(self, rows: Params) -> Distribution:
         """A mixture of uniform distributions."""
         log_probs = rows["log_probs"]
         edges = tf.constant(self.edges, log_probs.dtype)
-        uniform: Any = family_named("Uniform")
-        mixture: Any = family_named("MixtureSameFamily")
-        categorical: Any = family_named("Categorical")
+        uniform = family_named("Uniform")
+        mixture = family_named("MixtureSameFamily")
+        categorical = family_named("Categorical")
         return mixture(categorical(logits=log_probs), uniform(edges[:-1], edges[1:]))
 
     def component_mode(self, params: Params) -> Tensor:
@@ -137,6 +138,6 @@ class HistogramLeaf(TableLeaf):
         log_probs = self.component_tables(params)["log_probs"]
         return log_probs - tf.constant(np.log(np.diff(self.edges)), log_probs.dtype)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         return {**super().get_config(), "edges": list(self.edges)}

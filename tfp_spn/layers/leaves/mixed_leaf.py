@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tfp_spn._keras_typing import LayerOptions
 from tfp_spn._serialization import deserialize, register, serialize
 from tfp_spn._typing import Config, Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
@@ -64,7 +65,11 @@ class MixedLeaf(BaseLeaf):
         TensorShape([1])
     """
 
-    def __init__(self, leaves: Sequence[Any], **kwargs: object) -> None:
+    def __init__(
+        self,
+        leaves: Sequence[BaseLeaf | tuple[BaseLeaf, Sequence[int]]],
+        **kwargs: Unpack[LayerOptions],
+    ) -> None:
         pairs = _checked_pairs(leaves)
         first = pairs[0][0]
         if kwargs.get("dtype") is None:

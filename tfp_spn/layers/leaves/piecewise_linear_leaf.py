@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 import tensorflow as tf
 
-from tfp_spn._keras_bridge import family_named
+from tfp_spn._keras_bridge import Distribution, family_named
+from tfp_spn._keras_typing import InitializerLike, LayerOptions
 from tfp_spn._serialization import register
-from tfp_spn._typing import Params, Tensor
+from tfp_spn._typing import Config, Params, Tensor
 from tfp_spn.layers.leaves.edges import bin_of, checked_edges
 from tfp_spn.layers.leaves.elementwise_leaf import slot_flow
 from tfp_spn.layers.leaves.layout import LeafLayout
@@ -61,8 +62,8 @@ class PiecewiseLinearLeaf(TableLeaf):
         self,
         num_components: int,
         knots: Sequence[float],
-        logits_initializer: Any = None,
-        **kwargs: Any,
+        logits_initializer: InitializerLike = None,
+        **kwargs: Unpack[LayerOptions],
     ) -> None:
         super().__init__(num_components, logits_initializer, **kwargs)
         self.knots = checked_edges(knots, type(self).__name__, "knots")
@@ -124,13 +125,13 @@ class PiecewiseLinearLeaf(TableLeaf):
         right = high - tf.sqrt((1 - uniform) * width * fall)
         return tf.where(uniform * width < rise, left, right)
 
-    def component_distribution(self, rows: Params) -> Any:
+    def component_distribution(self, rows: Params) -> Distribution:
         """A mixture of triangular distributions."""
         log_probs = rows["log_probs"]
         low, peak, high = (tf.constant(c, log_probs.dtype) for c in self._corners)
-        triangular: Any = family_named("Triangular")
-        mixture: Any = family_named("MixtureSameFamily")
-        categorical: Any = family_named("Categorical")
+        triangular = family_named("Triangular")
+        mixture = family_named("MixtureSameFamily")
+        categorical = family_named("Categorical")
         return mixture(categorical(logits=log_probs), triangular(low, high, peak))
 
     def component_mode(self, params: Params) -> Tensor:
@@ -202,6 +203,6 @@ class PiecewiseLinearLeaf(TableLeaf):
         log_probs = self.component_tables(params)["log_probs"]
         return log_probs - tf.constant(np.log(self._areas), log_probs.dtype)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         return {**super().get_config(), "knots": list(self.knots)}

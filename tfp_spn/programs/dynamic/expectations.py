@@ -7,11 +7,9 @@ whose expected counts are again a gradient.
 
 from __future__ import annotations
 
-from typing import Any
-
 import tensorflow as tf
 
-from tfp_spn._typing import Params, Tensor
+from tfp_spn._typing import Expectations, Params, Tensor
 from tfp_spn.ops.chain import log_chain
 from tfp_spn.programs.blocks import block_size, split_examples
 from tfp_spn.programs.dynamic.evaluation import (
@@ -34,7 +32,7 @@ def of_sequences(
     tables: DynamicTables,
     evidence: Evidence,
     weights: Tensor | None = None,
-) -> tuple[dict[str, Any], Tensor]:
+) -> tuple[Expectations, Tensor]:
     """Expected counts of a batch of sequences, and ``log p(x)``, ``[1, N]``.
 
     Steps of which nothing is observed count for the transitions between known steps,
@@ -115,7 +113,7 @@ def _chain_counts(
 
 def _template_counts(
     program: FoldedProgram, tables: Tables, evidence: Evidence, flows: Tensor
-) -> dict[str, Any]:
+) -> Expectations:
     """Counts and statistics of the template's sums and leaves, block by block.
 
     Args:
@@ -136,11 +134,11 @@ def _template_counts(
     padded = tf.pad(flows, [[0, 0], [0, missing]])  # what fills up does not count
     blocks = split_examples(padded, num_blocks, size)
 
-    def of_block(number: Tensor) -> dict[str, Any]:
+    def of_block(number: Tensor) -> Expectations:
         block = evidence.with_parts(x[number], [mask[number] for mask in masks])
         return _counts_of_block(program, tables, block, blocks[number])
 
-    def body(number: Tensor, total: dict[str, Any]) -> tuple:
+    def body(number: Tensor, total: Expectations) -> tuple:
         new = of_block(number)
         return number + 1, tf.nest.map_structure(tf.add, total, new)
 
@@ -159,7 +157,7 @@ def _counts_of_block(
     tables: Tables,
     evidence: Evidence,
     flows: Tensor,
-) -> dict[str, Any]:
+) -> Expectations:
     leaves = program.leaf_values(tables, evidence)
     sources = {
         "leaves": leaves,
