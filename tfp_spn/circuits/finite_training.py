@@ -82,7 +82,7 @@ class FiniteTraining(ExampleWeights):
             if ready_made:
                 callbacks.callbacks.remove(guard)
 
-    def save(self, filepath: object, *args: Any, **kwargs: object) -> None:
+    def save(self, filepath: object, *args: object, **kwargs: object) -> None:
         """Keras' `save`, in its own format.
 
         Args:
@@ -103,7 +103,7 @@ class FiniteTraining(ExampleWeights):
             )
         super().save(filepath, *args, **kwargs)  # type: ignore[misc]
 
-    def load_weights(self, filepath: object, *args: Any, **kwargs: object) -> None:
+    def load_weights(self, filepath: object, *args: object, **kwargs: object) -> None:
         """Keras' `load_weights`; a file that is refused changes nothing.
 
         Args:

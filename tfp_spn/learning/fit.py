@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import keras
@@ -76,7 +76,7 @@ if TYPE_CHECKING:
     jit_compile=a_flag(),
 )
 def fit(
-    spn: SumProductNetwork | DynamicSumProductNetwork | Circuit,
+    spn: Circuit | keras.Sequential | SumProductNetwork | DynamicSumProductNetwork,
     x: TensorLike,
     *,
     method: str | Method = "em",
@@ -101,8 +101,7 @@ def fit(
     optimizer: OptimizerLike = None,
     tolerance: float | None = None,
     patience: int | None = None,
-    callbacks: Sequence[keras.callbacks.Callback | Callable[[History], None]]
-    | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] | None = None,
     seed: int = 0,
     verbose: bool = True,
     checkpoint: str | os.PathLike[str] | None = None,
