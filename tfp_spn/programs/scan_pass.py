@@ -14,7 +14,8 @@ from tfp_spn._typing import Tensor
 from tfp_spn.ops.axes import merge_axes, reshape_axes
 from tfp_spn.ops.matrix_products import unit_gradient, weight_gradient, weighted_units
 from tfp_spn.ops.regions import gather_blank, places_of, sum_over_uses
-from tfp_spn.programs.products import Value, multiplied
+from tfp_spn.programs.products import multiplied
+from tfp_spn.programs.scaled_values import Value
 from tfp_spn.programs.scans import parts_of
 from tfp_spn.programs.steps import Step
 

@@ -27,8 +27,8 @@ from tfp_spn.programs.gathering import (
     merge_units,
     split_partitions,
 )
-from tfp_spn.programs.offsets import compared_partitions
-from tfp_spn.programs.products import Value, is_linear, multiplied
+from tfp_spn.programs.products import is_linear, multiplied
+from tfp_spn.programs.scaled_values import Value, compared_partitions
 from tfp_spn.programs.steps import Step
 
 UNITS_PER_PART = 16_384
