@@ -19,8 +19,8 @@ from tfp_spn.learning.expectations import (
     add_expectations,
     expectations_and_joint,
 )
+from tfp_spn.learning.in_replica import assign_in_replica, sum_over_replicas
 from tfp_spn.learning.maximization import maximize, trainable_names
-from tfp_spn.learning.replicas import assign_in_replica, sum_over_replicas
 from tfp_spn.programs.labels import integer_labels
 
 _CLIPS = ("clipnorm", "clipvalue", "global_clipnorm")
