@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_spn._arrays import as_array
+from tfp_spn._masks import mask_fault
 from tfp_spn._typing import Tensor, TensorLike
 from tfp_spn.programs.digits import check_digits
 from tfp_spn.programs.evidence import Evidence, merge_pixels
@@ -152,23 +153,21 @@ class Event:
                 "observed=~np.isnan(x)."
             )
         observed = as_tensor(observed, "observed")
-        if observed.dtype != tf.bool:
+        shape, rank = self.mask_shape, observed.shape.rank
+        own = shape if rank is None else observed.shape.as_list()
+        fault = mask_fault(observed.dtype.name, own, lead.as_list(), [shape], True)
+        if fault == "dtype":
             raise TypeError(
                 f"{self.owner}: received observed of dtype {observed.dtype.name}, "
                 "expected bool, True where the value counts. Compare it first, for "
                 "example observed=mask > 0 or observed=~np.isnan(x)."
             )
-        shape = self.mask_shape
-        if observed.shape.rank is None:
+        if rank is None:
             raise ValueError(
                 f"{self.owner}: received observed of unknown rank, expected one that "
                 f"broadcasts to {[*lead, *shape]}. Use tf.ensure_shape first."
             )
-        if (
-            observed.shape.rank < len(shape)
-            or not observed.shape[-len(shape) :].is_compatible_with(shape)
-            or not _can_broadcast(observed.shape[: -len(shape)], lead)
-        ):
+        if fault == "shape":
             raise ValueError(
                 f"{self.owner}: received observed of shape {tuple(observed.shape)}, "
                 f"expected one that broadcasts to {[*lead, *shape]}: one flag "
@@ -330,14 +329,6 @@ def check_variables(
             "once, expected distinct indices. Drop the repetitions."
         )
     return [int(v) for v in array]
-
-
-def _can_broadcast(one: tf.TensorShape, other: tf.TensorShape) -> bool:
-    try:
-        tf.broadcast_static_shape(one, other)
-    except ValueError:
-        return False
-    return True
 
 
 def _broadcast_lead(value: Tensor, lead: Tensor, event_ndims: int) -> Tensor:
