@@ -18,8 +18,7 @@ from tfp_spn._typing import Config, Params, Seed, Tensor, TensorLike
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.distributions import _assertions, _parameters, _queries
 from tfp_spn.distributions._event import Event, EventKey, Given
-from tfp_spn.distributions._tensor_values import TensorValues
-from tfp_spn.distributions._unknown_rank import with_one_lead
+from tfp_spn.distributions._tensor_values import TensorValues, with_one_lead
 from tfp_spn.ops.log_space import log1mexp
 from tfp_spn.programs.program import Program, ProgramTables
 
@@ -170,7 +169,11 @@ class CircuitView(TensorValues):
     @functools.cached_property
     def batch_rank(self) -> int:
         """Number of batch dimensions."""
-        return _parameters.batch_rank(self._params, self.program)
+        ranks = [
+            self._params[name].shape.rank - ndims
+            for name, ndims in self.program.param_event_ndims.items()
+        ]
+        return max([0, *ranks])
 
     def _event_shape(self) -> tf.TensorShape:
         return tf.TensorShape(self._event.shape)

@@ -17,8 +17,8 @@ import tensorflow as tf
 from tfp_spn._arrays import as_array
 from tfp_spn._masks import mask_fault
 from tfp_spn._typing import Tensor, TensorLike
+from tfp_spn.layers.leaves.evidence import Evidence, merge_pixels
 from tfp_spn.programs.digits import check_digits
-from tfp_spn.programs.evidence import Evidence, merge_pixels
 from tfp_spn.programs.program import Program
 
 _LEAST = 1e-4

@@ -102,9 +102,3 @@ def are_same(params: object, live: Params) -> bool:
         and params.keys() == live.keys()
         and all(params[name] is value for name, value in live.items())
     )
-
-
-def batch_rank(params: Params, program: Program) -> int:
-    """Number of leading batch dimensions of the parameters."""
-    ndims = program.param_event_ndims
-    return max([0] + [params[n].shape.rank - ndims[n] for n in ndims])

@@ -18,10 +18,10 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.distributions._event import Event, EventKey, Given
+from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.ops.certainty import Certainty
 from tfp_spn.ops.log_space import at_most_zero, logsumexp, minus_infinity
 from tfp_spn.programs import moments
-from tfp_spn.programs.evidence import Evidence
 from tfp_spn.programs.program import Program, ProgramTables
 from tfp_spn.programs.tables import Tables
 from tfp_spn.programs.traces import answer

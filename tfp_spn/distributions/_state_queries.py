@@ -7,12 +7,12 @@ import tensorflow as tf
 from tfp_spn._typing import Tensor
 from tfp_spn.distributions._event import Given
 from tfp_spn.distributions._sequence_event import SequenceEvent
+from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.ops.chain import Chain
 from tfp_spn.ops.log_chain import best_path
 from tfp_spn.programs.dynamic import states
 from tfp_spn.programs.dynamic.evaluation import chain_of, known_steps
 from tfp_spn.programs.dynamic.structure import DynamicTables
-from tfp_spn.programs.evidence import Evidence
 
 
 def posterior_units(

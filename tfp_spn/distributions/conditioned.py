@@ -21,8 +21,11 @@ from tfp_spn.distributions import (
     _queries,
 )
 from tfp_spn.distributions._event import Given, check_vector_event
-from tfp_spn.distributions._tensor_values import TensorValues
-from tfp_spn.distributions._unknown_rank import of_any_rank, with_one_lead
+from tfp_spn.distributions._tensor_values import (
+    TensorValues,
+    of_any_rank,
+    with_one_lead,
+)
 from tfp_spn.distributions.conditional_marginal import ConditionalMarginal
 from tfp_spn.ops.log_space import at_most_zero, log1mexp
 

@@ -20,7 +20,7 @@ from tfp_spn.distributions._circuit_view import CircuitView, properties_of_param
 from tfp_spn.distributions._event import Given, check_variables, check_vector_event
 from tfp_spn.distributions._hidden_states import HiddenStates
 from tfp_spn.distributions._sequence_event import Padding, SequenceEvent
-from tfp_spn.distributions._unknown_rank import of_any_rank
+from tfp_spn.distributions._tensor_values import of_any_rank
 from tfp_spn.distributions.conditioned_dynamic import (
     ConditionedDynamicSumProductNetwork,
 )

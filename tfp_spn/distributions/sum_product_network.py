@@ -25,7 +25,7 @@ from tfp_spn.distributions._event import (
     check_vector_event,
 )
 from tfp_spn.distributions._parameters import Viewed
-from tfp_spn.distributions._unknown_rank import of_any_rank
+from tfp_spn.distributions._tensor_values import of_any_rank
 from tfp_spn.distributions.conditioned import ConditionedSumProductNetwork
 from tfp_spn.distributions.univariate import univariate_posteriors
 from tfp_spn.programs.parameter_names import PRIOR

@@ -24,7 +24,7 @@ from tfp_spn.layers.leaves.parts import LeafPart
 from tfp_spn.programs import moments, posterior
 
 if TYPE_CHECKING:
-    from tfp_spn.programs.evidence import Evidence
+    from tfp_spn.layers.leaves.evidence import Evidence
     from tfp_spn.programs.tables import Tables
 
 

@@ -19,7 +19,7 @@ from tfp_spn.programs.program import Program
 
 if TYPE_CHECKING:
     from tfp_spn.circuits.circuit import Circuit
-    from tfp_spn.programs.evidence import Evidence
+    from tfp_spn.layers.leaves.evidence import Evidence
 
 
 @dataclass(eq=False)

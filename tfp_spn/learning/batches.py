@@ -16,13 +16,13 @@ import tensorflow as tf
 
 from tfp_spn._arguments import LARGEST_INTEGER, a_count, reads
 from tfp_spn._typing import Tensor
+from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.learning.class_labels import numbered
 from tfp_spn.learning.data_validation import (
     Data,
     check_total_weight,
     validated,
 )
-from tfp_spn.programs.evidence import Evidence
 from tfp_spn.programs.program import Program
 
 

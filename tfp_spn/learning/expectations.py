@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tfp_spn._typing import Expectations, Params, Tensor
-from tfp_spn.programs.evidence import Evidence
+from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.programs.labels import check_labels
 from tfp_spn.programs.program import Program
 

@@ -14,10 +14,10 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
+from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.ops.axes import transpose
 from tfp_spn.ops.conditional import pullback, with_captures_read
 from tfp_spn.ops.custom_gradient import custom_gradient
-from tfp_spn.programs.evidence import Evidence
 from tfp_spn.programs.folded_program import FoldedProgram
 from tfp_spn.programs.tables import Tables
 

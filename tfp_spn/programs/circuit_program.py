@@ -6,12 +6,12 @@ import functools
 from dataclasses import dataclass
 
 from tfp_spn._typing import Expectations, Tensor
+from tfp_spn.layers.leaves.evidence import Evidence, to_evidence
 from tfp_spn.layers.leaves.log_values import possible_values
 from tfp_spn.layers.leaves.parts import LeafPart
 from tfp_spn.programs import draws, expectations, moments
 from tfp_spn.programs.blocks import block_size, in_blocks
 from tfp_spn.programs.evaluation import log_joint_of
-from tfp_spn.programs.evidence import Evidence, to_evidence
 from tfp_spn.programs.folded_program import FoldedProgram
 from tfp_spn.programs.tables import Tables
 

@@ -14,10 +14,10 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tfp_spn._typing import Expectations, Tensor
+from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.layers.leaves.log_values import log_base
 from tfp_spn.ops.weighted_sum import weighted_sum
 from tfp_spn.programs.evaluation import evaluate
-from tfp_spn.programs.evidence import Evidence
 from tfp_spn.programs.folded_program import FoldedProgram
 from tfp_spn.programs.hard_flows import hard_flows, is_hard
 from tfp_spn.programs.labels import log_joint_of_labels

@@ -13,10 +13,10 @@ import tensorflow as tf
 
 from tfp_spn._typing import Expectations, Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
+from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.layers.leaves.parts import LeafPart
 from tfp_spn.ops.certainty import CHECKED, Certainty
 from tfp_spn.programs.dynamic.structure import DynamicTables
-from tfp_spn.programs.evidence import Evidence
 from tfp_spn.programs.folded_program import FoldedProgram
 from tfp_spn.programs.steps import SumSpec
 from tfp_spn.programs.tables import Tables

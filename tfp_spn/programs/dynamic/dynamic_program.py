@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from tfp_spn._typing import Expectations, Tensor
+from tfp_spn.layers.leaves.evidence import Evidence, nothing_known, to_evidence
 from tfp_spn.layers.leaves.log_values import possible_values
 from tfp_spn.layers.leaves.parts import LeafPart
 from tfp_spn.ops.sum_rules import SumRule
@@ -19,7 +20,6 @@ from tfp_spn.programs.dynamic.structure import (
     DynamicTables,
     SumProduct,
 )
-from tfp_spn.programs.evidence import Evidence, nothing_known, to_evidence
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,12 +10,12 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
+from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.ops.axes import transpose
 from tfp_spn.ops.chain import Chain, log_chain
 from tfp_spn.programs.blocks import Function, in_blocks
 from tfp_spn.programs.dynamic.structure import DynamicStructure, DynamicTables
 from tfp_spn.programs.evaluation import log_joint_of
-from tfp_spn.programs.evidence import Evidence
 from tfp_spn.programs.tables import Tables
 
 

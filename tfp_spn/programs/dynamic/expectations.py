@@ -10,6 +10,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tfp_spn._typing import Expectations, Params, Tensor
+from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.ops.chain import log_chain
 from tfp_spn.programs.blocks import block_size, split_examples
 from tfp_spn.programs.dynamic.evaluation import (
@@ -21,7 +22,6 @@ from tfp_spn.programs.dynamic.evaluation import (
 )
 from tfp_spn.programs.dynamic.structure import DynamicStructure, DynamicTables
 from tfp_spn.programs.evaluation import evaluate
-from tfp_spn.programs.evidence import Evidence
 from tfp_spn.programs.folded_program import FoldedProgram
 from tfp_spn.programs.parameter_names import INITIAL, INTERFACE, TRANSITION
 from tfp_spn.programs.tables import Tables

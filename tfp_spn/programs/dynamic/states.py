@@ -5,12 +5,12 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
+from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.ops.certainty import CHECKED, Certainty
 from tfp_spn.ops.chain import Chain, log_chain
 from tfp_spn.ops.log_chain import backward_messages, forward_messages, log_matmul
 from tfp_spn.ops.log_space import logsumexp, softmax
 from tfp_spn.programs.dynamic.structure import DynamicStructure
-from tfp_spn.programs.evidence import Evidence
 
 
 def state_posteriors(chain: Chain, certainty: Certainty = CHECKED) -> Tensor:
