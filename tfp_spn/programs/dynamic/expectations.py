@@ -22,6 +22,7 @@ from tfp_spn.programs.dynamic.evaluation import (
 )
 from tfp_spn.programs.dynamic.structure import DynamicStructure, DynamicTables
 from tfp_spn.programs.evaluation import evaluate
+from tfp_spn.programs.expectations import counts_by_gradient, with_totals
 from tfp_spn.programs.folded_program import FoldedProgram
 from tfp_spn.programs.parameter_names import INITIAL, INTERFACE, TRANSITION
 from tfp_spn.programs.tables import Tables
@@ -66,15 +67,8 @@ def of_sequences(
         program.step, tables.step, steps, to_steps(program, flows)
     )
     counts.update(program.step.unpacked(template["sums"]))
-    weights = tf.cast(weights, tf.float64)
-    wide = tf.cast(log_prob, tf.float64)
-    expectations = {
-        "sums": counts,
-        "leaf": template["leaf"],
-        "log_likelihood": tf.reduce_sum(tf.math.multiply_no_nan(wide, weights)),
-        "num_examples": tf.reduce_sum(weights),
-    }
-    return expectations, log_prob[tf.newaxis]
+    found = with_totals(counts, template["leaf"], log_prob, weights)
+    return found, log_prob[tf.newaxis]
 
 
 def _chain_counts(
@@ -92,17 +86,12 @@ def _chain_counts(
     }
     if program.sum_product == "cp":
         sources[INTERFACE] = tables.interface
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(sources)
+
+    def objective() -> tuple[Tensor, None]:
         chain = program.chain(tables, values, existing_steps(evidence))
-        log_prob = log_chain(chain, certainty=tables.step.certainty)
-    possible = tf.math.is_finite(log_prob)
-    counts = tape.gradient(
-        log_prob,
-        sources,
-        output_gradients=tf.where(possible, weights, tf.zeros_like(weights)),
-        unconnected_gradients=tf.UnconnectedGradients.ZERO,
-    )
+        return log_chain(chain, certainty=tables.step.certainty), None
+
+    log_prob, _, counts = counts_by_gradient(objective, sources, weights)
     flows = counts.pop("emission")
     shaped = {
         name: tf.reshape(value, program.chain_shapes[name])
