@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 def properties_of_params() -> dict[str, ParameterProperties]:
-    """For `_parameter_properties`, wanted by TFP in each class with `__init__`."""
+    """For `_parameter_properties`, which TFP wants of each class with `__init__`."""
     return _Properties(
         params=tfp.util.ParameterProperties(
             event_ndims=lambda self: dict(self.program.param_event_ndims),
@@ -37,7 +37,10 @@ def properties_of_params() -> dict[str, ParameterProperties]:
 
 
 class _Properties(dict):
-    """Of the parameters that are tensors; ASVI takes the circuit for one, too."""
+    """Properties of the parameters that are tensors.
+
+    ASVI takes the circuit for one of them, too.
+    """
 
     def __missing__(self, name: str) -> None:
         raise NotImplementedError(
@@ -151,7 +154,7 @@ class CircuitView(TensorValues):
     def log_cdf_of(
         self, value: Tensor, observed: TensorLike | None, is_survival: bool = False
     ) -> Tensor:
-        """That no bound is exceeded, or that some is."""
+        """Log-probability that no bound is exceeded, or that some bound is."""
         given = self._event.checked(Given(value, bounded=observed))
         bounds = self._event.maybe_bounded(given.bounded)
         if is_survival and not 0 < self._event.num_bounds(bounds) <= _queries.MAX_TERMS:
@@ -161,7 +164,7 @@ class CircuitView(TensorValues):
         )
 
     def _num_examples(self, value: Tensor) -> int | None:
-        """Examples of a value for each member of the batch, if that is known."""
+        """Returns how many examples each member of the batch has, if that is known."""
         lead = self._event.lead_of(value)
         own = lead[: max(0, lead.rank - self.batch_rank)]
         return math.prod(own) if own.is_fully_defined() else None
@@ -212,6 +215,7 @@ class CircuitView(TensorValues):
             )
 
     def _with_shape(self, drawn: Tensor, lead: tf.TensorShape) -> Tensor:
+        """Notes what is known of the shape of samples."""
         tail = drawn.shape[drawn.shape.rank - self._event.ndims :]
         middle = drawn.shape[lead.rank : drawn.shape.rank - self._event.ndims]
         return tf.ensure_shape(drawn, lead.concatenate(middle).concatenate(tail))

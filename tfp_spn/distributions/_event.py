@@ -181,7 +181,7 @@ class Event:
         return tf.ensure_shape(observed, static)
 
     def checked(self, given: Given) -> Given:
-        """The same with masks as tensors, when all fit."""
+        """Returns the same with masks as tensors, or raises if they do not fit."""
         value, *masks = given
         self.check_value(value)
         return Given(
@@ -207,9 +207,10 @@ class Event:
     def maybe_bounded(
         self, observed: Tensor | None, given: Tensor | None = None
     ) -> tuple[bool, ...]:
-        """Of each of the program's variables whether its cdf may be asked for.
+        """Returns, for each variable of the program, whether its cdf may be asked for.
 
-        By all that is known before a graph runs: the families of others may have none.
+        As far as that is known before a graph runs. The families of the other
+        variables may have no cdf.
         """
         asked = np.zeros([self.program.num_variables], bool)
         own = np.ones([len(self.variables)], bool)
@@ -221,11 +222,11 @@ class Event:
         return tuple(asked.tolist())
 
     def num_bounds(self, can_be_bounded: tuple[bool, ...]) -> int:
-        """How many coordinates those are."""
+        """Returns how many coordinates may be bounded."""
         return sum(can_be_bounded)
 
     def lead_of(self, value: Tensor) -> tf.TensorShape:
-        """The axes before the event."""
+        """Returns the axes before the event."""
         return value.shape[: value.shape.rank - self.ndims]
 
     def spread(
@@ -268,7 +269,7 @@ class Event:
         return value, observed
 
     def subset(self, variables: Sequence[int]) -> tuple[int, ...]:
-        """The circuit's variables behind coordinates of this event."""
+        """Returns the circuit's variables that coordinates of this event stand for."""
         return tuple(
             self.variables[v]
             for v in check_variables(variables, len(self.variables), "marginal")
@@ -332,6 +333,7 @@ def check_variables(
 
 
 def _broadcast_lead(value: Tensor, lead: Tensor, event_ndims: int) -> Tensor:
+    """Broadcasts the axes before the event."""
     event = tf.shape(value)[value.shape.rank - event_ndims :]
     return tf.broadcast_to(value, tf.concat([lead, event], 0))
 

@@ -42,7 +42,7 @@ def supports(event: Event) -> list[tuple[Support, bool]]:
 
 
 def default_bijector(event: Event) -> tfb.Bijector | None:
-    """From real numbers onto the support, discrete coordinates unchanged.
+    """Maps real numbers onto the support; discrete coordinates stay as they are.
 
     `None` where all coordinates are discrete, or a support depends on parameters.
     """

@@ -14,7 +14,7 @@ from tfp_spn.distributions._sequence_event import Padding, SequenceEvent
 class HiddenStates:
     """What `DynamicSumProductNetwork` has in common with `tfd.HiddenMarkovModel`.
 
-    Of its class it needs what `CircuitView` has.
+    Its class must have what `CircuitView` has.
     """
 
     ask: Callable[..., Tensor]
@@ -29,14 +29,14 @@ class HiddenStates:
         lengths: TensorLike | None = None,
         padding: Padding = "right",
     ) -> tfd.Categorical:
-        """``p(z_t | x)`` of the interface behind each step: smoothing.
+        """``p(z_t | x)`` of the interface after each step: smoothing.
 
         In a hidden Markov model ``z_t`` is the state of the step.
 
         Args:
             value: Sequences, ``[..., *event_shape]``.
             observed: bool mask, as in `log_prob`.
-            lengths: Steps of each sequence. Behind the end (or, padded on the left, at
+            lengths: Steps of each sequence. After the end (or, padded on the left, at
                 the padding) the states are foretold.
             padding: Where the padding is, ``"right"`` or ``"left"`` of a sequence.
 
@@ -96,7 +96,7 @@ class HiddenStates:
         lengths: TensorLike | None,
         padding: Padding,
     ) -> Tensor:
-        """What is asked of each step, where the user has the steps.
+        """Returns the answers for the steps, in the order in which the user has them.
 
         `ndims` is the rank of the answer from the axis of steps on.
         """

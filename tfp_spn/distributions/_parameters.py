@@ -33,8 +33,8 @@ def check_params(
 ) -> Params:
     """Parameters as variables or tensors, in the order of their names.
 
-    `program` is that of the circuit, but for parameters with an axis of steps; `owner`
-    is the distribution's name, for messages.
+    `program` is that of the circuit, except that parameters may have an axis of steps;
+    `owner` is the distribution's name, for messages.
     """
     in_time = program.parameters_in_time
     if not isinstance(params, Mapping):

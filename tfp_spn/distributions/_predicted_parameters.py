@@ -102,6 +102,7 @@ def check_predictions(
 
 
 def _checked(name: str, value: TensorLike, shape: tf.TensorShape) -> Tensor:
+    """Returns a prediction as a tensor, or says what is wrong with its shape."""
     try:
         value = tf.convert_to_tensor(value)
     except (TypeError, ValueError):
@@ -121,11 +122,13 @@ def _checked(name: str, value: TensorLike, shape: tf.TensorShape) -> Tensor:
 
 
 def _ends_in(received: tf.TensorShape, shape: tf.TensorShape) -> bool:
+    """Whether the last axes of a shape are those of another one."""
     tail = received[received.rank - shape.rank :]
     return tail.is_compatible_with(shape)
 
 
 def _describe(shapes: dict[str, tf.TensorShape]) -> str:
+    """Lists parameters with their shapes, for messages."""
     return ", ".join(
         f"{name!r}: [*batch, {', '.join(map(str, shape))}]"
         for name, shape in shapes.items()

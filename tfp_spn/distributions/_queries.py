@@ -39,7 +39,7 @@ class Query:
     Attributes:
         function: Of an event, tables and further arguments.
         event: The variables.
-        options: Further arguments by name that are no tensors.
+        options: Further arguments by name that are not tensors.
     """
 
     function: Callable[..., Tensor]
@@ -213,8 +213,8 @@ def covariance(
 def possible(event: Event, tables: ProgramTables, given: Given) -> Evidence:
     """Evidence for queries that are given it: impossible values are hidden.
 
-    There is no distribution given a value outside the support; it is as if the value
-    were missing.
+    A value outside of the support has no conditional distribution; it is treated as
+    missing.
     """
     evidence = event.evidence(given, tables.batch_rank)
     log_base = event.program.leaf.log_base(evidence.x)

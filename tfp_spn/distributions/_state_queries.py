@@ -66,5 +66,6 @@ def predictive_log_probs(
 def _chain(
     event: SequenceEvent, tables: DynamicTables, given: Given
 ) -> tuple[Evidence, Chain]:
+    """Returns what is given as evidence, and its chain to the last step."""
     evidence = event.evidence(given, tables.batch_rank)
     return evidence, chain_of(event.program, tables, evidence, to_end=True)

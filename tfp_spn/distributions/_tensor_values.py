@@ -76,6 +76,7 @@ class TensorValues:
 
 
 def _without_tensors(value: Any) -> object:
+    """Replaces tensors and variables, at any depth, by arrays."""
     if isinstance(value, dict):
         return {name: _without_tensors(part) for name, part in value.items()}
     is_tensor = tf.is_tensor(value) or isinstance(value, tf.Variable)
@@ -83,10 +84,12 @@ def _without_tensors(value: Any) -> object:
 
 
 def _restored(cls: type[T], arguments: dict[str, Any]) -> T:
+    """Makes an unpickled distribution from its arguments."""
     return cls(**arguments)
 
 
 def _check_sample_shape(owner: str, sample_shape: np.ndarray) -> None:
+    """Raises unless a sample shape holds integers of at least 0."""
     if sample_shape.size and not (
         np.issubdtype(sample_shape.dtype, np.integer) and np.all(sample_shape >= 0)
     ):

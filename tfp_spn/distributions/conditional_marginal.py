@@ -148,15 +148,18 @@ class ConditionalMarginal(TensorValues, tfd.AutoCompositeTensorDistribution):
 
     @property
     def _num_dims(self) -> int:
+        """Returns the dimensions of each variable."""
         return self._distribution.event_shape.num_elements() // math.prod(
             self._flags_shape
         )
 
     @staticmethod
     def _tail(lead: Tensor, tail: Sequence[int]) -> Tensor:
+        """Returns the shape `lead`, continued by `tail`."""
         return tf.concat([lead, tf.constant(list(tail), tf.int32)], 0)
 
     def _flags(self) -> np.ndarray:
+        """Says which of all variables are those of this event."""
         flags = np.zeros(math.prod(self._flags_shape), bool)
         flags[self._cells.ravel()] = True
         return flags.reshape(self._flags_shape)

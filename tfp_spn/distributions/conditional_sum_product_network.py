@@ -54,7 +54,7 @@ class ConditionalSumProductNetwork(DistributionOutput, keras.layers.Layer):
             the predicted parameters, or to the tensor if there is one, where ``shape``
             is that of ``circuit.live_params()[name]``. A Keras layer or model, or a
             (registered) function without variables. Default: a linear map for each.
-        validate_args: Of the distributions, see `SumProductNetwork`.
+        validate_args: Passed on to the distributions, see `SumProductNetwork`.
         **kwargs: Passed on to `keras.layers.Layer`; `dtype` is by default the
             circuit's, whatever the global policy.
 
@@ -179,7 +179,7 @@ class ConditionalSumProductNetwork(DistributionOutput, keras.layers.Layer):
 class _LinearMaps(keras.layers.Layer):
     """A linear map of the features to each of several parameters.
 
-    There is no bias: the circuit's own parameters are it.
+    There is no bias: the circuit's own parameters take its place.
     """
 
     def __init__(

@@ -230,9 +230,11 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
         return self._distribution.log_prob(self._value, observed=self._observed)
 
     def _is_observed(self) -> Tensor:
+        """Returns the mask with an axis for the dimensions of variables."""
         return self._with_rank_of_value(self._observed)
 
     def _with_rank_of_value(self, mask: Tensor) -> Tensor:
+        """Inserts axes, so that the evidence has the rank of a value."""
         has_value_rank = len(self._event.mask_shape) == self._event.ndims
         return mask if has_value_rank else mask[..., tf.newaxis]
 
@@ -274,6 +276,7 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
     def _log_cdf_of(
         self, value: Tensor, observed: TensorLike | None, is_survival: bool = False
     ) -> Tensor:
+        """Log-probability that no bound is exceeded, or that some bound is."""
         value, asked, holds = self._asked(
             value, observed, lambda value: self._value <= value
         )
@@ -304,7 +307,7 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
         observed: TensorLike | None,
         agrees: Callable[[Tensor], Tensor],
     ) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Value, mask, and whether the value agrees with the evidence asked for."""
+        """Returns value, mask, and whether the value agrees with the evidence."""
         value = self._event.value(value)
         lead = value.shape[: value.shape.rank - self._event.ndims]
         _queries.check_broadcasts(lead, self)
@@ -333,6 +336,7 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
         return self._with_evidence(self._ask(_queries.mode))
 
     def _with_evidence(self, value: Tensor) -> Tensor:
+        """Puts the observed values in the place of others."""
         merged = tf.where(self._is_observed(), self._value, value)
         return tf.cast(merged, self.dtype)
 

@@ -196,6 +196,7 @@ def _next_seed(generator: keras.random.SeedGenerator) -> Tensor:
 
 
 def _check_serializable(function: object, name: str) -> None:
+    """Raises unless a file can name the function."""
     if isinstance(function, str | keras.layers.Layer):
         return
     if keras.saving.get_registered_name(function) == getattr(

@@ -69,7 +69,7 @@ class DynamicSumProductNetwork(
             over, the others are integrated out. Default: all.
         steps_of_event: Indices of the steps that the event ranges over. Default: all.
         parameters_in_time: Names of parameters of the template that have an axis
-            ``[num_steps]`` behind the batch: another value for each step.
+            ``[num_steps]`` after the batch: another value for each step.
         validate_args: Whether to check values at run time: categories in range, no NaN
             under ``observed=True``.
         allow_nan_stats: Whether undefined statistics (the mean of a Cauchy variable)
@@ -215,7 +215,7 @@ class DynamicSumProductNetwork(
                 1]``: which values count. The others are integrated out exactly and may
                 hold anything, NaN included. Default: all.
             lengths: int ``[...]``: how many steps each sequence has. Default: all.
-            padding: ``"right"`` or ``"left"``: where what is no step stands.
+            padding: ``"right"`` or ``"left"``: on which side the padding is.
         """
         given = self._with_lengths(value, observed, lengths, padding)
         return self.ask_of(_queries.log_prob, given)
@@ -248,7 +248,7 @@ class DynamicSumProductNetwork(
         lengths: TensorLike | None,
         padding: Padding,
     ) -> Given:
-        """Sequences at the front, nothing known behind their ends."""
+        """Puts sequences at the front; after their ends nothing is known."""
         return self._event.with_lengths(value, observed, lengths, padding)
 
     def _sample_control_dependencies(
@@ -343,6 +343,7 @@ def _view_of_sequences(
 
 
 def _in_time(program: DynamicProgram, names: tuple[str, ...]) -> DynamicProgram:
+    """Returns the program with an axis of steps for these parameters."""
     known = program.step.param_event_ndims
     unknown = sorted(set(names) - set(known))
     if unknown:

@@ -58,6 +58,7 @@ class _FiniteValues(OfVariable, TensorValues):
         return tf.exp(self._log_survival_function(value))
 
     def _looked_up(self, table: Tensor, x: Tensor) -> Tensor:
+        """Returns the entries of a table for integers; 0 outside of it."""
         is_value = tf.one_hot(tf.cast(x, tf.int32), table.shape[-1], dtype=table.dtype)
         return tf.reduce_sum(table * is_value, axis=-1)
 
@@ -160,7 +161,7 @@ class CircularMixture(LeafMixture):
 
 
 def _support_of(components: tfd.Distribution) -> Support | None:
-    """That of a family of numbers, if all its components have the same."""
+    """The support of a family of numbers, if all its components have the same."""
     family = type(components).__name__
     if isinstance(components, tfd.Binomial):
         return SUPPORTS["nonnegative_integers"]  # beyond its total the mass is zero

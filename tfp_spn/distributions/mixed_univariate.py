@@ -102,15 +102,18 @@ class MixedUnivariate(OfVariable, tfd.AutoCompositeTensorDistribution):
         return tf.zeros([0], tf.int32)
 
     def _merged(self, values: Sequence[Tensor]) -> Tensor:
+        """Puts the variables of all families in their order."""
         joined = tf.concat([tf.cast(v, self.dtype) for v in values], axis=-1)
         return tf.gather(joined, self._order, axis=-1)
 
     def _asked(self, query: str) -> Tensor:
+        """Asks each family, and merges the answers."""
         return self._merged([getattr(d, query)() for d in self._distributions])
 
     def _of_value(
         self, value: Tensor, query: Callable[[tfd.Distribution, Tensor], Tensor]
     ) -> Tensor:
+        """Asks each family about the values of its own variables."""
         value = tf.broadcast_to(
             value,
             tf.broadcast_dynamic_shape(tf.shape(value), self.batch_shape_tensor()),

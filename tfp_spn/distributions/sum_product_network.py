@@ -107,7 +107,7 @@ class SumProductNetwork(CircuitView, tfd.AutoCompositeTensorDistribution):
             program = circuit.program
             live = circuit.live_params()
             params = live if params is None else params
-            # Of a circuit's own variables, not of their values or of other parameters.
+            # A view of a circuit's own variables, not of their values or of others.
             self._is_view = isinstance(circuit, keras.Model) and _parameters.are_same(
                 params, live
             )
@@ -287,8 +287,7 @@ class SumProductNetwork(CircuitView, tfd.AutoCompositeTensorDistribution):
 
         Returns:
             A distribution with batch shape ``[..., num_variables]`` (pixels row by
-            row): `tfd.Categorical`
-            or `tfd.Bernoulli` over finitely many values, else a
+            row): `tfd.Categorical` or `tfd.Bernoulli` over finitely many values, else a
             `tfd.MixtureSameFamily` of the leaf family. Its `cdf` and
             `survival_function` are those of single variables. Of variables of
             different types it is a `MixedUnivariate`, which has the distribution of a

@@ -78,7 +78,7 @@ def _leaf_posterior(event: Event, tables: Tables, given: Given | None = None) ->
 
 
 class _Known:
-    """What is asked for: some variables of one leaf layer, and the evidence."""
+    """Some variables of one leaf layer that are asked for, and the evidence."""
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class _Known:
         return _pick(self.restore(mean), self.own, self.part.layout.num_variables)
 
     def settled(self, probs: Tensor, point_mass: Callable[[Tensor], Tensor]) -> Tensor:
-        """A point mass where the variable is observed."""
+        """Replaces the posterior of an observed variable by a point mass."""
         evidence = self.evidence
         if evidence is None:
             return probs
@@ -117,6 +117,7 @@ class _Known:
 
 
 def _of_part(known: _Known, params: Params, weights: Tensor) -> tfd.Distribution:
+    """Returns the posteriors of the variables of one leaf layer."""
     table = known.part.leaf.value_probs(params)
     if table is None:
         return _mixture(known, params, weights)
@@ -132,6 +133,7 @@ def _of_part(known: _Known, params: Params, weights: Tensor) -> tfd.Distribution
 
 
 def _mixture(known: _Known, params: Params, weights: Tensor) -> tfd.MixtureSameFamily:
+    """Returns a mixture of the components of all slots of each variable."""
     layout, leaf = known.part.layout, known.part.leaf
     slots = _slots_of_variable(layout.slot_variable, layout.num_variables)
     slots = slots[known.own]  # [V', slots], padded by -1
@@ -156,6 +158,7 @@ def _mixture(known: _Known, params: Params, weights: Tensor) -> tfd.MixtureSameF
 
 
 def _slots_of_variable(slot_variable: np.ndarray, num_variables: int) -> np.ndarray:
+    """Lists the slots of each variable, ``[V, slots]``, filled up with -1."""
     lists = [np.flatnonzero(slot_variable == v) for v in range(num_variables)]
     table = np.full([num_variables, max(map(len, lists))], -1)
     for variable, slots in enumerate(lists):

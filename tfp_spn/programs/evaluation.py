@@ -156,7 +156,7 @@ class _Passes:
         return self._certain(exact, fast)
 
     def flows(self, flow: Tensor) -> list[Tensor]:
-        """Of leaves, and counts of weights by parameter, given that of the roots."""
+        """Returns flows of leaves and counts by parameter, given the roots' flow."""
         leaves, counts = self.done.flows(flow)
         fast = self._like_sources(leaves, self.done.program.by_block(counts))
 
@@ -166,15 +166,18 @@ class _Passes:
         return self._certain(exact, fast)
 
     def _certain(self, exact: Callable[[], Nest], fast: Nest) -> Nest:
+        """Returns what is exact, if what is fast may have lost digits."""
         certainty = self.tables.certainty
         if certainty.is_exact:
             return fast
         return certainty.choose(self.done.is_lossy, exact, fast)
 
     def _traced(self, body: Callable, *arguments: Tensor) -> Tensor:
+        """Calls the exact pass as a function that all queries share."""
         return exactly(self.program, body, self.tables, self.leaves, *arguments)
 
     def _like_sources(self, leaves: Tensor, counts: Params) -> list[Tensor]:
+        """Sums gradients over the axes along which their sources were broadcast."""
         return [
             sum_to_shape_of(leaves, self.leaves),
             *(
@@ -200,7 +203,7 @@ class _Done(Protocol):
         """Log-values of the roots ``[..., C, N]`` and their offset."""
 
     def flows(self, flow: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Of leaves, and counts of each step's weights."""
+        """Returns the flows of leaves, and the counts of each step's weights."""
 
 
 class _Scaled:
@@ -240,6 +243,7 @@ class _Folded:
         return unfold_batch(leaves, self._like), counts
 
     def _unfolded(self, roots: Tensor) -> Tensor:
+        """Moves the batch of the roots from the examples back to its axes."""
         return unfold_batch(roots[tf.newaxis], self._like)[..., 0, :, :]
 
 
@@ -273,7 +277,7 @@ def _second_derivatives(
     sources: Sequence[Tensor],
     d_flows: Sequence[Tensor],
 ) -> list[Tensor]:
-    """Of the flow of the roots and of the sources, by differentiating twice.
+    """Returns how the flow of the roots and of the sources changes.
 
     In a graph and without tapes: where `tf.autodiff.ForwardAccumulator` asks for them,
     TensorFlow records nothing.
@@ -300,7 +304,7 @@ def _second_derivatives(
 def _with_scans(
     program: FoldedProgram, tables: Tables, leaves: Tensor
 ) -> tuple[FoldedProgram, Tables]:
-    """The program with long chains as loops, where there is no batch."""
+    """Returns the program with long chains as loops, unless there is a batch."""
     ranks = [leaves.shape.rank, *(w.shape.rank for w in tables.weights.values())]
     if max(ranks) > 3:
         return program, tables
@@ -364,6 +368,7 @@ def evaluate_max(program: FoldedProgram, tables: Tables, leaves: Tensor) -> Eval
 
 
 def _with_prior(tables: Tables, relative: Tensor) -> Tensor:
+    """Adds the log-prior of the classes, if there is one."""
     if tables.log_prior is None:
         return relative
     return relative + tables.log_prior[..., tf.newaxis]

@@ -117,11 +117,13 @@ class _Routing:
         return tf.where(labels == UNLABELLED, likeliest, known)
 
     def _likeliest_class(self, log_prior: Tensor) -> Tensor:
+        """Returns the class that the rule of the prior selects."""
         log_x = (self.evaluation.relative - log_prior[:, tf.newaxis])[tf.newaxis]
         prior: Any = self.program.prior  # there is one with a `log_prior`
         return _select(prior, log_x, log_prior[:, tf.newaxis])
 
     def _children(self, number: int, selected: Selected) -> Tensor:
+        """Returns the selected children of a step, and notes the counts."""
         step: Step = self.program.steps[number]
         unit = tf.maximum(selected.units, 0)
         if step.sums is None:

@@ -74,12 +74,12 @@ def _moments_about_center(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Mean less center (float64), variance ``[..., V, D, N]``; the center, ``N = 1``.
 
-    In double precision, and of weights that add up to 1 in it: what is left of large
-    squares is exact up to the rounding of the single weights.
+    They are computed in double precision, with weights that add up to 1 in it, so that
+    what is left of large squares is exact up to the rounding of the single weights.
     """
     mean_k = program.leaf.component_mean(tables.leaf)  # [..., L, K, D]
     variance_k = program.leaf.component_variance(tables.leaf)
-    # Moments about a point amid the components, lest large offsets cancel.
+    # Moments about a point among the components, so that large offsets do not cancel.
     low, high = program.layout.range_over_variables(mean_k)
     center = 0.5 * (low + high)  # [..., L, 1, D]
     offset_k = mean_k - center
@@ -137,6 +137,7 @@ def covariance(program: FoldedProgram, tables: Tables, leaves: Tensor) -> Tensor
 
 
 def _covariance(program: FoldedProgram, tables: Tables, leaves: Tensor) -> Tensor:
+    """Covariances of one block of examples, see `covariance`."""
     log_prob, posterior = leaf_posterior(program, tables, leaves)
     mean, variance, _ = _moments_about_center(program, tables, posterior)
     tilts = _tilts(program, tables)[..., tf.newaxis, :]  # [..., R, K, 1, E]

@@ -92,7 +92,7 @@ def is_log(step: Step, values: Sequence[Value]) -> bool:
 
 
 def _are_logs(step: Step, factors: Sequence[Gather], values: Sequence[Value]) -> bool:
-    """The same of some factors."""
+    """Whether some factors are all logarithms."""
     return step.product != "kronecker" and all(
         values[source].is_log for gather in factors for source in gather.sources
     )
@@ -104,7 +104,7 @@ def is_linear(step: Step, values: Sequence[Value]) -> bool:
 
 
 def _is_linear(step: Step, factors: Sequence[Gather], values: Sequence[Value]) -> bool:
-    """The same of the partitions of a segment, which are multiplied in one way."""
+    """Whether this holds for a segment, whose partitions are multiplied alike."""
     if step.product == "hadamard" and len(factors) > _MAX_FACTORS:
         return False
     if _are_logs(step, factors, values):
@@ -162,7 +162,7 @@ class _Reader:
         return _Request(gather, kind, blank, len(requests) - 1)
 
     def all(self, requests: Sequence[_Request]) -> list[Tensor]:
-        """What was asked for."""
+        """Returns what was asked for, in order."""
         return [self._answer(request) for request in requests]
 
     def _answer(self, request: _Request) -> Tensor:
@@ -194,6 +194,8 @@ class _Reader:
 
 @dataclass(frozen=True, eq=False)
 class _Request:
+    """What is asked of a `_Reader`; `number` counts the requests of one value."""
+
     gather: Gather
     kind: str
     blank: float
@@ -241,7 +243,7 @@ class _Segment:
         return product(factors), self._taken_out()
 
     def _taken_out(self) -> Tensor | None:
-        """By making units of logarithms."""
+        """Returns what making units of logarithms took out."""
         owns = []
         for gather in self.factors:
             linear = {source: self.values[source].linear for source in gather.sources}
@@ -328,6 +330,7 @@ def _joined(factors: Sequence[Gather]) -> Gather | None:
 
 
 def _long_log_product(joined: Tensor, num_factors: int) -> Tensor:
+    """Sums very many logarithms that stand one after another."""
     return long_sum(split_partitions(joined, num_factors), axis=-4)
 
 

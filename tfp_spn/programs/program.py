@@ -63,7 +63,7 @@ class Program(Protocol[TablesT]):
 
     @property
     def mask_shapes(self) -> tuple[tuple[int, ...], ...]:
-        """That, and what is spread to it."""
+        """The shapes that a mask may have: this one, and those spread to it."""
 
     @property
     def flat_event_ndims(self) -> int:
@@ -71,11 +71,11 @@ class Program(Protocol[TablesT]):
 
     @property
     def dtype(self) -> tf.DType:
-        """Of parameters and log-probabilities."""
+        """The dtype of parameters and log-probabilities."""
 
     @property
     def event_dtype(self) -> tf.DType:
-        """Of samples."""
+        """The dtype of samples."""
 
     @property
     def sum_specs(self) -> tuple[SumSpec, ...]:
@@ -83,7 +83,7 @@ class Program(Protocol[TablesT]):
 
     @property
     def step(self) -> FoldedProgram:
-        """The program of one step of a sequence; itself, where there is no time."""
+        """The program of one step of a sequence; itself if there are no steps."""
 
     @property
     def chain_specs(self) -> tuple[SumSpec, ...]:

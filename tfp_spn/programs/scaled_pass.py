@@ -211,6 +211,7 @@ def _added(log_scale: Tensor | None, own: Tensor) -> Tensor:
 
 
 def _is_lossy(smallest: list[Tensor], dtype: tf.DType) -> Tensor:
+    """Whether a sum is so small that terms which vanished might have counted."""
     if not smallest:
         return tf.constant(False)
     info = np.finfo(dtype.as_numpy_dtype)

@@ -140,7 +140,7 @@ class Roots:
 
 
 def roots_of(program: FoldedProgram, values: Sequence[Value]) -> Roots:
-    """The units of all root regions, in order, relative to one offset."""
+    """Returns the units of all root regions, in order, relative to one offset."""
     relative = gather_regions(program.root, lambda n: values[n].relative_log)
     log_scales = [value.log_scale for value in values]
     offset = total_log_scale(program.root_offsets, log_scales)  # [..., R, 1, N]

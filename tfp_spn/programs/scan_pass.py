@@ -98,6 +98,7 @@ def scan_downward(
 def _loop(
     step: Step, body: Callable[..., tuple], first: Tensor, num_arrays: int
 ) -> tuple:
+    """Runs `body` for each step, with arrays for its results."""
     arrays = [
         tf.TensorArray(first.dtype, step.length, element_shape=first.shape)
         for _ in range(num_arrays)
@@ -117,4 +118,5 @@ def _by_step(step: Step, value: Tensor) -> Tensor:
 
 
 def _merged(step: Step, array: tf.TensorArray) -> Tensor:
+    """Puts the regions of all steps on one axis."""
     return merge_axes(array.stack(), 0, 2)

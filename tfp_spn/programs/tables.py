@@ -69,6 +69,7 @@ class Tables:
         return self._of_step(self.log_weights, number)
 
     def _of_step(self, values: Params, number: int) -> Tensor | None:
+        """Returns the part of a block that belongs to a step."""
         found = self.slices[number]
         if found is None:
             return None

@@ -90,6 +90,7 @@ class Traces:
         return result
 
     def _call_function(self, key: tuple, arguments: tuple) -> Tensor:
+        """Calls the compiled function of a key, which is made if there is none."""
         body, certainty, _, options = key
         with self._lock:
             function = self._functions.get(key)
@@ -112,6 +113,7 @@ class Traces:
             raise
 
     def _keep_call(self, sizes: tuple, given: list[Tensor], arguments: tuple) -> None:
+        """Notes the trace of these sizes, so that the next call finds it at once."""
         kinds = {type(t).__name__ for t in given if not isinstance(t, tf.Tensor)}
         with self._lock:
             function = self._functions.get(sizes[0])
@@ -124,6 +126,7 @@ class Traces:
     def _made(
         self, body: Body, certainty: str, options: Config
     ) -> tf.types.experimental.PolymorphicFunction:
+        """Compiles a body."""
         options = {"reduce_retracing": True, **options}
         if options.pop("noinline", False):
             options["experimental_attributes"] = {"_noinline": True}
@@ -140,7 +143,7 @@ class Traces:
 
         compiled = tf.function(function, autograph=False, **options)
         compiled.gradients = gradients
-        # Each structure has a few sizes of its own, which is no fault of the user's.
+        # Each structure has a few sizes of its own, for which the user is not to blame.
         compiled._omit_frequent_tracing_warning = True  # noqa: SLF001
         return compiled
 
@@ -167,7 +170,7 @@ _BY_DIGEST: weakref.WeakValueDictionary[str, Traces] = weakref.WeakValueDictiona
 
 
 def traces_of(program: object, digest: str) -> Traces:
-    """Those of a program's structure."""
+    """Returns the functions of a program's structure."""
     traces = _BY_DIGEST.get(digest)
     if traces is None:
         traces = _BY_DIGEST.setdefault(digest, Traces())
@@ -210,7 +213,7 @@ class Traced(Protocol):
 
     @property
     def traces(self) -> Traces:
-        """Those of its structure."""
+        """The functions of its structure."""
 
 
 def answer(

@@ -98,6 +98,7 @@ class DynamicProgram(DynamicStructure):
         )
 
     def _given(self, tables: DynamicTables, evidence: Evidence | None) -> Evidence:
+        """Returns the evidence; by default nothing is known."""
         return self.nothing_known(tables.batch_rank) if evidence is None else evidence
 
 

@@ -37,7 +37,7 @@ def of_sequences(
     """Expected counts of a batch of sequences, and ``log p(x)``, ``[1, N]``.
 
     Steps of which nothing is observed count for the transitions between known steps,
-    those behind the last known one do not count at all.
+    those after the last known one do not count at all.
 
     Args:
         program: The dynamic circuit. Parameters have no batch dimensions.
@@ -147,6 +147,7 @@ def _counts_of_block(
     evidence: Evidence,
     flows: Tensor,
 ) -> Expectations:
+    """Counts and statistics of the template, for steps that fit into one block."""
     leaves = program.leaf_values(tables, evidence)
     sources = {
         "leaves": leaves,

@@ -40,7 +40,7 @@ def _blank(chain: Chain) -> Chain:
 def unit_posteriors(
     program: DynamicStructure, chain: Chain, certainty: Certainty = CHECKED
 ) -> Tensor:
-    """``p(z_t | x)`` of the interface's units behind each step, ``[T, ..., Z, N]``."""
+    """``p(z_t | x)`` of the interface's units after each step, ``[T, ..., Z, N]``."""
     if program.sum_product == "cp":
         forward = log_filtered_units(chain)
         backward, _ = backward_messages(*chain[:4])
@@ -73,7 +73,7 @@ def log_filtered_units(chain: Chain) -> Tensor:
     if chain.interface is None:
         return messages
     interface = chain.interface
-    if interface.shape[0] > 1:  # behind the last step there is no transition
+    if interface.shape[0] > 1:  # there is no transition after the last step
         interface = tf.concat([interface, interface[-1:]], 0)
     return log_matmul(interface, messages)
 
