@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
@@ -26,9 +26,6 @@ from tfp_spn.distributions.conditioned_dynamic import (
 )
 from tfp_spn.distributions.sum_product_network import view_of
 from tfp_spn.programs.dynamic.dynamic_program import DynamicProgram
-
-if TYPE_CHECKING:
-    pass
 
 _OWNER = "DynamicSumProductNetwork"
 

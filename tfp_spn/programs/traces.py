@@ -12,7 +12,7 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import tensorflow as tf
 from tensorflow.python.eager.forwardprop_util import pack_tangents
@@ -21,9 +21,6 @@ from tensorflow.python.eager.record import could_possibly_record
 from tfp_spn._typing import Config, Tensor
 from tfp_spn.ops.certainty import CHECKED, EXACT, Certainty, reporting
 from tfp_spn.ops.custom_gradient import Gradients
-
-if TYPE_CHECKING:
-    pass
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from tfp_spn._arguments import a_flag, a_text, reads
 from tfp_spn.visualization._circuit_drawing import LEAF, PADDING, Drawing, draw
-from tfp_spn.visualization._pyplot import import_pyplot
+from tfp_spn.visualization._optional import import_pyplot
 from tfp_spn.visualization.circuit_style import EDGE_COLOR, STYLES, scope_label
 
 if TYPE_CHECKING:

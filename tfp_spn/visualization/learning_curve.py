@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfp_spn._arguments import a_text, reads
-from tfp_spn.visualization._pyplot import import_pyplot
+from tfp_spn.visualization._optional import import_pyplot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

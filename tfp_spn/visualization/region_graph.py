@@ -10,7 +10,7 @@ import numpy as np
 from tfp_spn._arguments import a_flag, a_text, reads
 from tfp_spn.region_graphs import RegionGraph
 from tfp_spn.visualization._image_arrays import check_shape
-from tfp_spn.visualization._pyplot import import_pyplot
+from tfp_spn.visualization._optional import import_pyplot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -16,7 +16,7 @@ from tfp_spn.layers.spatial.grid_scopes import GridScopes
 from tfp_spn.ops.windows import GridWindows
 from tfp_spn.visualization._image_arrays import as_images
 from tfp_spn.visualization._image_grid import ImageGrid
-from tfp_spn.visualization._pyplot import import_pyplot
+from tfp_spn.visualization._optional import import_pyplot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
