@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
 from tfp_spn._typing import Params, Tensor
+from tfp_spn.circuits.from_layers import LayeredCircuit
+from tfp_spn.circuits.from_region_graph import RegionGraphCircuit
 from tfp_spn.ops.log_space import safe_log
 from tfp_spn.ops.sum_rules import SumOpGradBackprop
 from tfp_spn.programs.circuit_program import CircuitProgram
 from tfp_spn.programs.parameter_names import PRIOR
 from tfp_spn.programs.steps import Gather, Step, SumSpec
-
-if TYPE_CHECKING:
-    from tfp_spn.circuits.from_layers import LayeredCircuit
-    from tfp_spn.circuits.from_region_graph import RegionGraphCircuit
 
 _SELECTOR = "selector"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,7 +13,8 @@ from tfp_spn._keras_typing import InitializerLike
 from tfp_spn._serialization import deserialize, register, serialize
 from tfp_spn._typing import Config, DTypeLike, Params, TensorLike
 from tfp_spn.circuits.circuit import Circuit
-from tfp_spn.circuits.from_layers import from_layers
+from tfp_spn.circuits.from_layers import LayeredCircuit, from_layers
+from tfp_spn.circuits.from_region_graph import RegionGraphCircuit
 from tfp_spn.circuits.lengths import check_are_no_lengths
 from tfp_spn.layers.folded_sum import FoldedSum
 from tfp_spn.layers.sum_weights import SumWeights
@@ -22,10 +23,6 @@ from tfp_spn.programs.circuit_program import CircuitProgram
 from tfp_spn.programs.dynamic.dynamic_program import DynamicProgram, dynamic_program
 from tfp_spn.programs.dynamic.structure import SumProduct
 from tfp_spn.programs.parameter_names import CHAIN, INITIAL
-
-if TYPE_CHECKING:
-    from tfp_spn.circuits.from_layers import LayeredCircuit
-    from tfp_spn.circuits.from_region_graph import RegionGraphCircuit
 
 
 def dynamic_from_circuit(

@@ -12,10 +12,10 @@ import numpy as np
 
 from tfp_spn._typing import TensorLike
 from tfp_spn.programs.impossible_values import first_impossible, leaf_of_column
+from tfp_spn.programs.program import Program
 
 if TYPE_CHECKING:
     from tfp_spn.circuits.circuit import Circuit
-    from tfp_spn.programs.program import Program
 
 
 def check_possible(

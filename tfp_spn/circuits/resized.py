@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
@@ -18,11 +18,9 @@ from tfp_spn._serialization import serialize
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.circuits.from_region_graph import RegionGraphCircuit
 from tfp_spn.circuits.region_weights import unfolded
+from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.programs.nodes import Node, all_nodes
 from tfp_spn.programs.parameter_names import PRIOR, leaf_name, sums_name
-
-if TYPE_CHECKING:
-    from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 
 Units = Mapping[int, np.ndarray]
 """By class, which of the old units each new one is."""

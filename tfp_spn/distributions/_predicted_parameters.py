@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
 from tfp_spn._typing import Params, Tensor, TensorLike
+from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.layers.leaves.accumulators import NAMES as ACCUMULATORS
 from tfp_spn.programs.parameter_names import leaf_name
 from tfp_spn.programs.program import Program
-
-if TYPE_CHECKING:
-    from tfp_spn.circuits.circuit import Circuit
 
 _OWNER = "ConditionalSumProductNetwork"
 

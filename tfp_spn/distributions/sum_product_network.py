@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import keras
 import tensorflow as tf
@@ -15,6 +15,7 @@ from tensorflow_probability.python.experimental.tangent_spaces.spaces import (
 )
 
 from tfp_spn._typing import Params, Tensor, TensorLike
+from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.circuits.components import components_of
 from tfp_spn.distributions import _event_space, _factors, _parameters, _queries
 from tfp_spn.distributions._circuit_view import CircuitView, properties_of_params
@@ -29,9 +30,6 @@ from tfp_spn.distributions._tensor_values import of_any_rank
 from tfp_spn.distributions.conditioned import ConditionedSumProductNetwork
 from tfp_spn.distributions.univariate import univariate_posteriors
 from tfp_spn.programs.parameter_names import PRIOR
-
-if TYPE_CHECKING:
-    from tfp_spn.circuits.circuit import Circuit
 
 
 class SumProductNetwork(CircuitView, tfd.AutoCompositeTensorDistribution):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
@@ -20,12 +19,10 @@ from tfp_spn.distributions.leaf_posteriors import (
 )
 from tfp_spn.distributions.mixed_univariate import MixedUnivariate
 from tfp_spn.layers.leaves.bernoulli_leaf import BernoulliLeaf
+from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.layers.leaves.parts import LeafPart
 from tfp_spn.programs import moments, posterior
-
-if TYPE_CHECKING:
-    from tfp_spn.layers.leaves.evidence import Evidence
-    from tfp_spn.programs.tables import Tables
+from tfp_spn.programs.tables import Tables
 
 
 def univariate_posteriors(

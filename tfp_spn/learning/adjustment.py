@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import abc
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import tensorflow as tf
 
 from tfp_spn._typing import Expectations, Params, Tensor
+from tfp_spn.circuits.circuit import Circuit
+from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.ops.certainty import CHECKED
 from tfp_spn.programs.program import Program
-
-if TYPE_CHECKING:
-    from tfp_spn.circuits.circuit import Circuit
-    from tfp_spn.layers.leaves.evidence import Evidence
 
 
 @dataclass(eq=False)

@@ -5,7 +5,7 @@ Each message says what was wrong, what was received, what is expected and what t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,12 +13,10 @@ from tfp_spn._arrays import as_array
 from tfp_spn._masks import mask_fault
 from tfp_spn._typing import TensorLike
 from tfp_spn.programs.digits import check_digits
+from tfp_spn.programs.folded_program import FoldedProgram
 from tfp_spn.programs.impossible_values import first_impossible, leaf_of_column
 from tfp_spn.programs.labels import UNLABELLED
 from tfp_spn.programs.program import Program
-
-if TYPE_CHECKING:
-    from tfp_spn.programs.folded_program import FoldedProgram
 
 _OWNER = "tfp_spn.learning"
 

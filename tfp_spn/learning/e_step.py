@@ -12,10 +12,10 @@ from tfp_spn._typing import Expectations, Params, Tensor
 from tfp_spn.learning.batches import Batch
 from tfp_spn.learning.expectations import to_float64
 from tfp_spn.ops.certainty import Certainty
+from tfp_spn.programs.tables import Tables
 
 if TYPE_CHECKING:
     from tfp_spn.programs.program import Program
-    from tfp_spn.programs.tables import Tables
 
 MARGINAL = "marginal"
 """Leaf statistics of all examples alike, among expectations."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import keras
 import numpy.typing as npt
@@ -21,6 +20,11 @@ from tfp_spn._arguments import (
 )
 from tfp_spn._keras_typing import OptimizerLike
 from tfp_spn._typing import TensorLike
+from tfp_spn.circuits.circuit import Circuit
+from tfp_spn.distributions.dynamic_sum_product_network import (
+    DynamicSumProductNetwork,
+)
+from tfp_spn.distributions.sum_product_network import SumProductNetwork
 from tfp_spn.learning.averaged_parameters import AveragingTrainer
 from tfp_spn.learning.batches import Batches, unpack
 from tfp_spn.learning.circuit_identity import circuit_identity
@@ -52,13 +56,6 @@ from tfp_spn.learning.rounds import default_batch_size, rounds_of_fit
 from tfp_spn.learning.starting_point import is_new, start_from
 from tfp_spn.learning.step_sizes import StepSize
 from tfp_spn.programs.program import Program
-
-if TYPE_CHECKING:
-    from tfp_spn.circuits.circuit import Circuit
-    from tfp_spn.distributions.dynamic_sum_product_network import (
-        DynamicSumProductNetwork,
-    )
-    from tfp_spn.distributions.sum_product_network import SumProductNetwork
 
 
 @reads(

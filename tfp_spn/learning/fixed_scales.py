@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tfp_spn.circuits.circuit import Circuit
+from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.layers.leaves.cauchy_leaf import CauchyLeaf
 from tfp_spn.layers.leaves.location_scale_leaf import LocationScaleLeaf
+from tfp_spn.layers.leaves.parts import LeafPart
 from tfp_spn.learning.data_validation import Data, flattened
 from tfp_spn.learning.maximization import trainable_names
 from tfp_spn.programs.parameter_names import leaf_name, to_leaf
-
-if TYPE_CHECKING:
-    from tfp_spn.layers.leaves.base_leaf import BaseLeaf
-    from tfp_spn.layers.leaves.parts import LeafPart
-    from tfp_spn.programs.program import Program
+from tfp_spn.programs.program import Program
 
 _MAX_ROWS = 10_000
 _FACTOR = 3.0

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from tfp_spn._arguments import a_count, a_rate, a_seed, reads
+from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.circuits.from_region_graph import RegionGraphCircuit
 from tfp_spn.circuits.resized import UnitClasses
 from tfp_spn.learning.maximization import as_circuit
-
-if TYPE_CHECKING:
-    from tfp_spn.circuits.circuit import Circuit
 
 
 @reads(factor=a_count(), noise=a_rate(least=0), seed=a_seed())

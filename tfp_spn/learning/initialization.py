@@ -13,12 +13,11 @@ from tfp_spn.layers.leaves.initial_parameters import LeafData
 from tfp_spn.learning.data_validation import Data, flattened, validated
 from tfp_spn.learning.maximization import as_circuit, trainable_names
 from tfp_spn.learning.seeding import seeds_of_regions
+from tfp_spn.programs.folded_program import FoldedProgram
 from tfp_spn.programs.parameter_names import leaf_name
 from tfp_spn.programs.program import Program
 
 if TYPE_CHECKING:
-    from tfp_spn.programs.folded_program import FoldedProgram
-
     pass
 
 _MAX_ROWS = 20_000

@@ -7,7 +7,6 @@ import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
@@ -20,10 +19,8 @@ from tfp_spn.learning.checkpoint_file import (
     remove_leftovers,
     save,
 )
+from tfp_spn.learning.data_validation import Data
 from tfp_spn.learning.history import History
-
-if TYPE_CHECKING:
-    from tfp_spn.learning.data_validation import Data
 
 
 class TrainingState:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfp_spn._arguments import a_count, a_flag, reads
 from tfp_spn._serialization import deserialize, register
 from tfp_spn._typing import Config, Seed, ShapeLike, Tensor, TensorLike
+from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.circuits.from_layers import from_layers
 from tfp_spn.circuits.outer_layers import without_training_layers
 from tfp_spn.circuits.stack_validation import is_stack
@@ -25,9 +26,6 @@ from tfp_spn.layers.regions.permute_and_pad_scopes_random import (
 from tfp_spn.models.unsupervised import UnsupervisedTraining
 from tfp_spn.ops.log_space import logsumexp
 from tfp_spn.sum_ops import SumOpSampleBackprop
-
-if TYPE_CHECKING:
-    from tfp_spn.circuits.circuit import Circuit
 
 
 @register

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +17,8 @@ from tfp_spn.layers import (
     MixedLeaf,
     NormalLeaf,
 )
+from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.structure.columns import Columns
-
-if TYPE_CHECKING:
-    from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 
 Estimate: TypeAlias = dict[str, npt.NDArray[np.float64]]
 """Of ``log_probs [..., C]``, or ``location`` and ``scale``, or ``log_rate``."""

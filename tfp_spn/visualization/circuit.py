@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tfp_spn._arguments import a_flag, a_text, reads
+from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.visualization._circuit_drawing import LEAF, PADDING, Drawing, draw
 from tfp_spn.visualization._optional import import_pyplot
 from tfp_spn.visualization.circuit_style import EDGE_COLOR, STYLES, scope_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from tfp_spn.circuits.circuit import Circuit
 
 _LARGEST = 16.0  # points across
 _MOST_LABELS = 24  # leaf regions

@@ -27,17 +27,14 @@ learning of whole circuits sets the numerators and keeps the denominators.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import tensorflow as tf
 
 from tfp_spn._typing import DTypeLike, Params, Tensor
 from tfp_spn.initializers.initial_values import initial_values
-from tfp_spn.layers.leaves.base_leaf import ParameterSpec
+from tfp_spn.layers.leaves.base_leaf import BaseLeaf, ParameterSpec
 from tfp_spn.ops.custom_gradient import custom_gradient
-
-if TYPE_CHECKING:
-    from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 
 FIRST_DENOM = "first_order_moment_denom_accum"
 FIRST_NUM = "first_order_moment_num_accum"

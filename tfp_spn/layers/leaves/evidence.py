@@ -11,16 +11,14 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
+from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.ops.axes import merge_axes, transpose
-
-if TYPE_CHECKING:
-    from tfp_spn.layers.leaves.layout import LeafLayout
 
 
 @dataclass(frozen=True, eq=False)
