@@ -107,10 +107,10 @@ class ContinuousMixture:
     verbose=a_flag(),
 )
 def continuous_mixture(
-    x: npt.ArrayLike,
+    x: Any,
     *,
-    observed: npt.ArrayLike | None = None,
-    validation_data: npt.ArrayLike | None = None,
+    observed: Any = None,
+    validation_data: Any = None,
     kinds: Any = None,
     structure: Structure = "auto",
     latent_dim: int = 4,
