@@ -8,20 +8,22 @@ does; `clear_traces` drops them all.
 
 from __future__ import annotations
 
-import functools
 import itertools
 import threading
 import weakref
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Hashable
-from typing import Any
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Protocol, TypeVar
 
 import tensorflow as tf
 from tensorflow.python.eager.forwardprop_util import pack_tangents
 from tensorflow.python.eager.record import could_possibly_record
 
+from tfp_spn._typing import Config, Tensor
 from tfp_spn.ops.certainty import CHECKED, EXACT, Certainty, reporting
 from tfp_spn.ops.custom_gradient import Gradients
+
+T = TypeVar("T")
 
 MAX_FUNCTIONS = 128
 """Functions kept for one structure; the one that was longest unused goes first."""
@@ -46,13 +48,15 @@ class Traces:
 
     def __init__(self, number: int) -> None:
         self.number = number  # of structures that there were before in the process
-        self._programs: weakref.WeakSet[Any] = weakref.WeakSet()
-        self._functions: OrderedDict[Hashable, Any] = OrderedDict()
+        self._programs: weakref.WeakSet[object] = weakref.WeakSet()
+        self._functions: OrderedDict[
+            Hashable, tf.types.experimental.PolymorphicFunction
+        ] = OrderedDict()
         self._calls: dict[Hashable, _Call] = {}
         self._num_eager: Counter[Hashable] = Counter()
         self._lock = threading.RLock()
 
-    def add(self, program: Any) -> None:
+    def add(self, program: object) -> None:
         """Notes a program of this structure."""
         self._programs.add(program)
 
@@ -67,10 +71,10 @@ class Traces:
         self,
         body: Body,
         certainty: str,
-        *arguments: Any,
+        *arguments: Tensor,
         num_eager_calls: int = 0,
-        **options: Any,
-    ) -> Any:
+        **options: object,
+    ) -> Tensor:
         """``body(program, certainty, *arguments)``, compiled.
 
         Sizes that change from call to call are left open after the second one.
@@ -108,14 +112,16 @@ class Traces:
             self._num_eager[key] = min(count, num_calls) + 1
             return count < num_calls
 
-    def _computed(self, body: Body, certainty: str, arguments: tuple) -> Any:
+    def _computed(self, body: Body, certainty: str, arguments: tuple) -> Tensor:
+        """What the compiled function of a body computes."""
         program = next(iter(self._programs))
         if certainty != "reporting":
             return body(program, _CERTAINTIES[certainty], *arguments)
         found = reporting()
         return body(program, found, *arguments), found.is_lossy
 
-    def _call_function(self, key: tuple, arguments: tuple) -> Any:
+    def _call_function(self, key: tuple, arguments: tuple) -> Tensor:
+        """Calls the compiled function of a key, which is made if there is none."""
         body, certainty, _, options = key
         with self._lock:
             function = self._functions.get(key)
@@ -137,7 +143,8 @@ class Traces:
                 self._functions.pop(key, None)
             raise
 
-    def _keep_call(self, sizes: tuple, given: list[Any], arguments: tuple) -> None:
+    def _keep_call(self, sizes: tuple, given: list[Tensor], arguments: tuple) -> None:
+        """Notes the trace of these sizes, so that the next call finds it at once."""
         kinds = {type(t).__name__ for t in given if not isinstance(t, tf.Tensor)}
         with self._lock:
             function = self._functions.get(sizes[0])
@@ -147,20 +154,23 @@ class Traces:
                 self._calls.clear()
             self._calls[sizes] = _Call(function.get_concrete_function(*arguments))
 
-    def _made(self, body: Body, certainty: str, options: dict[str, Any]) -> Any:
+    def _made(
+        self, body: Body, certainty: str, options: Config
+    ) -> tf.types.experimental.PolymorphicFunction:
+        """Compiles a body."""
         options = {"reduce_retracing": True, **options}
         if options.pop("noinline", False):
             options["experimental_attributes"] = {"_noinline": True}
 
         gradients = Gradients()
 
-        def function(*arguments: Any) -> Any:
+        def function(*arguments: Tensor) -> Tensor:
             with gradients.collect():
                 return self._computed(body, certainty, arguments)
 
         compiled = tf.function(function, autograph=False, **options)
         compiled.gradients = gradients
-        # Each structure has a few sizes of its own, which is no fault of the user's.
+        # Each structure has a few sizes of its own, for which the user is not to blame.
         compiled._omit_frequent_tracing_warning = True  # noqa: SLF001
         return compiled
 
@@ -172,16 +182,16 @@ class _Call:
     trace a call needs, and whether a tape listens.
     """
 
-    def __init__(self, traced: Any) -> None:
+    def __init__(self, traced: tf.types.experimental.ConcreteFunction) -> None:
         self._function = traced  # which has what the C++ function refers to
         self._traced, self._captured = traced.inference_fn, traced.captured_inputs
 
-    def __call__(self, given: list[Any]) -> Any:
+    def __call__(self, given: list[Tensor]) -> Tensor:
         inputs = [t if isinstance(t, tf.Tensor) else t.handle for t in given]
         return self._traced.call_preflattened([*inputs, *self._captured])
 
 
-def _ranks(flat: list[Any]) -> tuple[int | None, ...]:
+def _ranks(flat: list[Tensor]) -> tuple[int | None, ...]:
     return tuple(None if t is None else len(t.shape) for t in flat)
 
 
@@ -193,8 +203,8 @@ _BY_DIGEST: weakref.WeakValueDictionary[str, Traces] = weakref.WeakValueDictiona
 _numbers = itertools.count()
 
 
-def traces_of(program: Any, digest: str) -> Traces:
-    """Those of a program's structure."""
+def traces_of(program: object, digest: str) -> Traces:
+    """Returns the functions of a program's structure."""
     traces = _BY_DIGEST.get(digest)
     if traces is None:
         traces = _BY_DIGEST.setdefault(digest, Traces(next(_numbers)))
@@ -228,7 +238,7 @@ def _read_if_pushed_forward(arguments: tuple) -> tuple:
     return tf.nest.pack_sequence_as(arguments, read)
 
 
-def _have_tangents(values: list[Any]) -> bool:
+def _have_tangents(values: list[Tensor]) -> bool:
     """Whether a `tf.autodiff.ForwardAccumulator` pushes some values forward."""
     handles = [v.handle for v in values if _is_plain_variable(v)]
     # One that is made in a function watches what the function captures of a handle.
@@ -237,18 +247,38 @@ def _have_tangents(values: list[Any]) -> bool:
     return bool(pack_tangents(handles + tensors).tangents)
 
 
-def _is_plain_variable(value: Any) -> bool:  # not distributed
+def _is_plain_variable(value: object) -> bool:  # not distributed
     return type(value).__name__ == "ResourceVariable"
 
 
+class Folded(Protocol):
+    """What is computed step by step."""
+
+    @property
+    def steps(self) -> Sequence[object]:
+        """The steps."""
+
+
+class Traced(Protocol):
+    """What has compiled functions: any program."""
+
+    @property
+    def step(self) -> Folded:
+        """Itself, or the program of one step in time."""
+
+    @property
+    def traces(self) -> Traces:
+        """The functions of its structure."""
+
+
 def answer(
-    program: Any,
-    body: Body,
-    *arguments: Any,
+    program: Traced,
+    body: Callable[..., T],
+    *arguments: Tensor,
     is_large: bool = False,
     num_eager_calls: int = 1,
-    **options: Any,
-) -> Any:
+    **options: object,
+) -> T:
     """``body(program, certainty, *arguments)``, by a compiled function if it is eager.
 
     What is asked for the first time is computed operation by operation, which takes a
@@ -273,10 +303,13 @@ def answer(
     traces = program.traces
     if traces.number < FEW_STRUCTURES and len(program.step.steps) <= FEW_STEPS:
         num_eager_calls = 0
-    call = functools.partial(
-        traces.call, body, num_eager_calls=num_eager_calls, **options
-    )
+
+    def call(certainty: str) -> Tensor:
+        return traces.call(
+            body, certainty, *arguments, num_eager_calls=num_eager_calls, **options
+        )
+
     if is_large:
-        return call("checked", *arguments)
-    result, is_lossy = call("reporting", *arguments)
-    return call("exact", *arguments) if is_lossy else result
+        return call("checked")
+    result, is_lossy = call("reporting")
+    return call("exact") if is_lossy else result
