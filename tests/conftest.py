@@ -56,6 +56,13 @@ def _fixed_global_seed() -> None:
     np.random.seed(0)  # noqa: NPY002 - the global generator is what is meant
 
 
+@pytest.fixture(autouse=True)
+def _functions_are_compiled_again():
+    """Whatever a test has changed."""
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _no_traces_of_other_modules():
     """What tests of a module share, those of the next one have no use for."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import os
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from hypothesis import strategies as st
 
 from tests.expand import expand
@@ -79,6 +81,10 @@ class Case:
 
     Built on first use, outside the strategy: Keras' initializers draw from global
     generators, which hypothesis wants to govern itself.
+
+    One case in four compiles its functions, the first of a test among them: each is
+    asked a few times, and tracing takes ten times as long as operations do. All of them
+    compile if TFP_SPN_OPTIMIZE is set.
     """
 
     def __init__(
@@ -92,6 +98,8 @@ class Case:
 
     @functools.cached_property
     def circuit(self) -> Any:
+        is_compiled = self.seed % 4 == 0 or "TFP_SPN_OPTIMIZE" in os.environ
+        tf.config.run_functions_eagerly(not is_compiled)  # until the end of the test
         arguments = dict(self.arguments)
         dtype, num_components = arguments.pop("dtype"), arguments.pop("num_components")
         rng = np.random.default_rng(self.seed)

@@ -17,7 +17,6 @@ from tfp_spn import layers, region_graphs
 from tfp_spn.circuits import clear_traces, from_region_graph
 from tfp_spn.distributions import SumProductNetwork
 from tfp_spn.learning import fit
-from tfp_spn.programs import traces
 
 
 @pytest.fixture
@@ -34,9 +33,8 @@ def test_traced_at_most_twice(circuit):
     assert num_traces(circuit) == 2
 
 
-def test_compiled_when_it_is_asked_for_again(circuit, monkeypatch):
+def test_computed_operation_by_operation_if_tensorflow_is_told_so(circuit):
     """Answers are the same, and draws of equal seeds, however they are computed."""
-    monkeypatch.setattr(traces, "FEW_STRUCTURES", 0)
     clear_traces()
     spn, x = SumProductNetwork(circuit), np.ones([3, 4], np.float32)
     hidden = spn.condition(x, [True, False, True, False])
@@ -49,31 +47,33 @@ def test_compiled_when_it_is_asked_for_again(circuit, monkeypatch):
         "covariance": lambda: hidden.covariance(),
         "cdf": lambda: spn.cdf(x),
     }
-    for number, (name, query) in enumerate(queries.items()):
-        first = query()
-        assert num_traces(circuit) == number, name
-        for _ in range(2):  # by `tf.function`, then by what it has traced
-            np.testing.assert_allclose(query(), first, rtol=1e-5, err_msg=name)
-            assert num_traces(circuit) == number + 1, name
+    tf.config.run_functions_eagerly(True)
+    try:
+        found = {name: query() for name, query in queries.items()}
+        with tf.GradientTape() as tape:
+            value = spn.log_prob(x)
+        gradients = tape.gradient(value, spn.trainable_variables)
+    finally:
+        tf.config.run_functions_eagerly(False)
+    assert num_traces(circuit) == 0
+    for name, query in queries.items():
+        np.testing.assert_allclose(query(), found[name], rtol=1e-5, err_msg=name)
+    with tf.GradientTape() as tape:
+        value = spn.log_prob(x)
+    want = tape.gradient(value, spn.trainable_variables)
+    for gradient, wanted in zip(gradients, want, strict=True):
+        np.testing.assert_allclose(gradient, wanted, rtol=1e-5, atol=1e-6)
 
 
-def test_the_first_small_circuit_is_compiled_at_once(circuit, monkeypatch):
-    monkeypatch.setattr(traces, "FEW_STRUCTURES", circuit.program.traces.number + 1)
-    clear_traces()
-    SumProductNetwork(circuit).log_prob(np.zeros([3, 4], np.float32))
-    assert num_traces(circuit) == 1
-
-
-def test_long_chains_are_drawn_from_many_times_before_it_is_compiled():
-    circuit = from_region_graph(
-        region_graphs.linear_tree(64), layers.BernoulliLeaf(2), 2
-    )
+def test_draws_from_long_chains_are_not_compiled():
+    graph = region_graphs.linear_tree(120)
+    circuit = from_region_graph(graph, layers.BernoulliLeaf(2), 2)
     clear_traces()
     spn = SumProductNetwork(circuit)
-    drawn = [spn.sample(3, seed=(1, 2)) for _ in range(3)]
+    drawn = [spn.sample(3, seed=(1, 2)) for _ in range(2)]
     assert num_traces(circuit) == 0
-    np.testing.assert_array_equal(drawn[0], drawn[2])
-    assert drawn[0].shape == (3, 64)
+    np.testing.assert_array_equal(*drawn)
+    assert drawn[0].shape == (3, 120)
 
 
 def test_circuits_of_equal_structure_share_a_trace(circuit):

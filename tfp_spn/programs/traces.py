@@ -8,11 +8,10 @@ does; `clear_traces` drops them all.
 
 from __future__ import annotations
 
-import itertools
 import threading
 import weakref
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
 from typing import Any, Protocol, TypeVar
 
 import tensorflow as tf
@@ -28,13 +27,6 @@ T = TypeVar("T")
 MAX_FUNCTIONS = 128
 """Functions kept for one structure; the one that was longest unused goes first."""
 
-FEW_STRUCTURES, FEW_STEPS = 2, 8
-"""Circuits of few steps, among the first structures of a process, compile at once.
-
-TensorFlow prepares each operation the first time that it meets it outside of a graph,
-which takes as long for a small circuit as its compilation, once in a process.
-"""
-
 Body = Callable[..., Any]
 """Computes something of a program, a `Certainty` and further arguments."""
 
@@ -46,14 +38,12 @@ class Traces:
     keep no circuit, and none of its variables, alive.
     """
 
-    def __init__(self, number: int) -> None:
-        self.number = number  # of structures that there were before in the process
+    def __init__(self) -> None:
         self._programs: weakref.WeakSet[object] = weakref.WeakSet()
         self._functions: OrderedDict[
             Hashable, tf.types.experimental.PolymorphicFunction
         ] = OrderedDict()
         self._calls: dict[Hashable, _Call] = {}
-        self._num_eager: Counter[Hashable] = Counter()
         self._lock = threading.RLock()
 
     def add(self, program: object) -> None:
@@ -65,14 +55,13 @@ class Traces:
         with self._lock:
             self._functions.clear()
             self._calls.clear()
-            self._num_eager.clear()
 
     def call(
         self,
         body: Body,
         certainty: str,
         *arguments: Tensor,
-        num_eager_calls: int = 0,
+        is_compiled: bool = True,
         **options: object,
     ) -> Tensor:
         """``body(program, certainty, *arguments)``, compiled.
@@ -84,10 +73,12 @@ class Traces:
             certainty: ``"checked"``, ``"exact"``, or ``"reporting"``: then the result
                 is a pair, with whether digits may have been lost.
             *arguments: Nests of tensors, or `None`.
-            num_eager_calls: How many calls to compute operation by operation before;
-                those that record gradients are compiled from the first one on.
+            is_compiled: Whether to compile it at all, which
+                `tf.config.run_functions_eagerly` may forbid, too.
             **options: Of `tf.function`.
         """
+        if not is_compiled or tf.config.functions_run_eagerly():
+            return self._computed(body, certainty, arguments)
         if could_possibly_record():
             arguments = _read_if_pushed_forward(arguments)
         flat = tf.nest.flatten(arguments)
@@ -99,18 +90,9 @@ class Traces:
         call = self._calls.get(sizes)
         if call is not None:
             return call(given)
-        if self._is_rare(key, num_eager_calls):
-            return self._computed(body, certainty, arguments)
         result = self._call_function(key, arguments)
         self._keep_call(sizes, given, arguments)
         return result
-
-    def _is_rare(self, key: Hashable, num_calls: int) -> bool:
-        """Whether there were fewer calls than that; counts the present one."""
-        with self._lock:
-            count = self._num_eager[key]
-            self._num_eager[key] = min(count, num_calls) + 1
-            return count < num_calls
 
     def _computed(self, body: Body, certainty: str, arguments: tuple) -> Tensor:
         """What the compiled function of a body computes."""
@@ -200,14 +182,12 @@ _CERTAINTIES: dict[str, Certainty] = {"checked": CHECKED, "exact": EXACT}
 
 _BY_DIGEST: weakref.WeakValueDictionary[str, Traces] = weakref.WeakValueDictionary()
 
-_numbers = itertools.count()
-
 
 def traces_of(program: object, digest: str) -> Traces:
     """Returns the functions of a program's structure."""
     traces = _BY_DIGEST.get(digest)
     if traces is None:
-        traces = _BY_DIGEST.setdefault(digest, Traces(next(_numbers)))
+        traces = _BY_DIGEST.setdefault(digest, Traces())
     traces.add(program)
     return traces
 
@@ -251,20 +231,8 @@ def _is_plain_variable(value: object) -> bool:  # not distributed
     return type(value).__name__ == "ResourceVariable"
 
 
-class Folded(Protocol):
-    """What is computed step by step."""
-
-    @property
-    def steps(self) -> Sequence[object]:
-        """The steps."""
-
-
 class Traced(Protocol):
     """What has compiled functions: any program."""
-
-    @property
-    def step(self) -> Folded:
-        """Itself, or the program of one step in time."""
 
     @property
     def traces(self) -> Traces:
@@ -276,23 +244,20 @@ def answer(
     body: Callable[..., T],
     *arguments: Tensor,
     is_large: bool = False,
-    num_eager_calls: int = 1,
+    is_compiled: bool = True,
     **options: object,
 ) -> T:
     """``body(program, certainty, *arguments)``, by a compiled function if it is eager.
 
-    What is asked for the first time is computed operation by operation, which takes a
-    tenth of the time that tracing does; it is compiled when it is asked for again
-    (`FEW_STRUCTURES` at once).
-    The exact passes are run only if the fast ones were lossy; not so if there is too
-    much for one pass, so that `body` goes on block by block.
+    The exact passes are traced and run only if the fast ones were lossy; not so if
+    there is too much for one pass, so that `body` goes on block by block.
 
     Args:
         program: The program.
         body: What is computed.
         *arguments: Nests of tensors, or `None`.
         is_large: Whether there is too much for one pass.
-        num_eager_calls: See `Traces.call`.
+        is_compiled: Whether to compile it at all.
         **options: Of `tf.function`.
     """
     if not tf.executing_eagerly():
@@ -300,13 +265,11 @@ def answer(
         if could_possibly_record() and _have_tangents(tf.nest.flatten(arguments)):
             return program.traces.call(body, "checked", *arguments)
         return body(program, CHECKED, *arguments)
-    traces = program.traces
-    if traces.number < FEW_STRUCTURES and len(program.step.steps) <= FEW_STEPS:
-        num_eager_calls = 0
 
     def call(certainty: str) -> Tensor:
+        traces = program.traces
         return traces.call(
-            body, certainty, *arguments, num_eager_calls=num_eager_calls, **options
+            body, certainty, *arguments, is_compiled=is_compiled, **options
         )
 
     if is_large:
