@@ -35,11 +35,11 @@ class FiniteTraining(KeptDigits, ExampleWeights):
         y: TensorLike = None,
         batch_size: int | None = None,
         epochs: int = 1,
-        verbose: Any = "auto",
+        verbose: int | str = "auto",
         callbacks: Any = None,
         *args: Any,
-        **kwargs: object,
-    ) -> Any:
+        **kwargs: Any,
+    ) -> keras.callbacks.History:
         """Keras' `fit`, but steps that make a parameter NaN or infinite end it.
 
         They are found at the end of an epoch, before any other callback sees it.
@@ -100,7 +100,7 @@ class FiniteTraining(KeptDigits, ExampleWeights):
             ValueError: The file would be HDF5, which Keras could not load.
         """
         if str(filepath).endswith((".h5", ".hdf5")):
-            model: Any = self
+            model: keras.Model = self
             raise ValueError(
                 f'{type(model).__name__} "{model.name}": HDF5 files hold no registered '
                 f"classes and could not be loaded, received {str(filepath)!r}, "
@@ -120,7 +120,7 @@ class FiniteTraining(KeptDigits, ExampleWeights):
         Raises:
             ValueError: The file is of another model, or holds NaN or infinite values.
         """
-        model: Any = self
+        model: keras.Model = self
         before = [(variable, variable.numpy()) for variable in model.weights]
         try:
             super().load_weights(filepath, *args, **kwargs)  # type: ignore[misc]
@@ -141,7 +141,7 @@ class _FiniteSteps(keras.callbacks.Callback):
     def __init__(self, x: TensorLike) -> None:
         super().__init__()
         self._x = x
-        self._start: list[tuple[Any, np.ndarray]] = []
+        self._start: list[tuple[tf.Variable, np.ndarray]] = []
 
     def on_train_begin(self, logs: object = None) -> None:
         found = first_not_finite(contents(self._variables))
@@ -153,7 +153,7 @@ class _FiniteSteps(keras.callbacks.Callback):
             )
         self._start = [(variable, variable.numpy()) for variable in self._variables]
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         found = first_not_finite(contents(self._variables))
         loss = float((logs or {}).get("loss", 0.0))
         if found is None and not np.isnan(loss):

@@ -51,8 +51,8 @@ class _FiniteValues(OfVariable, TensorValues):
         below = tf.cumsum(probs, axis=-1)
         return support.log_cdf(x, lambda x: safe_log(self._looked_up(below, x)))
 
-    def _cdf(self, x: Tensor) -> Tensor:
-        return tf.exp(self._log_cdf(x))
+    def _cdf(self, value: Tensor) -> Tensor:
+        return tf.exp(self._log_cdf(value))
 
     def _log_survival_function(self, x: Tensor) -> Tensor:
         probs = self._value_probs()
@@ -60,10 +60,11 @@ class _FiniteValues(OfVariable, TensorValues):
         above = tf.cumsum(probs, axis=-1, exclusive=True, reverse=True)
         return support.log_survival(x, lambda x: safe_log(self._looked_up(above, x)))
 
-    def _survival_function(self, x: Tensor) -> Tensor:
-        return tf.exp(self._log_survival_function(x))
+    def _survival_function(self, value: Tensor) -> Tensor:
+        return tf.exp(self._log_survival_function(value))
 
     def _looked_up(self, table: Tensor, x: Tensor) -> Tensor:
+        """Returns the entries of a table for integers; 0 outside of it."""
         is_value = tf.one_hot(tf.cast(x, tf.int32), table.shape[-1], dtype=table.dtype)
         return tf.reduce_sum(table * is_value, axis=-1)
 
@@ -124,8 +125,8 @@ class LeafMixture(OfVariable, TensorValues, tfd.MixtureSameFamily):
         log_weights = tf.math.log_softmax(self.mixture_distribution.logits_parameter())
         return tf.reduce_logsumexp(tails + log_weights, axis=-1)
 
-    def _survival_function(self, x: Tensor) -> Tensor:
-        return tf.exp(self._log_survival_function(x))
+    def _survival_function(self, value: Tensor) -> Tensor:
+        return tf.exp(self._log_survival_function(value))
 
     def _mean(self) -> Tensor:
         mean = self.components_distribution.mean()
@@ -186,7 +187,7 @@ class CircularMixture(LeafMixture):
 
 
 def _support_of(components: tfd.Distribution) -> Support | None:
-    """That of a family of numbers, if all its components have the same."""
+    """The support of a family of numbers, if all its components have the same."""
     family = type(components).__name__
     if isinstance(components, tfd.Binomial):
         return SUPPORTS["nonnegative_integers"]  # beyond its total the mass is zero

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfp_spn._arguments import a_count, a_flag, reads
 from tfp_spn._serialization import deserialize, register
 from tfp_spn._typing import Config, Seed, ShapeLike, Tensor, TensorLike
+from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.circuits.from_layers import from_layers
 from tfp_spn.circuits.kept_digits import with_kept_digits
 from tfp_spn.circuits.outer_layers import without_training_layers
@@ -226,7 +227,7 @@ class SequentialSumProductNetwork(UnsupervisedTraining, keras.Sequential):
             inputs = inputs[0]
         return super().compute_output_spec(inputs, training=training, **kwargs)
 
-    def test_step(self, data: object) -> Any:
+    def test_step(self, data: object) -> dict[str, Tensor]:
         """Evaluates log-probabilities, not completions."""
         self._evaluates = True
         try:
@@ -265,7 +266,7 @@ class SequentialSumProductNetwork(UnsupervisedTraining, keras.Sequential):
 
     # --- parts -----------------------------------------------------------------------
 
-    def _circuit(self) -> Any:
+    def _circuit(self) -> Circuit:
         if self.normalizer is None:
             return from_layers(self)
         layers = self.layers[1:]

@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfp_spn._typing import Tensor, TensorLike
+from tfp_spn._typing import ShapeLike, Tensor, TensorLike
 from tfp_spn.circuits.example_weights import NO_LABEL, given_targets
 from tfp_spn.circuits.finite_training import FiniteTraining
 from tfp_spn.layers.known_shapes import with_known_shape
@@ -27,7 +27,7 @@ class UnsupervisedTraining(FiniteTraining):
     unsupervised: bool
     loss: Any
 
-    def __call__(self, inputs: object, *args: object, **kwargs: object) -> Any:
+    def __call__(self, inputs: object, *args: object, **kwargs: object) -> Tensor:
         """Calls the model, with the shape that it was built for."""
         shape = self.built_shape()
         if shape is not None:
@@ -37,7 +37,7 @@ class UnsupervisedTraining(FiniteTraining):
                 inputs = with_known_shape(inputs, shape)
         return super().__call__(inputs, *args, **kwargs)
 
-    def built_shape(self) -> Any:
+    def built_shape(self) -> ShapeLike | None:
         """Shape of the data that the model was built for, `None` before."""
         shape = getattr(self, "input_shape", None)
         return shape if isinstance(shape, tuple) and shape[:1] == (None,) else None
@@ -71,7 +71,7 @@ class UnsupervisedTraining(FiniteTraining):
             x, self._labels(y, y_pred), y_pred, sample_weight=sample_weight
         )
 
-    def _labels(self, y: TensorLike, y_pred: TensorLike) -> Any:
+    def _labels(self, y: TensorLike, y_pred: TensorLike) -> Tensor:
         is_unlabelled = given_targets(y) is None
         needs_none = not getattr(self.loss, "needs_labels", True)
         if self.unsupervised or (is_unlabelled and needs_none):

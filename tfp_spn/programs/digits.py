@@ -42,7 +42,7 @@ def check_digits(
 
     Args:
         owner: Who is given the data, for messages.
-        dtype: Of the circuit.
+        dtype: The dtype of the circuit.
         x: ``[..., *event_shape]``: an array, or a tensor that is not symbolic, which
             is not copied.
         event_shape: The columns are its axes, flattened.
@@ -138,6 +138,6 @@ def with_checked_digits(
         return tf.identity(x)
 
 
-def _rounding(x: np.ndarray, dtype: Any) -> float:
-    """By how much the largest value may be rounded."""
+def _rounding(x: Any, dtype: np.dtype) -> float:
+    """Returns by how much the largest value may be rounded."""
     return float(np.finfo(dtype).eps * np.nanmax(np.abs(x), initial=0))

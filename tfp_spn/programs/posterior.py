@@ -76,12 +76,12 @@ def _moments_about_center(
     """Mean less center (float64), variance ``[..., V, D, N]``; the center, ``N = 1``.
 
     The former two are infinite or NaN where they are so of a component that has weight.
-    In double precision, and of weights that add up to 1 in it: what is left of large
-    squares is exact up to the rounding of the single weights.
+    They are computed in double precision, with weights that add up to 1 in it, so that
+    what is left of large squares is exact up to the rounding of the single weights.
     """
     mean_k = program.leaf.component_mean(tables.leaf)  # [..., L, K, D]
     variance_k = program.leaf.component_variance(tables.leaf)
-    # Moments about a point amid the components, lest large offsets cancel.
+    # Moments about a point among the components, so that large offsets do not cancel.
     low, high = program.layout.range_over_variables(mean_k)
     center = 0.5 * (low + high)  # [..., L, 1, D]
     terms = moment_terms(mean_k, variance_k, center)
@@ -138,6 +138,7 @@ def covariance(program: FoldedProgram, tables: Tables, leaves: Tensor) -> Tensor
 
 
 def _covariance(program: FoldedProgram, tables: Tables, leaves: Tensor) -> Tensor:
+    """Covariances of one block of examples, see `covariance`."""
     log_prob, posterior = leaf_posterior(program, tables, leaves)
     mean, variance, _ = _moments_about_center(program, tables, posterior)
     tilts = _tilts(program, tables)[..., tf.newaxis, :]  # [..., R, K, 1, E]

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfp_spn._typing import Config
 from tfp_spn.circuits import RegionGraphCircuit, assign_log_weights, from_region_graph
 from tfp_spn.learning import History, fit, initialize_leaves
 from tfp_spn.region_graphs import RegionGraph, mixture_of_hidden_chow_liu_trees
@@ -168,7 +169,7 @@ def _online_em(
         Validation log-likelihoods, and the code.
     """
     num_updates = -(-len(train.values) // _BATCH)
-    shared: dict[str, Any] = {
+    shared: Config = {
         "method": "online_em",
         "initialize": False,
         "observed": train.observed,
@@ -228,7 +229,7 @@ class _Deadline(keras.callbacks.Callback):
         super().__init__()
         self._ends = ends
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Looks at the clock."""
         if time.perf_counter() > self._ends:
             self.model.stop_training = True

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from tfp_spn._arrays import as_array
+from tfp_spn._masks import read_table
 
 Kind = Literal["categorical", "count", "real"]
 
@@ -76,7 +76,10 @@ class Columns:
 
 
 def read_columns(
-    x: Any, observed: Any, owner: str, kinds: Sequence[Kind] | None = None
+    x: npt.ArrayLike,
+    observed: npt.ArrayLike | None,
+    owner: str,
+    kinds: Sequence[Kind] | None = None,
 ) -> Columns:
     """Reads a table and finds out what its columns are.
 
@@ -85,7 +88,7 @@ def read_columns(
 
     Args:
         x: ``[N, V]``: an array, a DataFrame or lists. NaN means missing.
-        observed: bool ``[N, V]``, or `None`: all.
+        observed: bool ``[N, V]``, or ``[V]`` for all rows; `None`: all.
         owner: Who reads, for messages.
         kinds: Of each column, in place of what its values say.
 
@@ -93,38 +96,13 @@ def read_columns(
         TypeError: The data are not numbers, or `observed` is not boolean.
         ValueError: Shapes do not fit, a value is infinite, or does not fit its kind.
     """
-    raw = as_array(x, owner)
-    if raw.ndim != 2 or 0 in raw.shape:
-        raise ValueError(
-            f"{owner}: received x of shape {raw.shape}, expected [num_examples, "
-            "num_variables], neither zero. Pass one row per example."
-        )
-    values = raw.astype(np.float64)
-    mask = ~np.isnan(values)
-    if observed is not None:
-        given = as_array(observed, owner, "observed")
-        if given.dtype != bool:
-            raise TypeError(
-                f"{owner}: observed must be a mask, received dtype {given.dtype}, "
-                "expected bool: True where the value counts. Convert it."
-            )
-        if given.shape != values.shape:
-            raise ValueError(
-                f"{owner}: observed does not fit x, received shape {given.shape}, "
-                f"expected {values.shape}. Pass one flag per cell."
-            )
-        mask &= given
-    values = np.where(mask, values, 0.0)
-    if np.isinf(values).any():
-        raise ValueError(
-            f"{owner}: x has infinite values, expected finite numbers, or NaN where "
-            "one is missing. Replace the infinite values."
-        )
+    raw, mask = read_table(x, observed, owner)
+    values = np.where(mask, raw, 0).astype(np.float64)
     if kinds is None:
         found = tuple(_kind_of(c[m]) for c, m in zip(values.T, mask.T, strict=True))
     else:
         found = _checked_kinds(tuple(kinds), values, mask, owner)
-    top = np.where(mask, values, 0.0).max(axis=0)
+    top = values.max(axis=0)
     sizes = [
         max(2, int(t) + 1) if kind == "categorical" else 0
         for t, kind in zip(top, found, strict=True)
@@ -139,7 +117,7 @@ def _kind_of(column: npt.NDArray[np.float64]) -> Kind:
 
 
 def _checked_kinds(
-    kinds: tuple[Any, ...],
+    kinds: tuple[Kind, ...],
     values: npt.NDArray[np.float64],
     mask: npt.NDArray[np.bool_],
     owner: str,

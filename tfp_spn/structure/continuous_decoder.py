@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import keras
 import numpy as np
@@ -34,11 +33,11 @@ class Batch:
         count: ``[B, P, 2]``: counts likewise.
     """
 
-    pair: Any
-    real: Any
-    count: Any
+    pair: Tensor
+    real: Tensor
+    count: Tensor
 
-    def rows(self, index: Any) -> Batch:
+    def rows(self, index: Tensor) -> Batch:
         """Some of the rows."""
         return Batch(self.pair[index], self.real[index], self.count[index])
 
@@ -195,7 +194,7 @@ def _network(
 ) -> keras.Sequential:
     """Dense layers, leaky rectifiers and batch normalisation."""
     widths = np.linspace(latent_dim, max(num_outputs, latent_dim), num_layers + 1)
-    layers: list[Any] = [keras.Input([latent_dim])]
+    layers: list[keras.layers.Layer] = [keras.Input([latent_dim])]
     fan_in = latent_dim
     for number, width in enumerate(widths[1:-1].astype(int)):
         units = int(min(max(width, 8), max_units))

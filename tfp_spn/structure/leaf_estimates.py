@@ -17,6 +17,7 @@ from tfp_spn.layers import (
     MixedLeaf,
     NormalLeaf,
 )
+from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.structure.columns import Columns
 
 Estimate: TypeAlias = dict[str, npt.NDArray[np.float64]]
@@ -79,7 +80,7 @@ def leaf_code(columns: Columns, num_components: int) -> str:
 
 
 def estimate(
-    columns: Columns, variable: int, rows: Any, pseudocount: float = 0.1
+    columns: Columns, variable: int, rows: np.ndarray | slice, pseudocount: float = 0.1
 ) -> Estimate:
     """The distribution of a variable in some rows, smoothed towards that in all.
 
@@ -138,7 +139,7 @@ def assign_leaves(
 
 
 def _put(
-    leaf: Any,
+    leaf: BaseLeaf,
     values: dict[str, np.ndarray],
     row: int,
     found: Estimate,

@@ -6,9 +6,9 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from tqdm import tqdm
 
 from tfp_spn._arguments import LARGEST_SIZE, a_flag, a_rate, a_seed, reads
@@ -79,10 +79,10 @@ class Report:
 
 @reads(time_budget=a_rate(above=0), seed=a_seed(most=LARGEST_SIZE), verbose=a_flag())
 def learn(
-    x: Any,
+    x: npt.ArrayLike,
     *,
-    observed: Any = None,
-    validation_data: Any = None,
+    observed: npt.ArrayLike | None = None,
+    validation_data: npt.ArrayLike | None = None,
     kinds: Sequence[Kind] | None = None,
     time_budget: float = 120.0,
     seed: int = 0,

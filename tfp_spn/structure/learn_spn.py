@@ -31,9 +31,9 @@ _MAX_CLUSTERED = 10_000
     seed=a_seed(),
 )
 def learn_spn(
-    x: Any,
+    x: npt.ArrayLike,
     *,
-    observed: Any = None,
+    observed: npt.ArrayLike | None = None,
     kinds: Sequence[Kind] | None = None,
     independence: Test = "auto",
     p_value: float = 0.001,

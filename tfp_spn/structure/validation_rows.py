@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tfp_spn.structure.columns import Columns, read_columns
 
@@ -13,7 +13,10 @@ _PART = 0.1
 
 
 def split_rows(
-    columns: Columns, validation_data: Any, owner: str, seed: int
+    columns: Columns,
+    validation_data: npt.ArrayLike | None,
+    owner: str,
+    seed: int,
 ) -> tuple[Columns, Columns]:
     """Rows to learn from, and rows to judge by.
 

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from tfp_spn._arguments import a_flag, reads
-from tfp_spn._keras_typing import ConstraintLike, InitializerLike, RegularizerLike
+from tfp_spn._keras_typing import (
+    ConstraintLike,
+    InitializerLike,
+    RegularizerLike,
+)
 from tfp_spn._serialization import register
 from tfp_spn._typing import Config, Tensor, TensorLike
 from tfp_spn.config import default_root_initializer
@@ -75,7 +80,7 @@ class RootSum(BaseSum):
         accumulator_regularizer: RegularizerLike = None,
         linear_accumulator_constraint: ConstraintLike = None,
         sum_op: SumRule | None = None,
-        **kwargs: object,
+        **kwargs: Any,
     ) -> None:
         if accumulator_initializer is None:
             accumulator_initializer = default_root_initializer()
@@ -107,7 +112,7 @@ class RootSum(BaseSum):
         log_y = from_kernel(checked_weighted_sum(children, log_w, self.sum_op))
         return log_y[:, 0, 0, :]
 
-    def compute_output_spec(self, x: TensorLike) -> Any:
+    def compute_output_spec(self, x: TensorLike) -> keras.KerasTensor:
         """Symbolic output."""
         check_has_left_grid(self.label, x)
         return super().compute_output_spec(x)
