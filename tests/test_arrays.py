@@ -118,8 +118,11 @@ def test_a_weight_of_nan_ends_the_fit_of_online_em() -> None:
     circuit.compile(OnlineExpectationMaximization())
     before = [v.numpy() for v in circuit.weights]
     weights = np.where(np.arange(8) == 3, np.nan, 1.0)
-    with pytest.raises(ValueError, match="received a loss of nan"):
+    with pytest.raises(ValueError, match="sample_weight=nan"):
         circuit.fit(x, np.zeros(8), sample_weight=weights, verbose=0)
+    rows = tf.data.Dataset.from_tensor_slices((x, np.zeros(8), weights)).batch(4)
+    with pytest.raises(ValueError, match="received a loss of nan"):
+        circuit.fit(rows, verbose=0)
     for variable, value in zip(circuit.weights, before, strict=True):
         np.testing.assert_array_equal(variable, value)
 

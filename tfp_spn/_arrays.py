@@ -145,9 +145,28 @@ def _numbers(array: np.ndarray, owner: str, what: str) -> np.ndarray:
     if array.dtype.kind not in "biuf":
         raise TypeError(
             f"{owner}: {what} must hold numbers, received dtype {array.dtype}, "
-            "expected floats, integers or bools. Encode categories as integers from 0."
+            f"expected floats, integers or bools. {_remedy_of(array)}"
         )
     return array
+
+
+def _remedy_of(array: np.ndarray) -> str:
+    """What to do with an array that holds no numbers."""
+    some = next(iter(array.ravel().tolist()), None) if array.dtype.kind == "O" else None
+    if isinstance(some, list | tuple | np.ndarray):
+        return (
+            "Each example is a sequence: stack sequences of equal lengths by "
+            "np.stack(list(x)), fill up shorter ones, and say by observed=... which "
+            "values count."
+        )
+    if array.dtype.kind in "mM":
+        return (
+            "Take times as numbers since some start, such as (x - x.min()) / "
+            "np.timedelta64(1, 's')."
+        )
+    if array.dtype.kind == "c":
+        return "Pass real and imaginary parts as two variables."
+    return "Encode categories as integers from 0; read numbers by astype(float)."
 
 
 def _of_objects(array: np.ndarray) -> np.ndarray:

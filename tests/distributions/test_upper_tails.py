@@ -126,9 +126,11 @@ FAMILIES = {
     "Gamma": (tfd.Gamma(3.0, 2.0), scipy.stats.gamma(3, scale=0.5)),
     "Gumbel": (tfd.Gumbel(1.0, 2.0), scipy.stats.gumbel_r(1, 2)),
     "InverseGamma": (tfd.InverseGamma(3.0, 2.0), scipy.stats.invgamma(3, scale=2)),
+    "InverseGaussian": (tfd.InverseGaussian(1.0, 1.0), scipy.stats.invgauss(1)),
     "Laplace": (tfd.Laplace(1.0, 2.0), scipy.stats.laplace(1, 2)),
     "LogNormal": (tfd.LogNormal(0.0, 1.0), scipy.stats.lognorm(1)),
     "Logistic": (tfd.Logistic(1.0, 2.0), scipy.stats.logistic(1, 2)),
+    "Moyal": (tfd.Moyal(1.0, 2.0), scipy.stats.moyal(1, 2)),
     "NegativeBinomial": (
         tfd.NegativeBinomial(5.0, probs=0.3),
         scipy.stats.nbinom(5, 0.7),

@@ -69,6 +69,26 @@ def test_two_narrow_components_are_told_apart() -> None:
     assert history.log_likelihood[-1] > one - np.log(2) - 0.1
 
 
+@pytest.mark.parametrize("spread", [0.1, 0.03, 0.01, 1e-3])
+def test_em_learns_narrow_angles(spread: float) -> None:
+    x = np.random.default_rng(0).normal(0.5, spread, (400, 1))
+    for dtype, least in (("float32", 1e-2), ("float64", 0.0)):
+        if spread < least:
+            continue
+        circuit = circuit_of(layers.DistributionLeaf("VonMises", 1, dtype=dtype))
+        history = learning.fit(circuit, x, epochs=5, pseudocount=0, verbose=False)
+        want = scipy.stats.norm.logpdf(x, x.mean(), x.std()).mean()
+        assert abs(history.log_likelihood[-1] - want) < 0.01
+
+
+def test_em_learns_narrow_shares() -> None:
+    x = np.random.default_rng(0).normal(0.5, 2e-5, (400, 1))
+    circuit = circuit_of(layers.DistributionLeaf("Beta", 1, dtype="float64"))
+    history = learning.fit(circuit, x, epochs=40, pseudocount=0, verbose=False)
+    want = scipy.stats.norm.logpdf(x, x.mean(), x.std()).mean()
+    assert abs(history.log_likelihood[-1] - want) < 0.01
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_only_floor_of_scales_is_min_scale(dtype: str) -> None:
     x = np.random.default_rng(0).normal(0, 1e-9, (200, 1))

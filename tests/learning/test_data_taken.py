@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+import scipy.sparse
 import tensorflow as tf
 
 from tfp_spn import (
@@ -183,3 +184,66 @@ def test_masks_of_arrays_are_not_dropped() -> None:
         region_graphs.hidden_chow_liu_tree(x)
     whole = np.ma.masked_array(x.data, mask=False)
     np.testing.assert_allclose(spn.log_prob(whole), spn.log_prob(x.data))
+
+
+def test_methods_of_keras_take_data_as_fit_does() -> None:
+    pd = pytest.importorskip("pandas")
+    model = normal_circuit()
+    model.compile(learning.OnlineExpectationMaximization())
+    x = np.random.default_rng(0).normal(size=(6, 2)).astype(np.float32)
+    want = model.predict(x, verbose=0)
+    frame = pd.DataFrame(x).convert_dtypes()
+    for data in (frame, x.astype(np.longdouble), np.ma.masked_array(x, mask=False)):
+        np.testing.assert_allclose(model.predict(data, verbose=0), want, rtol=1e-5)
+    observed = np.ones(x.shape, bool)
+    hidden = frame.mask(~observed)
+    np.testing.assert_allclose(
+        model.predict((hidden, pd.DataFrame(observed)), verbose=0), want, rtol=1e-5
+    )
+    before = model.get_weights()
+    masked = np.ma.masked_array(x, mask=x > 0)
+    sparse = scipy.sparse.csr_array(x)
+    for data, words in ((masked, "masked array"), (sparse, "x is sparse")):
+        for method in (model.fit, model.evaluate, model.predict):
+            with pytest.raises(TypeError, match=words):
+                method(data, verbose=0)
+    with pytest.raises(TypeError, match="x is sparse"):
+        model.fit(tf.data.Dataset.from_tensors(tf.sparse.from_dense(x)), verbose=0)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="cannot tell values"):
+        model.fit(tf.data.Dataset.from_tensors(SECONDS), verbose=0)
+    for wrong in (np.nan, np.inf, -1.0):
+        weight = np.full(6, wrong)
+        with pytest.raises(ValueError, match=f"sample_weight={wrong} .6 such"):
+            model.fit(x, sample_weight=weight, verbose=0)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_remedies_fit_the_data() -> None:
+    circuit, pd = normal_circuit(), pytest.importorskip("pandas")
+    times = np.array(["2020-01-01", "2020-01-02"], "datetime64[D]")
+    rows = np.empty(2, object)
+    rows[:] = [[0.0, 1.0], [2.0]]
+    for x, words in (
+        (np.stack([times, times], 1), "np.timedelta64"),
+        (np.ones([2, 2], complex), "two variables"),
+        (rows, "is a sequence"),
+        (np.array([["a", "b"]]), "Encode categories"),
+        (pd.DataFrame({"a": times, "b": times}), "np.timedelta64"),
+    ):
+        with pytest.raises(TypeError, match=words):
+            learning.fit(circuit, x, epochs=1, verbose=False)
+
+
+def test_values_of_single_variables_keep_their_digits() -> None:
+    posteriors = distributions.SumProductNetwork(
+        normal_circuit()
+    ).univariate_posteriors()
+    with pytest.raises(ValueError, match=LOSSY.format("0")):
+        posteriors.log_prob(SECONDS)
+    fine = SECONDS - 1.7e9
+    np.testing.assert_allclose(
+        posteriors.log_prob(fine), posteriors.log_prob(fine.astype("f4")), rtol=1e-5
+    )
+    with pytest.raises(ValueError, match="sample_shape is no shape"):
+        posteriors.sample(-1)

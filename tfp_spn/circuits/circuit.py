@@ -12,6 +12,7 @@ from tfp_spn._masks import mask_fault
 from tfp_spn._typing import Config, Params, ShapeLike, Tensor, TensorLike
 from tfp_spn.circuits.example_weights import NO_LABEL, given_targets
 from tfp_spn.circuits.finite_training import FiniteTraining
+from tfp_spn.circuits.kept_digits import with_kept_digits
 from tfp_spn.layers.finite_variables import FiniteVariables
 from tfp_spn.ops.certainty import Certainty
 from tfp_spn.programs.program import Program
@@ -92,7 +93,7 @@ class Circuit(FiniteTraining, FiniteVariables, keras.Model):
         if train_circuit is None:
             return super().train_step(data)
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        y = given_targets(y)
+        x, y = with_kept_digits(self, x), given_targets(y)
         self.check_targets(x, y)
         return train_circuit(self, (x, y, sample_weight))
 

@@ -17,7 +17,7 @@ from tfp_spn._typing import TensorLike
 from tfp_spn.circuits.diagnosis import described, least_probable_value
 from tfp_spn.circuits.example_weights import ExampleWeights
 from tfp_spn.circuits.impossible_data import check_possible
-from tfp_spn.circuits.kept_digits import KeptDigits
+from tfp_spn.circuits.kept_digits import KeptDigits, with_kept_digits
 from tfp_spn.layers.finite_variables import (
     Entry,
     check_loaded,
@@ -63,6 +63,11 @@ class FiniteTraining(KeptDigits, ExampleWeights):
             ValueError: A step was not finite. Of arrays, before training: an integer
                 that no component takes, a label that is no class.
         """
+        x = with_kept_digits(self, x)
+        validation = kwargs.get("validation_data")
+        if isinstance(validation, list | tuple) and len(validation) > 0:
+            first, *rest = validation
+            kwargs["validation_data"] = (with_kept_digits(self, first), *rest)
         check_possible(self, x, y, kwargs.get("sample_weight"))
         guard = _FiniteSteps(x)
         ready_made = isinstance(callbacks, keras.callbacks.CallbackList)

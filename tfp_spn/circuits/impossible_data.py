@@ -32,6 +32,7 @@ def check_possible(
     Raises:
         ValueError: A value is impossible under every component, or a label no class.
     """
+    check_weights(circuit, sample_weight)
     program = getattr(circuit, "program", None)
     observed = None
     if isinstance(x, dict):
@@ -47,6 +48,28 @@ def check_possible(
     _check_labels(owner, circuit, y, counted)
     if x.shape[1:] == tuple(program.event_shape) and x.dtype.kind in "iufb":
         _check_values(owner, program, x, observed, counted)
+
+
+def check_weights(model: keras.Model, sample_weight: object) -> None:
+    """Checks an array of weights of examples; anything else is not read.
+
+    Raises:
+        ValueError: One is NaN or infinite; or negative, if the model learns by EM.
+    """
+    if not isinstance(sample_weight, np.ndarray) or sample_weight.dtype.kind != "f":
+        return
+    wrong = ~np.isfinite(sample_weight)
+    expected = "finite numbers"
+    if hasattr(getattr(model, "optimizer", None), "train_circuit"):
+        wrong |= sample_weight < 0
+        expected += " that are not negative"
+    if wrong.any():
+        raise ValueError(
+            f'{type(model).__name__} "{model.name}": weights of examples are no '
+            f"counts, received sample_weight={sample_weight[wrong][0]} "
+            f"({int(wrong.sum())} such weights), expected {expected}. Leave examples "
+            "out with 0."
+        )
 
 
 def _check_labels(owner: str, circuit: Circuit, y: object, counted: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""Data of Keras' own methods, before Keras rounds them to its default dtype."""
+"""Data of Keras' own methods, as users have them: before Keras rounds them."""
 
 from __future__ import annotations
 
@@ -7,54 +7,47 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfp_spn._arrays import as_array
 from tfp_spn._typing import TensorLike
+from tfp_spn.circuits.impossible_data import check_weights
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.programs.digits import check_digits, may_lose, with_checked_digits
+
+_FLOATS = [np.dtype(name) for name in ("float16", "float32", "float64")]
 
 
 class KeptDigits:
     """Mixin of Keras models that refuse data whose digits their dtype would lose.
 
     Arrays are looked at as they come; tensors of graphs, such as elements of a
-    `tf.data.Dataset`, when the graph runs.
+    `tf.data.Dataset`, when the graph runs. Frames with nullable columns and the like
+    become arrays; masked and sparse ones are refused.
     """
 
     def __call__(self, inputs: TensorLike, *args: Any, **kwargs: Any) -> Any:
         """Calls the model."""
         return super().__call__(with_kept_digits(self, inputs), *args, **kwargs)  # type: ignore[misc]
 
-    def fit(self, x: TensorLike = None, *args: Any, **kwargs: Any) -> Any:
-        """Keras' `fit`."""
-        with_kept_digits(self, x)
-        validation = kwargs.get("validation_data")
-        if isinstance(validation, list | tuple) and len(validation) > 0:
-            with_kept_digits(self, validation[0])
-        return super().fit(x, *args, **kwargs)  # type: ignore[misc]
-
     def evaluate(self, x: TensorLike = None, *args: Any, **kwargs: Any) -> Any:
         """Keras' `evaluate`."""
-        with_kept_digits(self, x)
-        return super().evaluate(x, *args, **kwargs)  # type: ignore[misc]
+        check_weights(self, kwargs.get("sample_weight"))
+        return super().evaluate(with_kept_digits(self, x), *args, **kwargs)  # type: ignore[misc]
 
     def predict(self, x: TensorLike, *args: Any, **kwargs: Any) -> Any:
         """Keras' `predict`."""
-        with_kept_digits(self, x)
-        return super().predict(x, *args, **kwargs)  # type: ignore[misc]
+        return super().predict(with_kept_digits(self, x), *args, **kwargs)  # type: ignore[misc]
 
     def train_on_batch(self, x: TensorLike, *args: Any, **kwargs: Any) -> Any:
         """Keras' `train_on_batch`."""
-        with_kept_digits(self, x)
-        return super().train_on_batch(x, *args, **kwargs)  # type: ignore[misc]
+        return super().train_on_batch(with_kept_digits(self, x), *args, **kwargs)  # type: ignore[misc]
 
     def test_on_batch(self, x: TensorLike, *args: Any, **kwargs: Any) -> Any:
         """Keras' `test_on_batch`."""
-        with_kept_digits(self, x)
-        return super().test_on_batch(x, *args, **kwargs)  # type: ignore[misc]
+        return super().test_on_batch(with_kept_digits(self, x), *args, **kwargs)  # type: ignore[misc]
 
     def predict_on_batch(self, x: TensorLike) -> Any:
         """Keras' `predict_on_batch`."""
-        with_kept_digits(self, x)
-        return super().predict_on_batch(x)  # type: ignore[misc]
+        return super().predict_on_batch(with_kept_digits(self, x))  # type: ignore[misc]
 
 
 def with_kept_digits(model: Any, inputs: Any) -> Any:
@@ -70,18 +63,31 @@ def with_kept_digits(model: Any, inputs: Any) -> Any:
     Raises:
         ValueError: The model's dtype loses what tells values of a column apart.
     """
+    owner = f'{type(model).__name__} "{model.name}"'
     if isinstance(inputs, dict) and "x" in inputs:
+        inputs = {k: _readable(owner, v, k) for k, v in inputs.items()}
         return {**inputs, "x": _values(model, inputs["x"], inputs.get("observed"))}
     if isinstance(inputs, list | tuple) and len(inputs) == 2:
-        first, second = inputs
+        first, second = _readable(owner, inputs[0]), _readable(owner, inputs[1], "mask")
         return (_values(model, first, second), second)
-    return _values(model, inputs, None)
+    return _values(model, _readable(owner, inputs), None)
+
+
+def _readable(owner: str, x: Any, what: str = "x") -> Any:
+    """An array in place of what holds numbers that Keras cannot read."""
+    is_frame = hasattr(x, "to_numpy") and hasattr(x, "dtypes")
+    is_sparse = hasattr(x, "toarray") or isinstance(x, tf.SparseTensor)
+    if is_frame or is_sparse or isinstance(x, np.ma.MaskedArray):
+        return as_array(x, owner, what)
+    is_odd = isinstance(x, np.ndarray) and x.dtype.kind not in "biu"
+    is_odd &= getattr(x, "dtype", None) not in _FLOATS
+    return as_array(x, owner, what) if is_odd else x
 
 
 def _values(model: Any, x: Any, observed: Any) -> Any:
     """The values: as they are, or a tensor that is checked when its graph runs."""
     dtype = _dtype_of(model)
-    array = x.to_numpy() if hasattr(x, "to_numpy") else x
+    array = x
     if dtype is None or not isinstance(array, tf.Tensor | np.ndarray):
         return x
     if not may_lose(array.dtype, dtype) or _rank(array) < 2:

@@ -5,7 +5,12 @@ from __future__ import annotations
 import operator
 from typing import Any
 
+import tensorflow as tf
 from tensorflow_probability import distributions as tfd
+
+from tfp_spn._typing import Tensor, TensorLike
+from tfp_spn.distributions._event import as_tensor
+from tfp_spn.programs.digits import check_digits
 
 
 class OfVariable:
@@ -26,6 +31,18 @@ class OfVariable:
                 "asked."
             )
         return self._one(operator.index(number))
+
+    def _as_tensor(self, value: TensorLike, observed: Any = None) -> Tensor:
+        """The value in the dtype of the families, which must not lose its digits."""
+        spread: Any = self
+        tensor, dtype = as_tensor(value), spread.dtype
+        if not dtype.is_floating:
+            return tensor
+        columns = spread.batch_shape[-1:]
+        is_known = hasattr(tensor, "numpy") and columns.is_fully_defined()
+        if is_known and tensor.shape[-1:].as_list() == columns.as_list():
+            check_digits(type(self).__name__, dtype, tensor, tuple(columns))
+        return tf.cast(tensor, dtype)
 
     def _one(self, number: int) -> tfd.Distribution:
         spread: Any = self

@@ -88,7 +88,7 @@ def _integers_of(probs: Tensor) -> Support:
     return integers_up_to(probs.shape[-1] - 1)
 
 
-class LeafMixture(OfVariable, tfd.MixtureSameFamily):
+class LeafMixture(OfVariable, TensorValues, tfd.MixtureSameFamily):
     """A mixture of leaf components, of which a mode has no closed form.
 
     In contrast to TFP's, values outside of the support, such as fractions of counts,

@@ -12,9 +12,10 @@ from tensorflow_probability import distributions as tfd
 from tfp_spn._typing import Seed, Tensor
 from tfp_spn.distributions import _parameters
 from tfp_spn.distributions._of_variable import OfVariable
+from tfp_spn.distributions._tensor_values import TensorValues
 
 
-class MixedUnivariate(OfVariable, tfd.AutoCompositeTensorDistribution):
+class MixedUnivariate(OfVariable, TensorValues, tfd.AutoCompositeTensorDistribution):
     """Univariate distributions whose last batch axis has several families.
 
     What `SumProductNetwork.univariate_posteriors` says of variables of mixed types.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
 
 from tfp_spn._typing import Params, Tensor
@@ -99,6 +100,7 @@ def _dirichlet_concentration(log_mean: Tensor, old: Tensor) -> Tensor:
 
     a = old
     one = tf.ones_like(a)
+    most = 1e6 if a.dtype == tf.float32 else 1e10  # digits of digamma end beyond
     for _ in range(_NUM_STEPS):
         total = tf.reduce_sum(a, -1, keepdims=True)
         gradient = tf.math.digamma(total) - tf.math.digamma(a) + log_mean
@@ -109,7 +111,7 @@ def _dirichlet_concentration(log_mean: Tensor, old: Tensor) -> Tensor:
         )
         step = -(gradient - b) / q / a
         a = a * tf.exp(tf.clip_by_value(step, -1.0, 1.0))
-        a = tf.clip_by_value(a, 1e-4, 1e6)
+        a = tf.clip_by_value(a, 1e-4, most)
     better = objective(a) >= objective(old)
     return tf.where(better[..., tf.newaxis], a, old)
 
@@ -169,12 +171,17 @@ def von_mises() -> MaximumLikelihood:
     def maximizer(mean: Statistics, p: Params) -> Params:
         cos, sin = mean
         length = tf.sqrt(tf.square(cos) + tf.square(sin))
-        length = tf.clip_by_value(length, 1e-6, 1 - 1e-4)
+        eps = np.finfo(length.dtype.as_numpy_dtype).eps
+        length = tf.clip_by_value(length, 1e-6, 1 - 4 * eps)
+        gap = 1 - length
+        # Of narrow peaks the slope below loses its digits; an expansion has them all.
+        narrow = (1 + tf.sqrt(1 + 2 * gap)) / (4 * gap)
         k = length * (2 - tf.square(length)) / (1 - tf.square(length))
         for _ in range(10):
             ratio = _bessel_ratio(k)
             slope = 1 - ratio / k - tf.square(ratio)
             k = tf.maximum(k - (ratio - length) / tf.maximum(slope, 1e-9), 0.5 * k)
+        k = tf.where(gap < 1e-3, narrow, k)
         return {"loc": tf.atan2(sin, cos), "concentration": k}
 
     return MaximumLikelihood(

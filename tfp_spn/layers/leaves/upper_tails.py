@@ -65,9 +65,24 @@ def _inverse_gamma(d: Distribution, x: Tensor) -> Tensor:
     return tf.math.igamma(*_alike(d.concentration, d.scale / x))
 
 
+def _inverse_gaussian(d: Distribution, x: Tensor) -> Tensor:
+    """A difference of two tails, in double precision."""
+    wide = [tf.cast(v, tf.float64) for v in (d.loc, d.concentration, x)]
+    loc, concentration, x = wide
+    root = tf.sqrt(concentration / x)
+    near, far = (
+        0.5 * tf.math.erfc(root * (x / loc + sign) / math.sqrt(2)) for sign in (-1, 1)
+    )
+    return near - tf.exp(2 * concentration / loc + safe_log(far))
+
+
 def _kumaraswamy(d: Distribution, x: Tensor) -> Tensor:
     rest = -tf.math.expm1(d.concentration1 * tf.math.log(x))
     return rest**d.concentration0
+
+
+def _moyal(d: Distribution, x: Tensor) -> Tensor:
+    return tf.math.erf(tf.exp((d.loc - x) / (2 * d.scale)) / math.sqrt(2))
 
 
 def _negative_binomial(d: Distribution, x: Tensor) -> Tensor:
@@ -97,7 +112,9 @@ _SURVIVAL: dict[str, Callable[[Distribution, Tensor], Tensor]] = {
     "Gamma": _gamma,
     "Gumbel": _gumbel,
     "InverseGamma": _inverse_gamma,
+    "InverseGaussian": _inverse_gaussian,
     "Kumaraswamy": _kumaraswamy,
+    "Moyal": _moyal,
     "NegativeBinomial": _negative_binomial,
     "Poisson": _poisson,
     "StudentT": _student_t,
