@@ -17,6 +17,7 @@ from tfp_spn._typing import TensorLike
 from tfp_spn.circuits.diagnosis import described, least_probable_value
 from tfp_spn.circuits.example_weights import ExampleWeights
 from tfp_spn.circuits.impossible_data import check_possible
+from tfp_spn.circuits.kept_digits import KeptDigits
 from tfp_spn.layers.finite_variables import (
     Entry,
     check_loaded,
@@ -25,7 +26,7 @@ from tfp_spn.layers.finite_variables import (
 )
 
 
-class FiniteTraining(ExampleWeights):
+class FiniteTraining(KeptDigits, ExampleWeights):
     """Mixin of Keras models: what fails in `fit` or `load_weights` ruins nothing."""
 
     def fit(

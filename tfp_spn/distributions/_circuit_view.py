@@ -195,11 +195,11 @@ class CircuitView(TensorValues):
 
     def _mean(self) -> Tensor:
         self.check_moments()
-        return self.ask(_queries.mean_and_variance)[0]
+        return self.defined(self.ask(_queries.mean_and_variance)[0])
 
     def _variance(self) -> Tensor:
         self.check_moments()
-        return self.ask(_queries.mean_and_variance)[1]
+        return self.defined(self.ask(_queries.mean_and_variance)[1])
 
     def _stddev(self) -> Tensor:
         return tf.sqrt(self._variance())
@@ -214,18 +214,25 @@ class CircuitView(TensorValues):
                 "NaN."
             )
 
+    def defined(self, moment: Tensor) -> Tensor:
+        """A moment; an error at run time if it is NaN and may not be."""
+        if self.allow_nan_stats:
+            return moment
+        with tf.control_dependencies([_assertions.is_defined(self, moment)]):
+            return tf.identity(moment)
+
     def _with_shape(self, drawn: Tensor, lead: tf.TensorShape) -> Tensor:
         """Notes what is known of the shape of samples."""
         tail = drawn.shape[drawn.shape.rank - self._event.ndims :]
         middle = drawn.shape[lead.rank : drawn.shape.rank - self._event.ndims]
         return tf.ensure_shape(drawn, lead.concatenate(middle).concatenate(tail))
 
-    def _as_tensor(self, value: TensorLike) -> Tensor:
-        return self._event.as_tensor(value)
+    def _as_tensor(self, value: TensorLike, observed: Any = None) -> Tensor:
+        return self._event.as_tensor(value, observed)
 
     def _checked(self, value: TensorLike, *arguments: TensorLike) -> Tensor:
         """The value as a tensor, checked at run time if `validate_args`."""
-        value = self._as_tensor(value)
+        value = self._as_tensor(value, *arguments[:1])
         checks = self._sample_control_dependencies(value, *arguments)
         if not checks:
             return value

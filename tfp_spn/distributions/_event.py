@@ -7,9 +7,10 @@ all variables and picks them out of results again.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -18,7 +19,7 @@ from tfp_spn._arrays import as_array
 from tfp_spn._masks import mask_fault
 from tfp_spn._typing import Tensor, TensorLike
 from tfp_spn.layers.leaves.evidence import Evidence, merge_pixels
-from tfp_spn.programs.digits import check_digits
+from tfp_spn.programs.digits import check_digits, may_lose, with_checked_digits
 from tfp_spn.programs.program import Program
 
 _LEAST = 1e-4
@@ -104,15 +105,40 @@ class Event:
         """``[V']``, or ``[height, width]`` of whole images."""
         return self.program.mask_shape if self.is_full else (len(self.variables),)
 
-    def as_tensor(self, value: TensorLike) -> Tensor:
-        """A tensor of the value's own dtype, unless the circuit's loses its digits."""
+    def as_tensor(self, value: TensorLike, observed: Any = None) -> Tensor:
+        """A tensor of the value's own dtype, unless the circuit's loses its digits.
+
+        Args:
+            value: The value.
+            observed: Its mask, if there is one; it may be wrong.
+        """
         tensor = as_tensor(value)
-        is_known = tensor.shape.is_fully_defined() and hasattr(tensor, "numpy")
-        if is_known and tensor.shape[-self.ndims :] == self.shape:
-            check_digits(
-                self.owner, self.program.dtype, tensor, self.shape, least=_LEAST
-            )
-        return tensor
+        dtype, rank = self.program.dtype, tensor.shape.rank
+        if rank is None or not may_lose(tensor.dtype, dtype):
+            return tensor
+        if not tensor.shape[-self.ndims :].is_compatible_with(self.shape):
+            return tensor
+        if hasattr(tensor, "numpy"):
+            flags = self._known_flags(observed, self.lead_of(tensor))
+            check_digits(self.owner, dtype, tensor, self.shape, flags, _LEAST)
+            return tensor
+        if tensor.dtype.is_integer and self.program.step.leaf.is_discrete:
+            return tensor
+        mask = None
+        if observed is not None and not _has_unknown_rank(observed):
+            mask = self.mask(observed, self.lead_of(tensor))
+            if self.ndims > len(self.mask_shape):
+                mask = mask[..., tf.newaxis]
+        return with_checked_digits(self.owner, dtype, tensor, self.ndims, mask, _LEAST)
+
+    def _known_flags(self, observed: Any, lead: tf.TensorShape) -> np.ndarray | None:
+        """``[N, V']``: a mask of all values that is no symbolic tensor, or `None`."""
+        known = tf.get_static_value(observed) if tf.is_tensor(observed) else observed
+        try:
+            flags = np.broadcast_to(known, (*lead, *self.mask_shape))
+        except (TypeError, ValueError):
+            return None
+        return flags.reshape(math.prod(lead), -1) if flags.dtype == bool else None
 
     def check_value(self, value: Tensor) -> None:
         """Raises unless dtype and shape fit, as far as these are known."""
@@ -300,6 +326,10 @@ def as_tensor(value: TensorLike, what: str = "value") -> Tensor:
         return tf.convert_to_tensor(as_array(value, "SumProductNetwork", what))
     except NotImplementedError:  # a list of symbolic tensors
         return tf.convert_to_tensor(value)
+
+
+def _has_unknown_rank(value: Any) -> bool:
+    return tf.is_tensor(value) and value.shape.rank is None
 
 
 def check_variables(

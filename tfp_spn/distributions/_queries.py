@@ -55,6 +55,15 @@ class Query:
         event = self.event.of(program)
         return self.function(event, tables, *arguments, **dict(self.options))
 
+    def num_eager_calls(self, program: Program) -> int:
+        """How many calls are not worth compiling.
+
+        Draws go down long chains step by step, not in a loop as other queries do, and
+        take as long to compile as some dozens of calls.
+        """
+        is_draw = self.function in (sample, mode)
+        return max(1, len(program.step.steps) // 20) if is_draw else 1
+
 
 def ask(
     distribution: CircuitView,
@@ -75,7 +84,14 @@ def ask(
     query = Query(function, distribution.event_key, tuple(sorted(options.items())))
     params, program = distribution.params, distribution.program
     is_large = num_examples is None or num_examples > program.max_examples
-    return answer(program, query, params, *arguments, is_large=is_large)
+    return answer(
+        program,
+        query,
+        params,
+        *arguments,
+        is_large=is_large,
+        num_eager_calls=query.num_eager_calls(program),
+    )
 
 
 def log_joint(event: Event, tables: ProgramTables, given: Given) -> Tensor:

@@ -30,7 +30,8 @@ def _of_tensor(method: str) -> Callable[..., Tensor]:
         self: tfd.Distribution, value: TensorLike, name: str, **kwargs: object
     ) -> Tensor:
         ask = getattr(super(TensorValues, self), method)
-        return ask(self._as_tensor(value), name, **kwargs)
+        value = self._as_tensor(value, kwargs.get("observed"))
+        return ask(value, name, **kwargs)
 
     return call
 
@@ -47,7 +48,8 @@ class TensorValues:
         arguments = dict(self.parameters)  # type: ignore[attr-defined]
         return {name: _without_tensors(value) for name, value in arguments.items()}
 
-    def _as_tensor(self, value: TensorLike) -> Tensor:
+    def _as_tensor(self, value: TensorLike, observed: Any = None) -> Tensor:
+        """The value as it is; `observed` may be the mask that comes with it."""
         return as_tensor(value)
 
     def _cdf(self, value: Tensor, *args: Any, **kwargs: Any) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -83,7 +83,7 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
         parameters = dict(locals())
         with tf.name_scope(name) as name:
             event = distribution._event  # noqa: SLF001
-            value = event.value(event.as_tensor(value))
+            value = event.value(event.as_tensor(value, observed))
             observed = event.mask(
                 observed, value.shape[: value.shape.rank - event.ndims]
             )
@@ -137,8 +137,8 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
     def _event_shape_tensor(self) -> Tensor:
         return self._distribution.event_shape_tensor()
 
-    def _as_tensor(self, value: TensorLike) -> Tensor:
-        return self._event.as_tensor(value)
+    def _as_tensor(self, value: TensorLike, observed: Any = None) -> Tensor:
+        return self._event.as_tensor(value, observed)
 
     def _ask(self, function: Callable[..., T], *arguments: Tensor) -> T:
         """The answer to a query that is given the evidence."""
@@ -180,7 +180,7 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
             validate_args: As in the constructor; default: as this distribution.
             name: Name of the result.
         """
-        value = self._event.value(self._event.as_tensor(value))
+        value = self._event.value(self._event.as_tensor(value, observed))
         lead = value.shape[: value.shape.rank - self._event.ndims]
         observed = self._event.mask(observed, lead)
         if validate_args is None:
@@ -343,12 +343,15 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
     def _mean(self) -> Tensor:
         self._distribution.check_moments()
         mean, _ = self._ask(_queries.mean_and_variance)
-        return tf.where(self._is_observed(), self._value, mean)
+        mean = tf.where(self._is_observed(), self._value, mean)
+        return self._distribution.defined(mean)
 
     def _variance(self) -> Tensor:
         self._distribution.check_moments()
         _, variance = self._ask(_queries.mean_and_variance)
-        return tf.where(self._is_observed(), tf.zeros([], variance.dtype), variance)
+        zero = tf.zeros([], variance.dtype)
+        variance = tf.where(self._is_observed(), zero, variance)
+        return self._distribution.defined(variance)
 
     def _stddev(self) -> Tensor:
         return tf.sqrt(self._variance())
@@ -359,7 +362,8 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
         covariance = self._ask(_queries.covariance)
         hidden = ~self._observed
         both = hidden[..., :, tf.newaxis] & hidden[..., tf.newaxis, :]
-        return tf.where(both, covariance, tf.zeros([], covariance.dtype))
+        covariance = tf.where(both, covariance, tf.zeros([], covariance.dtype))
+        return self._distribution.defined(covariance)
 
     def _default_event_space_bijector(self) -> None:
         return None  # observed coordinates are fixed: no bijection onto the support

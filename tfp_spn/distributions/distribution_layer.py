@@ -13,6 +13,7 @@ from tfp_spn._arguments import LARGEST_SEED, a_seed, reads
 from tfp_spn._keras_typing import LayerOptions
 from tfp_spn._serialization import deserialize, register, serialize
 from tfp_spn._typing import Config, ShapeLike, Tensor, TensorLike
+from tfp_spn.distributions._tensor_outputs import check_caller_takes_distributions
 
 _STATISTICS = ("mean", "mode", "stddev", "variance")
 _OUTPUTS = ("distribution", "sample", *_STATISTICS)
@@ -29,7 +30,10 @@ class DistributionOutput:
     def __call__(self, *args: object, **kwargs: object) -> Tensor:
         """Calls the layer; what it returns has the shape that Keras was told."""
         output = super().__call__(*args, **kwargs)  # type: ignore[misc]
-        if isinstance(output, tfd.Distribution) and isinstance(output.dtype, tf.DType):
+        if not isinstance(output, tfd.Distribution):
+            return output
+        check_caller_takes_distributions(self)
+        if isinstance(output.dtype, tf.DType):
             # Keras weighs the losses of several outputs by the examples in each.
             output.shape = output.batch_shape.concatenate(output.event_shape)
         return output
@@ -61,8 +65,8 @@ class DistributionLayer(DistributionOutput, keras.layers.Layer):
     functional, Sequential or subclassed, returns the distribution; the loss
     `tfp_spn.losses.NegativeLogLikelihood` trains it on targets ``y`` by ``-log p(y)``.
     In the middle of a functional model, where only tensors may flow,
-    ``output="sample"`` and the like make a tensor of it. (Keras' `predict` collects
-    tensors too: call the model instead, or use such an output.)
+    ``output="sample"`` and the like make a tensor of it. (Keras' `predict` and `export`
+    take tensors only, and refuse: call the model instead, or use such an output.)
 
     Args:
         make_distribution: Maps the layer's inputs to a `tfd.Distribution`: a function,

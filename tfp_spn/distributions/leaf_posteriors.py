@@ -20,6 +20,12 @@ from tfp_spn.layers.leaves.support import (
 )
 from tfp_spn.layers.leaves.upper_tails import log_survival_function
 from tfp_spn.ops.log_space import log1mexp, safe_log
+from tfp_spn.ops.mixture_moments import (
+    finite_range,
+    middle,
+    moment_terms,
+    moments_of_terms,
+)
 
 
 class _FiniteValues(OfVariable, TensorValues):
@@ -86,7 +92,8 @@ class LeafMixture(OfVariable, tfd.MixtureSameFamily):
     """A mixture of leaf components, of which a mode has no closed form.
 
     In contrast to TFP's, values outside of the support, such as fractions of counts,
-    have no density, and cdfs are those of the whole number below.
+    have no density, cdfs are those of the whole number below, and components of
+    weight zero count for nothing where their moments are infinite.
     """
 
     def _log_prob(self, x: Tensor) -> Tensor:
@@ -120,6 +127,25 @@ class LeafMixture(OfVariable, tfd.MixtureSameFamily):
 
     def _survival_function(self, value: Tensor) -> Tensor:
         return tf.exp(self._log_survival_function(value))
+
+    def _mean(self) -> Tensor:
+        mean = self.components_distribution.mean()
+        return self._moments(mean, tf.zeros_like(mean))[0]
+
+    def _variance(self) -> Tensor:
+        components = self.components_distribution
+        return self._moments(components.mean(), components.variance())[1]
+
+    def _moments(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and variance of those of the components, ``[..., K]``."""
+        center = middle(*finite_range(mean, axis=-1))
+        terms = [t[..., tf.newaxis] for t in (mean, variance, center)]
+        probs = tf.cast(self.mixture_distribution.probs_parameter(), tf.float64)
+        probs = tf.math.divide_no_nan(probs, tf.reduce_sum(probs, -1, keepdims=True))
+        average = tf.reduce_sum(probs[..., tf.newaxis] * moment_terms(*terms), -2)
+        offset, variance = moments_of_terms(average, axis=-1)
+        mean = offset[..., 0] + tf.cast(center[..., 0], offset.dtype)
+        return tf.cast(mean, center.dtype), tf.cast(variance[..., 0], center.dtype)
 
     def _mode(self) -> None:
         family = type(self.components_distribution).__name__

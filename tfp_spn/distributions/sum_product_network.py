@@ -200,7 +200,7 @@ class SumProductNetwork(CircuitView, tfd.AutoCompositeTensorDistribution):
     def _covariance(self) -> Tensor:
         check_vector_event(self._event, "covariance")
         self.check_moments()
-        return self.ask(_queries.covariance)
+        return self.defined(self.ask(_queries.covariance))
 
     def _entropy(self) -> Tensor:
         return _factors.entropy(self)

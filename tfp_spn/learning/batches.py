@@ -96,6 +96,7 @@ class Batches:
         self.program = program
         self.data = data
         self.is_dataset = isinstance(data, tf.data.Dataset)
+        self.first: Any = None
         self.batch_size = 0
         if not self.is_dataset:
             batch_size = a_count()(batch_size, "Batches: `batch_size`")
@@ -183,6 +184,8 @@ class Batches:
                 check_total_weight(self.program, weight, is_part=True)
             # One size for all epochs: another would be compiled anew.
             self.batch_size = size = self.batch_size or num_examples
+            if not row:
+                self.first = chunk
             row += num_examples
             for start in range(0, num_examples, size):
                 yield _take(chunk, slice(start, start + size))

@@ -323,7 +323,7 @@ def fit(
     stopping = Stopping(
         rounds.count, tolerance, rounds.rounds_of(patience), rounds.reason
     )
-    with progress.guarded():
+    with progress.guarded(), hooks.with_optimizer(optimizer):
         if is_start_drawn and not progress.history.epochs:
             start_from(circuit, None if train.is_dataset else train.data, seed)
         elif initialize and not progress.history.epochs:
@@ -355,6 +355,8 @@ def fit(
                 last = state.take()
                 finite.check_epoch(number, last, log_likelihood)
                 progress.complete_epoch(last, log_likelihood, held_out)
+                if train.is_dataset and number == 1:
+                    warn_of_fixed_scales(circuit, train.first)
                 bar.set_postfix_str(progress.history.summary())
                 bar.update()
                 hooks.end_epoch(number - 1, log_likelihood, held_out)

@@ -182,7 +182,7 @@ class Replicas:
     def sum(self, a: T, b: T) -> T:
         """Adds what two runs returned."""
         if self.strategy is None:
-            return answer(self.circuit.program, sum_of, {}, a, b)
+            return answer(self.circuit.program, sum_of, {}, a, b, num_eager_calls=0)
         return self.strategy.run(self._mirrored(sum_of), args=(a, b))
 
     def _answer(
@@ -191,7 +191,9 @@ class Replicas:
         program, params = self.circuit.program, self.circuit.live_params()
         params = {**params, **self.slots}
         tensors = [tf.constant(number, tf.float64) for number in numbers]
-        return answer(program, body, params, values, *tensors, **options)
+        return answer(
+            program, body, params, values, *tensors, num_eager_calls=0, **options
+        )
 
     def _mirrored(self, body: Body) -> Callable:
         """The body as a function of this strategy, of the circuit's own variables."""

@@ -25,6 +25,7 @@ class UnsupervisedTraining(FiniteTraining):
     """
 
     unsupervised: bool
+    loss: Any
 
     def __call__(self, inputs: object, *args: object, **kwargs: object) -> Tensor:
         """Calls the model, with the shape that it was built for."""
@@ -34,7 +35,7 @@ class UnsupervisedTraining(FiniteTraining):
                 inputs = type(inputs)([with_known_shape(inputs[0], shape), *inputs[1:]])
             else:
                 inputs = with_known_shape(inputs, shape)
-        return super().__call__(inputs, *args, **kwargs)  # type: ignore[misc]
+        return super().__call__(inputs, *args, **kwargs)
 
     def built_shape(self) -> ShapeLike | None:
         """Shape of the data that the model was built for, `None` before."""
@@ -71,9 +72,11 @@ class UnsupervisedTraining(FiniteTraining):
         )
 
     def _labels(self, y: TensorLike, y_pred: TensorLike) -> Tensor:
-        if self.unsupervised:
+        is_unlabelled = given_targets(y) is None
+        needs_none = not getattr(self.loss, "needs_labels", True)
+        if self.unsupervised or (is_unlabelled and needs_none):
             return tf.fill([tf.shape(y_pred)[0]], NO_LABEL)
-        if given_targets(y) is None:
+        if is_unlabelled:
             raise ValueError(
                 f"{type(self).__name__}: received data without labels, expected (x, "
                 "labels) since the model is supervised. Pass labels, or make the model "

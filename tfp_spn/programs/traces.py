@@ -8,11 +8,13 @@ does; `clear_traces` drops them all.
 
 from __future__ import annotations
 
+import functools
+import itertools
 import threading
 import weakref
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import tensorflow as tf
 from tensorflow.python.eager.forwardprop_util import pack_tangents
@@ -22,10 +24,20 @@ from tfp_spn._typing import Config, Tensor
 from tfp_spn.ops.certainty import CHECKED, EXACT, Certainty, reporting
 from tfp_spn.ops.custom_gradient import Gradients
 
+if TYPE_CHECKING:
+    from tfp_spn.programs.program import Program
+
 T = TypeVar("T")
 
 MAX_FUNCTIONS = 128
 """Functions kept for one structure; the one that was longest unused goes first."""
+
+FEW_STRUCTURES, FEW_STEPS = 2, 8
+"""Circuits of few steps, among the first structures of a process, compile at once.
+
+TensorFlow prepares each operation the first time that it meets it outside of a graph,
+which takes as long for a small circuit as its compilation, once in a process.
+"""
 
 Body = Callable[..., Any]
 """Computes something of a program, a `Certainty` and further arguments."""
@@ -38,12 +50,14 @@ class Traces:
     keep no circuit, and none of its variables, alive.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, number: int) -> None:
+        self.number = number  # of structures that there were before in the process
         self._programs: weakref.WeakSet[object] = weakref.WeakSet()
         self._functions: OrderedDict[
             Hashable, tf.types.experimental.PolymorphicFunction
         ] = OrderedDict()
         self._calls: dict[Hashable, _Call] = {}
+        self._num_eager: Counter[Hashable] = Counter()
         self._lock = threading.RLock()
 
     def add(self, program: object) -> None:
@@ -55,9 +69,15 @@ class Traces:
         with self._lock:
             self._functions.clear()
             self._calls.clear()
+            self._num_eager.clear()
 
     def call(
-        self, body: Body, certainty: str, *arguments: Tensor, **options: object
+        self,
+        body: Body,
+        certainty: str,
+        *arguments: Tensor,
+        num_eager_calls: int = 0,
+        **options: object,
     ) -> Tensor:
         """``body(program, certainty, *arguments)``, compiled.
 
@@ -68,13 +88,14 @@ class Traces:
             certainty: ``"checked"``, ``"exact"``, or ``"reporting"``: then the result
                 is a pair, with whether digits may have been lost.
             *arguments: Nests of tensors, or `None`.
+            num_eager_calls: How many calls to compute operation by operation before;
+                those that record gradients are compiled from the first one on.
             **options: Of `tf.function`.
         """
         if could_possibly_record():
             arguments = _read_if_pushed_forward(arguments)
         flat = tf.nest.flatten(arguments)
-        ranks = tuple(None if t is None else len(t.shape) for t in flat)
-        key = (body, certainty, ranks, tuple(sorted(options.items())))
+        key = (body, certainty, _ranks(flat), tuple(sorted(options.items())))
         if not tf.executing_eagerly() or could_possibly_record():
             return self._call_function(key, arguments)
         given = [t for t in flat if t is not None]
@@ -82,9 +103,26 @@ class Traces:
         call = self._calls.get(sizes)
         if call is not None:
             return call(given)
+        if self._is_rare(key, num_eager_calls):
+            return self._computed(body, certainty, arguments)
         result = self._call_function(key, arguments)
         self._keep_call(sizes, given, arguments)
         return result
+
+    def _is_rare(self, key: Hashable, num_calls: int) -> bool:
+        """Whether there were fewer calls than that; counts the present one."""
+        with self._lock:
+            count = self._num_eager[key]
+            self._num_eager[key] = min(count, num_calls) + 1
+            return count < num_calls
+
+    def _computed(self, body: Body, certainty: str, arguments: tuple) -> Tensor:
+        """Computes it operation by operation, or within the graph that is made."""
+        program = next(iter(self._programs))
+        if certainty != "reporting":
+            return body(program, _CERTAINTIES[certainty], *arguments)
+        found = reporting()
+        return body(program, found, *arguments), found.is_lossy
 
     def _call_function(self, key: tuple, arguments: tuple) -> Tensor:
         """Calls the compiled function of a key, which is made if there is none."""
@@ -131,12 +169,8 @@ class Traces:
         gradients = Gradients()
 
         def function(*arguments: Tensor) -> Tensor:
-            program = next(iter(self._programs))
             with gradients.collect():
-                if certainty != "reporting":
-                    return body(program, _CERTAINTIES[certainty], *arguments)
-                found = reporting()
-                return body(program, found, *arguments), found.is_lossy
+                return self._computed(body, certainty, arguments)
 
         compiled = tf.function(function, autograph=False, **options)
         compiled.gradients = gradients
@@ -161,16 +195,23 @@ class _Call:
         return self._traced.call_preflattened([*inputs, *self._captured])
 
 
+def _ranks(flat: list[Tensor]) -> tuple[int | None, ...]:
+    return tuple(None if t is None else len(t.shape) for t in flat)
+
+
 _CERTAINTIES: dict[str, Certainty] = {"checked": CHECKED, "exact": EXACT}
 
+
 _BY_DIGEST: weakref.WeakValueDictionary[str, Traces] = weakref.WeakValueDictionary()
+
+_numbers = itertools.count()
 
 
 def traces_of(program: object, digest: str) -> Traces:
     """Returns the functions of a program's structure."""
     traces = _BY_DIGEST.get(digest)
     if traces is None:
-        traces = _BY_DIGEST.setdefault(digest, Traces())
+        traces = _BY_DIGEST.setdefault(digest, Traces(next(_numbers)))
     traces.add(program)
     return traces
 
@@ -194,42 +235,62 @@ def _read_if_pushed_forward(arguments: tuple) -> tuple:
 
     It does not push them through variables that are arguments of functions.
     """
-
-    def is_plain(value: object) -> bool:  # not distributed
-        return type(value).__name__ == "ResourceVariable"
-
     flat = tf.nest.flatten(arguments)
-    if not pack_tangents([v.handle for v in flat if is_plain(v)]).tangents:
+    if not _have_tangents([value for value in flat if _is_plain_variable(value)]):
         return arguments
-    read = [tf.convert_to_tensor(v) if is_plain(v) else v for v in flat]
+    read = [tf.convert_to_tensor(v) if _is_plain_variable(v) else v for v in flat]
     return tf.nest.pack_sequence_as(arguments, read)
 
 
-class Traced(Protocol):
-    """What has compiled functions: any program."""
+def _have_tangents(values: list[Tensor]) -> bool:
+    """Whether a `tf.autodiff.ForwardAccumulator` pushes some values forward."""
+    handles = [v.handle for v in values if _is_plain_variable(v)]
+    # One that is made in a function watches what the function captures of a handle.
+    handles += [tf.convert_to_tensor(handle) for handle in handles]
+    tensors = [value for value in values if isinstance(value, tf.Tensor)]
+    return bool(pack_tangents(handles + tensors).tangents)
 
-    @property
-    def traces(self) -> Traces:
-        """The functions of its structure."""
+
+def _is_plain_variable(value: object) -> bool:  # not distributed
+    return type(value).__name__ == "ResourceVariable"
 
 
 def answer(
-    program: Traced,
+    program: Program,
     body: Callable[..., T],
     *arguments: Tensor,
     is_large: bool = False,
-    **options: object,
+    num_eager_calls: int = 1,
+    **options: Any,
 ) -> T:
     """``body(program, certainty, *arguments)``, by a compiled function if it is eager.
 
-    The exact passes are traced and run only if the fast ones were lossy; not so if
-    there is too much for one pass, so that `body` goes on block by block.
+    What is asked for the first time is computed operation by operation, which takes a
+    tenth of the time that tracing does; it is compiled when it is asked for again
+    (`FEW_STRUCTURES` at once).
+    The exact passes are run only if the fast ones were lossy; not so if there is too
+    much for one pass, so that `body` goes on block by block.
+
+    Args:
+        program: The program.
+        body: What is computed.
+        *arguments: Nests of tensors, or `None`.
+        is_large: Whether there is too much for one pass.
+        num_eager_calls: See `Traces.call`.
+        **options: Of `tf.function`.
     """
     if not tf.executing_eagerly():
+        # TensorFlow pushes tangents through functions, but not through each operation.
+        if could_possibly_record() and _have_tangents(tf.nest.flatten(arguments)):
+            return program.traces.call(body, "checked", *arguments)
         return body(program, CHECKED, *arguments)
+    traces = program.traces
+    if traces.number < FEW_STRUCTURES and len(program.step.steps) <= FEW_STEPS:
+        num_eager_calls = 0
+    call: Callable = functools.partial(
+        traces.call, body, num_eager_calls=num_eager_calls, **options
+    )
     if is_large:
-        return program.traces.call(body, "checked", *arguments, **options)
-    result, is_lossy = program.traces.call(body, "reporting", *arguments, **options)
-    if not is_lossy:
-        return result
-    return program.traces.call(body, "exact", *arguments, **options)
+        return call("checked", *arguments)
+    result, is_lossy = call("reporting", *arguments)
+    return call("exact", *arguments) if is_lossy else result

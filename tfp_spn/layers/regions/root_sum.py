@@ -15,6 +15,7 @@ from tfp_spn._keras_typing import (
 )
 from tfp_spn._serialization import register
 from tfp_spn._typing import Config, Tensor, TensorLike
+from tfp_spn.config import default_root_initializer
 from tfp_spn.layers.regions._layout import from_kernel, to_kernel
 from tfp_spn.layers.regions.base_sum import BaseSum
 from tfp_spn.layers.regions.region_layer import Shape
@@ -40,7 +41,9 @@ class RootSum(BaseSum):
     Args:
         return_weighted_child_logits: Whether to return the weighted children.
         logspace_accumulators: Whether to store logarithms of weights.
-        accumulator_initializer: Initializer of the weights.
+        accumulator_initializer: Initializer of the weights. Default: equal weights, a
+            uniform prior of classes, unless another default was set by
+            `tfp_spn.set_default_accumulator_initializer`.
         trainable: Whether the weights are learned.
         logspace_accumulator_constraint: Constraint of stored logarithms.
         accumulator_regularizer: Regularizer of what is stored.
@@ -79,6 +82,8 @@ class RootSum(BaseSum):
         sum_op: SumRule | None = None,
         **kwargs: Any,
     ) -> None:
+        if accumulator_initializer is None:
+            accumulator_initializer = default_root_initializer()
         super().__init__(
             logspace_accumulators=logspace_accumulators,
             accumulator_initializer=accumulator_initializer,
