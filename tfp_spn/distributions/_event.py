@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -105,7 +105,7 @@ class Event:
         """``[V']``, or ``[height, width]`` of whole images."""
         return self.program.mask_shape if self.is_full else (len(self.variables),)
 
-    def as_tensor(self, value: TensorLike, observed: Any = None) -> Tensor:
+    def as_tensor(self, value: TensorLike, observed: TensorLike = None) -> Tensor:
         """A tensor of the value's own dtype, unless the circuit's loses its digits.
 
         Args:
@@ -131,7 +131,9 @@ class Event:
                 mask = mask[..., tf.newaxis]
         return with_checked_digits(self.owner, dtype, tensor, self.ndims, mask, _LEAST)
 
-    def _known_flags(self, observed: Any, lead: tf.TensorShape) -> np.ndarray | None:
+    def _known_flags(
+        self, observed: TensorLike, lead: tf.TensorShape
+    ) -> np.ndarray | None:
         """``[N, V']``: a mask of all values that is no symbolic tensor, or `None`."""
         known = tf.get_static_value(observed) if tf.is_tensor(observed) else observed
         try:
@@ -328,7 +330,7 @@ def as_tensor(value: TensorLike, what: str = "value") -> Tensor:
         return tf.convert_to_tensor(value)
 
 
-def _has_unknown_rank(value: Any) -> bool:
+def _has_unknown_rank(value: TensorLike) -> bool:
     return tf.is_tensor(value) and value.shape.rank is None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -137,7 +137,7 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
     def _event_shape_tensor(self) -> Tensor:
         return self._distribution.event_shape_tensor()
 
-    def _as_tensor(self, value: TensorLike, observed: Any = None) -> Tensor:
+    def _as_tensor(self, value: TensorLike, observed: TensorLike = None) -> Tensor:
         return self._event.as_tensor(value, observed)
 
     def _ask(self, function: Callable[..., T], *arguments: Tensor) -> T:

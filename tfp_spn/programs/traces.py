@@ -8,13 +8,12 @@ does; `clear_traces` drops them all.
 
 from __future__ import annotations
 
-import functools
 import itertools
 import threading
 import weakref
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Protocol, TypeVar
 
 import tensorflow as tf
 from tensorflow.python.eager.forwardprop_util import pack_tangents
@@ -23,9 +22,6 @@ from tensorflow.python.eager.record import could_possibly_record
 from tfp_spn._typing import Config, Tensor
 from tfp_spn.ops.certainty import CHECKED, EXACT, Certainty, reporting
 from tfp_spn.ops.custom_gradient import Gradients
-
-if TYPE_CHECKING:
-    from tfp_spn.programs.program import Program
 
 T = TypeVar("T")
 
@@ -117,7 +113,7 @@ class Traces:
             return count < num_calls
 
     def _computed(self, body: Body, certainty: str, arguments: tuple) -> Tensor:
-        """Computes it operation by operation, or within the graph that is made."""
+        """What the compiled function of a body computes."""
         program = next(iter(self._programs))
         if certainty != "reporting":
             return body(program, _CERTAINTIES[certainty], *arguments)
@@ -255,13 +251,33 @@ def _is_plain_variable(value: object) -> bool:  # not distributed
     return type(value).__name__ == "ResourceVariable"
 
 
+class Folded(Protocol):
+    """What is computed step by step."""
+
+    @property
+    def steps(self) -> Sequence[object]:
+        """The steps."""
+
+
+class Traced(Protocol):
+    """What has compiled functions: any program."""
+
+    @property
+    def step(self) -> Folded:
+        """Itself, or the program of one step in time."""
+
+    @property
+    def traces(self) -> Traces:
+        """The functions of its structure."""
+
+
 def answer(
-    program: Program,
+    program: Traced,
     body: Callable[..., T],
     *arguments: Tensor,
     is_large: bool = False,
     num_eager_calls: int = 1,
-    **options: Any,
+    **options: object,
 ) -> T:
     """``body(program, certainty, *arguments)``, by a compiled function if it is eager.
 
@@ -287,10 +303,13 @@ def answer(
     traces = program.traces
     if traces.number < FEW_STRUCTURES and len(program.step.steps) <= FEW_STEPS:
         num_eager_calls = 0
-    call: Callable = functools.partial(
-        traces.call, body, num_eager_calls=num_eager_calls, **options
-    )
+
+    def call(certainty: str) -> Tensor:
+        return traces.call(
+            body, certainty, *arguments, num_eager_calls=num_eager_calls, **options
+        )
+
     if is_large:
-        return call("checked", *arguments)
-    result, is_lossy = call("reporting", *arguments)
-    return call("exact", *arguments) if is_lossy else result
+        return call("checked")
+    result, is_lossy = call("reporting")
+    return call("exact") if is_lossy else result
