@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+import keras
 import numpy as np
 import tensorflow as tf
 
 from tfp_spn._arrays import as_array
-from tfp_spn._typing import TensorLike
+from tfp_spn._typing import Tensor, TensorLike
 from tfp_spn.circuits.impossible_data import check_weights
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.programs.digits import check_digits, may_lose, with_checked_digits
@@ -24,33 +23,39 @@ class KeptDigits:
     become arrays; masked and sparse ones are refused.
     """
 
-    def __call__(self, inputs: TensorLike, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, inputs: TensorLike, *args: object, **kwargs: object) -> Tensor:
         """Calls the model."""
         return super().__call__(with_kept_digits(self, inputs), *args, **kwargs)  # type: ignore[misc]
 
-    def evaluate(self, x: TensorLike = None, *args: Any, **kwargs: Any) -> Any:
+    def evaluate(
+        self, x: TensorLike = None, *args: object, **kwargs: object
+    ) -> float | list | dict:
         """Keras' `evaluate`."""
         check_weights(self, kwargs.get("sample_weight"))
         return super().evaluate(with_kept_digits(self, x), *args, **kwargs)  # type: ignore[misc]
 
-    def predict(self, x: TensorLike, *args: Any, **kwargs: Any) -> Any:
+    def predict(self, x: TensorLike, *args: object, **kwargs: object) -> np.ndarray:
         """Keras' `predict`."""
         return super().predict(with_kept_digits(self, x), *args, **kwargs)  # type: ignore[misc]
 
-    def train_on_batch(self, x: TensorLike, *args: Any, **kwargs: Any) -> Any:
+    def train_on_batch(
+        self, x: TensorLike, *args: object, **kwargs: object
+    ) -> float | list | dict:
         """Keras' `train_on_batch`."""
         return super().train_on_batch(with_kept_digits(self, x), *args, **kwargs)  # type: ignore[misc]
 
-    def test_on_batch(self, x: TensorLike, *args: Any, **kwargs: Any) -> Any:
+    def test_on_batch(
+        self, x: TensorLike, *args: object, **kwargs: object
+    ) -> float | list | dict:
         """Keras' `test_on_batch`."""
         return super().test_on_batch(with_kept_digits(self, x), *args, **kwargs)  # type: ignore[misc]
 
-    def predict_on_batch(self, x: TensorLike) -> Any:
+    def predict_on_batch(self, x: TensorLike) -> np.ndarray:
         """Keras' `predict_on_batch`."""
         return super().predict_on_batch(with_kept_digits(self, x))  # type: ignore[misc]
 
 
-def with_kept_digits(model: Any, inputs: Any) -> Any:
+def with_kept_digits(model: keras.Model, inputs: TensorLike) -> TensorLike:
     """Inputs of a model, its values perhaps a part of a pair or a dict.
 
     Args:
@@ -73,7 +78,7 @@ def with_kept_digits(model: Any, inputs: Any) -> Any:
     return _values(model, _readable(owner, inputs), None)
 
 
-def _readable(owner: str, x: Any, what: str = "x") -> Any:
+def _readable(owner: str, x: TensorLike, what: str = "x") -> TensorLike:
     """An array in place of what holds numbers that Keras cannot read."""
     is_frame = hasattr(x, "to_numpy") and hasattr(x, "dtypes")
     is_sparse = hasattr(x, "toarray") or isinstance(x, tf.SparseTensor)
@@ -84,7 +89,7 @@ def _readable(owner: str, x: Any, what: str = "x") -> Any:
     return as_array(x, owner, what) if is_odd else x
 
 
-def _values(model: Any, x: Any, observed: Any) -> Any:
+def _values(model: keras.Model, x: TensorLike, observed: TensorLike) -> TensorLike:
     """The values: as they are, or a tensor that is checked when its graph runs."""
     dtype = _dtype_of(model)
     array = x
@@ -110,14 +115,14 @@ def _values(model: Any, x: Any, observed: Any) -> Any:
     return x
 
 
-def _rank(value: Any) -> int:
+def _rank(value: TensorLike) -> int:
     """The rank; 0 if it is unknown."""
     if isinstance(value, np.ndarray):
         return value.ndim
     return getattr(value.shape, "rank", None) or 0
 
 
-def _aligned(model: Any, observed: Any, rank: int) -> Any:
+def _aligned(model: keras.Model, observed: TensorLike, rank: int) -> TensorLike:
     """A mask of variables that broadcasts with values, which may have dimensions."""
     program = getattr(model, "program", None)
     mask_ndims = rank - 1 - (rank == 4)
@@ -127,7 +132,7 @@ def _aligned(model: Any, observed: Any, rank: int) -> Any:
     return observed[..., np.newaxis] if has_dims else observed
 
 
-def _dtype_of(model: Any) -> tf.DType | None:
+def _dtype_of(model: keras.Model) -> tf.DType | None:
     """The dtype that the leaves of a model compute in, `None` if there are none."""
     program = getattr(model, "program", None)
     if program is not None:

@@ -45,7 +45,7 @@ def check_caller_takes_distributions(layer: keras.layers.Layer) -> None:
         frame = frame.f_back
 
 
-def _ends_in(model: Any, layer: keras.layers.Layer) -> bool:
+def _ends_in(model: keras.Model, layer: keras.layers.Layer) -> bool:
     """Whether an output of a functional or Sequential model is that of a layer."""
     try:
         outputs = keras.tree.flatten(model.outputs)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+import keras
 import tensorflow as tf
 
-from tfp_spn._typing import ShapeLike, TensorLike
+from tfp_spn._typing import ShapeLike, Tensor, TensorLike
 
 
 class KnownShapes:
@@ -16,16 +15,16 @@ class KnownShapes:
     pass through layers that need it; other shapes are refused when the graph runs.
     """
 
-    def __call__(self, x: TensorLike, *args: object, **kwargs: object) -> Any:
+    def __call__(self, x: TensorLike, *args: object, **kwargs: object) -> Tensor:
         """Calls the layer."""
-        layer: Any = self
+        layer: keras.layers.Layer = self
         if layer.built and _has_unknown_axes(x):
             known = (layer.get_build_config() or {}).get("input_shape")
             x = x if known is None else with_known_shape(x, known)
         return super().__call__(x, *args, **kwargs)  # type: ignore[misc]
 
 
-def with_known_shape(x: TensorLike, shape: ShapeLike) -> Any:
+def with_known_shape(x: TensorLike, shape: ShapeLike) -> Tensor:
     """Returns `x` with the axes of `shape`, except the first, that it does not know.
 
     Args:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,9 @@ from tfp_spn.region_graphs.mutual_information import (
     discrete_information,
     mutual_information,
 )
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 
 def chow_liu_tree(
@@ -73,11 +76,11 @@ def tree_of_codes(
     return rooted_at_centre(maximum_spanning_tree(weights))
 
 
-def rooted_at_centre(tree: Any) -> npt.NDArray[np.int64]:
+def rooted_at_centre(tree: sparse.csr_array) -> npt.NDArray[np.int64]:
     """Parents, given a sparse matrix that has an entry for each edge of a tree."""
     from scipy.sparse.csgraph import breadth_first_order
 
-    def walk(start: int) -> tuple[Any, Any]:
+    def walk(start: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         order, parents = breadth_first_order(tree, start, directed=False)
         return order, parents
 
@@ -92,7 +95,7 @@ def rooted_at_centre(tree: Any) -> npt.NDArray[np.int64]:
     return np.where(parents < 0, -1, parents).astype(np.int64)
 
 
-def maximum_spanning_tree(weights: npt.NDArray[np.float64]) -> Any:
+def maximum_spanning_tree(weights: npt.NDArray[np.float64]) -> sparse.csr_array:
     """The tree as a sparse matrix that has an entry for each edge."""
     from scipy.sparse.csgraph import minimum_spanning_tree
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any, Unpack
+from collections.abc import Callable, Mapping, Sequence
+from typing import Unpack
 
 import keras
 import numpy as np
@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tfp_spn._arguments import a_count, a_text, reads
 from tfp_spn._keras_bridge import Distribution
-from tfp_spn._keras_typing import LayerOptions
+from tfp_spn._keras_typing import Initializer, InitializerLike, LayerOptions
 from tfp_spn._serialization import (
     configuration_of,
     deserialize,
@@ -20,7 +20,7 @@ from tfp_spn._serialization import (
     register,
     serialize,
 )
-from tfp_spn._typing import Config, Params, Tensor
+from tfp_spn._typing import Config, Params, Tensor, TensorLike
 from tfp_spn.layers.leaves.base_leaf import ParameterSpec
 from tfp_spn.layers.leaves.elementwise_leaf import ElementwiseLeaf, slot_flow
 from tfp_spn.layers.leaves.family import Family
@@ -104,11 +104,11 @@ class DistributionLeaf(ElementwiseLeaf):
     @reads(support=a_text(), event_ndims=a_count(least=0))
     def __init__(
         self,
-        make_distribution: Callable[..., Any] | str,
+        make_distribution: Callable[..., Distribution] | str,
         num_components: int,
-        parameters: Mapping[str, Any] | None = None,
-        initializers: Mapping[str, Any] | None = None,
-        constants: Mapping[str, Any] | None = None,
+        parameters: Mapping[str, Sequence[int] | None] | None = None,
+        initializers: Mapping[str, InitializerLike] | None = None,
+        constants: Mapping[str, TensorLike] | None = None,
         support: str | None = None,
         event_ndims: int | None = None,
         **kwargs: Unpack[LayerOptions],
@@ -192,7 +192,7 @@ class DistributionLeaf(ElementwiseLeaf):
         """Returns specs of the unconstrained parameters, before the bijectors."""
         specs = {}
         for name, p in self.family.parameters(num_dims).items():
-            initializer: Any = keras.initializers.RandomNormal(stddev=1.0)
+            initializer: Initializer = keras.initializers.RandomNormal(stddev=1.0)
             if name in self._initializers:
                 initializer = p.initializer(self.label, self._initializers[name])
             shape = (self.num_components, *p.unconstrained_shape)

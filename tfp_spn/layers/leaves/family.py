@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -19,7 +18,7 @@ from tfp_spn._keras_bridge import (
     name_of_family,
 )
 from tfp_spn._serialization import serialize
-from tfp_spn._typing import Params, Tensor
+from tfp_spn._typing import Config, Params, Tensor, TensorLike
 from tfp_spn.layers.leaves import family_parameters
 from tfp_spn.layers.leaves.family_densities import family_log_prob
 from tfp_spn.layers.leaves.family_parameters import FamilyParameter
@@ -62,9 +61,9 @@ class Family:
 
     def __init__(
         self,
-        make: Callable[..., Any] | str,
-        parameters: Mapping[str, Any] | None,
-        constants: Mapping[str, Any] | None,
+        make: Callable[..., Distribution] | str,
+        parameters: Mapping[str, Sequence[int] | None] | None,
+        constants: Mapping[str, TensorLike] | None,
         support: str | None,
         event_ndims: int | None,
         dtype: str,
@@ -316,16 +315,16 @@ class Family:
             f'tfp_spn.learning.fit(..., method="gradient"){other}.'
         )
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Config:
         """The arguments, for `DistributionLeaf.get_config`."""
         make = self.name or self._serialized_function()
         return {"make_distribution": make, **self.arguments()}
 
-    def arguments(self) -> dict[str, Any]:
+    def arguments(self) -> Config:
         """All but the class or function."""
-        shapes = self.shapes
-        if shapes is not None:
-            shapes = {k: None if v is None else list(v) for k, v in shapes.items()}
+        shapes: dict[str, list[int] | None] | None = None
+        if self.shapes is not None:
+            shapes = {k: None if v is None else list(v) for k, v in self.shapes.items()}
         return {
             "parameters": shapes,
             "constants": dict(self.constants),
@@ -333,7 +332,7 @@ class Family:
             "event_ndims": self.chosen_event_ndims,
         }
 
-    def _serialized_function(self) -> Any:
+    def _serialized_function(self) -> object:
         registered = keras.saving.get_registered_name(self.make)
         if keras.saving.get_registered_object(registered) is None:
             raise ValueError(
@@ -345,7 +344,7 @@ class Family:
         return serialize(self.make)
 
 
-def _callable_of(make_distribution: object) -> Callable[..., Any]:
+def _callable_of(make_distribution: object) -> Callable[..., Distribution]:
     if isinstance(make_distribution, str):
         family = family_named(make_distribution)
         if family is None:
@@ -363,7 +362,7 @@ def _callable_of(make_distribution: object) -> Callable[..., Any]:
     return make_distribution
 
 
-def _checked_constants(label: str, constants: dict[str, Any]) -> dict[str, Any]:
+def _checked_constants(label: str, constants: Params) -> Params:
     for name, value in constants.items():
         if isinstance(value, np.number):
             constants[name] = value.item()
@@ -376,7 +375,9 @@ def _checked_constants(label: str, constants: dict[str, Any]) -> dict[str, Any]:
     return constants
 
 
-def _as_shapes(parameters: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def _as_shapes(
+    parameters: Mapping[str, Sequence[int] | None] | None,
+) -> dict[str, tuple[int, ...] | None] | None:
     if parameters is None:
         return None
     return {

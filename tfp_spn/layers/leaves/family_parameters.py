@@ -51,7 +51,7 @@ class FamilyParameter:
         """Returns the values that the variable stores for some of the parameter."""
         return self.make_bijector().inverse(tf.identity(value))
 
-    def initializer(self, owner: str, initializer: Initializer) -> Any:
+    def initializer(self, owner: str, initializer: Initializer) -> Initializer:
         """An initializer of the variable of `owner` from one of the parameter."""
         num_stored = len(self.unconstrained_shape)
 
@@ -75,7 +75,7 @@ def of_class(
     family: Any,
     num_dims: int,
     dtype: tf.DType,
-    shapes: tuple[tuple[str, Any], ...] | None,
+    shapes: tuple[tuple[str, tuple[int, ...] | None], ...] | None,
     constants: tuple[str, ...],
     is_vector: bool,
 ) -> dict[str, FamilyParameter]:
@@ -103,7 +103,7 @@ def _of_class(
     family: Any,
     num_dims: int,
     dtype: tf.DType,
-    shapes: tuple[tuple[str, Any], ...] | None,
+    shapes: tuple[tuple[str, tuple[int, ...] | None], ...] | None,
     constants: tuple[str, ...],
     is_vector: bool,
 ) -> dict[str, FamilyParameter]:
@@ -138,7 +138,7 @@ def _of_property(
     name: str,
     properties: Params,
     num_dims: int,
-    event_shape: Any,
+    event_shape: ShapeLike,
     is_vector: bool,
 ) -> FamilyParameter:
     if name not in properties or callable(properties[name].event_ndims):
@@ -173,7 +173,9 @@ def _of_property(
 
 
 def of_function(
-    shapes: tuple[tuple[str, Any], ...], num_dims: int, is_vector: bool
+    shapes: tuple[tuple[str, tuple[int, ...] | None], ...],
+    num_dims: int,
+    is_vector: bool,
 ) -> dict[str, FamilyParameter]:
     """Returns the real arguments of a function that makes distributions."""
     lead = () if is_vector else (num_dims,)
