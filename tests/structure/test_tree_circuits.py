@@ -84,6 +84,7 @@ def test_degenerate_tables(name):
         np.repeat(np.arange(2.0), 200).reshape(-1, 1),
         np.repeat(np.random.default_rng(0).normal(size=[200, 1]), 3, axis=1),
         np.random.default_rng(0).integers(0, 3, [3, 8]),
+        np.random.default_rng(0).normal(size=[30, 1]),
     ):
         check_parameters(LEARNERS[name](x))
 

@@ -85,6 +85,8 @@ def initialize_leaves(
     program: Any = circuit.program
     data = validated(program, Data(x, observed))
     data, program = _steps_as_examples(program, data), program.step
+    if not len(data.x):  # nothing is known
+        return
     rng = np.random.default_rng([seed, 1])
     values, mask = _subset(program, data, rng)
     scale = _deviation(values, mask)

@@ -32,15 +32,22 @@ class Batch:
             parent as one number; -1 where missing.
         real: ``[B, R, 2]``: standardised values, and whether they are there.
         count: ``[B, P, 2]``: counts likewise.
+        weight: ``[B]``: how often each row counts.
     """
 
     pair: Any
     real: Any
     count: Any
+    weight: Any
 
     def rows(self, index: Any) -> Batch:
         """Some of the rows."""
-        return Batch(self.pair[index], self.real[index], self.count[index])
+        return Batch(*(each[index] for each in self.arrays))
+
+    @property
+    def arrays(self) -> tuple[Any, Any, Any, Any]:
+        """All of it."""
+        return self.pair, self.real, self.count, self.weight
 
 
 class ContinuousDecoder:
@@ -83,14 +90,15 @@ class ContinuousDecoder:
         shape = (len(self.categorical), self.num_parent_states, self.num_states - 1)
         self._shape = shape
         num_outputs = math.prod(shape) + 2 * len(self.real) + len(self.count)
-        start = self._initial_outputs()
+        self.center, self.scale = columns.center, columns.scale
         self.network = _network(
-            latent_dim, num_outputs, start, num_layers, max_units, seed
+            latent_dim,
+            num_outputs,
+            self._initial_outputs(),
+            num_layers,
+            max_units,
+            seed,
         )
-        center = columns.values.sum(0) / np.maximum(columns.observed.sum(0), 1)
-        square = np.square((columns.values - center) * columns.observed).sum(0)
-        scale = np.sqrt(square / np.maximum(columns.observed.sum(0), 1))
-        self.center, self.scale = center, np.where(scale > 0, scale, 1.0)
 
     def read(self, columns: Columns) -> Batch:
         """Rows of a table of the same columns."""
@@ -108,7 +116,8 @@ class ContinuousDecoder:
             return both.astype(np.float32)
 
         real, count = flagged(standard, self.real), flagged(columns.values, self.count)
-        return Batch(pair.astype(np.int32), real, count)
+        weight = columns.weights.astype(np.float32)
+        return Batch(pair.astype(np.int32), real, count, weight)
 
     def parameters(self, z: Tensor, training: bool) -> dict[str, Tensor]:
         """``log_tables [M, C, S', S]``, ``location``, ``scale`` and ``log_rate``.
@@ -172,16 +181,14 @@ class ContinuousDecoder:
                 seen &= columns.observed[:, parent]
                 above = columns.values[:, parent].astype(np.int64)
             own = columns.values[:, v].astype(np.int64)
-            np.add.at(counts, (above[seen], own[seen]), 1.0)
+            np.add.at(counts, (above[seen], own[seen]), columns.weights[seen])
             whole = counts.sum(0) + 0.5
             counts += whole / whole.sum()
             outputs.append(np.log(counts[:, 1:]) - np.log(counts[:, :1]))
         flat = [np.ravel(table) for table in outputs]
         flat.append(np.zeros(len(self.real)))
         flat.append(np.full(len(self.real), math.log(math.expm1(1 - _MIN_SCALE))))
-        seen_counts = np.maximum(columns.observed[:, self.count].sum(0), 1)
-        rate = columns.values[:, self.count].sum(0) / seen_counts
-        flat.append(np.log(rate + 1e-2))
+        flat.append(np.log(self.center[self.count] + 1e-2))
         return np.concatenate(flat)
 
 

@@ -63,12 +63,14 @@ class ContinuousMixture:
         points: ``[M, latent_dim]``, chosen by learning.
         log_weights: ``[M]``, normalised.
         history: Validation log-likelihood of each epoch, in nats per row.
+        is_interrupted: Whether learning was (Ctrl-C).
     """
 
     decoder: ContinuousDecoder
     points: npt.NDArray[np.float32]
     log_weights: npt.NDArray[np.float64]
     history: tuple[float, ...]
+    is_interrupted: bool = False
 
     @reads(num_points=a_count())
     def circuit(self, num_points: int | None = None) -> RegionGraphCircuit:
@@ -110,6 +112,7 @@ def continuous_mixture(
     x: Any,
     *,
     observed: Any = None,
+    sample_weight: Any = None,
     validation_data: Any = None,
     kinds: Any = None,
     structure: Structure = "auto",
@@ -144,8 +147,10 @@ def continuous_mixture(
         x: ``[N, V]``: binary, categorical (integers from 0 to 31), counts or reals.
             NaN means missing.
         observed: bool ``[N, V]``: which values count. Default: all.
-        validation_data: Held-out rows like `x`, which may have NaN, for stopping.
-            Default: a tenth of `x`.
+        sample_weight: How often each row counts, ``[N]``: the same as rows that are
+            repeated so often. Default: once.
+        validation_data: Held-out rows like `x`, for stopping; or a dict of them with
+            keys ``x``, ``observed``, ``sample_weight``. Default: a tenth of `x`.
         kinds: ``"categorical"``, ``"count"`` or ``"real"`` for each column. Default:
             what the values say.
         structure: ``"chow_liu"``, ``"factorized"``, or ``"auto"``.
@@ -182,7 +187,7 @@ def continuous_mixture(
             https://arxiv.org/abs/2209.10584
     """
     owner = "continuous_mixture"
-    columns = read_columns(x, observed, owner, kinds)
+    columns = read_columns(x, observed, owner, kinds, sample_weight)
     train, valid = split_rows(columns, validation_data, owner, seed)
     parents = _parents(train, structure)
     decoder = ContinuousDecoder(train, parents, latent_dim, num_layers, max_units, seed)
@@ -193,7 +198,9 @@ def continuous_mixture(
     learner = _Learner(decoder, train, valid, batch_size, patience, seed, verbose)
     learner.learn_network(base, epochs, learning_rate, turns)
     points, log_weights = learner.learn_points(base, point_epochs, learning_rate, ends)
-    return ContinuousMixture(decoder, points, log_weights, tuple(learner.history))
+    return ContinuousMixture(
+        decoder, points, log_weights, tuple(learner.history), learner.is_interrupted
+    )
 
 
 def sobol_points(num_points: int, num_dims: int) -> npt.NDArray[np.float32]:
@@ -244,12 +251,16 @@ class _Learner:
     ) -> None:
         self.decoder = decoder
         self.train, self.valid = decoder.read(train), decoder.read(valid)
+        self.train.weight[:] /= self.train.weight.mean(dtype=np.float64)
         self.num_rows, self.num_valid = len(train.values), len(valid.values)
+        self.weight_of_valid = float(valid.weights.sum())
         self.batch_size = min(batch_size, self.num_rows)
         self.patience = patience
         self.rng = np.random.default_rng(seed)
+        self.rng_of_points = np.random.default_rng([seed, 1])
         self.verbose = verbose
         self.history: list[float] = []
+        self.is_interrupted = False
 
     def learn_network(
         self, base: np.ndarray, epochs: int, learning_rate: float, ends: float
@@ -263,17 +274,17 @@ class _Learner:
         center = normal_points(base, tf.fill([base.shape[1]], 0.5))
 
         @tf.function(jit_compile=self._is_worth_compiling(epochs))
-        def step(pair: Tensor, real: Tensor, count: Tensor, shift: Tensor) -> None:
-            z = normal_points(base, shift)
+        def step(arrays: tuple[Tensor, ...], shift: Tensor) -> None:
+            z, batch = normal_points(base, shift), Batch(*arrays)
             with tf.GradientTape() as tape:
-                value = decoder.log_prob(Batch(pair, real, count), z, training=True)
-                loss = -_mean(value, log_weights)
+                value = decoder.log_prob(batch, z, training=True)
+                loss = -_total(value, log_weights, batch) / self.batch_size
             gradients = tape.gradient(loss, [v.value for v in variables])
             optimizer.apply(gradients, variables)
 
         def of_rows(rows: Batch) -> None:
-            shift = self.rng.random(base.shape[1], dtype=np.float32)
-            step(rows.pair, rows.real, rows.count, tf.constant(shift))
+            shift = self.rng_of_points.random(base.shape[1], dtype=np.float32)
+            step(rows.arrays, tf.constant(shift))
 
         weights = decoder.network.weights
         self._until_worse(
@@ -293,11 +304,13 @@ class _Learner:
         optimizer.build(variables)
 
         @tf.function(jit_compile=self._is_worth_compiling(epochs))
-        def step(pair: Tensor, real: Tensor, count: Tensor) -> None:
+        def step(arrays: tuple[Tensor, ...]) -> None:
+            batch = Batch(*arrays)
             with tf.GradientTape() as tape:
                 z = tf.convert_to_tensor(points.value)
-                value = decoder.log_prob(Batch(pair, real, count), z, training=False)
-                loss = -_mean(value, tf.nn.log_softmax(logits.value))
+                value = decoder.log_prob(batch, z, training=False)
+                log_weights = tf.nn.log_softmax(logits.value)
+                loss = -_total(value, log_weights, batch) / self.batch_size
             gradients = tape.gradient(loss, [v.value for v in variables])
             optimizer.apply(gradients, variables)
 
@@ -305,7 +318,7 @@ class _Learner:
             return tf.convert_to_tensor(points), tf.nn.log_softmax(logits.value)
 
         self._until_worse(
-            lambda rows: step(rows.pair, rows.real, rows.count),
+            lambda rows: step(rows.arrays),
             state,
             variables,
             epochs,
@@ -325,10 +338,13 @@ class _Learner:
         name: str,
     ) -> None:
         """Epochs until validation says that it gets worse; keeps the best."""
+        if self.is_interrupted:
+            return
         evaluate = tf.function(self._log_likelihood)
-        best, best_values, waited = self._validate(evaluate, state), None, 0
+        best_values: list[np.ndarray] = []
         bar = tqdm(range(epochs), desc=name, disable=not self.verbose, leave=False)
         try:
+            best, waited = self._validate(evaluate, state), 0
             best_values = [v.numpy() for v in variables]
             for _ in bar:
                 if not self._epoch(step, ends):
@@ -343,10 +359,10 @@ class _Learner:
                 if waited >= self.patience:
                     break
         except KeyboardInterrupt:
-            pass
+            self.is_interrupted = True
         finally:
-            for variable, value in zip(variables, best_values or [], strict=False):
-                variable.assign(value)
+            for variable, kept in zip(variables, best_values, strict=False):
+                variable.assign(kept)
 
     def _is_worth_compiling(self, epochs: int) -> bool:
         """Whether XLA, which takes seconds to compile, saves more."""
@@ -367,18 +383,20 @@ class _Learner:
         total = 0.0
         for start in range(0, self.num_valid, _BLOCK):
             rows = self.valid.rows(slice(start, start + _BLOCK))
-            total += float(evaluate(rows.pair, rows.real, rows.count, z, log_weights))
-        return total / self.num_valid
+            total += float(evaluate(rows.arrays, z, log_weights))
+        return total / self.weight_of_valid
 
     def _log_likelihood(
-        self, pair: Tensor, real: Tensor, count: Tensor, z: Tensor, log_weights: Tensor
+        self, arrays: tuple[Tensor, ...], z: Tensor, log_weights: Tensor
     ) -> Tensor:
-        value = self.decoder.log_prob(Batch(pair, real, count), z, training=False)
-        return tf.reduce_sum(tf.reduce_logsumexp(value + log_weights, axis=-1))
+        batch = Batch(*arrays)
+        value = self.decoder.log_prob(batch, z, training=False)
+        return _total(value, log_weights, batch)
 
 
-def _mean(value: Tensor, log_weights: Tensor) -> Tensor:
-    return tf.reduce_mean(tf.reduce_logsumexp(value + log_weights, axis=-1))
+def _total(value: Tensor, log_weights: Tensor, batch: Batch) -> Tensor:
+    log_prob = tf.reduce_logsumexp(value + log_weights, axis=-1)
+    return tf.tensordot(log_prob, batch.weight, 1)
 
 
 def _circuit_of_trees(

@@ -82,6 +82,7 @@ def learn(
     x: Any,
     *,
     observed: Any = None,
+    sample_weight: Any = None,
     validation_data: Any = None,
     kinds: Sequence[Kind] | None = None,
     time_budget: float = 120.0,
@@ -99,8 +100,11 @@ def learn(
         x: ``[N, V]``: an array or DataFrame of categories (integers from 0 to 31),
             counts and reals. NaN means missing.
         observed: bool ``[N, V]``: which values count. Default: all.
-        validation_data: Held-out rows like `x`, by which models are chosen. Default: a
-            tenth of `x`.
+        sample_weight: How often each row counts, ``[N]``: the same as rows that are
+            repeated so often. Default: once.
+        validation_data: Held-out rows like `x`, by which models are chosen; or a dict
+            of them with keys ``x``, ``observed``, ``sample_weight``. Default: a tenth
+            of `x`; rows with reals that are copies of each other stay together.
         kinds: ``"categorical"``, ``"count"`` or ``"real"`` for each column. Default:
             what the values say.
         time_budget: Seconds for all of it, about: a step that has begun is not cut.
@@ -126,7 +130,7 @@ def learn(
         (TensorShape([3]), 'independent columns')
     """
     ends = time.perf_counter() + time_budget
-    columns = read_columns(x, observed, "learn", kinds)
+    columns = read_columns(x, observed, "learn", kinds, sample_weight)
     train, valid = split_rows(columns, validation_data, "learn", seed)
     trials: list[Trial] = []
     best: tuple[Trial, Learned] | None = None
@@ -155,6 +159,8 @@ def learn(
             trials.append(trial)
             if best is None or value > best[0].validation:
                 best = trial, learned
+            if learned.is_interrupted:
+                break
     except KeyboardInterrupt:
         if best is None:
             raise
@@ -191,5 +197,5 @@ def _validation(circuit: RegionGraphCircuit, valid: Columns) -> float:
         value = spn.log_prob(
             valid.values[rows].astype(np.float32), observed=valid.observed[rows]
         )
-        total += float(np.sum(value.numpy(), dtype=np.float64))
-    return total / len(valid.values)
+        total += float(valid.weights[rows] @ value.numpy().astype(np.float64))
+    return float(total / valid.weights.sum())

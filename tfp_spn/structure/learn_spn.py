@@ -34,6 +34,7 @@ def learn_spn(
     x: Any,
     *,
     observed: Any = None,
+    sample_weight: Any = None,
     kinds: Sequence[Kind] | None = None,
     independence: Test = "auto",
     p_value: float = 0.001,
@@ -55,6 +56,8 @@ def learn_spn(
         x: ``[N, V]``: binary, categorical (integers from 0 to 31), counts or reals.
             NaN means missing.
         observed: bool ``[N, V]``: which values count. Default: all.
+        sample_weight: How often each row counts, ``[N]``: the same as rows that are
+            repeated so often. Default: once.
         kinds: ``"categorical"``, ``"count"`` or ``"real"`` for each column. Default:
             what the values say.
         independence: ``"g_test"`` of pairs of categories, ``"rdc"``: the randomised
@@ -91,7 +94,7 @@ def learn_spn(
         [3]: Lopez-Paz, Hennig and Schoelkopf. The Randomized Dependence Coefficient.
             NeurIPS, 2013.
     """
-    columns = read_columns(x, observed, "learn_spn", kinds)
+    columns = read_columns(x, observed, "learn_spn", kinds, sample_weight)
     _check(independence, columns)
     learner = _Learner(
         columns,
@@ -140,7 +143,7 @@ class _Learner:
         """Adds the node of a part; each clustering leaves fewer rows."""
         if len(scope) == 1:
             return self._leaf(int(scope[0]), rows)
-        if len(rows) < self.min_rows:
+        if self.columns.weights[rows].sum() < self.min_rows:
             return self._end(rows, scope)
         groups = dependent_groups(
             self.columns,
@@ -164,23 +167,24 @@ class _Learner:
             return self._end(rows, scope)
         parts = [rows[labels == label] for label in found]
         children = [self._part(part, scope) for part in parts]
-        weights = np.array([len(part) for part in parts]) / len(rows)
-        return self.builder.mixture(np.log(weights), children)
+        weights = np.array([self.columns.weights[part].sum() for part in parts])
+        return self.builder.mixture(np.log(weights / weights.sum()), children)
 
     def _labels(
         self, rows: npt.NDArray[np.int64], scope: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.int64]:
         cluster = _import_cluster()
         own = np.concatenate([self.features[v][rows] for v in scope], axis=1)
-        chosen = own
+        chosen, weights = own, self.columns.weights[rows]
         if len(own) > _MAX_CLUSTERED:
-            chosen = own[self.rng.choice(len(own), _MAX_CLUSTERED, replace=False)]
+            some = self.rng.choice(len(own), _MAX_CLUSTERED, replace=False)
+            chosen, weights = own[some], weights[some]
         num_different = len(np.unique(chosen, axis=0))
         k_means = cluster.KMeans(
             min(self.num_clusters, num_different),
             n_init=3,
             random_state=int(self.rng.integers(2**31)),
-        ).fit(chosen)
+        ).fit(chosen, sample_weight=weights)
         return np.asarray(k_means.predict(own), np.int64)
 
     def _end(self, rows: npt.NDArray[np.int64], scope: npt.NDArray[np.int64]) -> int:
@@ -206,11 +210,12 @@ def _cluster_features(columns: Columns) -> list[npt.NDArray[np.float32]]:
             table = table[:, 1:] if size == 2 else table
         else:
             table = (np.log1p(own) if kind == "count" else own)[:, np.newaxis]
-        count = max(int(seen.sum()), 1)
-        center = (table * seen[:, np.newaxis]).sum(0) / count
+        weights = columns.weights * seen
+        count = weights.sum() if seen.any() else 1.0
+        center = weights @ table / count
         table = (table - center) * seen[:, np.newaxis]
         if kind != "categorical":
-            scale = np.sqrt(np.square(table).sum() / count)
+            scale = np.sqrt((weights @ np.square(table)).sum() / count)
             table = table / (scale if scale > 0 else 1.0)
         features.append(table.astype(np.float32))
     return features
