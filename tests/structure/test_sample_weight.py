@@ -30,6 +30,7 @@ def check_equal(first, second):
 
 
 LEARNERS = {
+    "chow_liu_trees": {},
     "cutset_network": {"min_rows": 100},
     "random_partition_circuit": {"num_literals": 1, "min_rows": 60},
     "learn_spn": {"min_rows": 10_000, "leaf": "chow_liu"},

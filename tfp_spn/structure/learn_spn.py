@@ -15,9 +15,7 @@ from tfp_spn.structure.circuit_builder import CircuitBuilder
 from tfp_spn.structure.columns import Columns, Kind, read_columns
 from tfp_spn.structure.independence import Test, dependent_groups
 from tfp_spn.structure.leaf_estimates import estimate
-
-_MAX_CLUSTERED = 10_000
-"""Rows that centres are learned from."""
+from tfp_spn.structure.row_clusters import RowClusters
 
 
 @reads(
@@ -131,7 +129,7 @@ class _Learner:
         self.has_trees, self.pseudocount, self.rng = has_trees, pseudocount, rng
         self.builder = CircuitBuilder(columns)
         self.binned = BinnedColumns(columns)
-        self.features = _cluster_features(columns)
+        self.clusters = RowClusters(columns, "learn_spn")
 
     def learn(self) -> RegionGraphCircuit:
         """The circuit of the whole table."""
@@ -161,7 +159,7 @@ class _Learner:
     ) -> int:
         if len(scope) == 1:
             return self._leaf(int(scope[0]), rows)
-        labels = self._labels(rows, scope)
+        labels = self.clusters.labels(rows, scope, self.num_clusters, self.rng)
         found = np.unique(labels)
         if len(found) == 1:
             return self._end(rows, scope)
@@ -169,23 +167,6 @@ class _Learner:
         children = [self._part(part, scope) for part in parts]
         weights = np.array([self.columns.weights[part].sum() for part in parts])
         return self.builder.mixture(np.log(weights / weights.sum()), children)
-
-    def _labels(
-        self, rows: npt.NDArray[np.int64], scope: npt.NDArray[np.int64]
-    ) -> npt.NDArray[np.int64]:
-        cluster = _import_cluster()
-        own = np.concatenate([self.features[v][rows] for v in scope], axis=1)
-        chosen, weights = own, self.columns.weights[rows]
-        if len(own) > _MAX_CLUSTERED:
-            some = self.rng.choice(len(own), _MAX_CLUSTERED, replace=False)
-            chosen, weights = own[some], weights[some]
-        num_different = len(np.unique(chosen, axis=0))
-        k_means = cluster.KMeans(
-            min(self.num_clusters, num_different),
-            n_init=3,
-            random_state=int(self.rng.integers(2**31)),
-        ).fit(chosen, sample_weight=weights)
-        return np.asarray(k_means.predict(own), np.int64)
 
     def _end(self, rows: npt.NDArray[np.int64], scope: npt.NDArray[np.int64]) -> int:
         if not self.has_trees:
@@ -199,42 +180,9 @@ class _Learner:
         return self.builder.leaf(variable, found)
 
 
-def _cluster_features(columns: Columns) -> list[npt.NDArray[np.float32]]:
-    """Of each column: categories as indicators, numbers standardised; 0 if missing."""
-    features = []
-    for v, kind in enumerate(columns.kinds):
-        own, seen = columns.values[:, v], columns.observed[:, v]
-        if kind == "categorical":
-            size = int(columns.num_categories[v])
-            table = np.eye(size)[own.astype(int)]
-            table = table[:, 1:] if size == 2 else table
-        else:
-            table = (np.log1p(own) if kind == "count" else own)[:, np.newaxis]
-        weights = columns.weights * seen
-        count = weights.sum() if seen.any() else 1.0
-        center = weights @ table / count
-        table = (table - center) * seen[:, np.newaxis]
-        if kind != "categorical":
-            scale = np.sqrt((weights @ np.square(table)).sum() / count)
-            table = table / (scale if scale > 0 else 1.0)
-        features.append(table.astype(np.float32))
-    return features
-
-
 def _check(independence: str, columns: Columns) -> None:
     if independence == "g_test" and not columns.is_categorical:
         raise ValueError(
             "learn_spn: independence='g_test' needs categorical columns, received "
             f"kinds {sorted(set(columns.kinds))}. Pass independence='rdc' or 'auto'."
         )
-
-
-def _import_cluster() -> Any:
-    try:
-        from sklearn import cluster
-    except ImportError as error:
-        raise ImportError(
-            "learn_spn clusters with scikit-learn, which cannot be imported "
-            f'({error}). Install it with: pip install "tfp_spn[clustering]"'
-        ) from error
-    return cluster
