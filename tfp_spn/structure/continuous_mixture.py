@@ -32,8 +32,8 @@ from tfp_spn.circuits import (
 )
 from tfp_spn.region_graphs import RegionGraph, chow_liu_tree
 from tfp_spn.structure.columns import Columns, read_columns
-from tfp_spn.structure.continuous_decoder import Batch, ContinuousDecoder
-from tfp_spn.structure.leaf_estimates import assign_leaves, leaf_layer
+from tfp_spn.structure.continuous_decoder import IMPOSSIBLE, Batch, ContinuousDecoder
+from tfp_spn.structure.leaf_estimates import Estimate, assign_leaves, leaf_layer
 from tfp_spn.structure.tree_mixture_circuit import tree_mixture_circuit
 from tfp_spn.structure.validation_rows import split_rows
 
@@ -89,7 +89,7 @@ class ContinuousMixture:
         parameters = self.decoder.parameters(tf.constant(points), training=False)
         values = {k: v.numpy().astype(np.float64) for k, v in parameters.items()}
         if self.decoder.num_parent_states > 1:
-            return _circuit_of_trees(self.decoder, log_weights, values["log_tables"])
+            return _circuit_of_trees(self.decoder, log_weights, values)
         return _circuit_of_columns(self.decoder, log_weights, values)
 
 
@@ -133,15 +133,17 @@ def continuous_mixture(
 
         p(x) = integral Normal(z; 0, I) prod_v p(x[v] | x[parent(v)], z) dz
 
-    The tree is the Chow-Liu tree of the data; a network maps ``z`` to its tables. The
+    The tree is the Chow-Liu tree of the categorical columns, of any numbers of
+    categories; a network maps ``z`` to its tables, and to a normal or a Poisson
+    distribution of each other column. Missing cells are integrated out. The
     integral is estimated by randomised quasi-Monte Carlo, anew in each step. Then the
     network is kept and the points and their weights are learned: the result is a finite
     mixture of trees. `ContinuousMixture.circuit` builds the circuit, which answers
     every query and can be learned on by EM.
 
     ``structure="factorized"`` is without a tree: all columns depend on ``z`` alone. So
-    it is by default if a column is not categorical, a cell is missing, or the tables of
-    a tree would be very large.
+    it is by default if fewer than two columns are categorical, or the tables of a tree
+    would be very large.
 
     Args:
         x: ``[N, V]``: binary, categorical (integers from 0 to 31), counts or reals.
@@ -190,7 +192,15 @@ def continuous_mixture(
     columns = read_columns(x, observed, owner, kinds, sample_weight)
     train, valid = split_rows(columns, validation_data, owner, seed)
     parents = _parents(train, structure)
-    decoder = ContinuousDecoder(train, parents, latent_dim, num_layers, max_units, seed)
+    decoder = ContinuousDecoder(
+        train,
+        parents,
+        latent_dim,
+        num_layers,
+        max_units,
+        seed,
+        has_missing=not (train.is_complete and valid.is_complete),
+    )
     now = time.perf_counter()
     ends = math.inf if max_seconds is None else now + max_seconds
     turns = math.inf if max_seconds is None else now + _OF_NETWORK * max_seconds
@@ -219,21 +229,26 @@ def normal_points(base: Any, shift: Tensor) -> Tensor:
 
 
 def _parents(columns: Columns, structure: Structure) -> npt.NDArray[np.int64]:
-    none = np.full([columns.num_variables], -1, np.int64)
-    can_be_tree = columns.is_categorical and columns.is_complete
-    size = columns.num_variables * int(columns.num_categories.max()) ** 2
-    if structure == "chow_liu" and not can_be_tree:
+    parents = np.full([columns.num_variables], -1, np.int64)
+    own = np.flatnonzero(np.array(columns.kinds) == "categorical")
+    if structure == "chow_liu" and len(own) < 2:
         raise ValueError(
-            "continuous_mixture: structure='chow_liu' needs categorical columns "
-            f"without missing cells, received kinds {sorted(set(columns.kinds))} and "
-            f"{int((~columns.observed).sum())} missing cells. Pass "
-            "structure='factorized', or bin the columns and fill in the cells."
+            "continuous_mixture: structure='chow_liu' needs two categorical columns at "
+            f"least, received kinds {columns.kinds}. Pass structure='factorized', or "
+            "bin some columns."
         )
-    if structure == "factorized" or not can_be_tree or columns.num_variables < 2:
-        return none
-    if structure == "auto" and size > _MAX_TABLE:
-        return none
-    return chow_liu_tree(columns.values.astype(np.int64), data_type="discrete")
+    size = len(own) * int(columns.num_categories.max()) ** 2
+    is_too_large = structure == "auto" and size > _MAX_TABLE
+    if structure == "factorized" or len(own) < 2 or is_too_large:
+        return parents
+    tree = chow_liu_tree(
+        columns.values[:, own].astype(np.int64),
+        data_type="discrete",
+        observed=columns.observed[:, own],
+        sample_weight=columns.weights,
+    )
+    parents[own] = np.where(tree >= 0, own[tree], -1)
+    return parents
 
 
 class _Learner:
@@ -402,11 +417,15 @@ def _total(value: Tensor, log_weights: Tensor, batch: Batch) -> Tensor:
 def _circuit_of_trees(
     decoder: ContinuousDecoder,
     log_weights: npt.NDArray[np.float64],
-    log_tables: npt.NDArray[np.float64],
+    values: dict[str, npt.NDArray[np.float64]],
 ) -> RegionGraphCircuit:
-    """Of categorical columns in a tree."""
-    log_tables = np.where(log_tables < -1e8, -np.inf, log_tables)
-    return tree_mixture_circuit(decoder.parents, log_weights, log_tables)
+    """Of categorical columns in a tree, and others beside it."""
+    found = _estimates(decoder, values)
+    of_tree = dict(zip(decoder.categorical.tolist(), _tables(values), strict=True))
+    others = {v: own for v, own in found.items() if v not in of_tree}
+    return tree_mixture_circuit(
+        decoder.columns, decoder.parents, log_weights, of_tree, others
+    )
 
 
 def _circuit_of_columns(
@@ -420,15 +439,28 @@ def _circuit_of_columns(
     graph = RegionGraph([tuple(range(columns.num_variables))], [])
     circuit = from_region_graph(graph, leaf, num_sums=1)
     assign_log_weights(circuit, {0: log_weights[np.newaxis, :, np.newaxis]})
-    found = {}
-    for number, v in enumerate(decoder.categorical.tolist()):
-        log_probs = values["log_tables"][:, number, 0]
-        found[v] = {"log_probs": np.where(log_probs < -1e8, -np.inf, log_probs)}
+    found = _estimates(decoder, values)
+    assign_leaves(circuit, lambda _, variable: found[variable])
+    return circuit
+
+
+def _tables(values: dict[str, npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+    """``[C, M, S', S]``, -inf where a state does not exist."""
+    log_tables = values["log_tables"].swapaxes(0, 1)
+    return np.where(log_tables < 0.1 * IMPOSSIBLE, -np.inf, log_tables)
+
+
+def _estimates(
+    decoder: ContinuousDecoder, values: dict[str, npt.NDArray[np.float64]]
+) -> dict[int, Estimate]:
+    """By column, what it is like without regard to others, for all points."""
+    found: dict[int, Estimate] = {}
+    for v, table in zip(decoder.categorical.tolist(), _tables(values), strict=True):
+        found[v] = {"log_probs": table[:, 0]}
     for number, v in enumerate(decoder.real.tolist()):
         center, scale = decoder.center[v], decoder.scale[v]
         location = values["location"][:, number] * scale + center
         found[v] = {"location": location, "scale": values["scale"][:, number] * scale}
     for number, v in enumerate(decoder.count.tolist()):
         found[v] = {"log_rate": values["log_rate"][:, number]}
-    assign_leaves(circuit, lambda _, variable: found[variable])
-    return circuit
+    return found
