@@ -83,7 +83,7 @@ def test_trees_of_incomplete_and_mixed_columns():
     numbers = np.stack([rng.normal(x[:, 3]), rng.poisson(50 + 9 * x[:, 0])], axis=-1)
     missing = np.where(rng.random([300, 6]) < 0.3, np.nan, np.hstack([x, numbers]))
     for table in (missing[:, :4], missing):
-        mixture = continuous_mixture(table, epochs=2, **SETTINGS)
+        mixture = continuous_mixture(table, structure="chow_liu", epochs=2, **SETTINGS)
         decoder = mixture.decoder
         assert (decoder.parents[:4] >= 0).sum() == 3
         batch = decoder.read(_columns(mixture, table[:50]))

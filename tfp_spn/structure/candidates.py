@@ -113,9 +113,6 @@ def continuous_mixtures(
 ) -> Learned:
     """A continuous mixture of Chow-Liu trees, or of independent columns."""
     exponent = int(math.log2(_POINTS_BY_COLUMNS / train.num_variables))
-    is_complete = train.is_complete and valid.is_complete
-    if not is_complete and train.kinds.count("categorical") > 1:
-        exponent -= 2  # messages along a tree take longer
     num_points = 2 ** min(max(exponent, 6), 10)
     learning_rate = 1e-3 if train.is_categorical else 3e-3
     mixture = continuous_mixture(
