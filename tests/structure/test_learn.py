@@ -111,3 +111,20 @@ def test_an_interruption_ends_the_search_with_the_best_so_far(monkeypatch):
     mixture = structure.continuous_mixture(x, **settings)
     assert mixture.is_interrupted
     assert len(mixture.history) == 1
+
+
+def test_numbers_that_depend_closely_need_many_states():
+    """So tables of numbers have a candidate for it."""
+    rng = np.random.default_rng(0)
+    x = np.cumsum(rng.normal(size=[300, 3]) * [1.0, 0.02, 0.02], axis=1)
+    columns = read_columns(x, None, "test")
+    names = [name for name, _, _ in learn_module._candidates_for(columns, 100.0)]
+    assert "wide hidden Chow-Liu tree" in names
+    of_bits = read_columns(dependent_rows(300), None, "test")
+    names = [name for name, _, _ in learn_module._candidates_for(of_bits, 100.0)]
+    assert "wide hidden Chow-Liu tree" not in names
+    values = []
+    for candidate in ("hidden_chow_liu_trees", "wide_hidden_chow_liu_tree"):
+        found = getattr(candidates, candidate)(columns, columns, 15.0, 0)
+        values.append(max(found.curve))
+    assert values[1] > values[0] + 0.3

@@ -91,8 +91,8 @@ def test_learn(monkeypatch):
     monkeypatch.setattr(candidates, "_MAX_EPOCHS", 1)
     fit = functools.partial(learning.fit, initialize=False)
     monkeypatch.setattr(candidates, "fit", fit)
-    x = dependent_rows(100)
-    weight = np.random.default_rng(0).integers(0, 4, 100)
+    x = dependent_rows(30)
+    weight = np.random.default_rng(0).integers(0, 4, 30)
     held_out = {"x": x, "sample_weight": weight}
     repeated = np.repeat(x, weight, axis=0)
     reports, codes, log_probs = [], [], []

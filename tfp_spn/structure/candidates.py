@@ -14,6 +14,7 @@ import numpy as np
 
 from tfp_spn.circuits import RegionGraphCircuit, assign_log_weights, from_region_graph
 from tfp_spn.learning import History, fit
+from tfp_spn.learning.rounds import default_batch_size
 from tfp_spn.region_graphs import RegionGraph, mixture_of_hidden_chow_liu_trees
 from tfp_spn.structure.columns import Columns
 from tfp_spn.structure.continuous_mixture import continuous_mixture
@@ -25,7 +26,6 @@ from tfp_spn.structure.leaf_estimates import (
 )
 from tfp_spn.structure.learn_spn import learn_spn
 
-_BATCH = 500
 _STEP_SIZE = 0.3
 _MAX_EPOCHS = 100
 _MIN_UPDATES = 1500
@@ -78,8 +78,28 @@ def hidden_chow_liu_trees(
     train: Columns, valid: Columns, seconds: float, seed: int
 ) -> Learned:
     """A mixture of hidden Chow-Liu trees, by online EM with a falling step."""
-    start = time.perf_counter()
     num_trees = 4 if train.num_variables <= 200 else 1
+    num_sums = 16 if len(train.values) >= 2000 else 8
+    return _hidden_trees(train, valid, seconds, seed, num_trees, num_sums)
+
+
+def wide_hidden_chow_liu_tree(
+    train: Columns, valid: Columns, seconds: float, seed: int
+) -> Learned:
+    """One tree of many states: numbers that depend on each other closely need them."""
+    num_sums = 64 if train.num_variables <= 128 else 32
+    return _hidden_trees(train, valid, seconds, seed, 1, num_sums)
+
+
+def _hidden_trees(
+    train: Columns,
+    valid: Columns,
+    seconds: float,
+    seed: int,
+    num_trees: int,
+    num_sums: int,
+) -> Learned:
+    start = time.perf_counter()
     num_bins = None if train.is_categorical else 8
     graph = mixture_of_hidden_chow_liu_trees(
         train.values.astype(np.int64) if train.is_categorical else train.values,
@@ -89,7 +109,6 @@ def hidden_chow_liu_trees(
         sample_weight=train.weights,
         seed=seed,
     )
-    num_sums = 16 if len(train.values) >= 2000 else 8
     circuit = from_region_graph(
         graph, leaf_layer(train, num_sums), num_sums, leaf_sums=False
     )
@@ -178,13 +197,14 @@ def _online_em(
     Returns:
         Validation log-likelihoods, the code, and whether it was interrupted.
     """
-    num_updates = -(-len(train.values) // _BATCH)
+    batch_size = default_batch_size(train.values, False)
+    num_updates = -(-len(train.values) // batch_size)
     shared: dict[str, Any] = {
         "method": "online_em",
         "observed": train.observed,
         "sample_weight": train.weights if train.is_weighted else None,
         "validation_data": _as_data(valid),
-        "batch_size": _BATCH,
+        "batch_size": batch_size,
         "pseudocount": 0.05,
         "patience": 10,
         "seed": seed,
@@ -226,7 +246,7 @@ def _online_em(
         '        circuit, x, method="online_em", observed=observed, epochs=epochs,\n'
         f"        {sample_weight}step_size=step_size,\n"
         "        validation_data=validation_data,\n"
-        f"        batch_size={_BATCH}, pseudocount=0.05, patience=10, seed={seed})"
+        f"        batch_size={batch_size}, pseudocount=0.05, patience=10, seed={seed})"
     )
     return tuple(curve), code, is_interrupted
 

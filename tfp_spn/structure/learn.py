@@ -20,6 +20,7 @@ from tfp_spn.structure.candidates import (
     hidden_chow_liu_trees,
     independent_columns,
     learned_spn,
+    wide_hidden_chow_liu_tree,
 )
 from tfp_spn.structure.columns import Columns, Kind, read_columns
 from tfp_spn.structure.validation_rows import split_rows
@@ -93,8 +94,9 @@ def learn(
 
     Looks at the columns, tries models that suit them one after another (independent
     columns; a mixture of hidden Chow-Liu trees; a continuous mixture of Chow-Liu trees;
-    LearnSPN where columns are not categorical and there are minutes), each within a
-    part of the time, and takes the one of highest validation likelihood.
+    where columns are not categorical one hidden Chow-Liu tree of many states, and
+    LearnSPN if there are minutes), each within a part of the time, and takes the one of
+    highest validation likelihood.
 
     Args:
         x: ``[N, V]``: an array or DataFrame of categories (integers from 0 to 31),
@@ -183,6 +185,8 @@ def _candidates_for(
     ]
     if columns.num_variables > 1 and len(columns.values) > 20:
         found.append(("hidden Chow-Liu trees", 1.0, hidden_chow_liu_trees))
+        if not columns.is_categorical:
+            found.append(("wide hidden Chow-Liu tree", 2.0, wide_hidden_chow_liu_tree))
         found.append(("continuous mixture", 2.0, continuous_mixtures))
         if not columns.is_categorical and time_budget >= _SECONDS_OF_LEARN_SPN:
             found.append(("LearnSPN", 0.5, learned_spn))
