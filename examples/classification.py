@@ -30,7 +30,7 @@ matplotlib.use("Agg")  # figures go to files: no screen is needed
 import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
-from sklearn.datasets import load_digits
+from image_data import load_arrays
 
 import tfp_spn
 from tfp_spn import layers
@@ -41,15 +41,8 @@ BLOCK = 1000  # examples that are evaluated at once
 
 def load_parts(path: Path | None, num_train: int | None) -> tuple[np.ndarray, ...]:
     """Images ``[N, height, width, 1]`` and labels, of training and test."""
-    if path is None:
-        digits = load_digits()
-        order = np.random.default_rng(0).permutation(len(digits.target))
-        x, y = digits.images[order], digits.target[order]
-        parts = x[:1397], y[:1397], x[1397:], y[1397:]
-    else:
-        file = np.load(path)
-        parts = tuple(file[n] for n in ("train_x", "train_y", "test_x", "test_y"))
-    x, y, x_test, y_test = parts
+    name = "digits" if path is None else str(path)
+    x, y, x_test, y_test = load_arrays(name)
     x, y = x[:num_train], y[:num_train]
     x, x_test = (
         z_scores(part.astype("float32")[..., np.newaxis]) for part in (x, x_test)

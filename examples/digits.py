@@ -21,7 +21,7 @@ import matplotlib
 matplotlib.use("Agg")  # figures go to files: no screen is needed
 import matplotlib.pyplot as plt
 import numpy as np
-from sklearn.datasets import load_digits
+from image_data import load_arrays
 
 import tfp_spn
 from tfp_spn import visualization as vis
@@ -38,12 +38,13 @@ HIDE = {"left": COLUMN > 3, "right": COLUMN < 4, "top": ROW > 3, "bottom": ROW <
 
 def load_parts() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Images and labels, always split in the same way."""
-    digits = load_digits()
-    x, labels = digits.data.astype("int32"), digits.target
-    order = np.random.default_rng(0).permutation(len(x))
-    train, validation, test = np.split(order, [1197, 1397])
-    parts = {"train": train, "validation": validation, "test": test}
-    return {name: (x[rows], labels[rows]) for name, rows in parts.items()}
+    x, labels, x_test, labels_test = load_arrays("digits")
+    x, x_test = (part.reshape(-1, NUM_PIXELS).astype("int32") for part in (x, x_test))
+    return {
+        "train": (x[:1197], labels[:1197]),
+        "validation": (x[1197:], labels[1197:]),
+        "test": (x_test, labels_test),
+    }
 
 
 def build_spn(num_classes: int, width: int) -> tfp_spn.distributions.SumProductNetwork:

@@ -54,18 +54,8 @@ def load_images(name: str, num_train: int | None = None) -> ImageData:
         name: See the module.
         num_train: So many of the training images only, validation included.
     """
-    if name == "digits":
-        x, y, x_test, y_test, num_values = *_digits(), 17
-    else:
-        found = find_arrays(name)
-        missing = [part for part in PARTS if part not in found]
-        if missing:
-            raise SystemExit(
-                f"images: {name} lacks arrays, received {sorted(found)}, expected "
-                f"{', '.join(PARTS)}. Save them with np.savez_compressed."
-            )
-        x, y, x_test, y_test = (found[part] for part in PARTS)
-        num_values = 256
+    x, y, x_test, y_test = load_arrays(name)
+    num_values = 17 if name == "digits" else 256
     order = np.random.default_rng(13).permutation(len(x))[:num_train]
     num_validation = len(order) // 5
     parts = (order[num_validation:], order[:num_validation])
@@ -73,6 +63,20 @@ def load_images(name: str, num_train: int | None = None) -> ImageData:
     test = _rows(x_test), _labels(y_test)
     stem = Path(name).stem
     return ImageData(stem, x.shape[1:3], num_values, train, validation, test)
+
+
+def load_arrays(name: str) -> tuple[np.ndarray, ...]:
+    """Images ``[N, height, width]`` and labels, of training and test."""
+    if name == "digits":
+        return _digits()
+    found = find_arrays(name)
+    missing = [part for part in PARTS if part not in found]
+    if missing:
+        raise SystemExit(
+            f"images: {name} lacks arrays, received {sorted(found)}, expected "
+            f"{', '.join(PARTS)}. Save them with np.savez_compressed."
+        )
+    return tuple(found[part] for part in PARTS)
 
 
 def load_strangers(name: str, shape: tuple[int, int], num_values: int) -> np.ndarray:

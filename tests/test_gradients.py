@@ -166,3 +166,32 @@ def test_forward_mode_is_the_gradient_along_a_direction(query, leaf):
         have = tf.reduce_sum(forward.jvp(y))
         np.testing.assert_allclose(have, want, rtol=1e-9)
         assert abs(float(want)) > 1e-3
+
+
+def test_forward_mode_through_functions_of_ones_own():
+    graph = region_graphs.fully_factorized(2)
+    circuit = circuits.from_region_graph(graph, layers.NormalLeaf(2), 2)
+    spn = distributions.SumProductNetwork(circuit)
+    x = np.random.default_rng(0).normal(size=[3, 2]).astype(np.float32)
+    location = circuit.trainable_variables[0].value
+    along = tf.ones(location.shape)
+
+    def query():
+        return spn.log_prob(x)
+
+    with tf.GradientTape() as tape:
+        y = query()
+    want = tf.reduce_sum(tape.gradient(y, location))
+    compiled = tf.function(query)
+    with tf.autodiff.ForwardAccumulator(location, along) as forward:
+        outside = compiled()
+    outside = forward.jvp(outside)
+
+    @tf.function
+    def pushed():
+        with tf.autodiff.ForwardAccumulator(location, along) as forward:
+            y = query()
+        return forward.jvp(y)
+
+    for have in (outside, pushed()):
+        np.testing.assert_allclose(tf.reduce_sum(have), want, rtol=1e-4)

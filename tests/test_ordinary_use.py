@@ -63,6 +63,31 @@ def test_hdf5_is_refused_when_saving(tmp_path: Path) -> None:
     _circuit().save_weights(tmp_path / "circuit.weights.h5")
 
 
+def test_hdf5_of_plain_models_of_layers_loads(tmp_path: Path) -> None:
+    file = tmp_path / "model.h5"
+    rule = tfp_spn.SumOpEMBackprop()
+    leaf = L.DistributionLeaf("StudentT", 2, constants={"df": 4.0})
+    mixed = L.MixedLeaf([(L.NormalLeaf(2), [0]), (leaf, [1])])
+    stack = [
+        keras.Input((2,)),
+        L.NormalizeStandardScore(axes="variable_wise"),
+        L.FlatToRegions(2),
+        mixed,
+        L.PermuteAndPadScopesRandom([2], seed=1),
+        L.DenseProduct(2),
+        L.DenseSum(2, sum_op=rule, accumulator_regularizer="l2"),
+        L.RootSum(sum_op=rule),
+    ]
+    x = np.random.default_rng(0).normal(size=(5, 2)).astype("float32")
+    model = keras.Sequential(stack)
+    model.compile("sgd", tfp_spn.losses.NegativeLogLikelihood())
+    model.fit(x, np.zeros(5), verbose=0)
+    model.save(file)
+    loaded = keras.saving.load_model(file)
+    np.testing.assert_array_equal(loaded(x), model(x))
+    assert repr(loaded.layers[5].sum_op) == repr(rule)
+
+
 def test_quantized_distribution() -> None:
     spn = _spn()
     quantized = tfd.QuantizedDistribution(spn)

@@ -16,13 +16,14 @@ import math
 import numbers
 import operator
 import reprlib
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
-Reader = Callable[[Any, str], Any]
-_Function = TypeVar("_Function", bound=Callable[..., Any])
+Reader = Callable[[object, str], Any]
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 LARGEST_SIZE = 2**31 - 1
 """Of an axis: what an int32 index reaches."""
@@ -35,7 +36,7 @@ _REPR = reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = 120
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """Writes a value for a message, cut: it may be of any size, depth and kind."""
     try:
         return _REPR.repr(value)
@@ -43,7 +44,7 @@ def shown(value: Any) -> str:
         return f"<{type(value).__name__}>"
 
 
-def reads(**readers: Reader) -> Callable[[_Function], _Function]:
+def reads(**readers: Reader) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
     """Decorates a function whose arguments of these names are read before its body.
 
     `None` passes where it is the default.
@@ -52,13 +53,13 @@ def reads(**readers: Reader) -> Callable[[_Function], _Function]:
         **readers: For each argument what it may be.
     """
 
-    def decorate(function: _Function) -> _Function:
+    def decorate(function: Callable[_P, _T]) -> Callable[_P, _T]:
         signature = inspect.signature(function)
         optional = {n for n, p in signature.parameters.items() if p.default is None}
         is_method = next(iter(signature.parameters)) in ("self", "cls")
 
         @functools.wraps(function)
-        def reading(*args: Any, **kwargs: Any) -> Any:
+        def reading(*args: _P.args, **kwargs: _P.kwargs) -> _T:
             try:
                 given = signature.bind(*args, **kwargs)
             except TypeError:
@@ -74,19 +75,19 @@ def reads(**readers: Reader) -> Callable[[_Function], _Function]:
             return function(*given.args, **given.kwargs)
 
         reading.__signature__ = signature  # type: ignore[attr-defined]
-        return reading  # type: ignore[return-value]
+        return reading
 
     return decorate
 
 
-def read_fields(instance: Any, **readers: Reader) -> None:
+def read_fields(instance: object, **readers: Reader) -> None:
     """Reads fields of a frozen dataclass, in its ``__post_init__``, as `reads` does."""
     for name, read in readers.items():
         what = f"{type(instance).__name__}: `{name}`"
         object.__setattr__(instance, name, read(getattr(instance, name), what))
 
 
-def _owner(function: Any, instance: Any, kwargs: dict[str, Any]) -> str:
+def _owner(function: Callable, instance: object, kwargs: Mapping[str, object]) -> str:
     if instance is None:
         return function.__name__
     if function.__name__ != "__init__":
@@ -95,7 +96,7 @@ def _owner(function: Any, instance: Any, kwargs: dict[str, Any]) -> str:
     return type(instance).__name__ + (f' "{name}"' if isinstance(name, str) else "")
 
 
-def _given(what: str, value: Any) -> str:
+def _given(what: str, value: object) -> str:
     """``name=value`` of an argument whose name is in backquotes, or the value alone."""
     name = what.split("`")[-2] if what.endswith("`") else ""
     return f"{name}={shown(value)}" if name else shown(value)
@@ -127,7 +128,7 @@ def as_int(value: Any, what: str, most: int = LARGEST_INTEGER) -> int:
 def a_count(least: int = 1, most: int = LARGEST_SIZE) -> Reader:
     """Integers of at least `least`."""
 
-    def read(value: Any, what: str) -> int:
+    def read(value: object, what: str) -> int:
         number = as_int(value, what, most)
         if number < least:
             wanted = "a positive integer" if least == 1 else "a larger integer"
@@ -176,7 +177,7 @@ def a_rate(
     ]
     expected = " ".join(["a finite number", " and ".join(bounds)]).strip()
 
-    def read(value: Any, what: str) -> float:
+    def read(value: object, what: str) -> float:
         number = _as_float(value)
         if number is None:
             raise TypeError(
@@ -212,7 +213,7 @@ def _as_float(value: Any) -> float | None:
 def a_flag() -> Reader:
     """`True` or `False`; 1 and 0 stand for them."""
 
-    def read(value: Any, what: str) -> bool:
+    def read(value: object, what: str) -> bool:
         is_one_or_zero = isinstance(value, numbers.Integral) and value in (0, 1)
         if not (isinstance(value, np.bool_) or is_one_or_zero):
             raise TypeError(
@@ -227,7 +228,7 @@ def a_flag() -> Reader:
 def a_text() -> Reader:
     """A str."""
 
-    def read(value: Any, what: str) -> str:
+    def read(value: object, what: str) -> str:
         if not isinstance(value, str):
             raise TypeError(
                 f"{what} must be a str. Received {_given(what, value)} of type "
@@ -241,7 +242,7 @@ def a_text() -> Reader:
 def one_of(*choices: str) -> Reader:
     """One of these words."""
 
-    def read(value: Any, what: str) -> str:
+    def read(value: object, what: str) -> str:
         if not isinstance(value, str) or value not in choices:
             error = ValueError if isinstance(value, str) else TypeError
             raise error(
@@ -260,7 +261,7 @@ def _element(what: str, index: int) -> str:
 def or_function(read: Reader) -> Reader:
     """Functions as they are, anything else by `read`."""
 
-    def read_other(value: Any, what: str) -> Any:
+    def read_other(value: object, what: str) -> object:
         is_function = callable(value) and not isinstance(value, type)
         return value if is_function else read(value, what)
 
@@ -276,7 +277,7 @@ def sequence_of(read: Reader, length: int | None = None, words: str = "") -> Rea
         words: What the elements are, for messages.
     """
 
-    def read_all(values: Any, what: str) -> tuple[Any, ...]:
+    def read_all(values: Any, what: str) -> tuple[object, ...]:
         is_sequence = isinstance(values, Sequence) or getattr(values, "ndim", 0) == 1
         if isinstance(values, str | bytes | bytearray) or not is_sequence:
             raise TypeError(
@@ -297,7 +298,7 @@ def sequence_of(read: Reader, length: int | None = None, words: str = "") -> Rea
 def each_of(read: Reader) -> Reader:
     """Iterables, which may be endless: elements are read as they are needed."""
 
-    def read_later(values: Any, what: str) -> Any:
+    def read_later(values: object, what: str) -> Iterable[object]:
         if isinstance(values, list | tuple):
             return sequence_of(read)(values, what)
         if isinstance(values, str | bytes | dict) or not isinstance(values, Iterable):
@@ -314,14 +315,14 @@ def each_of(read: Reader) -> Reader:
 def one_or_each(read: Reader) -> Reader:
     """One number for all, or a sequence of them."""
 
-    def read_them(values: Any, what: str) -> Any:
+    def read_them(values: object, what: str) -> object:
         has_axes = getattr(values, "ndim", 0) or isinstance(values, list | tuple)
         return (sequence_of(read) if has_axes else read)(values, what)
 
     return read_them
 
 
-def rows_and_columns(values: Any, what: str) -> tuple[int, int]:
+def rows_and_columns(values: object, what: str) -> tuple[int, int]:
     """Two counts, for rows and columns; one stands for both."""
     if isinstance(values, numbers.Integral):
         values = (values, values)

@@ -7,6 +7,7 @@ import functools
 import hashlib
 import types
 from collections.abc import Iterator
+from types import CellType
 from typing import Any
 
 import keras
@@ -44,7 +45,7 @@ class _Known:
         self.package = module.split(".")[0]
         # By id, with their number: functions may name themselves. Held, so that no
         # other object gets the id.
-        self.seen: dict[int, tuple[int, Any]] = {}
+        self.seen: dict[int, tuple[int, object]] = {}
 
     def of(self, value: object) -> Any:
         """A nest of tuples and strings, the same in every process."""
@@ -70,7 +71,7 @@ class _Known:
         self.seen[id(value)] = (len(self.seen), value)
         return tuple(map(self.of, self._parts(value)))
 
-    def _parts(self, value: object) -> Iterator[Any]:
+    def _parts(self, value: object) -> Iterator[object]:
         if isinstance(value, types.CodeType):
             yield from (value.co_code, value.co_consts, value.co_names)
             yield value.co_varnames
@@ -106,7 +107,7 @@ class _Known:
 _OF_CLASSES = (*_PLAIN, types.FunctionType, staticmethod, classmethod, property)
 
 
-def _content(cell: Any) -> Any:
+def _content(cell: CellType) -> object:
     try:
         return cell.cell_contents
     except ValueError:  # not assigned yet

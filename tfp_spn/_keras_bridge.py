@@ -22,6 +22,9 @@ from tensorflow_probability import distributions as tfd
 from tensorflow_probability.python.distributions.distribution import (
     DiscreteDistributionMixin,
 )
+from tensorflow_probability.python.internal.parameter_properties import (
+    ParameterProperties,
+)
 
 Distribution: TypeAlias = tfd.Distribution
 """A distribution of TFP."""
@@ -62,11 +65,13 @@ def name_of_family(family: object) -> str | None:
     return name if family_named(name) is family else None
 
 
-def identity_bijector() -> Any:
+def identity_bijector() -> tfb.Bijector:
     """The bijector of an unconstrained parameter."""
     return tfb.Identity()
 
 
-def family_parameters(family: Any, dtype: tf.DType) -> dict[str, Any]:
+def family_parameters(
+    family: type[Distribution], dtype: tf.DType
+) -> dict[str, ParameterProperties]:
     """TFP's properties of the tensors that a class is constructed from."""
     return dict(family.parameter_properties(dtype=dtype))

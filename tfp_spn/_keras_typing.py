@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import TypeAlias, TypedDict
 
 import keras
 
-from tfp_spn._typing import Config, Tensor
+from tfp_spn._typing import Config, DTypeLike, Tensor
 
 Initializer: TypeAlias = keras.initializers.Initializer | Callable[..., Tensor]
 Constraint: TypeAlias = keras.constraints.Constraint
@@ -24,3 +24,13 @@ RegularizerLike: TypeAlias = Regularizer | Config | str | None
 
 OptimizerLike: TypeAlias = keras.optimizers.Optimizer | Config | str | None
 """An optimizer, its configuration or its name; `None` for the default."""
+
+
+class LayerOptions(TypedDict, total=False):
+    """The arguments that every layer of Keras takes."""
+
+    name: str | None
+    dtype: DTypeLike | keras.DTypePolicy
+    trainable: bool
+    autocast: bool
+    activity_regularizer: RegularizerLike

@@ -13,11 +13,14 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
+from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 import keras
 
 from tfp_spn._function_identity import function_identity
+from tfp_spn._keras_typing import Constraint, Initializer, Regularizer
+from tfp_spn._typing import Config
 
 T = TypeVar("T")
 
@@ -103,7 +106,7 @@ _NOTHING = _Allowed((), data=True)
 class _Named(NamedTuple):
     """A class or function that a description names; `None` if Keras knows none."""
 
-    object: Any
+    object: Callable | None
     is_registered: bool
 
     def fits(self, allowed: _Allowed) -> bool:
@@ -162,7 +165,7 @@ def serialize(value: object) -> Any:
     return keras.saving.serialize_keras_object(value)
 
 
-def configuration_of(layer: Any, config: dict[str, Any] | None = None) -> Any:
+def configuration_of(layer: keras.Operation, config: Config | None = None) -> Config:
     """Returns what tells a layer from another in function, ready for JSON.
 
     Args:
@@ -188,7 +191,7 @@ def configuration_of(layer: Any, config: dict[str, Any] | None = None) -> Any:
     return identity
 
 
-def described(value: object) -> Any:
+def described(value: object) -> object:
     """Returns what tells a value from others, ready for JSON."""
     if isinstance(value, list | tuple):
         return [described(item) for item in value]
@@ -210,7 +213,7 @@ def _is_unknown(value: object) -> bool:
     return keras.saving.get_registered_object(name) is None
 
 
-def _without_modules(value: object) -> Any:
+def _without_modules(value: object) -> object:
     """Modules of the same class may differ between versions."""
     if isinstance(value, list | tuple):
         return [_without_modules(item) for item in value]
@@ -220,7 +223,7 @@ def _without_modules(value: object) -> Any:
 
 
 def deserialize(
-    owner: Any, slot: str, value: Any, *bases: type, functions: bool = False
+    owner: object, slot: str, value: object, *bases: type, functions: bool = False
 ) -> Any:
     """Restores the object of one slot; the inverse of `serialize`.
 
@@ -245,25 +248,25 @@ def deserialize(
     return made
 
 
-def initializer_of(owner: object, slot: str, value: object) -> Any:
+def initializer_of(owner: object, slot: str, value: object) -> Initializer:
     """A Keras initializer by its description, name or itself; `None` for `None`."""
     value = _of_kind(owner, slot, value, keras.initializers.Initializer)
     return keras.initializers.get(value)
 
 
-def constraint_of(owner: object, slot: str, value: object) -> Any:
+def constraint_of(owner: object, slot: str, value: object) -> Constraint | None:
     """A Keras constraint by its description, name or itself; `None` for `None`."""
     value = _of_kind(owner, slot, value, keras.constraints.Constraint)
     return keras.constraints.get(value)
 
 
-def regularizer_of(owner: object, slot: str, value: object) -> Any:
+def regularizer_of(owner: object, slot: str, value: object) -> Regularizer | None:
     """A Keras regularizer by its description, name or itself; `None` for `None`."""
     value = _of_kind(owner, slot, value, keras.regularizers.Regularizer)
     return keras.regularizers.get(value)
 
 
-def _of_kind(owner: object, slot: str, value: object, base: type) -> Any:
+def _of_kind(owner: object, slot: str, value: object, base: type) -> object:
     if isinstance(value, str):
         _check(owner, slot, value, _Allowed((base,), functions=True))
     return deserialize(owner, slot, value, base, functions=True)
@@ -276,7 +279,7 @@ def _allowed_at(slot: str, otherwise: _Allowed) -> _Allowed:
     return otherwise
 
 
-def _arguments_of_compile(config: object) -> list[tuple[str, Any, _Allowed]]:
+def _arguments_of_compile(config: object) -> list[tuple[str, object, _Allowed]]:
     """Name, description and what may be named, of each; of the whole if it is odd."""
     if not isinstance(config, dict) or "class_name" in config:
         return [("compile_config", config, _NOTHING)]
@@ -285,7 +288,7 @@ def _arguments_of_compile(config: object) -> list[tuple[str, Any, _Allowed]]:
 
 def _check(owner: object, slot: str, value: object, allowed: _Allowed) -> None:
     """Refuses descriptions, at any depth, of what is not allowed where they are."""
-    waiting: list[tuple[Any, _Allowed]] = [(value, allowed)]
+    waiting: list[tuple[object, _Allowed]] = [(value, allowed)]
     while waiting:  # no recursion: the depth is the file's choice
         part, allowed = waiting.pop()
         if isinstance(part, str) and not allowed.data:  # a name, to a slot of Keras
@@ -314,11 +317,11 @@ def _check(owner: object, slot: str, value: object, allowed: _Allowed) -> None:
                 waiting.append((config, named.inside))
 
 
-def _is_data(description: dict[str, Any]) -> bool:
+def _is_data(description: Config) -> bool:
     return description["class_name"] in [f"__{kind}__" for kind in _DATA]
 
 
-def _named(description: dict[str, Any]) -> _Named:
+def _named(description: Config) -> _Named:
     """Returns the object that Keras would call; nothing is imported to find it."""
     name, module = description["class_name"], description.get("module")
     registered_name = description.get("registered_name", name)
@@ -327,7 +330,7 @@ def _named(description: dict[str, Any]) -> _Named:
     is_function = name == "function"
     if is_function:
         registered_name = name = description.get("config")
-    found: Any = None
+    found: Callable | None = None
     if isinstance(registered_name, str):
         found = keras.saving.get_registered_object(registered_name)
     is_registered = found is not None

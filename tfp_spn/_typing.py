@@ -50,6 +50,14 @@ Tensor: TypeAlias = Any
 Params: TypeAlias = dict[str, Any]
 """Parameters of a circuit by name: tensors or variables."""
 
+Expectations: TypeAlias = dict[str, Any]
+"""Tensors that add over batches.
+
+``sums`` by parameter name: counts ``[R, I, O]`` (``[C]`` of the prior); ``leaf``: the
+leaf layer's sufficient statistics; ``log_likelihood``: float64 weighted sum;
+``num_examples``: float64 sum of the weights.
+"""
+
 Seed: TypeAlias = Any
 """`None`, an int, a pair of ints or an int32 tensor of shape [2], as in TFP."""
 

@@ -119,9 +119,7 @@ def get_default_sum_op() -> SumRule:
     return _SUM_OP.value
 
 
-_INITIALIZER: Default[keras.initializers.Initializer] = Default(
-    Dirichlet(axis=-2, alpha=0.2)
-)
+_INITIALIZER: Default[keras.initializers.Initializer | None] = Default(None)
 
 
 def set_default_accumulator_initializer(
@@ -166,7 +164,20 @@ def get_default_accumulator_initializer() -> Initializer:
         equal weights (unless it has a seed): `Dirichlet(alpha=0.2)` if none was set.
     """
     default = _INITIALIZER.value
+    if default is None:
+        return Dirichlet(axis=-2, alpha=0.2)
     return type(default).from_config(default.get_config())
+
+
+def default_root_initializer() -> Initializer:
+    """The initializer of weights of a root in a stack, made without one.
+
+    Returns:
+        Equal weights, which are a uniform prior of classes, if no default was set.
+    """
+    if _INITIALIZER.value is None:
+        return keras.initializers.Constant(1.0)
+    return get_default_accumulator_initializer()
 
 
 _LINEAR: Default[Constraint] = Default(GreaterEqualEpsilon(1e-10))

@@ -13,7 +13,7 @@ from tests.layers.stacks import PLAIN_RULES, RULES, binary_states, make_stack
 from tfp_spn import layers
 from tfp_spn.circuits import LayeredCircuit, from_layers
 from tfp_spn.distributions import SumProductNetwork
-from tfp_spn.programs.evidence import to_evidence
+from tfp_spn.layers.leaves.evidence import to_evidence
 
 STACKS = {
     "plain": {},

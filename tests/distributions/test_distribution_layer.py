@@ -185,6 +185,36 @@ def test_of_a_closed_circuit():
     np.testing.assert_allclose(model(X).log_prob(y), want, rtol=1e-5)
 
 
+def test_methods_that_take_tensors_say_what_to_do(tmp_path):
+    h = keras.Input((3,))
+    inner = functional(DistributionLayer(normal, name="head"))
+    heads = (
+        inner,
+        sequential(DistributionLayer(normal, name="head")),
+        keras.Model(h, inner(h)),
+        keras.Model(h, [ConditionalSumProductNetwork(circuit(), name="head")(h), h]),
+    )
+    words = r'received a distribution from the layer "head".*output="mean"'
+    for model in heads:
+        for call in (model.predict, model.predict_on_batch):
+            with pytest.raises(ValueError, match=r"predict\w* takes tensors.*" + words):
+                call(X)
+        with pytest.raises(ValueError, match="export takes tensors.*" + words):
+            model.export(tmp_path / "model", verbose=False)
+        assert not (tmp_path / "model").exists()
+    mean = keras.Sequential([keras.Input((2,)), DistributionLayer(normal, "mean")])
+    mean.export(tmp_path / "mean", verbose=False)
+
+    class WithMean(Subclassed):
+        def call(self, x):
+            return super().call(x).mean()
+
+    model = WithMean(DistributionLayer(normal))
+    np.testing.assert_allclose(
+        model.predict(X, verbose=0), normal(model.dense(X)).mean(), rtol=1e-5
+    )
+
+
 WRONG = {
     "no function": (
         lambda: DistributionLayer(tfd.Normal(0.0, 1.0).sample()),

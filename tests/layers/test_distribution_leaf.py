@@ -12,10 +12,10 @@ import tensorflow_probability as tfp
 from tests.cases import GRAPH
 from tfp_spn import circuits, layers, region_graphs
 from tfp_spn.distributions import SumProductNetwork
+from tfp_spn.layers.leaves.evidence import to_evidence
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.layers.leaves.m_steps import FAMILIES
 from tfp_spn.learning import expected_statistics, initialize_leaves, maximize
-from tfp_spn.programs.evidence import to_evidence
 
 tfd = tfp.distributions
 K, L = 3, 2

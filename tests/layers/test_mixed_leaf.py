@@ -13,13 +13,13 @@ import tensorflow_probability as tfp
 from tests.cases import DEEP, GRAPH
 from tfp_spn import circuits, layers, region_graphs
 from tfp_spn.distributions import SumProductNetwork
+from tfp_spn.layers.leaves.evidence import to_evidence
 from tfp_spn.learning import (
     expected_statistics,
     fit,
     initialize_leaves,
     maximize,
 )
-from tfp_spn.programs.evidence import to_evidence
 
 tfb, tfd = tfp.bijectors, tfp.distributions
 K = 2

@@ -21,8 +21,8 @@ from tests.reference.learning import hard_counts
 from tfp_spn import layers
 from tfp_spn.circuits import from_layers
 from tfp_spn.distributions import SumProductNetwork
+from tfp_spn.layers.leaves.evidence import to_evidence
 from tfp_spn.learning import expected_statistics, fit, maximize
-from tfp_spn.programs.evidence import to_evidence
 
 each_stack = pytest.mark.parametrize("name", STACKS)
 METHODS = ["online_em", "gradient"]

@@ -37,6 +37,18 @@ CASES = {
         (2, 2, 1),
         "padding='full'",
     ),
+    "normalization": (
+        lambda: _flat(keras.layers.BatchNormalization()),
+        (4,),
+        "take it out",
+    ),
+    "activation": (lambda: _flat(keras.layers.ReLU()), (4,), "take it out"),
+    "dense": (lambda: _flat(keras.layers.Dense(2)), (4,), "take it out"),
+    "pooling": (
+        lambda: _spatial(keras.layers.AveragePooling2D(1)),
+        (2, 2, 1),
+        "take it out",
+    ),
     "no regions": (_spatial, (2, 2, 1), "SpatialToRegions"),
     "no regions above sums": (
         lambda: _spatial(above=[L.Local2DSum(2), L.InputDropout(0.1)]),
@@ -60,5 +72,7 @@ def test_refused_at_build(case: str) -> None:
 def test_layers_below_the_leaves_are_free() -> None:
     data = [keras.Input((4,)), keras.layers.Dropout(0.1)]
     assert keras.Sequential([*data, *_flat()]).built
+    harmless = keras.layers.Identity(), keras.layers.Activation("linear")
+    assert keras.Sequential([keras.Input((4,)), *_flat(*harmless)]).built
     one = [L.FlatToRegions(1), L.NormalLeaf(2), L.DenseSum(2), L.RootSum(False)]
     assert keras.Sequential([keras.Input((1,)), *one]).built

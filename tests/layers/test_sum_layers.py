@@ -6,7 +6,8 @@ import tensorflow as tf
 
 from tests.layers.slow_sums import gradients, log_sum
 from tests.layers.stacks import PLAIN_RULES, RULES, set_accumulators
-from tfp_spn import layers
+from tfp_spn import layers, set_default_accumulator_initializer
+from tfp_spn.initializers import Dirichlet
 
 EXECUTIONS = {
     "eager": lambda f: f,
@@ -197,3 +198,14 @@ def test_a_zero_weight_stays_out():
     assert y.item() == 0
     assert dx.ravel().tolist() == [0, 1]
     assert np.all(np.isfinite(dw))
+
+
+@pytest.mark.parametrize("returns_children", [True, False])
+def test_classes_begin_with_equal_priors(returns_children):
+    root = layers.RootSum(returns_children)
+    root.build((None, 1, 2, 3))
+    np.testing.assert_allclose(root.log_weights(), np.full([1, 1, 6, 1], -np.log(6)))
+    again = layers.RootSum.from_config(root.get_config())
+    assert again.get_config() == root.get_config()
+    with set_default_accumulator_initializer(Dirichlet(alpha=0.3)):
+        assert layers.RootSum().accumulator_initializer.alpha == 0.3

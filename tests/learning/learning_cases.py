@@ -9,6 +9,7 @@ import numpy as np
 
 from tfp_spn import layers, region_graphs
 from tfp_spn.circuits.from_region_graph import from_region_graph
+from tfp_spn.learning import History, fit
 from tfp_spn.ops.sum_rules import SumOpHardEMBackprop, SumOpUnweightedHardEMBackprop
 
 NUM_VARIABLES = 4
@@ -76,6 +77,12 @@ def circuit_of(
         num_classes=num_classes,
         **kwargs,
     )
+
+
+def run(circuit: Any, x: Any = None, **kwargs: Any) -> History:
+    """`fit` in small batches from where the circuit is; of 100 examples by default."""
+    settings = {"initialize": False, "verbose": False, "batch_size": 32, **kwargs}
+    return fit(circuit, data_of("bernoulli", 100) if x is None else x, **settings)
 
 
 def values_of(circuit: Any) -> dict[str, np.ndarray]:

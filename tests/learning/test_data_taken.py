@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfp_spn import circuits, distributions, layers, learning, region_graphs
+from tfp_spn import (
+    circuits,
+    distributions,
+    layers,
+    learning,
+    losses,
+    models,
+    region_graphs,
+)
 
 
 def normal_circuit(dtype: str = "float32") -> circuits.Circuit:
@@ -65,6 +74,69 @@ def test_queries_refuse_values_whose_digits_float32_loses() -> None:
         ):
             with pytest.raises(ValueError, match=LOSSY.format("0")):
                 query(x)
+
+
+def normal_stack(kind: type = models.SequentialSumProductNetwork) -> keras.Model:
+    return kind(
+        [
+            keras.Input((2,)),
+            layers.FlatToRegions(1),
+            layers.NormalLeaf(1),
+            layers.DenseProduct(2),
+            layers.RootSum(False),
+        ]
+    )
+
+
+@pytest.mark.parametrize("make", [normal_circuit, normal_stack])
+def test_methods_of_keras_refuse_data_whose_digits_float32_loses(make) -> None:
+    model = make()
+    model.compile("sgd", losses.NegativeLogLikelihood())
+    before = model.get_weights()
+    fine = SECONDS - 1.7e9
+    for call in (
+        lambda: model.fit(SECONDS, verbose=0),
+        lambda: model.fit(fine, validation_data=(SECONDS,), verbose=0),
+        lambda: model.evaluate(SECONDS, verbose=0),
+        lambda: model.predict(SECONDS, verbose=0),
+        lambda: model.train_on_batch(SECONDS),
+        lambda: model.test_on_batch(SECONDS),
+        lambda: model.predict_on_batch(SECONDS),
+        lambda: model(SECONDS),
+        lambda: model(tf.constant(SECONDS)),
+    ):
+        with pytest.raises(ValueError, match=LOSSY.format("0")):
+            call()
+    if make is normal_stack:
+        for query in (model.log_prob, lambda x: model.complete(x, x > 0)):
+            with pytest.raises(ValueError, match=LOSSY.format("0")):
+                query(SECONDS)
+    dataset = tf.data.Dataset.from_tensor_slices(SECONDS).batch(100)
+    for method in (model.fit, model.evaluate, model.predict):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="cannot tell values"):
+            method(dataset, verbose=0)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    model.fit(tf.data.Dataset.from_tensor_slices(fine).batch(100), verbose=0)
+
+
+def test_graphs_refuse_values_whose_digits_float32_loses() -> None:
+    spn = distributions.SumProductNetwork(normal_circuit())
+    mask = np.array([False, True])
+    observed = tf.function(lambda x: spn.log_prob(x, observed=mask))
+    function = tf.function(spn.log_prob)
+    for call in (function, observed):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="cannot tell values"):
+            call(tf.constant(SECONDS))
+    hidden = tf.constant(np.stack([SECONDS[:, 0], np.linspace(0, 1, 200)], 1))
+    for of in (observed, lambda x: spn.log_prob(x, observed=mask)):
+        np.testing.assert_allclose(
+            of(hidden), spn.marginal([1]).log_prob(hidden[:, 1:]), rtol=1e-5
+        )
+    for fine in (SECONDS - 1.7e9, np.full([200, 2], 0.1), SECONDS[:1]):
+        assert np.all(np.isfinite(function(tf.constant(fine))))
+    rows = tf.vectorized_map(spn.log_prob, tf.constant(SECONDS - 1.7e9))
+    np.testing.assert_allclose(rows, spn.log_prob(SECONDS - 1.7e9), rtol=1e-4)
 
 
 def test_data_that_keep_their_digits_are_taken() -> None:

@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.learning.learning_cases import assert_same, circuit_of, data_of, values_of
+from tests.learning.learning_cases import (
+    assert_same,
+    circuit_of,
+    data_of,
+    run,
+    values_of,
+)
 from tfp_spn.distributions import SumProductNetwork
 from tfp_spn.learning import (
     AcceleratedExpectationMaximization,
@@ -21,7 +27,6 @@ from tfp_spn.learning import (
     Method,
     Momentum,
     SharpnessAwareExpectationMaximization,
-    fit,
 )
 from tfp_spn.learning.adjustment import Update, nothing_known
 from tfp_spn.learning.expectations import expected_statistics
@@ -33,14 +38,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:fit. the log-likelihood was stil
 X = data_of("bernoulli", 100)
 X_VALID = data_of("bernoulli", 30, seed=1)
 UPDATES = {"num_updates": 6, "pseudocount": 0.0}
-
-
-def run(circuit: Any, x: Any = X, **kwargs: Any) -> Any:
-    return fit(
-        circuit,
-        x,
-        **{"initialize": False, "verbose": False, "batch_size": 32, **kwargs},
-    )
 
 
 def means_of(circuit: Any) -> dict[str, np.ndarray]:

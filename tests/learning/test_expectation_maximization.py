@@ -24,6 +24,7 @@ from tests.reference import evaluate, leaves_of, sums_of
 from tests.tracing import num_traces
 from tfp_spn import region_graphs
 from tfp_spn.circuits import clear_traces
+from tfp_spn.layers.leaves.evidence import to_evidence
 from tfp_spn.learning import (
     Batches,
     Data,
@@ -32,7 +33,6 @@ from tfp_spn.learning import (
     maximize,
 )
 from tfp_spn.learning.batch_functions import expectations_of
-from tfp_spn.programs.evidence import to_evidence
 
 
 def e_step(circuit: Any, x: Any, observed: Any = None, **kwargs: Any) -> Any:

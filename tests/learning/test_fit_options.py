@@ -46,6 +46,30 @@ def test_the_end_of_a_fit_is_told() -> None:
     assert history.stopped_because in ("patience", "epochs")
 
 
+def test_callbacks_see_the_optimizer() -> None:
+    circuit, seen = circuit_of(), []
+
+    class Watch(keras.callbacks.Callback):  # as TensorBoard does
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            seen.append(self.model.optimizer)
+
+    run(circuit, epochs=1, callbacks=Watch())
+    assert seen == [None]
+    assert not hasattr(circuit, "optimizer")
+    before = circuit.get_weights()
+    plateau = keras.callbacks.ReduceLROnPlateau("loss", patience=1)
+    for callback in (plateau, keras.callbacks.LearningRateScheduler(lambda _: 0.1)):
+        with pytest.raises(ValueError, match="changes the learning rate .*step_size="):
+            run(circuit, callbacks=callback)
+    for old, new in zip(before, circuit.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    optimizer = keras.optimizers.Adam(0.5)
+    schedule = keras.callbacks.LearningRateScheduler(lambda epoch: 0.1 / (1 + epoch))
+    ascent = {"method": "gradient", "optimizer": optimizer, "epochs": 2}
+    run(circuit, callbacks=schedule, **ascent)
+    np.testing.assert_allclose(optimizer.learning_rate, 0.05, rtol=1e-6)
+
+
 def test_keras_callbacks_see_epochs_and_stop_them() -> None:
     seen: list[Any] = []
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests.learning.learning_cases import circuit_of, data_of, leaf_of
 from tfp_spn import circuits, layers, region_graphs
@@ -68,3 +69,9 @@ def test_of_mixed_leaves_sequences_and_frozen_ones() -> None:
     frozen = circuit_of("normal", leaf={"scale_trainable": False})
     frozen.leaf.trainable = False
     assert run(frozen, X * 50) == []
+
+
+def test_of_datasets() -> None:
+    data = tf.data.Dataset.from_tensor_slices(X * 50).batch(20)
+    (message,) = run(circuit_of("normal", leaf={"scale_trainable": False}), data)
+    assert "4 variables" in message

@@ -23,6 +23,7 @@ from tests.learning.learning_cases import (
 from tfp_spn import initializers, layers, region_graphs
 from tfp_spn.circuits.from_layers import from_layers
 from tfp_spn.circuits.from_region_graph import from_region_graph
+from tfp_spn.layers.leaves.evidence import to_evidence
 from tfp_spn.learning import (
     NegativeLogJoint,
     NegativeLogLikelihood,
@@ -32,7 +33,6 @@ from tfp_spn.learning import (
 )
 from tfp_spn.learning.online_expectation_maximization import online_step
 from tfp_spn.ops.sum_rules import SumOpEMBackprop
-from tfp_spn.programs.evidence import to_evidence
 
 X = data_of("bernoulli", 96)
 NORMAL = data_of("normal", 96)

@@ -8,10 +8,10 @@ import tensorflow as tf
 
 from tfp_spn import layers, region_graphs
 from tfp_spn.circuits import from_region_graph
+from tfp_spn.layers.leaves.evidence import to_evidence
 from tfp_spn.learning import expected_statistics
 from tfp_spn.ops.sum_rules import SumRule
 from tfp_spn.programs.evaluation import evaluate
-from tfp_spn.programs.evidence import to_evidence
 from tfp_spn.programs.hard_flows import hard_flows
 from tfp_spn.sum_ops import (
     SumOpEMBackprop,

@@ -9,22 +9,20 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.learning.learning_cases import assert_same, circuit_of, data_of, values_of
-from tfp_spn.learning import Batches, Data, LogLikelihood, fit
+from tests.learning.learning_cases import (
+    assert_same,
+    circuit_of,
+    data_of,
+    run,
+    values_of,
+)
+from tfp_spn.learning import Batches, Data, LogLikelihood
 from tfp_spn.learning.rounds import default_batch_size, rounds_of_fit
 
 pytestmark = pytest.mark.filterwarnings("ignore:fit. the log-likelihood was still")
 
 X = data_of("bernoulli", 100)
 X_VALID = data_of("bernoulli", 30, seed=1)
-
-
-def run(circuit: Any, x: Any = X, **kwargs: Any) -> Any:
-    return fit(
-        circuit,
-        x,
-        **{"initialize": False, "verbose": False, "batch_size": 32, **kwargs},
-    )
 
 
 def test_updates_are_those_of_epochs() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import tensorflow as tf
 
 from tests.learning.learning_cases import assert_same, circuit_of, data_of, values_of
+from tests.learning.learning_cases import run as run_in_batches
 from tfp_spn import region_graphs
 from tfp_spn.circuits import dynamic_from_circuit
 from tfp_spn.learning import (
@@ -27,7 +29,6 @@ from tfp_spn.learning import (
     Perturbation,
     SumDropout,
     SumEntropy,
-    fit,
 )
 from tfp_spn.learning.e_step import EStep, Warming
 from tfp_spn.learning.mean_parameters import MeanParameters
@@ -36,15 +37,8 @@ from tfp_spn.ops.certainty import CHECKED
 pytestmark = pytest.mark.filterwarnings("ignore:fit. the log-likelihood was still")
 
 X = data_of("bernoulli", 100)
+run = functools.partial(run_in_batches, batch_size=64)
 PLAIN = {"epochs": 2, "pseudocount": 0.0}
-
-
-def run(circuit: Any, x: Any = X, **kwargs: Any) -> Any:
-    return fit(
-        circuit,
-        x,
-        **{"initialize": False, "verbose": False, "batch_size": 64, **kwargs},
-    )
 
 
 def mixture() -> Any:

@@ -135,6 +135,21 @@ def test_saving(make, tmp_path):
     assert copy.get_config() == model.get_config()
 
 
+def test_models_that_complete_data_are_supervised_as_their_loss_needs():
+    assert sequential().unsupervised
+    model = sequential(infer=True, root=True)
+    assert not model.unsupervised
+    assert sequential(infer=True, unsupervised=True).unsupervised
+    model.compile("sgd", losses.NegativeLogJoint())
+    pair = (X, np.ones_like(MASK))
+    found = model.evaluate(pair, LABELS, verbose=0, batch_size=48)
+    joint = np.asarray(super(type(model), model).call(X))
+    want = -joint[np.arange(48), LABELS].mean()
+    np.testing.assert_allclose(found, want, rtol=1e-5)
+    with pytest.raises(ValueError, match="data without labels, expected .* supervis"):
+        model.evaluate(pair, verbose=0)
+
+
 def test_factors_are_filled_in():
     model = sequential()
     assert model.layers[2].factors == [2, 2]

@@ -17,6 +17,7 @@ from tfp_spn import layers, region_graphs
 from tfp_spn.circuits import clear_traces, from_region_graph
 from tfp_spn.distributions import SumProductNetwork
 from tfp_spn.learning import fit
+from tfp_spn.programs import traces
 
 
 @pytest.fixture
@@ -31,6 +32,48 @@ def test_traced_at_most_twice(circuit):
         x = np.zeros([count, 4], np.float32)
         assert SumProductNetwork(circuit).log_prob(x).shape == [count]
     assert num_traces(circuit) == 2
+
+
+def test_compiled_when_it_is_asked_for_again(circuit, monkeypatch):
+    """Answers are the same, and draws of equal seeds, however they are computed."""
+    monkeypatch.setattr(traces, "FEW_STRUCTURES", 0)
+    clear_traces()
+    spn, x = SumProductNetwork(circuit), np.ones([3, 4], np.float32)
+    hidden = spn.condition(x, [True, False, True, False])
+    queries = {
+        "log_prob": lambda: spn.log_prob(x),
+        "sample": lambda: spn.sample(5, seed=(1, 2)),
+        "mean": lambda: hidden.mean(),
+        "mode": lambda: hidden.mode(),
+        "draws": lambda: hidden.sample(5, seed=(1, 2)),
+        "covariance": lambda: hidden.covariance(),
+        "cdf": lambda: spn.cdf(x),
+    }
+    for number, (name, query) in enumerate(queries.items()):
+        first = query()
+        assert num_traces(circuit) == number, name
+        for _ in range(2):  # by `tf.function`, then by what it has traced
+            np.testing.assert_allclose(query(), first, rtol=1e-5, err_msg=name)
+            assert num_traces(circuit) == number + 1, name
+
+
+def test_the_first_small_circuit_is_compiled_at_once(circuit, monkeypatch):
+    monkeypatch.setattr(traces, "FEW_STRUCTURES", circuit.program.traces.number + 1)
+    clear_traces()
+    SumProductNetwork(circuit).log_prob(np.zeros([3, 4], np.float32))
+    assert num_traces(circuit) == 1
+
+
+def test_long_chains_are_drawn_from_many_times_before_it_is_compiled():
+    circuit = from_region_graph(
+        region_graphs.linear_tree(64), layers.BernoulliLeaf(2), 2
+    )
+    clear_traces()
+    spn = SumProductNetwork(circuit)
+    drawn = [spn.sample(3, seed=(1, 2)) for _ in range(3)]
+    assert num_traces(circuit) == 0
+    np.testing.assert_array_equal(drawn[0], drawn[2])
+    assert drawn[0].shape == (3, 64)
 
 
 def test_circuits_of_equal_structure_share_a_trace(circuit):
@@ -78,7 +121,7 @@ def test_threads_trace_a_query_once(circuit):
         values = list(pool.map(ask, range(4)))
     assert num_traces(circuit) == 1
     for value in values:
-        np.testing.assert_array_equal(value, spn.log_prob(x))
+        np.testing.assert_allclose(value, spn.log_prob(x), rtol=1e-6)
 
 
 def test_an_interrupted_trace_leaves_the_circuit_usable(circuit, monkeypatch):

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfp_spn._masks import mask_fault
 from tfp_spn._typing import Config, Params, ShapeLike, Tensor, TensorLike
 from tfp_spn.circuits.example_weights import NO_LABEL, given_targets
 from tfp_spn.circuits.finite_training import FiniteTraining
@@ -67,8 +68,6 @@ class Circuit(FiniteTraining, FiniteVariables, keras.Model):
             ``[batch, num_classes]``.
         """
         x, observed = _pair(x, observed)
-        if observed is not None:
-            observed = self._for_each_example(x, observed)
         x, observed = self.checked(x, observed)
         program = self.program
         x = tf.cast(x, program.dtype)
@@ -87,7 +86,7 @@ class Circuit(FiniteTraining, FiniteVariables, keras.Model):
         """``[batch, num_classes]``."""
         return (input_shape[0], self.program.num_classes)
 
-    def train_step(self, data: object) -> Any:
+    def train_step(self, data: object) -> dict[str, Tensor]:
         """Leaves the step to an optimizer that takes it itself, such as online EM."""
         train_circuit = getattr(self.optimizer, "train_circuit", None)
         if train_circuit is None:
@@ -157,21 +156,12 @@ class Circuit(FiniteTraining, FiniteVariables, keras.Model):
             input_signature = [keras.InputSpec(program.dtype.name, shape, name="x")]
         super().export(filepath, format, verbose, input_signature, **kwargs)
 
-    def _for_each_example(self, x: TensorLike, observed: TensorLike) -> Tensor:
-        """A mask for all examples, or of whole steps, spread; any other as it is."""
-        observed, shape = tf.convert_to_tensor(observed), self.program.mask_shape
-        if observed.shape.rank not in (len(shape), len(shape) + 1):
-            return observed
-        lead, flags = observed.shape[: -len(shape)], observed.shape[-len(shape) :]
-        fits = lead.as_list() in ([], [1]) or lead.is_compatible_with(x.shape[:1])
-        if not fits or tuple(flags) not in self.program.mask_shapes:
-            return observed
-        return tf.broadcast_to(observed, tf.concat([tf.shape(x)[:1], shape], 0))
-
     def checked(
         self, x: TensorLike, observed: TensorLike
     ) -> tuple[Tensor, Tensor | None]:
         """Data and their mask as tensors; what a graph does not know is checked in it.
+
+        A mask of all examples, or of whole steps, is spread.
 
         Raises:
             TypeError: The mask is not bool.
@@ -180,23 +170,32 @@ class Circuit(FiniteTraining, FiniteVariables, keras.Model):
         x = tf.convert_to_tensor(x)
         self.check_shape(x.shape)
         x = tf.ensure_shape(x, [None, *self.program.event_shape])
-        if observed is None:
-            return x, None
+        return x, None if observed is None else self._mask(x, observed)
+
+    def _mask(self, x: Tensor, observed: TensorLike) -> Tensor:
+        """A mask of each example and variable; see `checked`."""
         observed, owner = tf.convert_to_tensor(observed), type(self).__name__
-        if observed.dtype != tf.bool:
+        shape = (x.shape[0], *self.program.mask_shape)
+        own = shape if observed.shape.rank is None else observed.shape.as_list()
+        fault = mask_fault(
+            observed.dtype.name, own, shape[:1], self.program.mask_shapes
+        )
+        if fault == "dtype":
             raise TypeError(
                 f'{owner} "{self.name}": observed must be a mask, received dtype '
                 f"{observed.dtype.name}, expected bool: True where the value counts. "
                 "Convert it, for example observed=(mask == 1)."
             )
-        shape = (x.shape[0], *self.program.mask_shape)
-        if not observed.shape.is_compatible_with(shape):
+        if fault == "shape":
             raise ValueError(
                 f'{owner} "{self.name}": observed does not fit x, received shape '
                 f"{tuple(observed.shape)}, expected {shape}. Pass one flag per example "
                 "and variable."
             )
-        return x, tf.ensure_shape(observed, shape)
+        if observed.shape.rank is not None and observed.shape != shape:
+            whole = tf.concat([tf.shape(x)[:1], shape[1:]], 0)
+            observed = tf.broadcast_to(observed, whole)
+        return tf.ensure_shape(observed, shape)
 
     def check_shape(self, shape: ShapeLike) -> None:
         """Raises a `ValueError` unless data of this shape fit, as far as known."""
@@ -230,7 +229,7 @@ def _log_joint(
     return tf.transpose(program.log_joint(tables, evidence, is_whole=True))
 
 
-def _pair(x: TensorLike, observed: TensorLike) -> tuple[Any, Any]:
+def _pair(x: TensorLike, observed: TensorLike) -> tuple[Tensor, Tensor | None]:
     """Splits the input of a circuit into values and mask."""
     if observed is None and isinstance(x, dict):
         return x["x"], x.get("observed")

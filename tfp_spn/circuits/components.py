@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import tensorflow as tf
 
 from tfp_spn._typing import Params, Tensor
+from tfp_spn.circuits.from_layers import LayeredCircuit
+from tfp_spn.circuits.from_region_graph import RegionGraphCircuit
 from tfp_spn.ops.log_space import safe_log
 from tfp_spn.ops.sum_rules import SumOpGradBackprop
 from tfp_spn.programs.circuit_program import CircuitProgram
@@ -27,7 +28,7 @@ class ComponentsCircuit:
         circuit: A circuit with several classes.
     """
 
-    def __init__(self, circuit: Any) -> None:
+    def __init__(self, circuit: RegionGraphCircuit | LayeredCircuit) -> None:
         self.circuit = circuit
         self.source = circuit.program
         self.program = _with_selector(self.source)
@@ -52,14 +53,14 @@ class ComponentsCircuit:
         del params[PRIOR]
         return {**params, _SELECTOR: self.selector()}
 
-    def selector(self) -> Any:
+    def selector(self) -> Tensor:
         """``[C, 1, C, 1]``: log-weights of zero and one."""
         program = self.circuit.program
         eye = tf.eye(program.num_classes, dtype=program.dtype)
         return safe_log(eye)[:, tf.newaxis, :, tf.newaxis]
 
 
-def components_of(circuit: Any) -> ComponentsCircuit:
+def components_of(circuit: RegionGraphCircuit | LayeredCircuit) -> ComponentsCircuit:
     """The circuit's components; the same object for the same circuit.
 
     Kept on the circuit itself, so that they live as long as it does.

@@ -5,7 +5,7 @@ Asked after the fact only, so it may take its time.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -37,7 +37,7 @@ class DataValue(NamedTuple):
     """
 
     log_prob: float
-    value: Any
+    value: object
     row: int
     column: int
     label: str

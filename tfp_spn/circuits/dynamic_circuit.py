@@ -13,7 +13,8 @@ from tfp_spn._keras_typing import InitializerLike
 from tfp_spn._serialization import deserialize, register, serialize
 from tfp_spn._typing import Config, DTypeLike, Params, TensorLike
 from tfp_spn.circuits.circuit import Circuit
-from tfp_spn.circuits.from_layers import from_layers
+from tfp_spn.circuits.from_layers import LayeredCircuit, from_layers
+from tfp_spn.circuits.from_region_graph import RegionGraphCircuit
 from tfp_spn.circuits.lengths import check_are_no_lengths
 from tfp_spn.layers.folded_sum import FoldedSum
 from tfp_spn.layers.sum_weights import SumWeights
@@ -126,7 +127,7 @@ class DynamicCircuit(Circuit):
     @reads(num_steps=a_count(), num_interfaces=a_count(), is_stationary=a_flag())
     def __init__(
         self,
-        template: Any,
+        template: RegionGraphCircuit | LayeredCircuit | keras.Sequential,
         num_steps: int,
         num_interfaces: int | None = None,
         sum_product: SumProduct | None = None,
@@ -171,7 +172,7 @@ class DynamicCircuit(Circuit):
         for layer in self.chain:  # Keras' lists are invisible to tf.train.Checkpoint
             self._track_trackable(layer, layer.name)
         self._freeze_prior()
-        self._arguments: dict[str, Any] = {
+        self._arguments: Config = {
             "num_steps": num_steps,
             "num_interfaces": num_interfaces,
             "sum_product": sum_product,

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfp_spn._typing import TensorLike
+from tfp_spn._typing import Config, Tensor, TensorLike
 
 NO_LABEL = -1
 """The label of unlabelled examples: no class, so of probability zero under a loss that
@@ -28,7 +28,7 @@ _DTYPE = "uint16"
 class ExampleWeights:
     """Mixin of Keras models: weights of examples count, with or without targets."""
 
-    def fit(self, *args: Any, **kwargs: Any) -> Any:
+    def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         """Keras' `fit`.
 
         Args:
@@ -41,7 +41,7 @@ class ExampleWeights:
         fit = super().fit  # type: ignore[misc]
         return fit(**_with_weights_kept(fit, args, kwargs))
 
-    def evaluate(self, *args: object, **kwargs: object) -> Any:
+    def evaluate(self, *args: object, **kwargs: object) -> float | list | dict:
         """Keras' `evaluate`.
 
         Args:
@@ -67,7 +67,7 @@ class ExampleWeights:
         )
 
 
-def given_targets(y: TensorLike) -> Any:
+def given_targets(y: TensorLike) -> Tensor | None:
     """The targets of a batch; `None` if there are none."""
     if keras.tree.is_nested(y) or y is None:
         return y
@@ -79,9 +79,7 @@ def _no_targets(x: TensorLike) -> np.ndarray:
     return np.zeros([len(keras.tree.flatten(x)[0]), 0], _DTYPE)
 
 
-def _with_weights_kept(
-    method: Callable, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> dict[str, Any]:
+def _with_weights_kept(method: Callable, args: tuple, kwargs: Config) -> Config:
     """The arguments of a call, with targets of no column where there are none."""
     named = inspect.signature(method).bind(*args, **kwargs).arguments
     named.update(named.pop("kwargs", {}))

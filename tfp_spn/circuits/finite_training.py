@@ -17,6 +17,7 @@ from tfp_spn._typing import TensorLike
 from tfp_spn.circuits.diagnosis import described, least_probable_value
 from tfp_spn.circuits.example_weights import ExampleWeights
 from tfp_spn.circuits.impossible_data import check_possible
+from tfp_spn.circuits.kept_digits import KeptDigits
 from tfp_spn.layers.finite_variables import (
     Entry,
     check_loaded,
@@ -25,7 +26,7 @@ from tfp_spn.layers.finite_variables import (
 )
 
 
-class FiniteTraining(ExampleWeights):
+class FiniteTraining(KeptDigits, ExampleWeights):
     """Mixin of Keras models: what fails in `fit` or `load_weights` ruins nothing."""
 
     def fit(
@@ -34,11 +35,11 @@ class FiniteTraining(ExampleWeights):
         y: TensorLike = None,
         batch_size: int | None = None,
         epochs: int = 1,
-        verbose: Any = "auto",
+        verbose: int | str = "auto",
         callbacks: Any = None,
         *args: Any,
-        **kwargs: object,
-    ) -> Any:
+        **kwargs: Any,
+    ) -> keras.callbacks.History:
         """Keras' `fit`, but steps that make a parameter NaN or infinite end it.
 
         They are found at the end of an epoch, before any other callback sees it.
@@ -94,7 +95,7 @@ class FiniteTraining(ExampleWeights):
             ValueError: The file would be HDF5, which Keras could not load.
         """
         if str(filepath).endswith((".h5", ".hdf5")):
-            model: Any = self
+            model: keras.Model = self
             raise ValueError(
                 f'{type(model).__name__} "{model.name}": HDF5 files hold no registered '
                 f"classes and could not be loaded, received {str(filepath)!r}, "
@@ -114,7 +115,7 @@ class FiniteTraining(ExampleWeights):
         Raises:
             ValueError: The file is of another model, or holds NaN or infinite values.
         """
-        model: Any = self
+        model: keras.Model = self
         before = [(variable, variable.numpy()) for variable in model.weights]
         try:
             super().load_weights(filepath, *args, **kwargs)  # type: ignore[misc]
@@ -135,7 +136,7 @@ class _FiniteSteps(keras.callbacks.Callback):
     def __init__(self, x: TensorLike) -> None:
         super().__init__()
         self._x = x
-        self._start: list[tuple[Any, np.ndarray]] = []
+        self._start: list[tuple[tf.Variable, np.ndarray]] = []
 
     def on_train_begin(self, logs: object = None) -> None:
         found = first_not_finite(contents(self._variables))
@@ -147,7 +148,7 @@ class _FiniteSteps(keras.callbacks.Callback):
             )
         self._start = [(variable, variable.numpy()) for variable in self._variables]
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         found = first_not_finite(contents(self._variables))
         loss = float((logs or {}).get("loss", 0.0))
         if found is None and not np.isnan(loss):

@@ -320,7 +320,7 @@ class RegionGraphCircuit(Circuit):
         return cls(**config)
 
 
-KINDS_OF_LEAF_SUMS: dict[Any, LeafSums] = {
+KINDS_OF_LEAF_SUMS: dict[bool | str | None, LeafSums] = {
     False: "none",
     True: "shared",
     "per-partition": "per-partition",
@@ -328,7 +328,11 @@ KINDS_OF_LEAF_SUMS: dict[Any, LeafSums] = {
 
 
 def _check_arguments(
-    region_graph: Any, leaf: Any, sum_product: str, leaf_sums: Any, sum_op: Any
+    region_graph: object,
+    leaf: object,
+    sum_product: str,
+    leaf_sums: bool | str | None,
+    sum_op: object,
 ) -> None:
     if not isinstance(region_graph, RegionGraph):
         raise TypeError(

@@ -5,14 +5,22 @@ Such an example has an infinite loss, whatever is learned, which says nothing of
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
+import keras
 import numpy as np
 
+from tfp_spn._typing import TensorLike
 from tfp_spn.programs.impossible_values import first_impossible, leaf_of_column
+from tfp_spn.programs.program import Program
+
+if TYPE_CHECKING:
+    from tfp_spn.circuits.circuit import Circuit
 
 
-def check_possible(circuit: Any, x: Any, y: Any, sample_weight: Any = None) -> None:
+def check_possible(
+    circuit: keras.Model, x: object, y: object, sample_weight: object = None
+) -> None:
     """Checks integers against the leaves, and labels against the classes.
 
     Args:
@@ -27,21 +35,21 @@ def check_possible(circuit: Any, x: Any, y: Any, sample_weight: Any = None) -> N
     program = getattr(circuit, "program", None)
     observed = None
     if isinstance(x, dict):
-        x, observed = x.get("x"), x.get("observed")
+        observed, x = x.get("observed"), x.get("x")
     elif isinstance(x, list | tuple) and len(x) == 2:
         x, observed = x
     if program is None or not isinstance(x, np.ndarray):
         return
-    counted: Any = np.ones(len(x), bool)
+    counted: np.ndarray = np.ones(len(x), bool)
     if isinstance(sample_weight, np.ndarray) and sample_weight.shape[:1] == x.shape[:1]:
-        counted = sample_weight.reshape(len(x), -1).any(-1)
+        counted = np.any(sample_weight.reshape(len(x), -1), -1)
     owner = f'{type(circuit).__name__} "{circuit.name}"'
     _check_labels(owner, circuit, y, counted)
     if x.shape[1:] == tuple(program.event_shape) and x.dtype.kind in "iufb":
         _check_values(owner, program, x, observed, counted)
 
 
-def _check_labels(owner: str, circuit: Any, y: Any, counted: np.ndarray) -> None:
+def _check_labels(owner: str, circuit: Circuit, y: object, counted: np.ndarray) -> None:
     loss, num_classes = getattr(circuit, "loss", None), circuit.program.num_classes
     if not getattr(loss, "needs_labels", False) or not isinstance(y, np.ndarray):
         return
@@ -60,7 +68,11 @@ def _check_labels(owner: str, circuit: Any, y: Any, counted: np.ndarray) -> None
 
 
 def _check_values(
-    owner: str, program: Any, x: np.ndarray, observed: Any, counted: np.ndarray
+    owner: str,
+    program: Program,
+    x: np.ndarray,
+    observed: TensorLike | None,
+    counted: np.ndarray,
 ) -> None:
     step = program.step
     shape = (len(x), -1, step.num_variables)

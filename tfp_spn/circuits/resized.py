@@ -18,6 +18,7 @@ from tfp_spn._serialization import serialize
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.circuits.from_region_graph import RegionGraphCircuit
 from tfp_spn.circuits.region_weights import unfolded
+from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.programs.nodes import Node, all_nodes
 from tfp_spn.programs.parameter_names import PRIOR, leaf_name, sums_name
 
@@ -144,7 +145,7 @@ class UnitClasses:
         if elsewhere:
             [config["num_sums"]] = elsewhere
         graph = config.pop("region_graph")
-        restored: Any = keras.saving.deserialize_keras_object(leaf)
+        restored = keras.saving.deserialize_keras_object(leaf)
         return RegionGraphCircuit(graph, restored, **config)
 
     def _set_leaves(
@@ -198,10 +199,10 @@ def _with_components(leaf: Any, width: int) -> Any:
     return leaf
 
 
-def _component_axis(leaf: Any, name: str, num_dims: int) -> int | None:
+def _component_axis(leaf: BaseLeaf, name: str, num_dims: int) -> int | None:
     """Which axis of a parameter ``[L, ...]`` has the components, if any has."""
     wider = _with_components(serialize(leaf), leaf.num_components + 1)
-    probe: Any = keras.saving.deserialize_keras_object(wider)
+    probe = keras.saving.deserialize_keras_object(wider)
     shape = leaf.parameter_specs(num_dims)[name].shape
     other = probe.parameter_specs(num_dims)[name].shape
     axes = [n for n, (a, b) in enumerate(zip(shape, other, strict=True)) if a != b]

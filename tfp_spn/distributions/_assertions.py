@@ -1,4 +1,4 @@
-"""Run-time checks of values, for `validate_args=True`."""
+"""Run-time checks: of values, for `validate_args=True`, and of moments."""
 
 from __future__ import annotations
 
@@ -51,6 +51,16 @@ def in_support(spn: CircuitView, value: Tensor, observed: Tensor | None) -> list
         )
         assertions.append(_no_value(wrong, own, part.variables, message))
     return assertions
+
+
+def is_defined(spn: CircuitView, moment: Tensor) -> tf.Operation:
+    """An assertion that no moment is NaN, for `allow_nan_stats=False`."""
+    message = (
+        f"{type(spn).__name__}: a moment of {spn.program.leaf.label} is undefined "
+        "under these parameters, received NaN, expected numbers since "
+        "allow_nan_stats=False. Use mode, or allow_nan_stats=True to receive NaN."
+    )
+    return tf.debugging.Assert(~tf.reduce_any(tf.math.is_nan(moment)), [message])
 
 
 def _is_outside(part: LeafPart, x: Tensor) -> Tensor:

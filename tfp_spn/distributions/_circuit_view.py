@@ -5,24 +5,28 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self, TypeVar
 
 import tensorflow as tf
 import tensorflow_probability as tfp
+from tensorflow_probability.python.internal.parameter_properties import (
+    ParameterProperties,
+)
 
 from tfp_spn._keras_bridge import frozen_variable_ids
-from tfp_spn._typing import Params, Seed, Tensor, TensorLike
+from tfp_spn._typing import Config, Params, Seed, Tensor, TensorLike
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.distributions import _assertions, _parameters, _queries
 from tfp_spn.distributions._event import Event, EventKey, Given
-from tfp_spn.distributions._tensor_values import TensorValues
-from tfp_spn.distributions._unknown_rank import with_one_lead
+from tfp_spn.distributions._tensor_values import TensorValues, with_one_lead
 from tfp_spn.ops.log_space import log1mexp
 from tfp_spn.programs.program import Program, ProgramTables
 
+T = TypeVar("T")
 
-def properties_of_params() -> dict[str, Any]:
-    """For `_parameter_properties`, wanted by TFP in each class with `__init__`."""
+
+def properties_of_params() -> dict[str, ParameterProperties]:
+    """For `_parameter_properties`, which TFP wants of each class with `__init__`."""
     return _Properties(
         params=tfp.util.ParameterProperties(
             event_ndims=lambda self: dict(self.program.param_event_ndims),
@@ -33,7 +37,10 @@ def properties_of_params() -> dict[str, Any]:
 
 
 class _Properties(dict):
-    """Of the parameters that are tensors; ASVI takes the circuit for one, too."""
+    """Properties of the parameters that are tensors.
+
+    ASVI takes the circuit for one of them, too.
+    """
 
     def __missing__(self, name: str) -> None:
         raise NotImplementedError(
@@ -100,13 +107,13 @@ class CircuitView(TensorValues):
         variables = super().trainable_variables  # type: ignore[misc]
         return tuple(v for v in variables if id(v) not in frozen)
 
-    def _arguments(self) -> dict[str, Any]:
+    def _arguments(self) -> Config:
         arguments = super()._arguments()
         if self._is_view:  # the circuit brings its own
             arguments["params"] = None
         return arguments
 
-    def copy(self, **override_parameters_kwargs: Any) -> Any:
+    def copy(self, **override_parameters_kwargs: object) -> Self:
         """As in TFP; with another circuit, a view of that circuit's own parameters.
 
         Parameters that are not those of the present circuit stay, unless replaced too.
@@ -121,16 +128,16 @@ class CircuitView(TensorValues):
         params = {k: tf.convert_to_tensor(v) for k, v in self._params.items()}
         return self.program.tables(params)
 
-    def ask(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    def ask(self, function: Callable[..., T], *arguments: Tensor, **options: Any) -> T:
         """The answer to a query that is given no evidence, see `_queries.ask`."""
         return _queries.ask(self, function, *arguments, **options)
 
     def ask_of(
         self,
-        function: Callable[..., Any],
+        function: Callable[..., T],
         given: Given,
         **options: Any,
-    ) -> Any:
+    ) -> T:
         """The answer to a query about values, checked as far as they are known."""
         given = self._event.checked(given)
         if self.batch_rank:
@@ -138,8 +145,8 @@ class CircuitView(TensorValues):
         return self.ask_given(function, given, **options)
 
     def ask_given(
-        self, function: Callable[..., Any], *arguments: Any, **options: Any
-    ) -> Any:
+        self, function: Callable[..., T], *arguments: Tensor, **options: Any
+    ) -> T:
         """The answer to a query whose last argument is checked evidence."""
         count = self._num_examples(arguments[-1].value)
         return _queries.ask(self, function, *arguments, num_examples=count, **options)
@@ -147,7 +154,7 @@ class CircuitView(TensorValues):
     def log_cdf_of(
         self, value: Tensor, observed: TensorLike | None, is_survival: bool = False
     ) -> Tensor:
-        """That no bound is exceeded, or that some is."""
+        """Log-probability that no bound is exceeded, or that some bound is."""
         given = self._event.checked(Given(value, bounded=observed))
         bounds = self._event.maybe_bounded(given.bounded)
         if is_survival and not 0 < self._event.num_bounds(bounds) <= _queries.MAX_TERMS:
@@ -157,7 +164,7 @@ class CircuitView(TensorValues):
         )
 
     def _num_examples(self, value: Tensor) -> int | None:
-        """Examples of a value for each member of the batch, if that is known."""
+        """Returns how many examples each member of the batch has, if that is known."""
         lead = self._event.lead_of(value)
         own = lead[: max(0, lead.rank - self.batch_rank)]
         return math.prod(own) if own.is_fully_defined() else None
@@ -165,7 +172,11 @@ class CircuitView(TensorValues):
     @functools.cached_property
     def batch_rank(self) -> int:
         """Number of batch dimensions."""
-        return _parameters.batch_rank(self._params, self.program)
+        ranks = [
+            self._params[name].shape.rank - ndims
+            for name, ndims in self.program.param_event_ndims.items()
+        ]
+        return max([0, *ranks])
 
     def _event_shape(self) -> tf.TensorShape:
         return tf.TensorShape(self._event.shape)
@@ -184,11 +195,11 @@ class CircuitView(TensorValues):
 
     def _mean(self) -> Tensor:
         self.check_moments()
-        return self.ask(_queries.mean_and_variance)[0]
+        return self.defined(self.ask(_queries.mean_and_variance)[0])
 
     def _variance(self) -> Tensor:
         self.check_moments()
-        return self.ask(_queries.mean_and_variance)[1]
+        return self.defined(self.ask(_queries.mean_and_variance)[1])
 
     def _stddev(self) -> Tensor:
         return tf.sqrt(self._variance())
@@ -203,17 +214,25 @@ class CircuitView(TensorValues):
                 "NaN."
             )
 
+    def defined(self, moment: Tensor) -> Tensor:
+        """A moment; an error at run time if it is NaN and may not be."""
+        if self.allow_nan_stats:
+            return moment
+        with tf.control_dependencies([_assertions.is_defined(self, moment)]):
+            return tf.identity(moment)
+
     def _with_shape(self, drawn: Tensor, lead: tf.TensorShape) -> Tensor:
+        """Notes what is known of the shape of samples."""
         tail = drawn.shape[drawn.shape.rank - self._event.ndims :]
         middle = drawn.shape[lead.rank : drawn.shape.rank - self._event.ndims]
         return tf.ensure_shape(drawn, lead.concatenate(middle).concatenate(tail))
 
-    def _as_tensor(self, value: TensorLike) -> Tensor:
-        return self._event.as_tensor(value)
+    def _as_tensor(self, value: TensorLike, observed: Any = None) -> Tensor:
+        return self._event.as_tensor(value, observed)
 
-    def _checked(self, value: TensorLike, *arguments: Any) -> Tensor:
+    def _checked(self, value: TensorLike, *arguments: TensorLike) -> Tensor:
         """The value as a tensor, checked at run time if `validate_args`."""
-        value = self._as_tensor(value)
+        value = self._as_tensor(value, *arguments[:1])
         checks = self._sample_control_dependencies(value, *arguments)
         if not checks:
             return value

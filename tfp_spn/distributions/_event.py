@@ -7,17 +7,19 @@ all variables and picks them out of results again.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from tfp_spn._arrays import as_array
+from tfp_spn._masks import mask_fault
 from tfp_spn._typing import Tensor, TensorLike
-from tfp_spn.programs.digits import check_digits
-from tfp_spn.programs.evidence import Evidence, merge_pixels
+from tfp_spn.layers.leaves.evidence import Evidence, merge_pixels
+from tfp_spn.programs.digits import check_digits, may_lose, with_checked_digits
 from tfp_spn.programs.program import Program
 
 _LEAST = 1e-4
@@ -103,15 +105,42 @@ class Event:
         """``[V']``, or ``[height, width]`` of whole images."""
         return self.program.mask_shape if self.is_full else (len(self.variables),)
 
-    def as_tensor(self, value: TensorLike) -> Tensor:
-        """A tensor of the value's own dtype, unless the circuit's loses its digits."""
+    def as_tensor(self, value: TensorLike, observed: TensorLike = None) -> Tensor:
+        """A tensor of the value's own dtype, unless the circuit's loses its digits.
+
+        Args:
+            value: The value.
+            observed: Its mask, if there is one; it may be wrong.
+        """
         tensor = as_tensor(value)
-        is_known = tensor.shape.is_fully_defined() and hasattr(tensor, "numpy")
-        if is_known and tensor.shape[-self.ndims :] == self.shape:
-            check_digits(
-                self.owner, self.program.dtype, tensor, self.shape, least=_LEAST
-            )
-        return tensor
+        dtype, rank = self.program.dtype, tensor.shape.rank
+        if rank is None or not may_lose(tensor.dtype, dtype):
+            return tensor
+        if not tensor.shape[-self.ndims :].is_compatible_with(self.shape):
+            return tensor
+        if hasattr(tensor, "numpy"):
+            flags = self._known_flags(observed, self.lead_of(tensor))
+            check_digits(self.owner, dtype, tensor, self.shape, flags, _LEAST)
+            return tensor
+        if tensor.dtype.is_integer and self.program.step.leaf.is_discrete:
+            return tensor
+        mask = None
+        if observed is not None and not _has_unknown_rank(observed):
+            mask = self.mask(observed, self.lead_of(tensor))
+            if self.ndims > len(self.mask_shape):
+                mask = mask[..., tf.newaxis]
+        return with_checked_digits(self.owner, dtype, tensor, self.ndims, mask, _LEAST)
+
+    def _known_flags(
+        self, observed: TensorLike, lead: tf.TensorShape
+    ) -> np.ndarray | None:
+        """``[N, V']``: a mask of all values that is no symbolic tensor, or `None`."""
+        known = tf.get_static_value(observed) if tf.is_tensor(observed) else observed
+        try:
+            flags = np.broadcast_to(known, (*lead, *self.mask_shape))
+        except (TypeError, ValueError):
+            return None
+        return flags.reshape(math.prod(lead), -1) if flags.dtype == bool else None
 
     def check_value(self, value: Tensor) -> None:
         """Raises unless dtype and shape fit, as far as these are known."""
@@ -152,23 +181,21 @@ class Event:
                 "observed=~np.isnan(x)."
             )
         observed = as_tensor(observed, "observed")
-        if observed.dtype != tf.bool:
+        shape, rank = self.mask_shape, observed.shape.rank
+        own = shape if rank is None else observed.shape.as_list()
+        fault = mask_fault(observed.dtype.name, own, lead.as_list(), [shape], True)
+        if fault == "dtype":
             raise TypeError(
                 f"{self.owner}: received observed of dtype {observed.dtype.name}, "
                 "expected bool, True where the value counts. Compare it first, for "
                 "example observed=mask > 0 or observed=~np.isnan(x)."
             )
-        shape = self.mask_shape
-        if observed.shape.rank is None:
+        if rank is None:
             raise ValueError(
                 f"{self.owner}: received observed of unknown rank, expected one that "
                 f"broadcasts to {[*lead, *shape]}. Use tf.ensure_shape first."
             )
-        if (
-            observed.shape.rank < len(shape)
-            or not observed.shape[-len(shape) :].is_compatible_with(shape)
-            or not _can_broadcast(observed.shape[: -len(shape)], lead)
-        ):
+        if fault == "shape":
             raise ValueError(
                 f"{self.owner}: received observed of shape {tuple(observed.shape)}, "
                 f"expected one that broadcasts to {[*lead, *shape]}: one flag "
@@ -182,7 +209,7 @@ class Event:
         return tf.ensure_shape(observed, static)
 
     def checked(self, given: Given) -> Given:
-        """The same with masks as tensors, when all fit."""
+        """Returns the same with masks as tensors, or raises if they do not fit."""
         value, *masks = given
         self.check_value(value)
         return Given(
@@ -208,9 +235,10 @@ class Event:
     def maybe_bounded(
         self, observed: Tensor | None, given: Tensor | None = None
     ) -> tuple[bool, ...]:
-        """Of each of the program's variables whether its cdf may be asked for.
+        """Returns, for each variable of the program, whether its cdf may be asked for.
 
-        By all that is known before a graph runs: the families of others may have none.
+        As far as that is known before a graph runs. The families of the other
+        variables may have no cdf.
         """
         asked = np.zeros([self.program.num_variables], bool)
         own = np.ones([len(self.variables)], bool)
@@ -222,11 +250,11 @@ class Event:
         return tuple(asked.tolist())
 
     def num_bounds(self, can_be_bounded: tuple[bool, ...]) -> int:
-        """How many coordinates those are."""
+        """Returns how many coordinates may be bounded."""
         return sum(can_be_bounded)
 
     def lead_of(self, value: Tensor) -> tf.TensorShape:
-        """The axes before the event."""
+        """Returns the axes before the event."""
         return value.shape[: value.shape.rank - self.ndims]
 
     def spread(
@@ -269,7 +297,7 @@ class Event:
         return value, observed
 
     def subset(self, variables: Sequence[int]) -> tuple[int, ...]:
-        """The circuit's variables behind coordinates of this event."""
+        """Returns the circuit's variables that coordinates of this event stand for."""
         return tuple(
             self.variables[v]
             for v in check_variables(variables, len(self.variables), "marginal")
@@ -302,8 +330,12 @@ def as_tensor(value: TensorLike, what: str = "value") -> Tensor:
         return tf.convert_to_tensor(value)
 
 
+def _has_unknown_rank(value: TensorLike) -> bool:
+    return tf.is_tensor(value) and value.shape.rank is None
+
+
 def check_variables(
-    variables: Any, num_variables: int, owner: str, what: str = "variables"
+    variables: Sequence[int], num_variables: int, owner: str, what: str = "variables"
 ) -> list[int]:
     """A list of distinct indices (of `what`), or an error that says what is wrong."""
     array = np.asarray(variables)
@@ -332,15 +364,8 @@ def check_variables(
     return [int(v) for v in array]
 
 
-def _can_broadcast(one: tf.TensorShape, other: tf.TensorShape) -> bool:
-    try:
-        tf.broadcast_static_shape(one, other)
-    except ValueError:
-        return False
-    return True
-
-
 def _broadcast_lead(value: Tensor, lead: Tensor, event_ndims: int) -> Tensor:
+    """Broadcasts the axes before the event."""
     event = tf.shape(value)[value.shape.rank - event_ndims :]
     return tf.broadcast_to(value, tf.concat([lead, event], 0))
 

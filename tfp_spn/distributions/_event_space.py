@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -43,7 +42,7 @@ def supports(event: Event) -> list[tuple[Support, bool]]:
 
 
 def default_bijector(event: Event) -> tfb.Bijector | None:
-    """From real numbers onto the support, discrete coordinates unchanged.
+    """Maps real numbers onto the support; discrete coordinates stay as they are.
 
     `None` where all coordinates are discrete, or a support depends on parameters.
     """
@@ -64,7 +63,9 @@ def default_bijector(event: Event) -> tfb.Bijector | None:
     )
 
 
-def tangent_space(event: Event, x: Tensor, num_steps: int | None = None) -> Any:
+def tangent_space(
+    event: Event, x: Tensor, num_steps: int | None = None
+) -> spaces.TangentSpace:
     """The tangent space of an event's support at ``x [..., *event_shape]``.
 
     Of sequences, if there are steps: `event` is then that of a single one.
@@ -103,13 +104,19 @@ class MixedSpace(spaces.GeneralSpace):
 
     # A bijector's cache would give back `y` itself for an `x` that it was inverted to,
     # and the derivative of that is zero.
-    def _transform_general(self, x: Tensor, f: Any, **kwargs: Any) -> Any:
+    def _transform_general(
+        self, x: Tensor, f: tfb.Bijector, **kwargs: object
+    ) -> tuple[Tensor, spaces.TangentSpace]:
         return super()._transform_general(tf.identity(x), f, **kwargs)
 
-    def _transform_coordinatewise(self, x: Tensor, f: Any, **kwargs: Any) -> Any:
+    def _transform_coordinatewise(
+        self, x: Tensor, f: tfb.Bijector, **kwargs: object
+    ) -> tuple[Tensor, spaces.TangentSpace]:
         return super()._transform_coordinatewise(tf.identity(x), f, **kwargs)
 
-    def _transform_from_basis(self, new_basis: Any, event_ndims: int) -> Any:
+    def _transform_from_basis(
+        self, new_basis: spaces.Basis, event_ndims: int
+    ) -> tuple[Tensor, spaces.TangentSpace]:
         matrix = new_basis.to_dense_matrix(event_ndims)  # [..., continuous, F]
         touched = tf.reduce_any(matrix != 0, axis=-2)
         num_touched = tf.reduce_sum(tf.cast(touched, tf.int32), axis=-1)

@@ -33,6 +33,7 @@ def factors(distribution: SumProductNetwork, query: str) -> tfd.Distribution:
 
 
 def _only_component(variables: tfd.Distribution) -> tfd.Distribution:
+    """Returns the component of a mixture that has only one."""
     if isinstance(variables, tfd.MixtureSameFamily):
         return variables.components_distribution[..., 0]
     return variables

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from tensorflow_probability import distributions as tfd
 
@@ -15,11 +14,11 @@ from tfp_spn.distributions._sequence_event import Padding, SequenceEvent
 class HiddenStates:
     """What `DynamicSumProductNetwork` has in common with `tfd.HiddenMarkovModel`.
 
-    Of its class it needs what `CircuitView` has.
+    Its class must have what `CircuitView` has.
     """
 
-    ask: Callable[..., Any]
-    ask_of: Callable[..., Any]
+    ask: Callable[..., Tensor]
+    ask_of: Callable[..., Tensor]
     _checked: Callable[..., Tensor]
     _event: SequenceEvent
 
@@ -30,14 +29,14 @@ class HiddenStates:
         lengths: TensorLike | None = None,
         padding: Padding = "right",
     ) -> tfd.Categorical:
-        """``p(z_t | x)`` of the interface behind each step: smoothing.
+        """``p(z_t | x)`` of the interface after each step: smoothing.
 
         In a hidden Markov model ``z_t`` is the state of the step.
 
         Args:
             value: Sequences, ``[..., *event_shape]``.
             observed: bool mask, as in `log_prob`.
-            lengths: Steps of each sequence. Behind the end (or, padded on the left, at
+            lengths: Steps of each sequence. After the end (or, padded on the left, at
                 the padding) the states are foretold.
             padding: Where the padding is, ``"right"`` or ``"left"`` of a sequence.
 
@@ -97,7 +96,7 @@ class HiddenStates:
         lengths: TensorLike | None,
         padding: Padding,
     ) -> Tensor:
-        """What is asked of each step, where the user has the steps.
+        """Returns the answers for the steps, in the order in which the user has them.
 
         `ndims` is the rank of the answer from the axis of steps on.
         """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Protocol
 
 import tensorflow as tf
 from tensorflow_probability.python.internal import parameter_properties
@@ -17,11 +17,24 @@ no_bijector = parameter_properties.BIJECTOR_NOT_IMPLEMENTED
 BatchedComponentProperties = parameter_properties.BatchedComponentProperties
 
 
-def check_params(params: Params, circuit: Any, program: Any, owner: str) -> Params:
+class Viewed(Protocol):
+    """What a distribution is a view of: a circuit, or the components of one."""
+
+    @property
+    def program(self) -> Program:
+        """What it computes."""
+
+    def live_params(self) -> Params:
+        """Its un-read variables by name."""
+
+
+def check_params(
+    params: Params, circuit: Viewed, program: Program, owner: str
+) -> Params:
     """Parameters as variables or tensors, in the order of their names.
 
-    `program` is that of the circuit, but for parameters with an axis of steps; `owner`
-    is the distribution's name, for messages.
+    `program` is that of the circuit, except that parameters may have an axis of steps;
+    `owner` is the distribution's name, for messages.
     """
     in_time = program.parameters_in_time
     if not isinstance(params, Mapping):
@@ -58,7 +71,7 @@ def check_params(params: Params, circuit: Any, program: Any, owner: str) -> Para
         own_ndims = ndims - (name in in_time)
         shape, have = live[name].shape[-own_ndims:], value.shape[-ndims:]
         if name in in_time:
-            shape = tf.TensorShape([program.num_steps, *shape])
+            shape = tf.TensorShape([program.event_shape[0], *shape])
         if value.shape.rank < ndims or not have.is_compatible_with(shape):
             raise ValueError(
                 f"{owner}: received parameter {name!r} of shape "
@@ -82,16 +95,10 @@ def check_params(params: Params, circuit: Any, program: Any, owner: str) -> Para
     return converted
 
 
-def are_same(params: Any, live: Params) -> bool:
+def are_same(params: object, live: Params) -> bool:
     """Whether `params` are the very variables of `live`."""
     return params is live or (
         isinstance(params, dict)
         and params.keys() == live.keys()
         and all(params[name] is value for name, value in live.items())
     )
-
-
-def batch_rank(params: Params, program: Program) -> int:
-    """Number of leading batch dimensions of the parameters."""
-    ndims = program.param_event_ndims
-    return max([0] + [params[n].shape.rank - ndims[n] for n in ndims])

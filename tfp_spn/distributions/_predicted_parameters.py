@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import tensorflow as tf
 
-from tfp_spn._typing import Params, Tensor
+from tfp_spn._typing import Params, Tensor, TensorLike
+from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.layers.leaves.accumulators import NAMES as ACCUMULATORS
 from tfp_spn.programs.parameter_names import leaf_name
 from tfp_spn.programs.program import Program
@@ -15,7 +15,7 @@ from tfp_spn.programs.program import Program
 _OWNER = "ConditionalSumProductNetwork"
 
 
-def predicted_names(circuit: Any, predicted: str | Sequence[str]) -> list[str]:
+def predicted_names(circuit: Circuit, predicted: str | Sequence[str]) -> list[str]:
     """Names of parameters for words such as ``"leaves"``, in the circuit's order."""
     groups = _groups(circuit)
     live = list(circuit.live_params())
@@ -49,7 +49,7 @@ def predicted_names(circuit: Any, predicted: str | Sequence[str]) -> list[str]:
     return [name for name in live if name in chosen]
 
 
-def _groups(circuit: Any) -> dict[str, list[str]]:
+def _groups(circuit: Circuit) -> dict[str, list[str]]:
     """The words for several parameters; constants of leaves are left out."""
     chain = [spec.parameter for spec in circuit.program.chain_specs]
     program = circuit.program.step
@@ -66,8 +66,7 @@ def _groups(circuit: Any) -> dict[str, list[str]]:
     ]
     if chain:
         sums, top = [*sums, *chain], chain
-    has_prior = program.prior is not None and not chain
-    prior = [program.prior.parameter] if has_prior else []
+    prior = [program.prior.parameter] if program.prior and not chain else []
     prior = [name for name in prior if name not in sums]
     every = dict.fromkeys([*leaves, *sums, *prior])
     return {
@@ -78,7 +77,9 @@ def _groups(circuit: Any) -> dict[str, list[str]]:
     }
 
 
-def check_predictions(output: Any, shapes: dict[str, tf.TensorShape]) -> Params:
+def check_predictions(
+    output: TensorLike | Mapping[str, TensorLike], shapes: dict[str, tf.TensorShape]
+) -> Params:
     """The network's output as tensors by name, or an error that says what is wrong."""
     if not isinstance(output, Mapping):
         if len(shapes) > 1:
@@ -97,7 +98,8 @@ def check_predictions(output: Any, shapes: dict[str, tf.TensorShape]) -> Params:
     return {name: _checked(name, output[name], shapes[name]) for name in shapes}
 
 
-def _checked(name: str, value: Any, shape: tf.TensorShape) -> Tensor:
+def _checked(name: str, value: TensorLike, shape: tf.TensorShape) -> Tensor:
+    """Returns a prediction as a tensor, or says what is wrong with its shape."""
     try:
         value = tf.convert_to_tensor(value)
     except (TypeError, ValueError):
@@ -117,11 +119,13 @@ def _checked(name: str, value: Any, shape: tf.TensorShape) -> Tensor:
 
 
 def _ends_in(received: tf.TensorShape, shape: tf.TensorShape) -> bool:
+    """Whether the last axes of a shape are those of another one."""
     tail = received[received.rank - shape.rank :]
     return tail.is_compatible_with(shape)
 
 
 def _describe(shapes: dict[str, tf.TensorShape]) -> str:
+    """Lists parameters with their shapes, for messages."""
     return ", ".join(
         f"{name!r}: [*batch, {', '.join(map(str, shape))}]"
         for name, shape in shapes.items()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -18,16 +18,18 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.distributions._event import Event, EventKey, Given
+from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.ops.certainty import Certainty
 from tfp_spn.ops.log_space import at_most_zero, logsumexp, minus_infinity
 from tfp_spn.programs import moments
-from tfp_spn.programs.evidence import Evidence
 from tfp_spn.programs.program import Program, ProgramTables
 from tfp_spn.programs.tables import Tables
 from tfp_spn.programs.traces import answer
 
 if TYPE_CHECKING:
     from tfp_spn.distributions._circuit_view import CircuitView
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -37,30 +39,39 @@ class Query:
     Attributes:
         function: Of an event, tables and further arguments.
         event: The variables.
-        options: Further arguments by name that are no tensors.
+        options: Further arguments by name that are not tensors.
     """
 
-    function: Callable[..., Any]
+    function: Callable[..., Tensor]
     event: EventKey
-    options: tuple[tuple[str, Any], ...] = ()
+    options: tuple[tuple[str, object], ...] = ()
 
     def __call__(
-        self, program: Program, certainty: Certainty, params: Params, *arguments: Any
-    ) -> Any:
+        self, program: Program, certainty: Certainty, params: Params, *arguments: Tensor
+    ) -> Tensor:
         """The answer of a program."""
         params = {name: tf.convert_to_tensor(value) for name, value in params.items()}
         tables = program.tables(params, certainty)  # each is read once
         event = self.event.of(program)
         return self.function(event, tables, *arguments, **dict(self.options))
 
+    def num_eager_calls(self, program: Program) -> int:
+        """How many calls are not worth compiling.
+
+        Draws go down long chains step by step, not in a loop as other queries do, and
+        take as long to compile as some dozens of calls.
+        """
+        is_draw = self.function in (sample, mode)
+        return max(1, len(program.step.steps) // 20) if is_draw else 1
+
 
 def ask(
     distribution: CircuitView,
-    function: Callable[..., Any],
-    *arguments: Any,
+    function: Callable[..., T],
+    *arguments: Tensor,
     num_examples: int | None = 1,
-    **options: Any,
-) -> Any:
+    **options: object,
+) -> T:
     """The answer to a query.
 
     Args:
@@ -73,7 +84,14 @@ def ask(
     query = Query(function, distribution.event_key, tuple(sorted(options.items())))
     params, program = distribution.params, distribution.program
     is_large = num_examples is None or num_examples > program.max_examples
-    return answer(program, query, params, *arguments, is_large=is_large)
+    return answer(
+        program,
+        query,
+        params,
+        *arguments,
+        is_large=is_large,
+        num_eager_calls=query.num_eager_calls(program),
+    )
 
 
 def log_joint(event: Event, tables: ProgramTables, given: Given) -> Tensor:
@@ -211,8 +229,8 @@ def covariance(
 def possible(event: Event, tables: ProgramTables, given: Given) -> Evidence:
     """Evidence for queries that are given it: impossible values are hidden.
 
-    There is no distribution given a value outside the support; it is as if the value
-    were missing.
+    A value outside of the support has no conditional distribution; it is treated as
+    missing.
     """
     evidence = event.evidence(given, tables.batch_rank)
     log_base = event.program.leaf.log_base(evidence.x)

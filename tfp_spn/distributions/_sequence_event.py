@@ -57,7 +57,7 @@ class SequenceEvent(Event):
 
     @property
     def chosen(self) -> dict[str, tuple[tuple[int, ...], int]]:
-        """Steps, too."""
+        """As `Event.chosen`, with the steps."""
         return {"steps": (self.steps, self.num_steps), **super().chosen}
 
     @property
@@ -85,7 +85,7 @@ class SequenceEvent(Event):
         return super().mask(observed, lead)
 
     def num_bounds(self, can_be_bounded: tuple[bool, ...]) -> int:
-        """How many coordinates those are, in all steps."""
+        """Returns how many coordinates may be bounded, in all steps."""
         return self.num_steps * super().num_bounds(can_be_bounded)
 
     def spread(
@@ -116,11 +116,11 @@ class SequenceEvent(Event):
         return value, observed
 
     def subset(self, variables: Sequence[int]) -> tuple[int, ...]:
-        """The circuit's variables behind those of this event."""
+        """Returns the circuit's variables that those of this event stand for."""
         return self.step.subset(variables)
 
     def subset_of_steps(self, steps: Sequence[int]) -> tuple[int, ...]:
-        """The circuit's steps behind those of this event."""
+        """Returns the circuit's steps that those of this event stand for."""
         chosen = check_variables(steps, len(self.steps), "marginal(steps=...)", "steps")
         return tuple(self.steps[t] for t in chosen)
 
@@ -154,7 +154,7 @@ class SequenceEvent(Event):
         lengths: TensorLike | None,
         padding: Padding,
     ) -> Given:
-        """Sequences at the front, nothing known behind their ends, both checked."""
+        """Puts sequences at the front; after their ends nothing is known."""
         self.check_value(value)
         lead = value.shape[: value.shape.rank - self.ndims]
         if padding not in ("right", "left"):
@@ -180,6 +180,7 @@ class SequenceEvent(Event):
         return Given(value, observed & exists)
 
     def _checked_lengths(self, lengths: TensorLike, lead: tf.TensorShape) -> Tensor:
+        """Returns lengths as a tensor, all of them within the range."""
         lengths = tf.convert_to_tensor(lengths)
         if not lengths.dtype.is_integer:
             raise TypeError(

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
 from tfp_spn.distributions._event import Given
 from tfp_spn.distributions._sequence_event import SequenceEvent
+from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.ops.chain import Chain
 from tfp_spn.ops.log_chain import best_path
 from tfp_spn.programs.dynamic import states
 from tfp_spn.programs.dynamic.evaluation import chain_of, known_steps
 from tfp_spn.programs.dynamic.structure import DynamicTables
-from tfp_spn.programs.evidence import Evidence
 
 
 def posterior_units(
@@ -33,7 +31,7 @@ def filtered_units(event: SequenceEvent, tables: DynamicTables, given: Given) ->
     return states.in_user_shape(evidence, probs)
 
 
-def prior_units(event: Any, tables: DynamicTables) -> Tensor:
+def prior_units(event: SequenceEvent, tables: DynamicTables) -> Tensor:
     """``p(z_t)``, ``P + [T, Z]``."""
     evidence = event.program.nothing_known(tables.batch_rank)
     chain = chain_of(event.program, tables, evidence, to_end=True)
@@ -68,5 +66,6 @@ def predictive_log_probs(
 def _chain(
     event: SequenceEvent, tables: DynamicTables, given: Given
 ) -> tuple[Evidence, Chain]:
+    """Returns what is given as evidence, and its chain to the last step."""
     evidence = event.evidence(given, tables.batch_rank)
     return evidence, chain_of(event.program, tables, evidence, to_end=True)

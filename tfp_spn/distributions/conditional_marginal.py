@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
@@ -14,6 +14,9 @@ from tfp_spn._typing import Seed, Tensor, TensorLike
 from tfp_spn.distributions import _parameters
 from tfp_spn.distributions._event import as_tensor, check_variables
 from tfp_spn.distributions._tensor_values import TensorValues
+
+if TYPE_CHECKING:
+    from tfp_spn.distributions.sum_product_network import SumProductNetwork
 
 
 class ConditionalMarginal(TensorValues, tfd.AutoCompositeTensorDistribution):
@@ -47,7 +50,7 @@ class ConditionalMarginal(TensorValues, tfd.AutoCompositeTensorDistribution):
 
     def __init__(
         self,
-        distribution: Any,
+        distribution: tfd.Distribution,
         variables_of_event: Sequence[int],
         steps_of_event: Sequence[int] | None = None,
         validate_args: bool = False,
@@ -92,12 +95,14 @@ class ConditionalMarginal(TensorValues, tfd.AutoCompositeTensorDistribution):
             )
 
     @classmethod
-    def _parameter_properties(cls, dtype: Any, num_classes: Any = None) -> dict:
+    def _parameter_properties(
+        cls, dtype: tf.DType, num_classes: int | None = None
+    ) -> dict:
         del dtype, num_classes
         return {"distribution": _parameters.BatchedComponentProperties()}
 
     @property
-    def distribution(self) -> Any:
+    def distribution(self) -> SumProductNetwork:
         """The distribution of all variables."""
         return self._distribution
 
@@ -143,20 +148,23 @@ class ConditionalMarginal(TensorValues, tfd.AutoCompositeTensorDistribution):
 
     @property
     def _num_dims(self) -> int:
+        """Returns the dimensions of each variable."""
         return self._distribution.event_shape.num_elements() // math.prod(
             self._flags_shape
         )
 
     @staticmethod
-    def _tail(lead: Tensor, tail: Any) -> Tensor:
+    def _tail(lead: Tensor, tail: Sequence[int]) -> Tensor:
+        """Returns the shape `lead`, continued by `tail`."""
         return tf.concat([lead, tf.constant(list(tail), tf.int32)], 0)
 
     def _flags(self) -> np.ndarray:
+        """Says which of all variables are those of this event."""
         flags = np.zeros(math.prod(self._flags_shape), bool)
         flags[self._cells.ravel()] = True
         return flags.reshape(self._flags_shape)
 
-    def _mask(self, observed: TensorLike | None) -> Any:
+    def _mask(self, observed: TensorLike | None) -> Tensor | None:
         """Which values count, of all variables."""
         if observed is None:
             return self._flags()

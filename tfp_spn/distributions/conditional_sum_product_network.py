@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 import tensorflow as tf
 
+from tfp_spn._keras_typing import LayerOptions
 from tfp_spn._serialization import deserialize, register, serialize
-from tfp_spn._typing import Params, Tensor
+from tfp_spn._typing import Config, Params, ShapeLike, Tensor, TensorLike
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.distributions._predicted_parameters import (
     check_predictions,
@@ -53,7 +54,7 @@ class ConditionalSumProductNetwork(DistributionOutput, keras.layers.Layer):
             the predicted parameters, or to the tensor if there is one, where ``shape``
             is that of ``circuit.live_params()[name]``. A Keras layer or model, or a
             (registered) function without variables. Default: a linear map for each.
-        validate_args: Of the distributions, see `SumProductNetwork`.
+        validate_args: Passed on to the distributions, see `SumProductNetwork`.
         **kwargs: Passed on to `keras.layers.Layer`; `dtype` is by default the
             circuit's, whatever the global policy.
 
@@ -95,11 +96,11 @@ class ConditionalSumProductNetwork(DistributionOutput, keras.layers.Layer):
 
     def __init__(
         self,
-        circuit: Any,
+        circuit: Circuit,
         predicted: str | Sequence[str] = "leaves",
-        network: Callable[[Any], Any] | None = None,
+        network: Callable[[TensorLike], Tensor] | None = None,
         validate_args: bool = False,
-        **kwargs: Any,
+        **kwargs: Unpack[LayerOptions],
     ) -> None:
         circuit = view_of(circuit).circuit
         if not (network is None or callable(network)):
@@ -117,7 +118,7 @@ class ConditionalSumProductNetwork(DistributionOutput, keras.layers.Layer):
         self.validate_args = bool(validate_args)
         self._has_default_network = network is None
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: ShapeLike) -> None:
         if self.network is None:
             self.network = _LinearMaps(
                 {name: tuple(self._shape_of(name)) for name in self.predicted},
@@ -129,7 +130,9 @@ class ConditionalSumProductNetwork(DistributionOutput, keras.layers.Layer):
             network.build(input_shape)
         self.built = True
 
-    def call(self, features: Any) -> SumProductNetwork | DynamicSumProductNetwork:
+    def call(
+        self, features: TensorLike
+    ) -> SumProductNetwork | DynamicSumProductNetwork:
         """The distribution ``p(y | features)``."""
         return view_of(
             self.circuit,
@@ -138,7 +141,7 @@ class ConditionalSumProductNetwork(DistributionOutput, keras.layers.Layer):
             name=self.name,
         )
 
-    def params(self, features: Any) -> Params:
+    def params(self, features: TensorLike) -> Params:
         """Parameters by name: tensors ``[*batch, ...]``, or the circuit's variables."""
         live = self.circuit.live_params()
         output = self.network(features)  # type: ignore[misc]
@@ -153,7 +156,7 @@ class ConditionalSumProductNetwork(DistributionOutput, keras.layers.Layer):
     def _shape_of(self, name: str) -> tf.TensorShape:
         return self.circuit.live_params()[name].shape
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         return {
             **super().get_config(),
@@ -176,10 +179,12 @@ class ConditionalSumProductNetwork(DistributionOutput, keras.layers.Layer):
 class _LinearMaps(keras.layers.Layer):
     """A linear map of the features to each of several parameters.
 
-    There is no bias: the circuit's own parameters are it.
+    There is no bias: the circuit's own parameters take its place.
     """
 
-    def __init__(self, shapes: dict[str, tuple[int, ...]], **kwargs: Any) -> None:
+    def __init__(
+        self, shapes: dict[str, tuple[int, ...]], **kwargs: Unpack[LayerOptions]
+    ) -> None:
         super().__init__(**kwargs)
         self._shapes = dict(shapes)
         self.maps = {
@@ -192,7 +197,7 @@ class _LinearMaps(keras.layers.Layer):
             for name, shape in shapes.items()
         }
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: ShapeLike) -> None:
         if not hasattr(input_shape, "__len__") or isinstance(input_shape, dict):
             raise ValueError(
                 "ConditionalSumProductNetwork: the default network takes one tensor of "

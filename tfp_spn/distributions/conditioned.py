@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
 import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
+from tensorflow_probability.python.experimental.tangent_spaces.spaces import (
+    TangentSpace,
+)
 
 from tfp_spn._typing import Seed, Tensor, TensorLike
 from tfp_spn.distributions import (
@@ -18,10 +21,18 @@ from tfp_spn.distributions import (
     _queries,
 )
 from tfp_spn.distributions._event import Given, check_vector_event
-from tfp_spn.distributions._tensor_values import TensorValues
-from tfp_spn.distributions._unknown_rank import of_any_rank, with_one_lead
+from tfp_spn.distributions._tensor_values import (
+    TensorValues,
+    of_any_rank,
+    with_one_lead,
+)
 from tfp_spn.distributions.conditional_marginal import ConditionalMarginal
 from tfp_spn.ops.log_space import at_most_zero, log1mexp
+
+if TYPE_CHECKING:
+    from tfp_spn.distributions.sum_product_network import SumProductNetwork
+
+T = TypeVar("T")
 
 
 class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribution):
@@ -62,7 +73,7 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
 
     def __init__(
         self,
-        distribution: Any,
+        distribution: tfd.Distribution,
         value: TensorLike,
         observed: TensorLike,
         validate_args: bool = False,
@@ -72,7 +83,7 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
         parameters = dict(locals())
         with tf.name_scope(name) as name:
             event = distribution._event  # noqa: SLF001
-            value = event.value(event.as_tensor(value))
+            value = event.value(event.as_tensor(value, observed))
             observed = event.mask(
                 observed, value.shape[: value.shape.rank - event.ndims]
             )
@@ -91,7 +102,9 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
             )
 
     @classmethod
-    def _parameter_properties(cls, dtype: Any, num_classes: Any = None) -> dict:
+    def _parameter_properties(
+        cls, dtype: tf.DType, num_classes: int | None = None
+    ) -> dict:
         del dtype, num_classes
         return {
             "distribution": _parameters.BatchedComponentProperties(),
@@ -104,7 +117,7 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
         }
 
     @property
-    def distribution(self) -> Any:
+    def distribution(self) -> SumProductNetwork:
         """The unconditional distribution."""
         return self._distribution
 
@@ -124,10 +137,10 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
     def _event_shape_tensor(self) -> Tensor:
         return self._distribution.event_shape_tensor()
 
-    def _as_tensor(self, value: TensorLike) -> Tensor:
-        return self._event.as_tensor(value)
+    def _as_tensor(self, value: TensorLike, observed: TensorLike = None) -> Tensor:
+        return self._event.as_tensor(value, observed)
 
-    def _ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    def _ask(self, function: Callable[..., T], *arguments: Tensor) -> T:
         """The answer to a query that is given the evidence."""
         given = Given(self._value, self._observed)
         return self._distribution.ask_given(function, *arguments, given)
@@ -167,7 +180,7 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
             validate_args: As in the constructor; default: as this distribution.
             name: Name of the result.
         """
-        value = self._event.value(self._event.as_tensor(value))
+        value = self._event.value(self._event.as_tensor(value, observed))
         lead = value.shape[: value.shape.rank - self._event.ndims]
         observed = self._event.mask(observed, lead)
         if validate_args is None:
@@ -217,9 +230,11 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
         return self._distribution.log_prob(self._value, observed=self._observed)
 
     def _is_observed(self) -> Tensor:
+        """Returns the mask with an axis for the dimensions of variables."""
         return self._with_rank_of_value(self._observed)
 
     def _with_rank_of_value(self, mask: Tensor) -> Tensor:
+        """Inserts axes, so that the evidence has the rank of a value."""
         has_value_rank = len(self._event.mask_shape) == self._event.ndims
         return mask if has_value_rank else mask[..., tf.newaxis]
 
@@ -261,6 +276,7 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
     def _log_cdf_of(
         self, value: Tensor, observed: TensorLike | None, is_survival: bool = False
     ) -> Tensor:
+        """Log-probability that no bound is exceeded, or that some bound is."""
         value, asked, holds = self._asked(
             value, observed, lambda value: self._value <= value
         )
@@ -291,7 +307,7 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
         observed: TensorLike | None,
         agrees: Callable[[Tensor], Tensor],
     ) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Value, mask, and whether the value agrees with the evidence asked for."""
+        """Returns value, mask, and whether the value agrees with the evidence."""
         value = self._event.value(value)
         lead = value.shape[: value.shape.rank - self._event.ndims]
         _queries.check_broadcasts(lead, self)
@@ -320,18 +336,22 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
         return self._with_evidence(self._ask(_queries.mode))
 
     def _with_evidence(self, value: Tensor) -> Tensor:
+        """Puts the observed values in the place of others."""
         merged = tf.where(self._is_observed(), self._value, value)
         return tf.cast(merged, self.dtype)
 
     def _mean(self) -> Tensor:
         self._distribution.check_moments()
         mean, _ = self._ask(_queries.mean_and_variance)
-        return tf.where(self._is_observed(), self._value, mean)
+        mean = tf.where(self._is_observed(), self._value, mean)
+        return self._distribution.defined(mean)
 
     def _variance(self) -> Tensor:
         self._distribution.check_moments()
         _, variance = self._ask(_queries.mean_and_variance)
-        return tf.where(self._is_observed(), tf.zeros([], variance.dtype), variance)
+        zero = tf.zeros([], variance.dtype)
+        variance = tf.where(self._is_observed(), zero, variance)
+        return self._distribution.defined(variance)
 
     def _stddev(self) -> Tensor:
         return tf.sqrt(self._variance())
@@ -342,12 +362,13 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
         covariance = self._ask(_queries.covariance)
         hidden = ~self._observed
         both = hidden[..., :, tf.newaxis] & hidden[..., tf.newaxis, :]
-        return tf.where(both, covariance, tf.zeros([], covariance.dtype))
+        covariance = tf.where(both, covariance, tf.zeros([], covariance.dtype))
+        return self._distribution.defined(covariance)
 
     def _default_event_space_bijector(self) -> None:
         return None  # observed coordinates are fixed: no bijection onto the support
 
-    def _experimental_tangent_space(self, x: Tensor) -> Any:
+    def _experimental_tangent_space(self, x: Tensor) -> TangentSpace:
         if self._distribution.program.leaf.is_discrete:
             return _event_space.tangent_space(self._event, x)
         raise NotImplementedError(

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfp_spn._arguments import LARGEST_SEED, a_seed, reads
+from tfp_spn._keras_typing import LayerOptions
 from tfp_spn._serialization import deserialize, register, serialize
-from tfp_spn._typing import Tensor
+from tfp_spn._typing import Config, ShapeLike, Tensor, TensorLike
+from tfp_spn.distributions._tensor_outputs import check_caller_takes_distributions
 
 _STATISTICS = ("mean", "mode", "stddev", "variance")
 _OUTPUTS = ("distribution", "sample", *_STATISTICS)
@@ -25,19 +27,22 @@ class DistributionOutput:
     distribution itself.
     """
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: object, **kwargs: object) -> Tensor:
         """Calls the layer; what it returns has the shape that Keras was told."""
         output = super().__call__(*args, **kwargs)  # type: ignore[misc]
-        if isinstance(output, tfd.Distribution) and isinstance(output.dtype, tf.DType):
+        if not isinstance(output, tfd.Distribution):
+            return output
+        check_caller_takes_distributions(self)
+        if isinstance(output.dtype, tf.DType):
             # Keras weighs the losses of several outputs by the examples in each.
             output.shape = output.batch_shape.concatenate(output.event_shape)
         return output
 
-    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
+    def compute_output_spec(self, *args: object, **kwargs: object) -> keras.KerasTensor:
         """Symbolic output: a sample in the place of the distribution."""
         failures: list[Exception] = []
 
-        def placeholder(*args: Any, **kwargs: Any) -> Any:
+        def placeholder(*args: object, **kwargs: object) -> keras.KerasTensor:
             try:
                 return _placeholder(self.call(*args, **kwargs))  # type: ignore[attr-defined]
             except Exception as error:
@@ -60,8 +65,8 @@ class DistributionLayer(DistributionOutput, keras.layers.Layer):
     functional, Sequential or subclassed, returns the distribution; the loss
     `tfp_spn.losses.NegativeLogLikelihood` trains it on targets ``y`` by ``-log p(y)``.
     In the middle of a functional model, where only tensors may flow,
-    ``output="sample"`` and the like make a tensor of it. (Keras' `predict` collects
-    tensors too: call the model instead, or use such an output.)
+    ``output="sample"`` and the like make a tensor of it. (Keras' `predict` and `export`
+    take tensors only, and refuse: call the model instead, or use such an output.)
 
     Args:
         make_distribution: Maps the layer's inputs to a `tfd.Distribution`: a function,
@@ -101,9 +106,9 @@ class DistributionLayer(DistributionOutput, keras.layers.Layer):
     def __init__(
         self,
         make_distribution: Callable[..., tfd.Distribution],
-        output: str | Callable[[tfd.Distribution], Any] = "distribution",
+        output: str | Callable[[tfd.Distribution], Tensor] = "distribution",
         seed: int | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[LayerOptions],
     ) -> None:
         super().__init__(**kwargs)
         if not callable(make_distribution):
@@ -124,13 +129,13 @@ class DistributionLayer(DistributionOutput, keras.layers.Layer):
         if output == "sample":
             self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: ShapeLike) -> None:
         make = self.make_distribution
         if isinstance(make, keras.layers.Layer) and not make.built:
             make.build(input_shape)
         self.built = True
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: TensorLike) -> Tensor:
         """The distribution, or what `output` asks of it."""
         several = isinstance(inputs, list | tuple)
         make = self.make_distribution
@@ -148,7 +153,7 @@ class DistributionLayer(DistributionOutput, keras.layers.Layer):
             return self.output_of(distribution)
         return getattr(distribution, self.output_of)()
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         make, output = self.make_distribution, self.output_of
         for function in (make, output):
@@ -173,12 +178,12 @@ class DistributionLayer(DistributionOutput, keras.layers.Layer):
 class _Function(keras.Operation):
     """A function as Keras' shape inference wants it."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable) -> None:
         super().__init__()
         self.call = function
 
 
-def _placeholder(output: Any) -> Any:
+def _placeholder(output: tfd.Distribution | Tensor) -> keras.KerasTensor:
     """Tensors pass; of a distribution, zeros of the shape of a sample."""
     if not isinstance(output, tfd.Distribution):
         return output
@@ -194,7 +199,8 @@ def _next_seed(generator: keras.random.SeedGenerator) -> Tensor:
     return tf.cast(generator.next(), tf.int32)
 
 
-def _check_serializable(function: Any, name: str) -> None:
+def _check_serializable(function: object, name: str) -> None:
+    """Raises unless a file can name the function."""
     if isinstance(function, str | keras.layers.Layer):
         return
     if keras.saving.get_registered_name(function) == getattr(

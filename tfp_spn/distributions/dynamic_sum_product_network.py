@@ -9,15 +9,18 @@ from typing import Any
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
+from tensorflow_probability.python.experimental.tangent_spaces.spaces import (
+    TangentSpace,
+)
 
-from tfp_spn._typing import Params, Tensor, TensorLike
+from tfp_spn._typing import Config, Params, Tensor, TensorLike
 from tfp_spn.circuits.dynamic_circuit import DynamicCircuit
 from tfp_spn.distributions import _assertions, _event_space, _parameters, _queries
 from tfp_spn.distributions._circuit_view import CircuitView, properties_of_params
 from tfp_spn.distributions._event import Given, check_variables, check_vector_event
 from tfp_spn.distributions._hidden_states import HiddenStates
 from tfp_spn.distributions._sequence_event import Padding, SequenceEvent
-from tfp_spn.distributions._unknown_rank import of_any_rank
+from tfp_spn.distributions._tensor_values import of_any_rank
 from tfp_spn.distributions.conditioned_dynamic import (
     ConditionedDynamicSumProductNetwork,
 )
@@ -63,7 +66,7 @@ class DynamicSumProductNetwork(
             over, the others are integrated out. Default: all.
         steps_of_event: Indices of the steps that the event ranges over. Default: all.
         parameters_in_time: Names of parameters of the template that have an axis
-            ``[num_steps]`` behind the batch: another value for each step.
+            ``[num_steps]`` after the batch: another value for each step.
         validate_args: Whether to check values at run time: categories in range, no NaN
             under ``observed=True``.
         allow_nan_stats: Whether undefined statistics (the mean of a Cauchy variable)
@@ -104,7 +107,7 @@ class DynamicSumProductNetwork(
 
     def __init__(
         self,
-        circuit: Any,
+        circuit: DynamicCircuit,
         params: Params | None = None,
         variables_of_event: Sequence[int] | None = None,
         steps_of_event: Sequence[int] | None = None,
@@ -161,7 +164,9 @@ class DynamicSumProductNetwork(
             )
 
     @classmethod
-    def _parameter_properties(cls, dtype: Any, num_classes: Any = None) -> dict:
+    def _parameter_properties(
+        cls, dtype: tf.DType, num_classes: int | None = None
+    ) -> dict:
         del dtype, num_classes
         return properties_of_params()
 
@@ -207,7 +212,7 @@ class DynamicSumProductNetwork(
                 1]``: which values count. The others are integrated out exactly and may
                 hold anything, NaN included. Default: all.
             lengths: int ``[...]``: how many steps each sequence has. Default: all.
-            padding: ``"right"`` or ``"left"``: where what is no step stands.
+            padding: ``"right"`` or ``"left"``: on which side the padding is.
         """
         given = self._with_lengths(value, observed, lengths, padding)
         return self.ask_of(_queries.log_prob, given)
@@ -240,7 +245,7 @@ class DynamicSumProductNetwork(
         lengths: TensorLike | None,
         padding: Padding,
     ) -> Given:
-        """Sequences at the front, nothing known behind their ends."""
+        """Puts sequences at the front; after their ends nothing is known."""
         return self._event.with_lengths(value, observed, lengths, padding)
 
     def _sample_control_dependencies(
@@ -264,7 +269,7 @@ class DynamicSumProductNetwork(
     def _default_event_space_bijector(self) -> tfb.Bijector | None:
         return _event_space.default_bijector(self._event.step)
 
-    def _experimental_tangent_space(self, x: Tensor) -> Any:
+    def _experimental_tangent_space(self, x: Tensor) -> TangentSpace:
         event = self._event
         return _event_space.tangent_space(event.step, x, len(event.steps))
 
@@ -287,7 +292,7 @@ class DynamicSumProductNetwork(
         Returns:
             A distribution with event shape ``[len(steps), len(variables)]``.
         """
-        changes: dict[str, Any] = {"name": name or f"{self.name}_marginal"}
+        changes: Config = {"name": name or f"{self.name}_marginal"}
         if variables is not None:
             changes["variables_of_event"] = self._event.subset(variables)
         if steps is not None:
@@ -335,6 +340,7 @@ def _view_of_sequences(
 
 
 def _in_time(program: DynamicProgram, names: tuple[str, ...]) -> DynamicProgram:
+    """Returns the program with an axis of steps for these parameters."""
     known = program.step.param_event_ndims
     unknown = sorted(set(names) - set(known))
     if unknown:

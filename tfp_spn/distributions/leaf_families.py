@@ -6,11 +6,14 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from tfp_spn._keras_bridge import Distribution
+from tfp_spn._typing import Params
+
 
 class _Registry:
     """What was a `functools.singledispatch` function is a method of leaf layers now."""
 
-    def __call__(self, leaf: Any, rows: dict[str, Any]) -> Any:
+    def __call__(self, leaf: Any, rows: Params) -> Distribution:
         """Returns ``leaf.component_distribution(rows)``."""
         return leaf.component_distribution(rows)
 

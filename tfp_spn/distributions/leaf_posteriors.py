@@ -20,6 +20,12 @@ from tfp_spn.layers.leaves.support import (
 )
 from tfp_spn.layers.leaves.upper_tails import log_survival_function
 from tfp_spn.ops.log_space import log1mexp, safe_log
+from tfp_spn.ops.mixture_moments import (
+    finite_range,
+    middle,
+    moment_terms,
+    moments_of_terms,
+)
 
 
 class _FiniteValues(OfVariable, TensorValues):
@@ -45,8 +51,8 @@ class _FiniteValues(OfVariable, TensorValues):
         below = tf.cumsum(probs, axis=-1)
         return support.log_cdf(x, lambda x: safe_log(self._looked_up(below, x)))
 
-    def _cdf(self, x: Tensor) -> Tensor:
-        return tf.exp(self._log_cdf(x))
+    def _cdf(self, value: Tensor) -> Tensor:
+        return tf.exp(self._log_cdf(value))
 
     def _log_survival_function(self, x: Tensor) -> Tensor:
         probs = self._value_probs()
@@ -54,10 +60,11 @@ class _FiniteValues(OfVariable, TensorValues):
         above = tf.cumsum(probs, axis=-1, exclusive=True, reverse=True)
         return support.log_survival(x, lambda x: safe_log(self._looked_up(above, x)))
 
-    def _survival_function(self, x: Tensor) -> Tensor:
-        return tf.exp(self._log_survival_function(x))
+    def _survival_function(self, value: Tensor) -> Tensor:
+        return tf.exp(self._log_survival_function(value))
 
     def _looked_up(self, table: Tensor, x: Tensor) -> Tensor:
+        """Returns the entries of a table for integers; 0 outside of it."""
         is_value = tf.one_hot(tf.cast(x, tf.int32), table.shape[-1], dtype=table.dtype)
         return tf.reduce_sum(table * is_value, axis=-1)
 
@@ -85,7 +92,8 @@ class LeafMixture(OfVariable, tfd.MixtureSameFamily):
     """A mixture of leaf components, of which a mode has no closed form.
 
     In contrast to TFP's, values outside of the support, such as fractions of counts,
-    have no density, and cdfs are those of the whole number below.
+    have no density, cdfs are those of the whole number below, and components of
+    weight zero count for nothing where their moments are infinite.
     """
 
     def _log_prob(self, x: Tensor) -> Tensor:
@@ -117,8 +125,27 @@ class LeafMixture(OfVariable, tfd.MixtureSameFamily):
         log_weights = tf.math.log_softmax(self.mixture_distribution.logits_parameter())
         return tf.reduce_logsumexp(tails + log_weights, axis=-1)
 
-    def _survival_function(self, x: Tensor) -> Tensor:
-        return tf.exp(self._log_survival_function(x))
+    def _survival_function(self, value: Tensor) -> Tensor:
+        return tf.exp(self._log_survival_function(value))
+
+    def _mean(self) -> Tensor:
+        mean = self.components_distribution.mean()
+        return self._moments(mean, tf.zeros_like(mean))[0]
+
+    def _variance(self) -> Tensor:
+        components = self.components_distribution
+        return self._moments(components.mean(), components.variance())[1]
+
+    def _moments(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and variance of those of the components, ``[..., K]``."""
+        center = middle(*finite_range(mean, axis=-1))
+        terms = [t[..., tf.newaxis] for t in (mean, variance, center)]
+        probs = tf.cast(self.mixture_distribution.probs_parameter(), tf.float64)
+        probs = tf.math.divide_no_nan(probs, tf.reduce_sum(probs, -1, keepdims=True))
+        average = tf.reduce_sum(probs[..., tf.newaxis] * moment_terms(*terms), -2)
+        offset, variance = moments_of_terms(average, axis=-1)
+        mean = offset[..., 0] + tf.cast(center[..., 0], offset.dtype)
+        return tf.cast(mean, center.dtype), tf.cast(variance[..., 0], center.dtype)
 
     def _mode(self) -> None:
         family = type(self.components_distribution).__name__
@@ -160,7 +187,7 @@ class CircularMixture(LeafMixture):
 
 
 def _support_of(components: tfd.Distribution) -> Support | None:
-    """That of a family of numbers, if all its components have the same."""
+    """The support of a family of numbers, if all its components have the same."""
     family = type(components).__name__
     if isinstance(components, tfd.Binomial):
         return SUPPORTS["nonnegative_integers"]  # beyond its total the mass is zero

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -65,7 +64,9 @@ class MixedUnivariate(OfVariable, tfd.AutoCompositeTensorDistribution):
             )
 
     @classmethod
-    def _parameter_properties(cls, dtype: Any, num_classes: Any = None) -> dict:
+    def _parameter_properties(
+        cls, dtype: tf.DType, num_classes: int | None = None
+    ) -> dict:
         del dtype, num_classes
         return {
             "distributions": _parameters.BatchedComponentProperties(event_ndims=None)
@@ -101,15 +102,18 @@ class MixedUnivariate(OfVariable, tfd.AutoCompositeTensorDistribution):
         return tf.zeros([0], tf.int32)
 
     def _merged(self, values: Sequence[Tensor]) -> Tensor:
+        """Puts the variables of all families in their order."""
         joined = tf.concat([tf.cast(v, self.dtype) for v in values], axis=-1)
         return tf.gather(joined, self._order, axis=-1)
 
     def _asked(self, query: str) -> Tensor:
+        """Asks each family, and merges the answers."""
         return self._merged([getattr(d, query)() for d in self._distributions])
 
     def _of_value(
-        self, value: Tensor, query: Callable[[Any, Tensor], Tensor]
+        self, value: Tensor, query: Callable[[tfd.Distribution, Tensor], Tensor]
     ) -> Tensor:
+        """Asks each family about the values of its own variables."""
         value = tf.broadcast_to(
             value,
             tf.broadcast_dynamic_shape(tf.shape(value), self.batch_shape_tensor()),

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import keras
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
+from tensorflow_probability.python.experimental.tangent_spaces.spaces import (
+    TangentSpace,
+)
 
 from tfp_spn._typing import Params, Tensor, TensorLike
+from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.circuits.components import components_of
 from tfp_spn.distributions import _event_space, _factors, _parameters, _queries
 from tfp_spn.distributions._circuit_view import CircuitView, properties_of_params
@@ -21,7 +25,8 @@ from tfp_spn.distributions._event import (
     check_variables,
     check_vector_event,
 )
-from tfp_spn.distributions._unknown_rank import of_any_rank
+from tfp_spn.distributions._parameters import Viewed
+from tfp_spn.distributions._tensor_values import of_any_rank
 from tfp_spn.distributions.conditioned import ConditionedSumProductNetwork
 from tfp_spn.distributions.univariate import univariate_posteriors
 from tfp_spn.programs.parameter_names import PRIOR
@@ -87,7 +92,7 @@ class SumProductNetwork(CircuitView, tfd.AutoCompositeTensorDistribution):
 
     def __init__(
         self,
-        circuit: Any,
+        circuit: Viewed,
         params: Params | None = None,
         variables_of_event: Sequence[int] | None = None,
         validate_args: bool = False,
@@ -100,7 +105,7 @@ class SumProductNetwork(CircuitView, tfd.AutoCompositeTensorDistribution):
             program = circuit.program
             live = circuit.live_params()
             params = live if params is None else params
-            # Of a circuit's own variables, not of their values or of other parameters.
+            # A view of a circuit's own variables, not of their values or of others.
             self._is_view = isinstance(circuit, keras.Model) and _parameters.are_same(
                 params, live
             )
@@ -129,7 +134,9 @@ class SumProductNetwork(CircuitView, tfd.AutoCompositeTensorDistribution):
             )
 
     @classmethod
-    def _parameter_properties(cls, dtype: Any, num_classes: Any = None) -> dict:
+    def _parameter_properties(
+        cls, dtype: tf.DType, num_classes: int | None = None
+    ) -> dict:
         del dtype, num_classes
         return properties_of_params()
 
@@ -193,13 +200,15 @@ class SumProductNetwork(CircuitView, tfd.AutoCompositeTensorDistribution):
     def _covariance(self) -> Tensor:
         check_vector_event(self._event, "covariance")
         self.check_moments()
-        return self.ask(_queries.covariance)
+        return self.defined(self.ask(_queries.covariance))
 
     def _entropy(self) -> Tensor:
         return _factors.entropy(self)
 
     @classmethod
-    def experimental_fit(cls, value: TensorLike, *args: Any, **kwargs: Any) -> Any:
+    def experimental_fit(
+        cls, value: TensorLike, *args: object, **kwargs: object
+    ) -> NoReturn:
         """Not implemented: there is no closed form. Use `tfp_spn.learning.fit`."""
         raise NotImplementedError(
             "SumProductNetwork.experimental_fit: a circuit has no closed-form maximum "
@@ -210,7 +219,7 @@ class SumProductNetwork(CircuitView, tfd.AutoCompositeTensorDistribution):
     def _default_event_space_bijector(self) -> tfb.Bijector | None:
         return _event_space.default_bijector(self._event)
 
-    def _experimental_tangent_space(self, x: Tensor) -> Any:
+    def _experimental_tangent_space(self, x: Tensor) -> TangentSpace:
         return _event_space.tangent_space(self._event, x)
 
     # --- queries that give distributions ----------------------------------------
@@ -276,8 +285,7 @@ class SumProductNetwork(CircuitView, tfd.AutoCompositeTensorDistribution):
 
         Returns:
             A distribution with batch shape ``[..., num_variables]`` (pixels row by
-            row): `tfd.Categorical`
-            or `tfd.Bernoulli` over finitely many values, else a
+            row): `tfd.Categorical` or `tfd.Bernoulli` over finitely many values, else a
             `tfd.MixtureSameFamily` of the leaf family. Its `cdf` and
             `survival_function` are those of single variables. Of variables of
             different types it is a `MixedUnivariate`, which has the distribution of a
@@ -329,7 +337,9 @@ class SumProductNetwork(CircuitView, tfd.AutoCompositeTensorDistribution):
 
 
 @functools.singledispatch
-def view_of(circuit: Any, params: Params | None = None, **arguments: Any) -> Any:
+def view_of(
+    circuit: Circuit, params: Params | None = None, **arguments: Any
+) -> SumProductNetwork:
     """The distribution over a circuit; those of other kinds join in their modules."""
     return SumProductNetwork(circuit, params, **arguments)
 
@@ -342,7 +352,7 @@ def _kl_divergence(
         return _factors.kl_divergence(one, other)
 
 
-def as_circuit(circuit: Any) -> Any:
+def as_circuit(circuit: keras.Model) -> Circuit:
     """A circuit, compiled if it is a `keras.Sequential`."""
     if isinstance(circuit, keras.Sequential):
         from tfp_spn.circuits.from_layers import from_layers

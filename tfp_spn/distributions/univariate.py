@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -20,12 +19,16 @@ from tfp_spn.distributions.leaf_posteriors import (
 )
 from tfp_spn.distributions.mixed_univariate import MixedUnivariate
 from tfp_spn.layers.leaves.bernoulli_leaf import BernoulliLeaf
+from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.layers.leaves.parts import LeafPart
 from tfp_spn.programs import moments, posterior
+from tfp_spn.programs.tables import Tables
 
 
 def univariate_posteriors(
-    distribution: Any, value: TensorLike | None, observed: TensorLike | None
+    distribution: tfd.Distribution,
+    value: TensorLike | None,
+    observed: TensorLike | None,
 ) -> tfd.Distribution:
     """See `SumProductNetwork.univariate_posteriors`."""
     event = distribution._event  # noqa: SLF001
@@ -65,17 +68,21 @@ def univariate_posteriors(
     return MixedUnivariate(found, places)
 
 
-def _leaf_posterior(event: Event, tables: Any, given: Given | None = None) -> Tensor:
+def _leaf_posterior(event: Event, tables: Tables, given: Given | None = None) -> Tensor:
     """``[..., R, K, N]``; see `_queries`."""
     evidence = None if given is None else _queries.possible(event, tables, given)
     return moments.leaf_posterior(event.program.step, tables, evidence)
 
 
 class _Known:
-    """What is asked for: some variables of one leaf layer, and the evidence."""
+    """Some variables of one leaf layer that are asked for, and the evidence."""
 
     def __init__(
-        self, tables: Any, part: LeafPart, variables: list[int], evidence: Any
+        self,
+        tables: Tables,
+        part: LeafPart,
+        variables: list[int],
+        evidence: Evidence | None,
     ) -> None:
         self.tables = tables
         self.part = part
@@ -93,7 +100,7 @@ class _Known:
         return _pick(self.restore(mean), self.own, self.part.layout.num_variables)
 
     def settled(self, probs: Tensor, point_mass: Callable[[Tensor], Tensor]) -> Tensor:
-        """A point mass where the variable is observed."""
+        """Replaces the posterior of an observed variable by a point mass."""
         evidence = self.evidence
         if evidence is None:
             return probs
@@ -107,6 +114,7 @@ class _Known:
 
 
 def _of_part(known: _Known, params: Params, weights: Tensor) -> tfd.Distribution:
+    """Returns the posteriors of the variables of one leaf layer."""
     table = known.part.leaf.value_probs(params)
     if table is None:
         return _mixture(known, params, weights)
@@ -122,6 +130,7 @@ def _of_part(known: _Known, params: Params, weights: Tensor) -> tfd.Distribution
 
 
 def _mixture(known: _Known, params: Params, weights: Tensor) -> tfd.MixtureSameFamily:
+    """Returns a mixture of the components of all slots of each variable."""
     layout, leaf = known.part.layout, known.part.leaf
     slots = _slots_of_variable(layout.slot_variable, layout.num_variables)
     slots = slots[known.own]  # [V', slots], padded by -1
@@ -146,6 +155,7 @@ def _mixture(known: _Known, params: Params, weights: Tensor) -> tfd.MixtureSameF
 
 
 def _slots_of_variable(slot_variable: np.ndarray, num_variables: int) -> np.ndarray:
+    """Lists the slots of each variable, ``[V, slots]``, filled up with -1."""
     lists = [np.flatnonzero(slot_variable == v) for v in range(num_variables)]
     table = np.full([num_variables, max(map(len, lists))], -1)
     for variable, slots in enumerate(lists):
@@ -153,7 +163,7 @@ def _slots_of_variable(slot_variable: np.ndarray, num_variables: int) -> np.ndar
     return table
 
 
-def _pick(value: Tensor, variables: Any, total: int) -> Tensor:
+def _pick(value: Tensor, variables: Sequence[int] | np.ndarray, total: int) -> Tensor:
     """``[..., V, F]`` to ``[..., V', F]``."""
     if np.array_equal(variables, np.arange(total)):
         return value

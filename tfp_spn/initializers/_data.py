@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from tfp_spn._typing import DTypeLike
+from tfp_spn._typing import DTypeLike, Tensor
 from tfp_spn.initializers.array_batches import array_batches
 from tfp_spn.initializers.equidistant import Equidistant
 
@@ -78,6 +77,6 @@ def by_cell(owner: str, x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     )
 
 
-def without_data(shape: Sequence[int], dtype: DTypeLike) -> Any:
+def without_data(shape: Sequence[int], dtype: DTypeLike) -> Tensor:
     """Distinct components in the range of z-scores, until weights are loaded."""
     return Equidistant(-1.0, 1.0)(shape, dtype=dtype)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
+
+from tfp_spn._keras_typing import LayerOptions
 
 
 def default_dtype() -> str:
@@ -17,7 +17,7 @@ def default_dtype() -> str:
     return dtype if dtype in ("float32", "float64") else "float32"
 
 
-def fill_in_dtype(kwargs: dict[str, Any]) -> None:
+def fill_in_dtype(kwargs: LayerOptions) -> None:
     """Sets the `default_dtype` among arguments of a layer that name none."""
     if kwargs.get("dtype") is None:
         kwargs["dtype"] = default_dtype()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import keras
 
 from tfp_spn._arguments import a_count, a_flag, reads
-from tfp_spn._keras_typing import InitializerLike
+from tfp_spn._keras_typing import InitializerLike, LayerOptions
 from tfp_spn._serialization import deserialize, initializer_of, register, serialize
 from tfp_spn._typing import Config
 from tfp_spn.layers.default_dtype import fill_in_dtype
@@ -47,7 +49,7 @@ class FoldedSum(FiniteVariables, keras.layers.Layer):
         initializer: InitializerLike = None,
         logspace_accumulators: bool = True,
         sum_op: SumRule | Config | None = None,
-        **kwargs: object,
+        **kwargs: Unpack[LayerOptions],
     ) -> None:
         fill_in_dtype(kwargs)
         super().__init__(**kwargs)

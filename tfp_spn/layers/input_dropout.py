@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Unpack
 
 import keras
 import tensorflow as tf
 
 from tfp_spn._arguments import LARGEST_SEED, a_rate, a_seed, an_axis, reads, sequence_of
+from tfp_spn._keras_typing import LayerOptions
 from tfp_spn._serialization import register
 from tfp_spn._typing import Config, Tensor, TensorLike
 from tfp_spn.layers.regions.region_layer import RegionLayer, Shape
@@ -67,7 +69,7 @@ class InputDropout(RegionLayer):
         rate: float,
         seed: int | None = None,
         variable_axes: Sequence[int] = (1,),
-        **kwargs: object,
+        **kwargs: Unpack[LayerOptions],
     ) -> None:
         super().__init__(**kwargs)
         self.rate = rate

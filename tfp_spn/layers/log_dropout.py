@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Unpack
 
 import keras
 import tensorflow as tf
 
 from tfp_spn._arguments import LARGEST_SEED, a_rate, a_seed, an_axis, reads
+from tfp_spn._keras_typing import LayerOptions
 from tfp_spn._serialization import register
 from tfp_spn._typing import Config, Tensor, TensorLike
 from tfp_spn.layers.regions.region_layer import RegionLayer, Shape
@@ -69,7 +71,7 @@ class LogDropout(RegionLayer):
         noise_shape: Sequence[int | None] | None = None,
         seed: int | None = None,
         axis_at_least_one: int | None = None,
-        **kwargs: object,
+        **kwargs: Unpack[LayerOptions],
     ) -> None:
         super().__init__(**kwargs)
         self.rate = rate

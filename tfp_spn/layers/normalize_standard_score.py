@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import enum
 import warnings
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from tfp_spn._arguments import a_flag, a_rate, reads
+from tfp_spn._keras_typing import LayerOptions
 from tfp_spn._serialization import register
 from tfp_spn._typing import Config, Tensor, TensorLike
 from tfp_spn.initializers.array_batches import array_batches
@@ -90,7 +91,7 @@ class NormalizeStandardScore(KnownShapes, FiniteVariables, keras.layers.Layer):
         normalization_epsilon: float = 1e-8,
         axes: NormalizeAxes | str | bool = NormalizeAxes.SAMPLE_WISE,
         sample_wise: bool | None = None,
-        **kwargs: object,
+        **kwargs: Unpack[LayerOptions],
     ) -> None:
         fill_in_dtype(kwargs)
         with warnings.catch_warnings():  # Keras advises against `input_shape`

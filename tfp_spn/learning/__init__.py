@@ -37,6 +37,7 @@ from tfp_spn.learning.history import History as History
 from tfp_spn.learning.hybrid_loss import (
     HybridGenerativeDiscriminative as HybridGenerativeDiscriminative,
 )
+from tfp_spn.learning.in_replica import sum_over_replicas as sum_over_replicas
 from tfp_spn.learning.initialization import initialize_leaves as initialize_leaves
 from tfp_spn.learning.log_likelihood import LogLikelihood as LogLikelihood
 from tfp_spn.learning.losses import NegativeLogJoint as NegativeLogJoint
@@ -57,7 +58,6 @@ from tfp_spn.learning.perturbations import Perturbation as Perturbation
 from tfp_spn.learning.perturbations import SumDropout as SumDropout
 from tfp_spn.learning.pruning import Pruning as Pruning
 from tfp_spn.learning.pruning import prune as prune
-from tfp_spn.learning.replicas import sum_over_replicas as sum_over_replicas
 from tfp_spn.learning.sharpness_aware_expectation_maximization import (
     SharpnessAwareExpectationMaximization as SharpnessAwareExpectationMaximization,
 )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tfp_spn._arguments import a_rate, read_fields
+from tfp_spn._typing import Tensor
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.learning.batches import Batch
 from tfp_spn.learning.expectation_maximization import ExpectationMaximization
@@ -126,7 +126,7 @@ class _SquaredExtrapolation:
             self.max_step.assign(_GROWTH * float(self.max_step))
         return before
 
-    def _step(self, r: Any, v: Any) -> tuple[float, bool]:
+    def _step(self, r: Tensor, v: Tensor) -> tuple[float, bool]:
         curvature = float(np.linalg.norm(v))
         step = float(np.linalg.norm(r)) / curvature if curvature > 0 else 1.0
         limit = float(self.max_step)

@@ -13,8 +13,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfp_spn._typing import Params, Tensor
-from tfp_spn.learning.expectations import Expectations
+from tfp_spn._typing import Expectations, Params, Tensor
+from tfp_spn.circuits.circuit import Circuit
+from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.ops.certainty import CHECKED
 from tfp_spn.programs.program import Program
 
@@ -79,7 +80,7 @@ def structure_of(program: Program, params: Params) -> Expectations:
     return of_nothing.get_concrete_function().structured_outputs
 
 
-def nothing_known(program: Program) -> Any:
+def nothing_known(program: Program) -> Evidence:
     """Evidence of one example of which nothing is observed."""
     x = tf.zeros([1, *program.event_shape], program.dtype)
     return program.evidence(x, tf.zeros([1, *program.mask_shape], tf.bool))
@@ -117,7 +118,7 @@ SLOT = "slot/"
 """What the names of slots begin with, among parameters."""
 
 
-def slots_of(adjustments: tuple[Adjustment, ...], circuit: Any) -> dict[str, Any]:
+def slots_of(adjustments: tuple[Adjustment, ...], circuit: Circuit) -> Params:
     """Variables of all adjustments, by name."""
     if all(type(a).slots is Adjustment.slots for a in adjustments):
         return {}

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from tfp_spn._arguments import a_rate, one_of, or_function, read_fields
+from tfp_spn._typing import Expectations
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.learning.adjustment import Adjustment, Update, nothing_known
-from tfp_spn.learning.expectations import Expectations
 from tfp_spn.learning.method import Method, Terms, Trainer
 from tfp_spn.learning.minibatch_expectation_maximization import (
     MinibatchExpectationMaximization,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import tensorflow as tf
 
@@ -27,7 +26,7 @@ class AveragedParameters(WrappedMethod):
     validation log-likelihood is higher than theirs.
 
     Args:
-        method: Any method of `fit`.
+        method: A method of `fit`.
         last: Part of the updates that is averaged over, from 0 (none) to 1.
 
     Example:
@@ -76,8 +75,8 @@ class AveragingTrainer:
     ) -> None:
         self.inner, self.start, self.by_epoch = inner, start, by_epoch
         self.replicas = inner.replicas
-        self.optimizer: Any = getattr(inner, "optimizer", None)
-        self.step_size: Any = getattr(inner, "step_size", None)
+        self.optimizer = getattr(inner, "optimizer", None)
+        self.step_size = getattr(inner, "step_size", None)
         self.parameters = parameters = MeanParameters(circuit)
         with self.replicas.scope():
             self.updates = tf.Variable(0, dtype=tf.int64, trainable=False)

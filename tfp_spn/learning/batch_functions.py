@@ -7,15 +7,14 @@ program; parameters, tensors or variables, are arguments.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import tensorflow as tf
 
-from tfp_spn._typing import Params, Tensor
+from tfp_spn._typing import Expectations, Params, Tensor
 from tfp_spn.learning.adjustment import SLOT, Adjustment, Update, apply_all
 from tfp_spn.learning.batches import Batch
 from tfp_spn.learning.e_step import PLAIN, EStep
-from tfp_spn.learning.expectations import Expectations, to_float64
+from tfp_spn.learning.expectations import to_float64
 from tfp_spn.learning.maximization import maximize
 from tfp_spn.ops.certainty import Certainty
 from tfp_spn.ops.log_space import logsumexp
@@ -34,7 +33,7 @@ def expectations_of(
     return to_float64(expectations)
 
 
-def sum_of(_: Program, __: Certainty, ___: Params, a: object, b: object) -> Any:
+def sum_of(_: Program, __: Certainty, ___: Params, a: Tensor, b: Tensor) -> Tensor:
     """Adds what was computed for two batches."""
     return tf.nest.map_structure(tf.add, a, b)
 
@@ -134,7 +133,7 @@ class Slopes:
 
     def __call__(
         self, program: Program, certainty: Certainty, params: Params, batch: Batch
-    ) -> dict[str, Any]:
+    ) -> Expectations:
         """Weighted sums, which add over replicas as means would not."""
         params = {name: tf.convert_to_tensor(value) for name, value in params.items()}
         sources = [params[name] for name in self.names]

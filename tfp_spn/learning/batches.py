@@ -16,13 +16,13 @@ import tensorflow as tf
 
 from tfp_spn._arguments import LARGEST_INTEGER, a_count, reads
 from tfp_spn._typing import Tensor
+from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.learning.class_labels import numbered
 from tfp_spn.learning.data_validation import (
     Data,
     check_total_weight,
     validated,
 )
-from tfp_spn.programs.evidence import Evidence
 from tfp_spn.programs.program import Program
 
 
@@ -91,18 +91,19 @@ class Batches:
         data: Any,
         batch_size: int,
         steps: int | None = None,
-        unlabelled: Any = None,
+        unlabelled: object = None,
     ) -> None:
         self.program = program
         self.data = data
         self.is_dataset = isinstance(data, tf.data.Dataset)
+        self.first: Any = None
         self.batch_size = 0
         if not self.is_dataset:
             batch_size = a_count()(batch_size, "Batches: `batch_size`")
             self.batch_size = min(batch_size, len(data.x))
         self.steps = steps
         self.unlabelled = unlabelled
-        self._stream: Iterator[Any] = iter(())
+        self._stream: Iterator[object] = iter(())
         if self.is_dataset and steps is None:
             _check_end(data)
 
@@ -145,7 +146,7 @@ class Batches:
         elements = self.data if self.steps is None else self.data.take(self.steps)
         yield from self._dataset_chunks(elements.as_numpy_iterator())
 
-    def _elements(self) -> Iterator[Any]:
+    def _elements(self) -> Iterator[object]:
         """The elements of an epoch of a dataset."""
         if self.steps is None:
             yield from self.data.as_numpy_iterator()
@@ -166,10 +167,10 @@ class Batches:
         if seed is not None:
             order = np.random.default_rng(seed).permutation(num_examples)
         for start in range(0, num_examples, self.batch_size):
-            rows: Any = slice(start, start + self.batch_size)
+            rows: slice | np.ndarray = slice(start, start + self.batch_size)
             yield _take(self.data, rows if order is None else order[rows])
 
-    def _dataset_chunks(self, elements: Iterator[Any]) -> Iterator[Data]:
+    def _dataset_chunks(self, elements: Iterator[object]) -> Iterator[Data]:
         row, weight = 0, 0.0
         for element in elements:
             data = unpack(element)
@@ -183,6 +184,8 @@ class Batches:
                 check_total_weight(self.program, weight, is_part=True)
             # One size for all epochs: another would be compiled anew.
             self.batch_size = size = self.batch_size or num_examples
+            if not row:
+                self.first = chunk
             row += num_examples
             for start in range(0, num_examples, size):
                 yield _take(chunk, slice(start, start + size))
@@ -198,7 +201,7 @@ class Batches:
         count = len(chunk.x)
         missing = self.batch_size - count
 
-        def padded(values: Any) -> Any:
+        def padded(values: np.ndarray) -> np.ndarray:
             if not missing:
                 return values
             return np.concatenate([values, np.repeat(values[:1], missing, axis=0)])
@@ -214,7 +217,7 @@ class Batches:
         )
 
 
-def _check_end(dataset: Any) -> None:
+def _check_end(dataset: tf.data.Dataset) -> None:
     if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise ValueError(
             "tfp_spn.learning: received a dataset that never ends, expected one that "

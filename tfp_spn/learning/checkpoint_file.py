@@ -23,11 +23,12 @@ import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
 from tfp_spn._arguments import shown
+from tfp_spn._typing import Config
 from tfp_spn.learning.history import History
 
 Arrays: TypeAlias = dict[str, np.ndarray]
@@ -196,11 +197,9 @@ def _check_agreement(path: Path, kept: Settings, now: Settings) -> list[str]:
     return unrecorded
 
 
-def _differences(
-    kept: Settings, now: Settings
-) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
-    received: dict[str, Any] = {}
-    expected: dict[str, Any] = {}
+def _differences(kept: Settings, now: Settings) -> tuple[Config, Config, list[str]]:
+    received: Config = {}
+    expected: Config = {}
     unrecorded = [name for name in now if name not in kept]
     for name, old in kept.items():
         new = now.get(name)

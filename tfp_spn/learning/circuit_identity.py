@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from tfp_spn._typing import Config
 from tfp_spn.circuits.circuit import Circuit
 
 
-def circuit_identity(circuit: Circuit) -> dict[str, Any]:
+def circuit_identity(circuit: Circuit) -> Config:
     """Structure, leaves and learning rules, ready for JSON; no parameters."""
     program = circuit.program
     rules = {(repr(spec.rule), spec.logspace) for spec in program.sum_specs}

@@ -10,8 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from tfp_spn._arrays import as_array
+from tfp_spn._masks import mask_fault
 from tfp_spn._typing import TensorLike
 from tfp_spn.programs.digits import check_digits
+from tfp_spn.programs.folded_program import FoldedProgram
 from tfp_spn.programs.impossible_values import first_impossible, leaf_of_column
 from tfp_spn.programs.labels import UNLABELLED
 from tfp_spn.programs.program import Program
@@ -129,7 +131,7 @@ def split_off(data: Data, part: float) -> tuple[Data, Data]:
     return parts[0], parts[1]
 
 
-def flattened(program: Program, data: Data) -> Data:
+def flattened(program: Program | FoldedProgram, data: Data) -> Data:
     """Puts the pixels of images, or all steps, on one axis: ``[N, V(, D)]``."""
     tail = [program.num_dims] * (program.step.flat_event_ndims - 1)
     x = data.x.reshape(len(data.x), -1, *tail)
@@ -157,18 +159,17 @@ def _checked_x(program: Program, x: TensorLike) -> np.ndarray:
 
 def _checked_mask(program: Program, x: np.ndarray, observed: TensorLike) -> np.ndarray:
     observed = as_array(observed, _OWNER, "observed")
-    if observed.dtype != np.bool_:
+    shape = (len(x), *program.mask_shape)
+    fault = mask_fault(
+        observed.dtype.name, observed.shape, shape[:1], program.mask_shapes
+    )
+    if fault == "dtype":
         raise TypeError(
             f"tfp_spn.learning: observed must be a mask, received dtype "
             f"{observed.dtype}, expected bool: True where the value counts. Convert "
             "it, for example observed=(mask == 1)."
         )
-    shape = (len(x), *program.mask_shape)
-    for spread in program.mask_shapes[1:]:  # one flag for each step will do
-        if observed.shape[-len(spread) :] == spread:
-            lead = observed.shape[: -len(spread)]
-            observed = np.broadcast_to(observed, (*lead, *shape[1:]))
-    if observed.shape not in (shape, shape[1:]):
+    if fault == "shape":
         raise ValueError(
             f"tfp_spn.learning: observed does not fit x, received shape "
             f"{observed.shape}, expected {list(shape)} (or {list(shape[1:])} for all "

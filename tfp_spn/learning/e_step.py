@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
 
-from tfp_spn._typing import Params, Tensor
+from tfp_spn._typing import Expectations, Params, Tensor
 from tfp_spn.learning.batches import Batch
-from tfp_spn.learning.expectations import Expectations, to_float64
+from tfp_spn.learning.expectations import to_float64
 from tfp_spn.ops.certainty import Certainty
-from tfp_spn.programs.program import Program
+from tfp_spn.programs.tables import Tables
+
+if TYPE_CHECKING:
+    from tfp_spn.programs.program import Program
 
 MARGINAL = "marginal"
 """Leaf statistics of all examples alike, among expectations."""
@@ -86,7 +89,7 @@ class EStep:
         *numbers: Tensor,
     ) -> Expectations:
         """Expectations in double precision."""
-        tables: Any = program.tables(params, certainty)
+        tables = program.tables(params, certainty)
         evidence = batch.evidence(program)
         rest = list(numbers)
         if self.sum_dropout:
@@ -106,7 +109,7 @@ class EStep:
             )
         return to_float64(found)
 
-    def _dropped(self, tables: Any, number: Tensor) -> Any:
+    def _dropped(self, tables: Tables, number: Tensor) -> Tables:
         seed = tf.stack([tf.cast(number, tf.int32), 0])
         log_weights, weights = {}, {}
         for place, (name, value) in enumerate(tables.log_weights.items()):

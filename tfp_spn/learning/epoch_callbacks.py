@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 
 from tfp_spn.circuits.circuit import Circuit
+
+_OF_LEARNING_RATES = (
+    keras.callbacks.LearningRateScheduler,
+    keras.callbacks.ReduceLROnPlateau,
+)
 
 
 class EpochCallbacks:
@@ -34,12 +41,40 @@ class EpochCallbacks:
                     f"{type(callback).__name__}, expected keras.callbacks.Callback. "
                     "Wrap a function: keras.callbacks.LambdaCallback(on_epoch_end=f)."
                 )
-        self._circuit = circuit
+        self._circuit, self._found = circuit, found
         self._all: Any = None
         if found:
             self._all = keras.callbacks.CallbackList(
                 found, model=circuit, epochs=epochs, verbose=0
             )
+
+    @contextlib.contextmanager
+    def with_optimizer(self, optimizer: Any) -> Iterator[None]:
+        """Lets callbacks see the optimizer of a fit as that of the model.
+
+        Args:
+            optimizer: A Keras optimizer, or `None` of EM.
+
+        Raises:
+            ValueError: A callback would change the learning rate of none.
+        """
+        for callback in self._found:
+            if optimizer is None and isinstance(callback, _OF_LEARNING_RATES):
+                raise ValueError(
+                    f"fit: a {type(callback).__name__} changes the learning rate of an "
+                    "optimizer, received a method of EM, which has none, expected "
+                    'method="gradient". Leave the callback out, and pass '
+                    'step_size="cosine" or a schedule of Keras.'
+                )
+        attributes = self._circuit.__dict__  # Keras would track what it is assigned
+        had_one, before = "optimizer" in attributes, attributes.get("optimizer")
+        attributes["optimizer"] = optimizer
+        try:
+            yield
+        finally:
+            attributes["optimizer"] = before
+            if not had_one:
+                del attributes["optimizer"]
 
     @property
     def have_stopped(self) -> bool:

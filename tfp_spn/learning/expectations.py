@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
-
 import tensorflow as tf
 
-from tfp_spn._typing import Params, Tensor
-from tfp_spn.programs.evidence import Evidence
+from tfp_spn._typing import Expectations, Params, Tensor
+from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.programs.labels import check_labels
 from tfp_spn.programs.program import Program
-
-Expectations: TypeAlias = dict[str, Any]
-"""Tensors that add over batches.
-
-``sums`` by parameter name: counts ``[R, I, O]`` (``[C]`` of the prior); ``leaf``: the
-leaf layer's sufficient statistics; ``log_likelihood``: float64 weighted sum;
-``num_examples``: float64 sum of the weights.
-"""
 
 
 def expected_statistics(

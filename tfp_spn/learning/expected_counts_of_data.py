@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tfp_spn._typing import TensorLike
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.learning.batch_functions import expectations_of
 from tfp_spn.learning.batches import Batches
@@ -16,7 +17,10 @@ _BATCH = 1024
 
 
 def batches_of(
-    circuit: Circuit, x: Any, observed: Any = None, sample_weight: Any = None
+    circuit: Circuit,
+    x: TensorLike,
+    observed: TensorLike | None = None,
+    sample_weight: TensorLike | None = None,
 ) -> Batches:
     """Checked data in batches."""
     data = validated(circuit.program, Data(x, observed, None, sample_weight))
@@ -25,7 +29,8 @@ def batches_of(
 
 def expected_counts(circuit: Circuit, batches: Batches) -> dict[str, np.ndarray]:
     """Counts ``[R, I, O]`` per example, by parameter of sums, without the prior."""
-    replicas, total = Replicas(circuit), None
+    replicas = Replicas(circuit)
+    total: Any = None
     for batch in batches():
         found = replicas.run(expectations_of, batch)
         total = found if total is None else replicas.sum(total, found)

@@ -6,12 +6,11 @@ is looked at: nothing is added to a step. The rest is for messages.
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tfp_spn._typing import Params
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.circuits.diagnosis import DataValue, described, least_probable_value
 from tfp_spn.layers.finite_variables import Content, first_not_finite
@@ -132,7 +131,7 @@ class FiniteSteps:
     def _least_probable_value(self) -> DataValue | None:
         """Under the parameters that the fit began with."""
         prefix = "params/"
-        params: dict[str, Any] = {
+        params: Params = {
             name.removeprefix(prefix): tf.constant(value)
             for name, value in self.start.items()
             if name.startswith(prefix)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Sequence
 
+import keras
+import numpy.typing as npt
 import tensorflow as tf
 from tqdm import tqdm
 
@@ -18,6 +20,11 @@ from tfp_spn._arguments import (
 )
 from tfp_spn._keras_typing import OptimizerLike
 from tfp_spn._typing import TensorLike
+from tfp_spn.circuits.circuit import Circuit
+from tfp_spn.distributions.dynamic_sum_product_network import (
+    DynamicSumProductNetwork,
+)
+from tfp_spn.distributions.sum_product_network import SumProductNetwork
 from tfp_spn.learning.averaged_parameters import AveragingTrainer
 from tfp_spn.learning.batches import Batches, unpack
 from tfp_spn.learning.circuit_identity import circuit_identity
@@ -67,7 +74,7 @@ from tfp_spn.programs.program import Program
     jit_compile=a_flag(),
 )
 def fit(
-    spn: Any,
+    spn: Circuit | keras.Sequential | SumProductNetwork | DynamicSumProductNetwork,
     x: TensorLike,
     *,
     method: str | Method = "em",
@@ -76,11 +83,14 @@ def fit(
     batch_size: int | None = None,
     steps_per_epoch: int | None = None,
     observed: TensorLike = None,
-    lengths: Any = None,
+    lengths: npt.ArrayLike | None = None,
     labels: TensorLike = None,
     unlabelled: object = None,
     sample_weight: TensorLike = None,
-    validation_data: Any = None,
+    validation_data: TensorLike
+    | tuple[TensorLike, ...]
+    | tf.data.Dataset
+    | None = None,
     validation_split: float = 0.0,
     initialize: bool | None = None,
     regularization: object = None,
@@ -89,7 +99,7 @@ def fit(
     optimizer: OptimizerLike = None,
     tolerance: float | None = None,
     patience: int | None = None,
-    callbacks: Any = None,
+    callbacks: Sequence[keras.callbacks.Callback] | None = None,
     seed: int = 0,
     verbose: bool = True,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -243,11 +253,11 @@ def fit(
     if held_out_data is not None:
         validation = Batches(program, held_out_data, batch_size)
     elif validation_data is not None:
-        data = validation_data
-        if not isinstance(data, tf.data.Dataset):
-            data = numbered(unpack(data), classes, program.num_classes, unlabelled)
+        others = validation_data
+        if not isinstance(others, tf.data.Dataset):
+            others = numbered(unpack(others), classes, program.num_classes, unlabelled)
         validation = _batches(
-            program, validation_data, data, batch_size, unlabelled=unlabelled
+            program, validation_data, others, batch_size, unlabelled=unlabelled
         )
     rounds = rounds_of_fit(
         epochs,
@@ -322,7 +332,7 @@ def fit(
     stopping = Stopping(
         rounds.count, tolerance, rounds.rounds_of(patience), rounds.reason
     )
-    with progress.guarded():
+    with progress.guarded(), hooks.with_optimizer(optimizer):
         if is_start_drawn and not progress.history.epochs:
             start_from(circuit, None if train.is_dataset else train.data, seed)
         elif initialize and not progress.history.epochs:
@@ -354,6 +364,8 @@ def fit(
                 last = state.take()
                 finite.check_epoch(number, last, log_likelihood)
                 progress.complete_epoch(last, log_likelihood, held_out)
+                if train.is_dataset and number == 1:
+                    warn_of_fixed_scales(circuit, train.first)
                 bar.set_postfix_str(progress.history.summary())
                 bar.update()
                 hooks.end_epoch(number - 1, log_likelihood, held_out)
@@ -370,11 +382,11 @@ def fit(
 
 def _batches(
     program: Program,
-    source: Any,
-    data: Any,
+    source: TensorLike | tf.data.Dataset,
+    data: Data | tf.data.Dataset,
     batch_size: int,
     steps: int | None = None,
-    unlabelled: Any = None,
+    unlabelled: object = None,
 ) -> Batches:
     """Checks arrays, and cuts arrays or a dataset into batches."""
     if isinstance(source, tf.data.Dataset):

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 import numpy as np
 
 from tfp_spn.circuits.circuit import Circuit
+from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.layers.leaves.cauchy_leaf import CauchyLeaf
 from tfp_spn.layers.leaves.location_scale_leaf import LocationScaleLeaf
+from tfp_spn.layers.leaves.parts import LeafPart
 from tfp_spn.learning.data_validation import Data, flattened
 from tfp_spn.learning.maximization import trainable_names
 from tfp_spn.programs.parameter_names import leaf_name, to_leaf
+from tfp_spn.programs.program import Program
 
 _MAX_ROWS = 10_000
 _FACTOR = 3.0
@@ -29,7 +31,7 @@ def warn_of_fixed_scales(circuit: Circuit, data: Data) -> None:
         circuit: The circuit.
         data: Checked arrays.
     """
-    program: Any = circuit.program
+    program: Program = circuit.program
     x = np.asarray(flattened(program, data).x[:_MAX_ROWS], np.float64)
     layout = program.step.layout
     rows = (-1, layout.num_variables, layout.num_dims)
@@ -59,7 +61,9 @@ def _spread(x: np.ndarray, leaf: LocationScaleLeaf) -> np.ndarray:
         return np.nanstd(x, axis=0)
 
 
-def _warn(leaf: Any, part: Any, fixed: np.ndarray, spread: np.ndarray) -> None:
+def _warn(
+    leaf: BaseLeaf, part: LeafPart, fixed: np.ndarray, spread: np.ndarray
+) -> None:
     slots = part.layout.slot_variable
     scale = np.stack(
         [np.median(fixed[slots == v], (0, 1)) for v in range(len(spread))]

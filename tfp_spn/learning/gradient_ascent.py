@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import keras
 import tensorflow as tf
 
 from tfp_spn._arguments import a_flag, reads
-from tfp_spn._keras_typing import OptimizerLike
-from tfp_spn._typing import Tensor
+from tfp_spn._keras_typing import OptimizerLike, Regularizer
+from tfp_spn._typing import Expectations, Tensor
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.learning.batch_functions import Slopes
 from tfp_spn.learning.batches import Batch
@@ -68,7 +67,7 @@ class GradientAscent:
         self._slopes = Slopes(_names_of(self.circuit, variables))
 
         @tf.function(autograph=False)
-        def ascend(sums: dict[str, Any]) -> None:
+        def ascend(sums: Expectations) -> None:
             means = [gradient / sums["weight"] for gradient in sums["gradients"]]
             if regularizer is not None:
                 means = [
@@ -105,7 +104,7 @@ class GradientAscent:
         return mean_of_examples(log_likelihood, weight)
 
 
-def _slope(regularizer: Any, variable: Any) -> Any:
+def _slope(regularizer: Regularizer, variable: tf.Variable) -> Tensor | None:
     """Gradient of the penalty of a variable, zero of what is no logarithm."""
     value = tf.convert_to_tensor(variable)
     is_logit = getattr(variable, "is_log_weight", False) or variable.name == "logits"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from tfp_spn._arguments import a_count, a_rate, a_seed, reads
+from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.circuits.from_region_graph import RegionGraphCircuit
 from tfp_spn.circuits.resized import UnitClasses
 from tfp_spn.learning.maximization import as_circuit
@@ -14,7 +13,7 @@ from tfp_spn.learning.maximization import as_circuit
 
 @reads(factor=a_count(), noise=a_rate(least=0), seed=a_seed())
 def grow(
-    circuit: Any, factor: int = 2, *, noise: float = 0.1, seed: int = 0
+    circuit: Circuit, factor: int = 2, *, noise: float = 0.1, seed: int = 0
 ) -> RegionGraphCircuit:
     """Splits each unit into several that differ a little [1].
 

@@ -7,13 +7,12 @@ import warnings
 from collections.abc import Iterator
 from typing import Any, Literal
 
-import keras
 import tensorflow as tf
 
 from tfp_spn._arguments import a_count, a_rate, as_int, reads
 from tfp_spn._serialization import register
 from tfp_spn._typing import Config, DTypeLike, Tensor, TensorLike
-from tfp_spn.learning.targets import check_targets
+from tfp_spn.learning.targets import CircuitLoss
 from tfp_spn.ops.log_space import logsumexp
 from tfp_spn.programs.labels import log_joint_of_labels
 
@@ -21,7 +20,7 @@ GenerativeTerm = Literal["marginal", "joint", "conditional"]
 
 
 @register
-class HybridGenerativeDiscriminative(keras.losses.Loss):
+class HybridGenerativeDiscriminative(CircuitLoss):
     """A mixture of cross-entropy and negative log-likelihood.
 
         loss = -weight * log p(y | x) - (1 - weight) * g(x, y) / num_variables
@@ -97,7 +96,7 @@ class HybridGenerativeDiscriminative(keras.losses.Loss):
                 f"{generative_term!r}, expected 'marginal', 'joint' or 'conditional'. "
                 "Choose one of these."
             )
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        super().__init__(reduction, name, dtype)
         self.discriminative_weight = discriminative_weight
         self.num_variables = num_variables
         self.generative_term = generative_term
@@ -112,13 +111,6 @@ class HybridGenerativeDiscriminative(keras.losses.Loss):
             yield
         finally:
             self._log_prior = before
-
-    def __call__(
-        self, y_true: TensorLike, y_pred: TensorLike, sample_weight: TensorLike = None
-    ) -> Tensor:
-        """The loss of a batch."""
-        check_targets(self, y_true, sample_weight)
-        return super().__call__(y_true, y_pred, sample_weight)
 
     def call(self, y_true: TensorLike, y_pred: TensorLike) -> Tensor:
         """The loss of each example."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
@@ -13,8 +13,12 @@ from tfp_spn.layers.leaves.initial_parameters import LeafData
 from tfp_spn.learning.data_validation import Data, flattened, validated
 from tfp_spn.learning.maximization import as_circuit, trainable_names
 from tfp_spn.learning.seeding import seeds_of_regions
+from tfp_spn.programs.folded_program import FoldedProgram
 from tfp_spn.programs.parameter_names import leaf_name
 from tfp_spn.programs.program import Program
+
+if TYPE_CHECKING:
+    pass
 
 _MAX_ROWS = 20_000
 _MAX_SEEDS = 1000
@@ -82,9 +86,9 @@ def initialize_leaves(
         2007.
     """
     circuit = as_circuit(spn)
-    program: Any = circuit.program
-    data = validated(program, Data(x, observed))
-    data, program = _steps_as_examples(program, data), program.step
+    data = validated(circuit.program, Data(x, observed))
+    data = _steps_as_examples(circuit.program, data)
+    program = circuit.program.step
     if not len(data.x):  # nothing is known
         return
     rng = np.random.default_rng([seed, 1])
@@ -129,7 +133,7 @@ def _steps_as_examples(program: Program, data: Data) -> Data:
 
 
 def _subset(
-    program: Program, data: Data, rng: np.random.Generator
+    program: FoldedProgram, data: Data, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Some rows in any order, float64 ``[N, V, D]``, and their mask ``[N, V, 1]``."""
     data = flattened(program, data)

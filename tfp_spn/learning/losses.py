@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import keras
 import tensorflow as tf
 
 from tfp_spn._serialization import register
 from tfp_spn._typing import DTypeLike, Tensor, TensorLike
-from tfp_spn.learning.targets import check_targets
+from tfp_spn.learning.targets import CircuitLoss
 from tfp_spn.ops.log_space import logsumexp
 from tfp_spn.programs.labels import log_joint_of_labels
 
 
 @register
-class NegativeLogLikelihood(keras.losses.Loss):
+class NegativeLogLikelihood(CircuitLoss):
     """``-log p(x)``: generative training, without labels.
 
         loss = -logsumexp_c y_pred[b, c],   y_pred[b, c] = log p(x[b], c)
@@ -34,26 +33,18 @@ class NegativeLogLikelihood(keras.losses.Loss):
         0.3466
     """
 
-    needs_labels = False
-
     def __init__(
         self,
         reduction: str = "sum_over_batch_size",
         name: str = "negative_log_likelihood",
         dtype: DTypeLike = None,
     ) -> None:
-        super().__init__(name=name, reduction=_of_keras_3(reduction), dtype=dtype)
+        super().__init__(reduction, name, dtype)
 
-    def __call__(
-        self, y_true: TensorLike, y_pred: TensorLike, sample_weight: TensorLike = None
-    ) -> Tensor:
-        """The loss of a batch."""
-        check_targets(self, y_true, sample_weight)
+    def _pair(self, y_true: TensorLike, y_pred: TensorLike) -> tuple[Tensor, Tensor]:
         if hasattr(y_pred, "log_prob"):
             y_pred = y_pred.log_prob(y_true)[..., tf.newaxis]
-        if y_true is None:
-            y_true = tf.zeros([tf.shape(y_pred)[0]])
-        return super().__call__(y_true, y_pred, sample_weight)
+        return tf.zeros([tf.shape(y_pred)[0]]) if y_true is None else y_true, y_pred
 
     def call(self, y_true: TensorLike, y_pred: TensorLike) -> Tensor:
         """The loss of each example."""
@@ -61,7 +52,7 @@ class NegativeLogLikelihood(keras.losses.Loss):
 
 
 @register
-class NegativeLogJoint(keras.losses.Loss):
+class NegativeLogJoint(CircuitLoss):
     """``-log p(x, y)``: generative training with labels.
 
         loss = -y_pred[b, y_true[b]],   y_pred[b, c] = log p(x[b], c)
@@ -91,14 +82,7 @@ class NegativeLogJoint(keras.losses.Loss):
         name: str = "negative_log_joint",
         dtype: DTypeLike = None,
     ) -> None:
-        super().__init__(name=name, reduction=_of_keras_3(reduction), dtype=dtype)
-
-    def __call__(
-        self, y_true: TensorLike, y_pred: TensorLike, sample_weight: TensorLike = None
-    ) -> Tensor:
-        """The loss of a batch."""
-        check_targets(self, y_true, sample_weight)
-        return super().__call__(y_true, y_pred, sample_weight)
+        super().__init__(reduction, name, dtype)
 
     def call(self, y_true: TensorLike, y_pred: TensorLike) -> Tensor:
         """The loss of each example."""
@@ -107,8 +91,3 @@ class NegativeLogJoint(keras.losses.Loss):
         joint = tf.transpose(tf.reshape(y_pred, [-1, shape[-1]]))
         labels = tf.reshape(y_true, tf.shape(joint)[1:])
         return -tf.reshape(log_joint_of_labels(joint, labels), shape[:-1])
-
-
-def _of_keras_3(reduction: str) -> str:
-    """The name of a reduction; Keras 2 has another for the default."""
-    return "sum_over_batch_size" if reduction == "auto" else reduction

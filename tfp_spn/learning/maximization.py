@@ -14,10 +14,9 @@ from collections.abc import Collection
 import keras
 import tensorflow as tf
 
-from tfp_spn._typing import Params, Tensor, TensorLike
+from tfp_spn._typing import Expectations, Params, Tensor, TensorLike
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.circuits.from_layers import from_layers
-from tfp_spn.learning.expectations import Expectations
 from tfp_spn.programs.parameter_names import leaf_name
 from tfp_spn.programs.program import Program
 from tfp_spn.programs.steps import SumSpec

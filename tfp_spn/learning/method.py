@@ -5,10 +5,12 @@ from __future__ import annotations
 import abc
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
+import keras
 import tensorflow as tf
 
+from tfp_spn._keras_typing import Regularizer
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.learning.adjustment import Adjustment
 from tfp_spn.learning.batches import Batch
@@ -49,10 +51,10 @@ class Terms:
     jit_compile: bool | None = None
     num_updates: int | None = None
     step_size: StepSize | str | None = None
-    optimizer: Any = None
+    optimizer: keras.optimizers.Optimizer | None = None
     adjustments: tuple[Adjustment, ...] = ()
     e_step: EStep = PLAIN
-    regularizer: Any = None
+    regularizer: Regularizer | None = None
 
     def with_adjustment(self, adjustment: Adjustment) -> Terms:
         """The same, with a further one."""

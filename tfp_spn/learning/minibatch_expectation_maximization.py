@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_spn._arguments import a_flag, a_rate, or_function, reads, shown
+from tfp_spn._typing import Expectations
 from tfp_spn.learning.adjustment import Adjustment, slots_of
 from tfp_spn.learning.batch_functions import (
     Maximization,
@@ -17,7 +18,6 @@ from tfp_spn.learning.batch_functions import (
 )
 from tfp_spn.learning.batches import Batch
 from tfp_spn.learning.e_step import PLAIN, EStep
-from tfp_spn.learning.expectations import Expectations
 from tfp_spn.learning.log_likelihood import mean_of_examples
 from tfp_spn.learning.maximization import as_circuit, trainable_names
 from tfp_spn.learning.replicas import Replicas

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from tfp_spn._arguments import a_rate, read_fields
-from tfp_spn._typing import Params
+from tfp_spn._typing import Expectations, Params
 from tfp_spn.learning.adjustment import Adjustment, Update
-from tfp_spn.learning.expectations import Expectations
 
 _AVERAGED = ("sums", "leaf", "num_examples")
 

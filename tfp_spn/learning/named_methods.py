@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from tfp_spn._arguments import shown
 from tfp_spn.circuits.circuit import Circuit
@@ -85,7 +85,7 @@ METHODS: dict[str, Method] = {
 }
 
 
-def method_of(method: Any) -> Method:
+def method_of(method: str | Method) -> Method:
     """A method by name, or the object itself.
 
     Raises:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
 import keras
 import numpy as np
@@ -13,16 +12,15 @@ import tensorflow as tf
 
 from tfp_spn._arguments import a_count, a_flag, a_rate, or_function, reads
 from tfp_spn._serialization import register
-from tfp_spn._typing import Config, Tensor
+from tfp_spn._typing import Config, Expectations, Tensor
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.learning.batches import unpack
 from tfp_spn.learning.expectations import (
-    Expectations,
     add_expectations,
     expectations_and_joint,
 )
+from tfp_spn.learning.in_replica import assign_in_replica, sum_over_replicas
 from tfp_spn.learning.maximization import maximize, trainable_names
-from tfp_spn.learning.replicas import assign_in_replica, sum_over_replicas
 from tfp_spn.programs.labels import integer_labels
 
 _CLIPS = ("clipnorm", "clipvalue", "global_clipnorm")
@@ -32,7 +30,9 @@ def _in_older_order(init: Callable[..., None]) -> Callable[..., None]:
     """Takes a bool in the second place for `gliding_average`."""
 
     @functools.wraps(init)
-    def reordered(self: Any, *args: Any, **kwargs: Any) -> None:
+    def reordered(
+        self: keras.optimizers.Optimizer, *args: object, **kwargs: object
+    ) -> None:
         if len(args) == 2 and isinstance(args[1], bool):
             kwargs["gliding_average"] = args[1]
             args = args[:1]
@@ -127,13 +127,17 @@ class OnlineExpectationMaximization(keras.optimizers.Optimizer):
         self.accumulate_batches = accumulate_batches
         self.pseudocount = pseudocount
         # By circuit: an optimizer may serve several, each with groups of its own.
-        self._weights: set[Any] = set()  # accumulators that are weights of sums
-        self._moments: set[Any] = set()  # accumulators that are no weights of sums
-        self._totals: weakref.WeakKeyDictionary[Circuit, Any] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._weights: set[int] = set()  # accumulators that are weights of sums
+        self._moments: set[int] = set()  # accumulators that are no weights of sums
+        self._totals: weakref.WeakKeyDictionary[
+            Circuit, tuple[tf.Variable, list[tf.Variable]]
+        ] = weakref.WeakKeyDictionary()
 
-    def apply(self, grads: Any, trainable_variables: Any = None) -> Any:
+    def apply(
+        self,
+        grads: Sequence[Tensor | None],
+        trainable_variables: Sequence[tf.Variable] | None = None,
+    ) -> None:
         """Updates variables by what learning rules gave in place of gradients.
 
         Raises:
@@ -153,7 +157,9 @@ class OnlineExpectationMaximization(keras.optimizers.Optimizer):
         }
         return super().apply(grads, trainable_variables)
 
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+    def update_step(
+        self, gradient: Tensor, variable: tf.Variable, learning_rate: Tensor
+    ) -> None:
         """Moves one variable towards its negative gradient: its counts.
 
         Weights of sums are normalised before, unless new counts are added to them.
@@ -212,7 +218,7 @@ class OnlineExpectationMaximization(keras.optimizers.Optimizer):
             self._totals[circuit] = (count, totals)
         return self._totals[circuit]
 
-    def collected(self, circuit: Any) -> list[tf.Variable]:
+    def collected(self, circuit: Circuit) -> list[tf.Variable]:
         """Returns the variables of a step that waits for further batches."""
         count, totals = self._totals.get(circuit, (None, []))
         return [] if count is None else [count, *totals]

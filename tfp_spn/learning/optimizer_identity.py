@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
 
 import keras
 
@@ -12,7 +11,7 @@ from tfp_spn._serialization import described
 _NUMBERED = ("built", "name")  # by Keras
 
 
-def optimizer_identity(optimizer: Any) -> dict[str, str]:
+def optimizer_identity(optimizer: keras.optimizers.Optimizer) -> dict[str, str]:
     """Describes an optimizer's class and settings, as far as they can be saved."""
     rate = getattr(optimizer, "_learning_rate", None)
     try:
@@ -30,7 +29,7 @@ def optimizer_identity(optimizer: Any) -> dict[str, str]:
     return {key: str(value) for key, value in sorted(config.items())}
 
 
-def _known(item: tuple[str, Any]) -> tuple[str, Any]:
+def _known(item: tuple[str, object]) -> tuple[str, object]:
     name, value = item
     if isinstance(value, keras.optimizers.Optimizer):
         return name, optimizer_identity(value)

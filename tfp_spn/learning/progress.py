@@ -7,12 +7,11 @@ import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tfp_spn._typing import Params
+from tfp_spn._typing import Config, Params
 from tfp_spn.learning.checkpoint_file import (
     Arrays,
     Settings,
@@ -20,6 +19,7 @@ from tfp_spn.learning.checkpoint_file import (
     remove_leftovers,
     save,
 )
+from tfp_spn.learning.data_validation import Data
 from tfp_spn.learning.history import History
 
 
@@ -50,7 +50,7 @@ def params_of(arrays: Arrays) -> Arrays:
     return {k: v for k, v in arrays.items() if k.startswith("params/")}
 
 
-def data_digest(data: Any, num_rows: int = 64) -> dict[str, Any]:
+def data_digest(data: Data | tf.data.Dataset, num_rows: int = 64) -> Config:
     """Which data these are, as far as it is cheap to tell.
 
     Args:

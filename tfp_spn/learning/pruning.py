@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import tensorflow as tf
 
 from tfp_spn._arguments import a_count, a_rate, one_of, reads
-from tfp_spn._typing import Params, Tensor
+from tfp_spn._typing import Params, Tensor, TensorLike
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.circuits.from_region_graph import RegionGraphCircuit
-from tfp_spn.circuits.resized import UnitClasses
-from tfp_spn.learning.batches import Batches
+from tfp_spn.circuits.resized import UnitClasses, Units
+from tfp_spn.learning.batches import Batch, Batches
 from tfp_spn.learning.expectation_maximization import ExpectationMaximization
 from tfp_spn.learning.expected_counts_of_data import batches_of, expected_counts
 from tfp_spn.learning.log_likelihood import LogLikelihood
@@ -22,6 +22,7 @@ from tfp_spn.learning.maximization import as_circuit
 from tfp_spn.learning.replicas import Replicas
 from tfp_spn.ops.certainty import Certainty
 from tfp_spn.ops.log_space import logsumexp
+from tfp_spn.programs.nodes import Node
 from tfp_spn.programs.parameter_names import PRIOR, sums_name
 from tfp_spn.programs.program import Program
 
@@ -54,13 +55,13 @@ class Pruning:
     epochs=a_count(least=0),
 )
 def prune(
-    circuit: Any,
-    x: Any,
+    circuit: Circuit,
+    x: TensorLike,
     fraction: float,
     *,
     by: By = "flow",
-    observed: Any = None,
-    sample_weight: Any = None,
+    observed: TensorLike | None = None,
+    sample_weight: TensorLike | None = None,
     epochs: int = 5,
 ) -> RegionGraphCircuit:
     """Removes the edges of sums that data use least [1].
@@ -156,7 +157,9 @@ def _narrower(
     return classes.resized(units), kept
 
 
-def _mask(classes: UnitClasses, node: Any, units: Any, shape: Any) -> np.ndarray:
+def _mask(
+    classes: UnitClasses, node: Node, units: Units, shape: tuple[int, ...]
+) -> np.ndarray:
     """Which weights ``[I, O]`` of a node are those of units that stay."""
 
     def of_class(c: int) -> np.ndarray:
@@ -225,7 +228,7 @@ def _sparser(
     return new, kept
 
 
-def _num_edges(circuit: Any) -> int:
+def _num_edges(circuit: Circuit) -> int:
     specs = circuit.program.sum_specs
     least = -np.inf if specs[0].logspace else 0.0
     names = {spec.parameter for spec in specs} - {PRIOR}
@@ -240,10 +243,14 @@ class _Kept:
     names: tuple[str, ...]
 
     def __call__(
-        self, program: Program, certainty: Certainty, params: Params, values: Any
+        self,
+        program: Program,
+        certainty: Certainty,
+        params: Params,
+        values: tuple[Batch, list[Tensor]],
     ) -> tuple[Tensor, Tensor]:
         batch, masks = values
-        tables: Any = program.tables(params, certainty)
+        tables = program.tables(params, certainty)
         packed = program.packed(dict(zip(self.names, masks, strict=True)))
         log_weights = {
             name: tf.where(packed[name] > 0, value, -float("inf"))
@@ -268,7 +275,7 @@ def _kept_log_likelihood(
     masks = [tf.constant(kept[name], dtype) for name in names]
     log_likelihood = weight = 0.0
     for batch in batches():
-        values: Any = (batch, masks)
+        values = (batch, masks)
         found = replicas.run(_Kept(names), values)
         log_likelihood += float(found[0])
         weight += float(found[1])

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import keras
 
+from tfp_spn._keras_typing import Regularizer
 from tfp_spn.learning.adjustment import Adjustment
 from tfp_spn.learning.e_step import EStep
 from tfp_spn.learning.method import Method
@@ -28,11 +28,11 @@ class Regularization:
     adjustments: tuple[Adjustment, ...]
     perturbations: tuple[Perturbation, ...]
     e_step: EStep
-    regularizer: Any
+    regularizer: Regularizer | None
     identity: list[str]
 
 
-def regularization_of(given: Any, method: Method) -> Regularization:
+def regularization_of(given: Regularizer | None, method: Method) -> Regularization:
     """Sorts one regularization, or a list of them.
 
     Raises:

@@ -14,6 +14,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -21,6 +22,7 @@ from tfp_spn._typing import Tensor
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.learning.batch_functions import sum_of
 from tfp_spn.learning.batches import Batch
+from tfp_spn.learning.in_replica import sum_over_replicas
 from tfp_spn.learning.worker_agreement import (
     batch_facts,
     check_settings,
@@ -32,7 +34,7 @@ from tfp_spn.ops.certainty import CHECKED
 from tfp_spn.programs.program import Program
 from tfp_spn.programs.traces import Body, answer
 
-Nest = TypeVar("Nest")
+T = TypeVar("T")
 
 _SYNCHRONOUS = (
     tf.distribute.MirroredStrategy,
@@ -47,70 +49,12 @@ _LOST_WORKER = (
 )
 
 
-def sum_over_replicas(values: Nest) -> Nest:
-    """Sums tensors over the replicas of a strategy; call it within ``strategy.run``.
-
-    Without a strategy the values are returned as they are.
-
-    Args:
-        values: A tensor or a nest of them, equal in structure and shapes on all
-            replicas, such as `tfp_spn.learning.expected_statistics`.
-
-    Returns:
-        The sums, the same on all replicas.
-
-    Raises:
-        RuntimeError: Called outside of ``strategy.run``.
-
-    Example:
-        >>> import tensorflow as tf, tfp_spn
-        >>> float(tfp_spn.learning.sum_over_replicas(tf.constant(3.0)))
-        3.0
-    """
-    replica = tf.distribute.get_replica_context()
-    if replica is None:
-        raise RuntimeError(
-            "sum_over_replicas: received a call outside of any replica, expected one "
-            "within strategy.run, where each replica has values of its own. Move the "
-            "call into the function that strategy.run is given."
-        )
-    if replica.num_replicas_in_sync == 1:
-        return values
-    # Identity, since what has no device yet, as an argument, cannot be reduced; one
-    # type at a time, since TensorFlow concatenates what it sends.
-    flat = [tf.identity(value) for value in tf.nest.flatten(values)]
-    for dtype in sorted({value.dtype.name for value in flat}):
-        places = [n for n, value in enumerate(flat) if value.dtype.name == dtype]
-        sums = replica.all_reduce(
-            tf.distribute.ReduceOp.SUM, [flat[place] for place in places]
-        )
-        for place, value in zip(places, sums, strict=True):
-            flat[place] = value
-    return tf.nest.pack_sequence_as(values, flat)
-
-
-def assign_in_replica(variables: list[tf.Variable], values: list[Tensor]) -> None:
-    """Assigns values that are the same on all replicas, within ``strategy.run`` too."""
-    if not tf.distribute.has_strategy():
-        for variable, value in zip(variables, values, strict=True):
-            variable.assign(value)
-        return
-
-    def update(strategy: tf.distribute.Strategy, values: list[Any]) -> None:
-        for variable, value in zip(variables, values, strict=True):
-            strategy.extended.update(
-                variable, lambda copy, new: copy.assign(new), args=(value,), group=False
-            )
-
-    tf.distribute.get_replica_context().merge_call(update, args=(values,))
-
-
-_FUNCTIONS: weakref.WeakKeyDictionary[Circuit, dict[tuple[Program, Body], Any]] = (
+_FUNCTIONS: weakref.WeakKeyDictionary[Circuit, dict[tuple[Program, Body], Callable]] = (
     weakref.WeakKeyDictionary()
 )
 
 
-def mirrored_functions(circuit: Circuit) -> dict[tuple[Program, Body], Any]:
+def mirrored_functions(circuit: Circuit) -> dict[tuple[Program, Body], Callable]:
     """Returns what was traced for a circuit under a strategy, by program and body."""
     return _FUNCTIONS.setdefault(circuit, {})
 
@@ -143,7 +87,7 @@ class Replicas:
         strategy = self.strategy
 
         @tf.function(autograph=False)
-        def summed(values: object) -> Any:
+        def summed(values: T) -> T:
             return strategy.run(sum_over_replicas, args=(values,))
 
         self._summed = summed
@@ -171,13 +115,13 @@ class Replicas:
         has_chief = "chief" in resolver.cluster_spec().as_dict()
         return not has_chief and resolver.task_id == 0
 
-    def scope(self) -> contextlib.AbstractContextManager[Any]:
+    def scope(self) -> contextlib.AbstractContextManager:
         """Returns the scope for variables that change with those of the circuit."""
         return (
             contextlib.nullcontext() if self.strategy is None else self.strategy.scope()
         )
 
-    def check_optimizer(self, optimizer: Any) -> None:
+    def check_optimizer(self, optimizer: keras.optimizers.Optimizer) -> None:
         """Checks that a Keras optimizer was created where the circuit was.
 
         Raises:
@@ -208,7 +152,7 @@ class Replicas:
             )
         self.slots = slots
 
-    def run(self, body: Body, batch: Batch, *numbers: float) -> Any:
+    def run(self, body: Body, batch: Any, *numbers: float) -> Tensor:
         """Computes something of a batch, each replica of its share.
 
         Shares are of one size; what a batch lacks is filled up with weight zero.
@@ -235,32 +179,36 @@ class Replicas:
             tensors = [tf.constant(number, tf.float64) for number in numbers]
             self._mirrored(body)(totals, *tensors)
 
-    def sum(self, a: object, b: object) -> Any:
+    def sum(self, a: T, b: T) -> T:
         """Adds what two runs returned."""
         if self.strategy is None:
-            return answer(self.circuit.program, sum_of, {}, a, b)
+            return answer(self.circuit.program, sum_of, {}, a, b, num_eager_calls=0)
         return self.strategy.run(self._mirrored(sum_of), args=(a, b))
 
-    def _answer(self, body: Body, values: Any, *numbers: float, **options: Any) -> Any:
+    def _answer(
+        self, body: Body, values: Tensor, *numbers: float, **options: Any
+    ) -> Tensor:
         program, params = self.circuit.program, self.circuit.live_params()
         params = {**params, **self.slots}
         tensors = [tf.constant(number, tf.float64) for number in numbers]
-        return answer(program, body, params, values, *tensors, **options)
+        return answer(
+            program, body, params, values, *tensors, num_eager_calls=0, **options
+        )
 
-    def _mirrored(self, body: Body) -> Any:
+    def _mirrored(self, body: Body) -> Callable:
         """The body as a function of this strategy, of the circuit's own variables."""
         program, params = self.circuit.program, self.circuit.live_params()
         functions = mirrored_functions(self.circuit)
         if (program, body) not in functions:
 
             @tf.function(autograph=False)
-            def function(*arguments: object) -> Any:
+            def function(*arguments: Tensor) -> Tensor:
                 return body(program, CHECKED, params, *arguments)
 
             functions[program, body] = function
         return functions[program, body]
 
-    def total(self, values: object) -> Any:
+    def total(self, values: T) -> T:
         """Sums what `run` returned over all replicas, in all processes."""
         if self.strategy is None:
             return values
@@ -292,7 +240,7 @@ class Replicas:
             yield batch
             turn += 1
 
-    def check_agreement(self, settings: Mapping[str, Any]) -> None:
+    def check_agreement(self, settings: Mapping[str, object]) -> None:
         """Checks that all processes do the same.
 
         Raises:
@@ -311,7 +259,7 @@ class Replicas:
             array = values.numpy()
             filling = array[:1] if fill is None else np.full_like(array[:1], fill)
 
-            def of_replica(context: Any) -> tf.Tensor:
+            def of_replica(context: tf.distribute.ReplicaContext) -> tf.Tensor:
                 start = context.replica_id_in_sync_group * share
                 part = array[start : start + share]
                 rest = np.repeat(filling, share - len(part), axis=0)
@@ -325,14 +273,16 @@ class Replicas:
     def _gathered(self, numbers: list[int]) -> np.ndarray:
         """The numbers of all processes, ``[replicas, ...]``."""
 
-        def of_replica(context: Any) -> tf.Tensor:
+        def of_replica(context: tf.distribute.ReplicaContext) -> tf.Tensor:
             rows = np.zeros([self.num_replicas, len(numbers)], np.int64)
             rows[context.replica_id_in_sync_group] = numbers
             return tf.constant(rows)
 
         return self.total(self._values(of_replica)).numpy()
 
-    def _values(self, of_replica: Callable[[Any], tf.Tensor]) -> Any:
+    def _values(
+        self, of_replica: Callable[[tf.distribute.ReplicaContext], tf.Tensor]
+    ) -> Tensor:
         strategy: tf.distribute.Strategy = self.strategy
         return strategy.experimental_distribute_values_from_function(of_replica)
 
@@ -356,7 +306,7 @@ class Replicas:
             ) from error
 
 
-def strategy_of(circuit: Circuit) -> Any:
+def strategy_of(circuit: Circuit) -> tf.distribute.Strategy:
     """The strategy that mirrors the circuit's variables, or `None`."""
     mirrored = [
         getattr(variable, "distribute_strategy", None)

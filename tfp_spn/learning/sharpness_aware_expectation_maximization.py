@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from tfp_spn._arguments import a_rate, read_fields
-from tfp_spn._typing import Tensor
+from tfp_spn._typing import Expectations, Tensor
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.learning.adjustment import Adjustment, Update
-from tfp_spn.learning.expectations import Expectations
 from tfp_spn.learning.method import Terms, Trainer
 from tfp_spn.learning.named_methods import WrappedMethod
 

@@ -8,12 +8,14 @@ the noise that a constant step leaves in the parameters goes away.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import keras
 
+from tfp_spn._typing import TensorLike
+
 StepSizeName = Literal["constant", "linear", "cosine"]
-StepSize: TypeAlias = float | Callable[[int], Any]
+StepSize: TypeAlias = float | Callable[[int], TensorLike]
 
 STEP_SIZES = ("constant", "linear", "cosine")
 _CONSTANT = 0.1

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from tfp_spn._arguments import a_rate, read_fields
+from tfp_spn._typing import Expectations
 from tfp_spn.learning.adjustment import Adjustment, Update, nothing_known
 from tfp_spn.learning.e_step import MARGINAL
-from tfp_spn.learning.expectations import Expectations
 
 
 @dataclass(frozen=True)

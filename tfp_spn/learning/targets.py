@@ -2,35 +2,53 @@
 
 from __future__ import annotations
 
-from typing import Any
+import keras
 
-from tfp_spn._typing import TensorLike
+from tfp_spn._typing import DTypeLike, Tensor, TensorLike
 
 
-def check_targets(loss: Any, y_true: TensorLike, sample_weight: TensorLike) -> None:
-    """Checks that a Keras model hands targets to a loss, or at least weights.
+class CircuitLoss(keras.losses.Loss):
+    """Base of losses of ``log p(x, class)``.
 
-    Where it hands neither, nobody knows whether weights were given: plain Keras models
-    drop the weights of arrays without targets.
+    It checks that a Keras model hands over targets, or at least weights. Where it hands
+    over neither, nobody knows whether weights were given: plain Keras models drop the
+    weights of arrays without targets.
 
     Args:
-        loss: The loss, for messages.
-        y_true: The targets, or `None`.
-        sample_weight: Weights of examples, or `None`.
-
-    Raises:
-        ValueError: There are neither targets nor weights.
+        reduction: See `keras.losses.Loss`; ``"auto"`` is the default of Keras 2.
+        name: Name of the loss.
+        dtype: See `keras.losses.Loss`.
     """
-    if y_true is None and (sample_weight is None or loss.needs_labels):
-        remedy = (
-            "Pass labels: fit(x, labels)."
-            if loss.needs_labels
-            else "Pass any, which are ignored, as in fit(x, x), or make the stack a "
-            "tfp_spn.models.SequentialSumProductNetwork or SumProductNetwork, which "
-            "need none."
-        )
-        raise ValueError(
-            f"{type(loss).__name__}: the model has no targets for its loss, received "
-            "y=None, expected targets, without which Keras drops sample weights too. "
-            f"{remedy}"
-        )
+
+    needs_labels = False
+
+    def __init__(self, reduction: str, name: str, dtype: DTypeLike) -> None:
+        reduction = "sum_over_batch_size" if reduction == "auto" else reduction
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+
+    def __call__(
+        self, y_true: TensorLike, y_pred: TensorLike, sample_weight: TensorLike = None
+    ) -> Tensor:
+        """The loss of a batch.
+
+        Raises:
+            ValueError: There are neither targets nor weights.
+        """
+        if y_true is None and (sample_weight is None or self.needs_labels):
+            remedy = (
+                "Pass labels: fit(x, labels)."
+                if self.needs_labels
+                else "Pass any, which are ignored, as in fit(x, x), or make the stack "
+                "a tfp_spn.models.SequentialSumProductNetwork or SumProductNetwork, "
+                "which need none."
+            )
+            raise ValueError(
+                f"{type(self).__name__}: the model has no targets for its loss, "
+                "received y=None, expected targets, without which Keras drops sample "
+                f"weights too. {remedy}"
+            )
+        return super().__call__(*self._pair(y_true, y_pred), sample_weight)
+
+    def _pair(self, y_true: TensorLike, y_pred: TensorLike) -> tuple[Tensor, Tensor]:
+        """Targets and output as tensors."""
+        return y_true, y_pred

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 import tensorflow as tf
 
 from tfp_spn._arguments import a_flag, reads
+from tfp_spn._keras_typing import LayerOptions
 from tfp_spn._serialization import deserialize, register, serialize
 from tfp_spn._typing import Config, ShapeLike, Tensor, TensorLike
 from tfp_spn.circuits.example_weights import given_targets
@@ -120,7 +121,7 @@ class DynamicSumProductNetwork(UnsupervisedTraining, keras.Model):
         return_last_step: bool = True,
         unsupervised: bool = True,
         padding: str = "pre",
-        **kwargs: object,
+        **kwargs: Unpack[LayerOptions],
     ) -> None:
         # float32 or float64, as the networks say, inside mixed-precision models too.
         fill_in_dtype(kwargs)
@@ -183,7 +184,7 @@ class DynamicSumProductNetwork(UnsupervisedTraining, keras.Model):
             top._keras_mask = is_step  # noqa: SLF001 - how Keras passes masks along
         return top
 
-    def built_shape(self) -> Any:
+    def built_shape(self) -> ShapeLike | None:
         """``[batch, num_steps, *shape of a step]``, `None` before `build`."""
         if not self.template_network.built:
             return None
@@ -366,7 +367,7 @@ def _last(values: Tensor, is_step: Tensor | None) -> Tensor:
     return tf.gather(values, last, axis=1, batch_dims=1)
 
 
-def _over_steps(sample_weight: TensorLike, y_pred: TensorLike) -> Any:
+def _over_steps(sample_weight: TensorLike, y_pred: TensorLike) -> Tensor:
     """Weights ``[batch]`` of outputs ``[batch, num_steps, outputs]``, at every step."""
     if sample_weight is None or len(y_pred.shape) != 3:
         return sample_weight

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import keras
 
@@ -69,7 +68,9 @@ def connect(networks: Mapping[str, keras.Model], label: str) -> None:
 
 
 def _previous_width(
-    networks: Mapping[str, keras.Model], current: tuple[Any, int, int, int], label: str
+    networks: Mapping[str, keras.Model],
+    current: tuple[int | None, int, int, int],
+    label: str,
 ) -> int:
     """Nodes of the interface, which the network that returns them also takes."""
     network = networks[PREVIOUS]

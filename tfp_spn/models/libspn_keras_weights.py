@@ -31,7 +31,7 @@ NETWORKS_THERE = (
 
 
 def from_libspn_keras_weights(
-    model: keras.Model, weights: Sequence[Any]
+    model: keras.Model, weights: Sequence[np.ndarray]
 ) -> list[np.ndarray]:
     """Converts weights of LibSPN-Keras 0.6 to those of the same model of this package.
 
@@ -91,7 +91,7 @@ def from_libspn_keras_weights(
 class _Source(NamedTuple):
     """The old weights, in their order."""
 
-    model: Any
+    model: keras.Model
     arrays: Iterator[np.ndarray]
 
     def next(
@@ -111,17 +111,17 @@ class _Source(NamedTuple):
 
 
 @functools.singledispatch
-def _parts_of(model: keras.Model) -> list[Any]:
+def _parts_of(model: keras.Model) -> list[keras.layers.Layer]:
     """Layers and networks in the order in which LibSPN-Keras keeps them."""
     return model.layers
 
 
 @_parts_of.register(DynamicSumProductNetwork)
-def _networks_of(model: DynamicSumProductNetwork) -> list[Any]:
+def _networks_of(model: DynamicSumProductNetwork) -> list[keras.layers.Layer]:
     return [getattr(model, name) for name in NETWORKS_THERE]
 
 
-def _layers_of(model: Any) -> Iterator[Any]:
+def _layers_of(model: keras.Model) -> Iterator[keras.layers.Layer]:
     if isinstance(model, keras.Model):
         for part in _parts_of(model):
             yield from _layers_of(part)
@@ -220,7 +220,9 @@ def _statistics(
     }
 
 
-_CONVERTERS: dict[type, Callable[[Any, _Source], dict[int, np.ndarray]]] = {
+_CONVERTERS: dict[
+    type, Callable[[keras.layers.Layer, _Source], dict[int, np.ndarray]]
+] = {
     LocationScaleLeaf: _leaf,
     BaseSum: _sum,
     PermuteAndPadScopesRandom: _permutation,

@@ -11,7 +11,9 @@ import tensorflow as tf
 from tfp_spn._arguments import a_count, a_flag, reads
 from tfp_spn._serialization import deserialize, register
 from tfp_spn._typing import Config, Seed, ShapeLike, Tensor, TensorLike
+from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.circuits.from_layers import from_layers
+from tfp_spn.circuits.kept_digits import with_kept_digits
 from tfp_spn.circuits.outer_layers import without_training_layers
 from tfp_spn.circuits.stack_validation import is_stack
 from tfp_spn.distributions.sum_product_network import SumProductNetwork
@@ -47,7 +49,7 @@ class SequentialSumProductNetwork(UnsupervisedTraining, keras.Sequential):
         layers: The layers, the first of them perhaps a `keras.Input`.
         infer_no_evidence: Whether inputs are pairs of data and mask.
         unsupervised: Whether data have no labels, or labels to be ignored. Default:
-            `True`.
+            ``not infer_no_evidence``. Supervised models need labels if their loss does.
         infer_weighted_sum: Whether completions are conditional means; else they are
             those of the most probable choices of all sums (`mode`). Default: means of
             continuous, modes of discrete variables. If all sums have the rule
@@ -101,7 +103,9 @@ class SequentialSumProductNetwork(UnsupervisedTraining, keras.Sequential):
         self.__dict__["infer_no_evidence"] = bool(infer_no_evidence)
         super().__init__(layers, **kwargs)
         self.infer_no_evidence = bool(infer_no_evidence)
-        self.unsupervised = True if unsupervised is None else bool(unsupervised)
+        self.unsupervised = (
+            not infer_no_evidence if unsupervised is None else bool(unsupervised)
+        )
         self.infer_weighted_sum = infer_weighted_sum
         self._evaluates = False
 
@@ -223,7 +227,7 @@ class SequentialSumProductNetwork(UnsupervisedTraining, keras.Sequential):
             inputs = inputs[0]
         return super().compute_output_spec(inputs, training=training, **kwargs)
 
-    def test_step(self, data: object) -> Any:
+    def test_step(self, data: object) -> dict[str, Tensor]:
         """Evaluates log-probabilities, not completions."""
         self._evaluates = True
         try:
@@ -262,7 +266,7 @@ class SequentialSumProductNetwork(UnsupervisedTraining, keras.Sequential):
 
     # --- parts -----------------------------------------------------------------------
 
-    def _circuit(self) -> Any:
+    def _circuit(self) -> Circuit:
         if self.normalizer is None:
             return from_layers(self)
         layers = self.layers[1:]
@@ -300,6 +304,7 @@ class SequentialSumProductNetwork(UnsupervisedTraining, keras.Sequential):
         self, x: TensorLike, observed: TensorLike | None
     ) -> tuple[Tensor, Tensor | None]:
         """Tensors, the mask ``[batch, variables]`` or ``[batch, height, width]``."""
+        x, _ = with_kept_digits(self, (x, observed))
         x = tf.convert_to_tensor(x)
         leaves = self._leaves()
         if x.dtype.is_integer and not all(leaf.is_discrete for leaf in leaves):

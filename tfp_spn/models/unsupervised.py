@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfp_spn._typing import Tensor, TensorLike
+from tfp_spn._typing import ShapeLike, Tensor, TensorLike
 from tfp_spn.circuits.example_weights import NO_LABEL, given_targets
 from tfp_spn.circuits.finite_training import FiniteTraining
 from tfp_spn.layers.known_shapes import with_known_shape
@@ -25,8 +25,9 @@ class UnsupervisedTraining(FiniteTraining):
     """
 
     unsupervised: bool
+    loss: Any
 
-    def __call__(self, inputs: object, *args: object, **kwargs: object) -> Any:
+    def __call__(self, inputs: object, *args: object, **kwargs: object) -> Tensor:
         """Calls the model, with the shape that it was built for."""
         shape = self.built_shape()
         if shape is not None:
@@ -34,9 +35,9 @@ class UnsupervisedTraining(FiniteTraining):
                 inputs = type(inputs)([with_known_shape(inputs[0], shape), *inputs[1:]])
             else:
                 inputs = with_known_shape(inputs, shape)
-        return super().__call__(inputs, *args, **kwargs)  # type: ignore[misc]
+        return super().__call__(inputs, *args, **kwargs)
 
-    def built_shape(self) -> Any:
+    def built_shape(self) -> ShapeLike | None:
         """Shape of the data that the model was built for, `None` before."""
         shape = getattr(self, "input_shape", None)
         return shape if isinstance(shape, tuple) and shape[:1] == (None,) else None
@@ -70,10 +71,12 @@ class UnsupervisedTraining(FiniteTraining):
             x, self._labels(y, y_pred), y_pred, sample_weight=sample_weight
         )
 
-    def _labels(self, y: TensorLike, y_pred: TensorLike) -> Any:
-        if self.unsupervised:
+    def _labels(self, y: TensorLike, y_pred: TensorLike) -> Tensor:
+        is_unlabelled = given_targets(y) is None
+        needs_none = not getattr(self.loss, "needs_labels", True)
+        if self.unsupervised or (is_unlabelled and needs_none):
             return tf.fill([tf.shape(y_pred)[0]], NO_LABEL)
-        if given_targets(y) is None:
+        if is_unlabelled:
             raise ValueError(
                 f"{type(self).__name__}: received data without labels, expected (x, "
                 "labels) since the model is supervised. Pass labels, or make the model "

@@ -19,7 +19,7 @@ def reshape_axes(value: Tensor, start: int, stop: int, sizes: Sequence[int]) -> 
     """Replaces the axes ``start`` to ``stop - 1`` by axes of given sizes.
 
     Args:
-        value: Any tensor of known rank.
+        value: A tensor of known rank.
         start: The first axis to be replaced; negative ones are counted from the end.
         stop: The axis after the last one, likewise; 0 is the end.
         sizes: Static sizes of the new axes.
@@ -52,7 +52,7 @@ def move_axis(value: Tensor, source: int, destination: int) -> Tensor:
     """Moves an axis to another place; negative ones are counted from the end.
 
     Args:
-        value: Any tensor of known rank.
+        value: A tensor of known rank.
         source: The axis.
         destination: Where it is in the result.
     """

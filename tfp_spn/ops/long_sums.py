@@ -30,7 +30,7 @@ def long_sum(values: Tensor, axis: int, dtype: tf.DType | None = None) -> Tensor
     """`tf.reduce_sum` along an axis of known size; its parts are added in float64.
 
     Args:
-        values: Any tensor.
+        values: A tensor.
         axis: The axis, counted from behind.
         dtype: Dtype of the result. Default: that of `values`.
 
@@ -48,7 +48,7 @@ def in_parts(values: Tensor, axis: int) -> Tensor:
     """Cuts ``[..., terms, ...]`` into ``[..., parts, few, ...]``, zeros at the end.
 
     Args:
-        values: Any tensor.
+        values: A tensor.
         axis: The axis of the terms, of known size, counted from the end.
     """
     size, place = values.shape[axis], values.shape.rank + axis

@@ -14,10 +14,10 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
+from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.ops.axes import transpose
 from tfp_spn.ops.conditional import pullback, with_captures_read
 from tfp_spn.ops.custom_gradient import custom_gradient
-from tfp_spn.programs.evidence import Evidence
 from tfp_spn.programs.folded_program import FoldedProgram
 from tfp_spn.programs.tables import Tables
 
@@ -105,6 +105,7 @@ def _blocked(
     axis: int,
     size: int,
 ) -> Tensor:
+    """Evaluates all blocks, and differentiates each of them anew."""
     num_examples = tf.shape(evidence.x)[-1]
     static = evidence.x.shape[-1]
     num_blocks = -(-num_examples // size) if static is None else -(-static // size)
@@ -187,12 +188,14 @@ def split_examples(value: Tensor, num_blocks: int | Tensor, size: int) -> Tensor
 
 
 def _differentiable(tables: Tables) -> tuple:
+    """Returns the tensors of tables that gradients flow to."""
     prior = [] if tables.log_prior is None else [tables.log_prior]
     leaf = {name: tf.convert_to_tensor(v) for name, v in tables.leaf.items()}
     return leaf, tables.log_weights, prior
 
 
 def _replaced(tables: Tables, values: tuple) -> Tables:
+    """Puts other tensors in the place of those of `_differentiable`."""
     leaf, log_weights, prior = values
     return dataclasses.replace(
         tables,

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Any
 
-from tfp_spn._typing import Tensor
+from tfp_spn._typing import Expectations, Tensor
+from tfp_spn.layers.leaves.evidence import Evidence, to_evidence
 from tfp_spn.layers.leaves.log_values import possible_values
 from tfp_spn.layers.leaves.parts import LeafPart
 from tfp_spn.programs import draws, expectations, moments
 from tfp_spn.programs.blocks import block_size, in_blocks
 from tfp_spn.programs.evaluation import log_joint_of
-from tfp_spn.programs.evidence import Evidence, to_evidence
 from tfp_spn.programs.folded_program import FoldedProgram
 from tfp_spn.programs.tables import Tables
 
@@ -77,7 +76,7 @@ class CircuitProgram(FoldedProgram):
         weights: Tensor | None = None,
         labels: Tensor | None = None,
         inverse_temperature: Tensor | None = None,
-    ) -> tuple[dict[str, Any], Tensor]:
+    ) -> tuple[Expectations, Tensor]:
         """See `Program.expectations`, and `tfp_spn.programs.expectations`."""
         return expectations.of_examples(
             self, tables, evidence, weights, labels, inverse_temperature

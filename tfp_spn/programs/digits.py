@@ -12,10 +12,22 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfp_spn._typing import Tensor
+
+_REMEDY = (
+    "Subtract a number near the mean from the column, or create the leaf layers with "
+    'dtype="float64".'
+)
 _NUM_ROWS = 100
 _MAX_MERGED = 0.25
 """So many of 100 distinct values are one with another if they are rounded by about a
 hundredth of their deviation."""
+
+
+def may_lose(given: tf.DType | np.dtype, kept: tf.DType) -> bool:
+    """Whether there are numbers of one dtype that the other cannot hold."""
+    given, kept = (np.dtype(getattr(d, "as_numpy_dtype", d)) for d in (given, kept))
+    return given.kind in "iuf" and not np.can_cast(given, kept, "safe")
 
 
 def check_digits(
@@ -30,7 +42,7 @@ def check_digits(
 
     Args:
         owner: Who is given the data, for messages.
-        dtype: Of the circuit.
+        dtype: The dtype of the circuit.
         x: ``[..., *event_shape]``: an array, or a tensor that is not symbolic, which
             is not copied.
         event_shape: The columns are its axes, flattened.
@@ -41,14 +53,13 @@ def check_digits(
         ValueError: The values of a column are not told apart.
     """
     kept = dtype.as_numpy_dtype
-    given = np.dtype(x.dtype.as_numpy_dtype if tf.is_tensor(x) else x.dtype)
-    if given.kind not in "iuf" or np.can_cast(given, kept, "safe"):
+    if not may_lose(x.dtype, dtype):
         return
     num_rows = math.prod(x.shape[: len(x.shape) - len(event_shape)])
     every = slice(None, None, max(1, num_rows // _NUM_ROWS))
     array = np.asarray(memoryview(x) if tf.is_tensor(x) else x)
     rows = array.reshape(num_rows, *event_shape)[every]
-    rows = rows.astype(np.promote_types(given, np.float64))
+    rows = rows.astype(np.promote_types(array.dtype, np.float64))
     rows = rows.reshape(len(rows), math.prod(event_shape))
     if observed is not None:
         chosen = observed[every]
@@ -71,11 +82,62 @@ def check_digits(
             f"values of column {', '.join(map(str, place))} apart, received "
             f"{rows[row, column]!s} and {rows[row + 1, column]!s}, which both become "
             f"{rounded[row, column]!s}, expected values that keep their digits "
-            f"({int(wrong.sum())} such columns). Subtract a number near the mean from "
-            'the column, or create the leaf layers with dtype="float64".'
+            f"({int(wrong.sum())} such columns). {_REMEDY}"
         )
 
 
-def _rounding(x: np.ndarray, dtype: Any) -> float:
-    """By how much the largest value may be rounded."""
+def with_checked_digits(
+    owner: str,
+    dtype: tf.DType,
+    x: Tensor,
+    event_ndims: int,
+    observed: Tensor | None = None,
+    least: float = 0.0,
+) -> Tensor:
+    """A symbolic tensor that raises, when its graph runs, where `check_digits` would.
+
+    (XLA leaves such checks out.)
+
+    Args:
+        owner: See `check_digits`.
+        dtype: See `check_digits`.
+        x: ``[..., *event]``; returned as it is where there are no rows to compare.
+        event_ndims: Rank of the event.
+        observed: bool tensor that broadcasts with `x`, or `None`.
+        least: See `check_digits`.
+    """
+    rank = x.shape.rank
+    if rank is None or rank <= event_ndims or not may_lose(x.dtype, dtype):
+        return x
+    infinity = tf.constant(math.inf, tf.float64)
+    wide = tf.cast(x, tf.float64)
+    wide = tf.where(tf.math.is_finite(wide), wide, infinity)
+    if observed is not None:
+        wide = tf.where(observed, wide, infinity)
+    columns = tf.reduce_prod(tf.shape(wide)[wide.shape.rank - event_ndims :])
+    rows = tf.reshape(wide, [-1, columns])
+    rows = rows[:: tf.maximum(1, tf.shape(rows)[0] // _NUM_ROWS)]
+    by_column = tf.sort(tf.transpose(rows), axis=-1)
+    rounded = tf.cast(by_column, dtype)
+    is_next = (by_column[:, 1:] > by_column[:, :-1]) & tf.math.is_finite(rounded[:, 1:])
+    merged = is_next & ~(rounded[:, 1:] > rounded[:, :-1])
+    num_merged, num_next = (
+        tf.reduce_sum(tf.cast(flags, tf.float32), -1) for flags in (merged, is_next)
+    )
+    wrong = num_merged > _MAX_MERGED * (1 + num_next)
+    size = tf.where(tf.math.is_finite(rows), tf.abs(rows), tf.zeros([], tf.float64))
+    wrong &= np.finfo(dtype.as_numpy_dtype).eps * tf.reduce_max(size) >= least
+    message = (
+        f"{owner}: {dtype.name}, the dtype of the circuit, cannot tell values of some "
+        f"columns apart, received {x.dtype.name}, expected values that keep their "
+        f"digits. {_REMEDY} The first such column:"
+    )
+    first = tf.argmax(tf.concat([wrong, [True]], 0))  # there may be no columns
+    check = tf.debugging.Assert(~tf.reduce_any(wrong), [message, first])
+    with tf.control_dependencies([check]):
+        return tf.identity(x)
+
+
+def _rounding(x: Any, dtype: np.dtype) -> float:
+    """Returns by how much the largest value may be rounded."""
     return float(np.finfo(dtype).eps * np.nanmax(np.abs(x), initial=0))

@@ -6,9 +6,9 @@ import tensorflow as tf
 from tensorflow_probability import random as tfp_random
 
 from tfp_spn._typing import Tensor
+from tfp_spn.layers.leaves.evidence import Evidence, nothing_known
 from tfp_spn.programs.blocks import in_blocks
 from tfp_spn.programs.evaluation import Evaluation, evaluate_max, with_inputs
-from tfp_spn.programs.evidence import Evidence, nothing_known
 from tfp_spn.programs.examples import Examples
 from tfp_spn.programs.folded_program import FoldedProgram
 from tfp_spn.programs.leaf_draws import mode_values, sample_values

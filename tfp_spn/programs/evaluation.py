@@ -11,23 +11,25 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import tensorflow as tf
 
 from tfp_spn._typing import Params, Tensor
+from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.layers.leaves.log_values import log_base
 from tfp_spn.ops.conditional import stop_recording
 from tfp_spn.ops.custom_gradient import custom_gradient
 from tfp_spn.ops.log_space import logsumexp, sum_to_shape_of
 from tfp_spn.ops.matrix_products import fold_batch, unfold_batch
 from tfp_spn.ops.sum_rules import SumRule
-from tfp_spn.programs.evidence import Evidence
 from tfp_spn.programs.exact import ExactFlows, exact_inputs, exact_roots, exactly
 from tfp_spn.programs.folded_program import FoldedProgram
 from tfp_spn.programs.log_pass import log_downward, log_upward, max_upward
 from tfp_spn.programs.scaled_pass import downward, upward
 from tfp_spn.programs.tables import Tables
+
+T = TypeVar("T")
 
 Nest = TypeVar("Nest")
 
@@ -154,7 +156,7 @@ class _Passes:
         return self._certain(exact, fast)
 
     def flows(self, flow: Tensor) -> list[Tensor]:
-        """Of leaves, and counts of weights by parameter, given that of the roots."""
+        """Returns flows of leaves and counts by parameter, given the roots' flow."""
         leaves, counts = self.done.flows(flow)
         fast = self._like_sources(leaves, self.done.program.by_block(counts))
 
@@ -164,15 +166,18 @@ class _Passes:
         return self._certain(exact, fast)
 
     def _certain(self, exact: Callable[[], Nest], fast: Nest) -> Nest:
+        """Returns what is exact, if what is fast may have lost digits."""
         certainty = self.tables.certainty
         if certainty.is_exact:
             return fast
         return certainty.choose(self.done.is_lossy, exact, fast)
 
-    def _traced(self, body: Callable, *arguments: Tensor) -> Any:
+    def _traced(self, body: Callable, *arguments: Tensor) -> Tensor:
+        """Calls the exact pass as a function that all queries share."""
         return exactly(self.program, body, self.tables, self.leaves, *arguments)
 
     def _like_sources(self, leaves: Tensor, counts: Params) -> list[Tensor]:
+        """Sums gradients over the axes along which their sources were broadcast."""
         return [
             sum_to_shape_of(leaves, self.leaves),
             *(
@@ -198,7 +203,7 @@ class _Done(Protocol):
         """Log-values of the roots ``[..., C, N]`` and their offset."""
 
     def flows(self, flow: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Of leaves, and counts of each step's weights."""
+        """Returns the flows of leaves, and the counts of each step's weights."""
 
 
 class _Scaled:
@@ -238,6 +243,7 @@ class _Folded:
         return unfold_batch(leaves, self._like), counts
 
     def _unfolded(self, roots: Tensor) -> Tensor:
+        """Moves the batch of the roots from the examples back to its axes."""
         return unfold_batch(roots[tf.newaxis], self._like)[..., 0, :, :]
 
 
@@ -271,7 +277,7 @@ def _second_derivatives(
     sources: Sequence[Tensor],
     d_flows: Sequence[Tensor],
 ) -> list[Tensor]:
-    """Of the flow of the roots and of the sources, by differentiating twice.
+    """Returns how the flow of the roots and of the sources changes.
 
     In a graph and without tapes: where `tf.autodiff.ForwardAccumulator` asks for them,
     TensorFlow records nothing.
@@ -298,7 +304,7 @@ def _second_derivatives(
 def _with_scans(
     program: FoldedProgram, tables: Tables, leaves: Tensor
 ) -> tuple[FoldedProgram, Tables]:
-    """The program with long chains as loops, where there is no batch."""
+    """Returns the program with long chains as loops, unless there is a batch."""
     ranks = [leaves.shape.rank, *(w.shape.rank for w in tables.weights.values())]
     if max(ranks) > 3:
         return program, tables
@@ -335,14 +341,14 @@ def with_inputs(
     program: FoldedProgram,
     tables: Tables,
     leaves: Tensor,
-    function: Callable[[Evaluation], Any],
-) -> Any:
+    function: Callable[[Evaluation], T],
+) -> T:
     """``function(evaluation)`` for a downward pass: with the inputs of all sums.
 
     They are units or their logarithms; `function` may be traced for both.
     """
 
-    def from_exact() -> Any:
+    def from_exact() -> T:
         relative, offset, inputs = exactly(program, exact_inputs, tables, leaves)
         return function(Evaluation(_with_prior(tables, relative), offset, inputs))
 
@@ -362,6 +368,7 @@ def evaluate_max(program: FoldedProgram, tables: Tables, leaves: Tensor) -> Eval
 
 
 def _with_prior(tables: Tables, relative: Tensor) -> Tensor:
+    """Adds the log-prior of the classes, if there is one."""
     if tables.log_prior is None:
         return relative
     return relative + tables.log_prior[..., tf.newaxis]

@@ -85,6 +85,7 @@ class Examples:
         return tf.ensure_shape(values, [None] * (b + 1) + event.as_list())
 
     def _over_batch(self, table: Tensor, num_batch: int) -> Tensor:
+        """Broadcasts a table to the whole batch of the parameters."""
         event = tf.shape(table)[num_batch:]
         shape = table.shape[num_batch:]
         table = tf.broadcast_to(table, tf.concat([self.batch_shape, event], 0))

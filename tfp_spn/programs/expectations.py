@@ -11,19 +11,22 @@ So no pass of its own is needed, and every learning rule has its EM.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TypeVar
 
 import tensorflow as tf
 
-from tfp_spn._typing import Tensor
+from tfp_spn._typing import Expectations, Params, Tensor
+from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.layers.leaves.log_values import log_base
 from tfp_spn.ops.weighted_sum import weighted_sum
 from tfp_spn.programs.evaluation import evaluate
-from tfp_spn.programs.evidence import Evidence
 from tfp_spn.programs.folded_program import FoldedProgram
 from tfp_spn.programs.hard_flows import hard_flows, is_hard
 from tfp_spn.programs.labels import log_joint_of_labels
 from tfp_spn.programs.tables import Tables
+
+T = TypeVar("T")
 
 
 def of_examples(
@@ -33,7 +36,7 @@ def of_examples(
     weights: Tensor | None = None,
     labels: Tensor | None = None,
     inverse_temperature: Tensor | None = None,
-) -> tuple[dict[str, Any], Tensor]:
+) -> tuple[Expectations, Tensor]:
     """Expectations of a batch, and ``log p(x, class) [C, N]``.
 
     Args:
@@ -71,15 +74,49 @@ def of_examples(
     if program.prior is not None:
         counts[program.prior.parameter] = flows["log_prior"]
     prior = 0 if tables.log_prior is None else tables.log_prior[:, tf.newaxis]
-    log_prob = tf.cast(log_prob + base, tf.float64)
-    weights = tf.cast(weights, tf.float64)
-    expectations = {
+    found = with_totals(counts, leaf, log_prob + base, weights)
+    return found, roots + prior + base
+
+
+def with_totals(
+    counts: Params, leaf: Params, log_prob: Tensor, weights: Tensor
+) -> Expectations:
+    """Expectations: counts, statistics of leaves, and what adds up in float64."""
+    log_prob, weights = tf.cast(log_prob, tf.float64), tf.cast(weights, tf.float64)
+    return {
         "sums": counts,
         "leaf": leaf,
         "log_likelihood": tf.reduce_sum(tf.math.multiply_no_nan(log_prob, weights)),
         "num_examples": tf.reduce_sum(weights),
     }
-    return expectations, roots + prior + base
+
+
+def counts_by_gradient(
+    objective: Callable[[], tuple[Tensor, T]],
+    sources: Params,
+    weights: Tensor,
+) -> tuple[Tensor, T, Params]:
+    """Expected counts, as the gradient of a weighted sum of log-probabilities.
+
+    Args:
+        objective: Returns log-probabilities ``[N]``, and whatever else is wanted.
+        sources: What the counts are of, by name: read by `objective`.
+        weights: ``[N]``; examples of probability zero do not count.
+
+    Returns:
+        What `objective` returned, and the counts by name.
+    """
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(sources)
+        log_prob, rest = objective()
+    possible = tf.math.is_finite(log_prob)
+    counts = tape.gradient(
+        log_prob,
+        sources,
+        output_gradients=tf.where(possible, weights, tf.zeros_like(weights)),
+        unconnected_gradients=tf.UnconnectedGradients.ZERO,
+    )
+    return log_prob, rest, counts
 
 
 def _tempered(tables: Tables, power: Tensor) -> Tables:
@@ -97,24 +134,19 @@ def _gradient_flows(
     leaves: Tensor,
     weights: Tensor,
     labels: Tensor | None,
-) -> tuple[Tensor, dict[str, Any]]:
+) -> tuple[Tensor, Expectations]:
     """``log p(x | class)``, and the gradient of the weighted objective."""
     sources = {
         "leaves": leaves,
         "log_weights": tables.log_weights,
         "log_prior": [] if tables.log_prior is None else tables.log_prior,
     }
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(sources)
+
+    def objective() -> tuple[Tensor, Tensor]:
         roots = evaluate(program, tables.replaced(log_prior=None), leaves).log_joint
-        log_prob = _objective(program, tables, roots, labels)
-    possible = tf.math.is_finite(log_prob)
-    flows = tape.gradient(
-        log_prob,
-        sources,
-        output_gradients=tf.where(possible, weights, tf.zeros_like(weights)),
-        unconnected_gradients=tf.UnconnectedGradients.ZERO,
-    )
+        return _objective(program, tables, roots, labels), roots
+
+    _, roots, flows = counts_by_gradient(objective, sources, weights)
     return roots, flows
 
 

@@ -94,7 +94,7 @@ class FoldedProgram:
 
     @property
     def step(self) -> FoldedProgram:
-        """The program of one step: itself, where there is no time."""
+        """The program of one step, which is this one."""
         return self
 
     @property
@@ -164,6 +164,7 @@ class FoldedProgram:
         return tuple([specs[name] for name in names] + prior)
 
     def _block(self, name: str) -> Block:
+        """Returns the block of a name; a parameter by itself is one, too."""
         return self.blocks.get(name) or Block((name,), self.block_shapes[name][:1])
 
     @property
@@ -343,7 +344,7 @@ class FoldedProgram:
         return offset_table(rows, self._summed_children)
 
     def _summed_children(self, place: Place) -> list[Place]:
-        """The factors of a region's only partition; of several none: see `offsets`."""
+        """Returns the factors of a region's only partition; none if it has several."""
         value, region = place
         if not value or self.steps[value - 1].num_partitions > 1:
             return []
@@ -352,7 +353,7 @@ class FoldedProgram:
     def by_block(self, counts: Sequence[Tensor]) -> Params:
         """Counts ``[..., R, I, O]`` of the steps that have sums, as they are used.
 
-        Those of steps that share weights are added, others put together.
+        Counts of steps that share weights are added, those of others are put together.
         """
         parts: dict[str, dict[int, Tensor]] = {}
         specs = [step.sums for step in self.steps if step.sums is not None]
@@ -367,6 +368,7 @@ class FoldedProgram:
 
 
 def _flat_event(value: Tensor, spec: SumSpec, shape: list[int]) -> Tensor:
+    """Reshapes weights of one circuit, ``[..., *stored]``, to ``[..., *shape]``."""
     # `tf.custom_gradient` takes no tensors that were made outside of a graph.
     value = tf.identity(value)
     if value.shape.rank == 3 or spec.event_ndims == len(shape):

@@ -105,6 +105,7 @@ def _steps_of(
     spec: SumSpec,
     storage: Storage,
 ) -> FoldedGraph:
+    """Turns groups of nodes into steps, children before their parents."""
     place_of = {
         id(node): (value, place)
         for value, group in enumerate(groups)

@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfp_spn._typing import Tensor
+from tfp_spn._typing import Expectations, Tensor
 from tfp_spn.ops.log_space import logsumexp, safe_log
 from tfp_spn.ops.sum_rules import SumRule, tie_seed
 from tfp_spn.programs.evaluation import Evaluation, with_inputs
@@ -36,7 +36,7 @@ def hard_flows(
     leaves: Tensor,
     weights: Tensor,
     labels: Tensor | None,
-) -> tuple[Tensor, dict[str, Any]]:
+) -> tuple[Tensor, Expectations]:
     """What a backward pass under the hard rules would give.
 
     Args:
@@ -51,7 +51,7 @@ def hard_flows(
         ``[regions, I, O]`` by parameter, ``log_prior [C]`` (empty without one).
     """
 
-    def route(evaluation: Evaluation) -> tuple[Tensor, dict[str, Any]]:
+    def route(evaluation: Evaluation) -> tuple[Tensor, Expectations]:
         return _Routing(program, tables, evaluation, weights, labels).flows()
 
     return with_inputs(program, tables, leaves, route)
@@ -76,7 +76,7 @@ class _Routing:
         self.examples = Examples(tf.zeros([0], tf.int32), 0, tf.shape(weights)[0])
         self.counts: dict[int, Tensor] = {}
 
-    def flows(self) -> tuple[Tensor, dict[str, Any]]:
+    def flows(self) -> tuple[Tensor, Expectations]:
         """Roots and flows, see `hard_flows`."""
         program, log_prior = self.program, self.tables.log_prior
         log_joint = roots = self.evaluation.log_joint
@@ -88,7 +88,7 @@ class _Routing:
         self.weights = tf.where(possible, self.weights, tf.zeros_like(self.weights))
         if log_prior is None:
             chosen = tf.zeros([1, self.examples.count], tf.int32)
-            prior_counts: Any = []
+            prior_counts: list[Tensor] = []
         else:
             roots -= log_prior[:, tf.newaxis]
             chosen = self._class(log_prior)
@@ -117,11 +117,13 @@ class _Routing:
         return tf.where(labels == UNLABELLED, likeliest, known)
 
     def _likeliest_class(self, log_prior: Tensor) -> Tensor:
+        """Returns the class that the rule of the prior selects."""
         log_x = (self.evaluation.relative - log_prior[:, tf.newaxis])[tf.newaxis]
         prior: Any = self.program.prior  # there is one with a `log_prior`
         return _select(prior, log_x, log_prior[:, tf.newaxis])
 
     def _children(self, number: int, selected: Selected) -> Tensor:
+        """Returns the selected children of a step, and notes the counts."""
         step: Step = self.program.steps[number]
         unit = tf.maximum(selected.units, 0)
         if step.sums is None:

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
-from tfp_spn.programs.evidence import to_evidence
+from tfp_spn.layers.leaves.evidence import to_evidence
 from tfp_spn.programs.folded_program import FoldedProgram
 
 _ROWS_AT_A_TIME = 4096

@@ -1,4 +1,4 @@
-"""Classes of examples: checked where their values are known, masked where not."""
+"""Classes of examples: checked if their values are known, else masked."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def check_labels(labels: Tensor, num_classes: int) -> None:
     """Checks labels whose values are known, which they are not within a graph.
 
     Raises:
-        ValueError: A label is no class.
+        ValueError: A label is not a class.
     """
     values = tf.get_static_value(labels)
     if values is None:
@@ -33,10 +33,10 @@ def check_labels(labels: Tensor, num_classes: int) -> None:
 
 
 def log_joint_of_labels(joint: Tensor, labels: Tensor) -> Tensor:
-    """``joint[labels[n], n]`` of ``[C, N]``, -inf where the label is no class.
+    """Returns ``joint[labels[n], n]`` of ``[C, N]``; -inf where a label is not a class.
 
-    Nor is a fraction: 0.5 is not the class 0. Of an example whose label is
-    `UNLABELLED`, ``log p(x)``.
+    A fraction is not a class either: 0.5 is not the class 0. An example whose label
+    is `UNLABELLED` has ``log p(x)``.
     """
     labels, num_classes = integer_labels(labels), tf.shape(joint)[0]
     own = tf.one_hot(labels, num_classes, True, False, 0, tf.bool)
@@ -47,7 +47,7 @@ def log_joint_of_labels(joint: Tensor, labels: Tensor) -> Tensor:
 
 
 def integer_labels(labels: Tensor) -> Tensor:
-    """int32 labels, -1 for what is no integer."""
+    """Returns int32 labels, -1 for what is not an integer."""
     integers = tf.cast(labels, tf.int32)
     is_whole = tf.cast(integers, labels.dtype) == labels
     return tf.where(is_whole, integers, -tf.ones_like(integers))

@@ -49,6 +49,7 @@ def mode_values(
 def _components(
     program: FoldedProgram, part: LeafPart, selected: Selected
 ) -> _PerVariable | _PerRegion:
+    """Returns the distributions of the selected components."""
     if selected.is_static:
         return _PerVariable(program, part, selected)
     return _PerRegion(part, selected)

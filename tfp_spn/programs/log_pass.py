@@ -18,8 +18,8 @@ from tfp_spn.ops.sum_rules import SumRule
 from tfp_spn.ops.weighted_sum import log_sums, sum_flows, underflows, weighted_max
 from tfp_spn.programs.flows import Flows
 from tfp_spn.programs.folded_program import FoldedProgram
-from tfp_spn.programs.products import Value, log_products_of
-from tfp_spn.programs.roots import Roots, roots_of
+from tfp_spn.programs.products import log_products_of
+from tfp_spn.programs.scaled_values import Roots, Value, roots_of
 from tfp_spn.programs.steps import SumSpec
 from tfp_spn.programs.tables import Tables
 

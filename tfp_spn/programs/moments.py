@@ -5,9 +5,9 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
+from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.programs import posterior
 from tfp_spn.programs.blocks import in_blocks
-from tfp_spn.programs.evidence import Evidence
 from tfp_spn.programs.folded_program import FoldedProgram
 from tfp_spn.programs.tables import Tables
 

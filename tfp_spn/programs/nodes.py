@@ -40,7 +40,7 @@ class Node:
 
     @property
     def children(self) -> list[Node]:
-        """Of all partitions."""
+        """Returns the children of all partitions."""
         return [child for partition in self.partitions for child in partition]
 
 
@@ -111,7 +111,7 @@ def all_nodes(tops: Iterable[Node]) -> list[Node]:
 def multiply_leaves_first(tops: list[Node]) -> bool:
     """Gives several factors that are sums over leaves a node of their own.
 
-    Where there is none of higher factors nothing changes for the better: then False.
+    Returns whether it did: without factors that are higher it would gain nothing.
     """
     changed = False
     for node in all_nodes(tops):

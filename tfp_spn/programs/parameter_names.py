@@ -1,7 +1,7 @@
 """The names of a circuit's parameters, which are made here and nowhere else.
 
 Files, `live_params` and the queries of distributions agree on them. Weights are
-numbered from below; those of a leaf layer have their own names behind a prefix.
+numbered from below; those of a leaf layer have their own names after a prefix.
 """
 
 from __future__ import annotations

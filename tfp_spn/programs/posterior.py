@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tfp_spn._typing import Tensor
 from tfp_spn.layers.leaves.layout import LeafLayout
+from tfp_spn.ops.mixture_moments import moment_terms, moments_of_terms
 from tfp_spn.ops.sum_rules import SumOpGradBackprop
 from tfp_spn.programs.evaluation import evaluate
 from tfp_spn.programs.folded_program import FoldedProgram
@@ -74,21 +75,20 @@ def _moments_about_center(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Mean less center (float64), variance ``[..., V, D, N]``; the center, ``N = 1``.
 
-    In double precision, and of weights that add up to 1 in it: what is left of large
-    squares is exact up to the rounding of the single weights.
+    The former two are infinite or NaN where they are so of a component that has weight.
+    They are computed in double precision, with weights that add up to 1 in it, so that
+    what is left of large squares is exact up to the rounding of the single weights.
     """
     mean_k = program.leaf.component_mean(tables.leaf)  # [..., L, K, D]
     variance_k = program.leaf.component_variance(tables.leaf)
-    # Moments about a point amid the components, lest large offsets cancel.
+    # Moments about a point among the components, so that large offsets do not cancel.
     low, high = program.layout.range_over_variables(mean_k)
     center = 0.5 * (low + high)  # [..., L, 1, D]
-    offset_k = mean_k - center
-    weights, offset_k = (tf.cast(v, tf.float64) for v in (posterior, offset_k))
-    square_k = tf.cast(variance_k, tf.float64) + tf.square(offset_k)
-    total = expectation(program, tf.ones_like(offset_k[..., :1]), weights)
-    offset = tf.math.divide_no_nan(expectation(program, offset_k, weights), total)
-    square = tf.math.divide_no_nan(expectation(program, square_k, weights), total)
-    variance = tf.maximum(square - tf.square(offset), tf.zeros_like(square))
+    terms = moment_terms(mean_k, variance_k, center)
+    terms = tf.concat([tf.ones_like(terms[..., :1]), terms], -1)
+    sums = expectation(program, terms, tf.cast(posterior, tf.float64))
+    average = tf.math.divide_no_nan(sums[..., 1:, :], sums[..., :1, :])
+    offset, variance = moments_of_terms(average, axis=-2)
     variance = tf.cast(variance, posterior.dtype)
     first_slot = np.unique(program.layout.slot_variable, return_index=True)[1]
     center = tf.gather(tf.linalg.matrix_transpose(center), first_slot, axis=-3)
@@ -109,7 +109,8 @@ def covariance(program: FoldedProgram, tables: Tables, leaves: Tensor) -> Tensor
         leaves: ``[..., R, K, N]``: values of the leaf regions.
 
     Returns:
-        ``[..., V * D, V * D, N]``; the diagonal is the variance.
+        ``[..., V * D, V * D, N]``; the diagonal is the variance. NaN between a
+        coordinate whose mean is infinite, or undefined, and any other.
     """
     num_coordinates = program.layout.num_variables * program.layout.num_dims
     block = max(1, _MAX_TILTED_EXAMPLES // num_coordinates)
@@ -137,6 +138,7 @@ def covariance(program: FoldedProgram, tables: Tables, leaves: Tensor) -> Tensor
 
 
 def _covariance(program: FoldedProgram, tables: Tables, leaves: Tensor) -> Tensor:
+    """Covariances of one block of examples, see `covariance`."""
     log_prob, posterior = leaf_posterior(program, tables, leaves)
     mean, variance, _ = _moments_about_center(program, tables, posterior)
     tilts = _tilts(program, tables)[..., tf.newaxis, :]  # [..., R, K, 1, E]
@@ -176,15 +178,13 @@ def _tilts(program: FoldedProgram, tables: Tables) -> Tensor:
     mean_k = program.leaf.component_mean(tables.leaf)  # [..., L, K, D]
     low, high = layout.range_over_variables(mean_k)
     spread = tf.where(high > low, high - low, tf.ones_like(low))
+    mean_k = tf.where(tf.math.is_finite(mean_k), mean_k, low)  # what these give is NaN
     low = low - spread  # keeps f away from zero: between one and two spreads
     log_f = tf.math.log1p((mean_k - low) / spread) + tf.math.log(spread)
     # Scatter each slot's D columns to the coordinates of its variable.
     onto = tf.one_hot(layout.slot_variable, layout.num_variables, dtype=log_f.dtype)
-    by_slot = tf.where(  # not a product: of undefined means others know nothing
-        onto[:, tf.newaxis, :, tf.newaxis] > 0,
-        log_f[..., tf.newaxis, :],
-        tf.zeros([], log_f.dtype),
-    )  # [..., L, K, V, D]
+    by_slot = onto[:, tf.newaxis, :, tf.newaxis] * log_f[..., tf.newaxis, :]
+    # [..., L, K, V, D]
     num_coordinates = layout.num_variables * layout.num_dims
     shape = tf.concat([tf.shape(by_slot)[:-2], [num_coordinates]], 0)
     by_slot = tf.reshape(by_slot, shape)

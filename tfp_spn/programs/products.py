@@ -26,7 +26,7 @@ from tfp_spn.programs.gathering import (
     merge_units,
     split_partitions,
 )
-from tfp_spn.programs.offsets import compared_partitions
+from tfp_spn.programs.scaled_values import Value, compared_partitions, row_of
 from tfp_spn.programs.steps import Gather, Step
 
 _MAX_FACTORS = 4
@@ -37,50 +37,6 @@ _MAX_ADDED = 16
 
 _MAX_MATRIX = 2**18
 """Sums of rows are a matrix product up to this size of the matrix."""
-
-
-@dataclass(eq=False)
-class Value:
-    """Regions of one step: ``units``, or ``exp(log)``, times what has been taken out.
-
-    Attributes:
-        log_scale: ``[..., R, 1, N]``: logarithm of what has been taken out below the
-            region, and of the largest unit; `None`: nothing.
-        units: ``[..., R, K, N]``, or `None`.
-        log_max: ``[..., R, 1, N]``: logarithm of the largest of `units`, which is not
-            taken out of them although `log_scale` says so; `None`: it is.
-        log: ``[..., R, K, N]``, or `None`.
-        is_relative: Whether the largest of `log` is 0 (if it is finite).
-    """
-
-    log_scale: Tensor | None
-    units: Tensor | None = None
-    log_max: Tensor | None = None
-    log: Tensor | None = None
-    is_relative: bool = False
-
-    @property
-    def is_log(self) -> bool:
-        """Whether logarithms came first."""
-        return self.units is None
-
-    @functools.cached_property
-    def relative_log(self) -> Tensor:
-        """Logarithms of the regions without what has been taken out."""
-        if self.log is not None:
-            return self.log
-        log = tf.math.log(self.units)
-        return log if self.log_max is None else log - self.log_max
-
-    @functools.cached_property
-    def linear(self) -> Value:
-        """The same regions as units; its `log_scale` is what that takes out besides."""
-        if self.log is None:
-            return Value(None, self.units, self.log_max)
-        if self.is_relative:
-            return Value(None, tf.exp(self.log))
-        maximum = finite_max(self.log, -2)
-        return Value(maximum, tf.exp(self.log - maximum))
 
 
 def products_of(
@@ -136,7 +92,7 @@ def is_log(step: Step, values: Sequence[Value]) -> bool:
 
 
 def _are_logs(step: Step, factors: Sequence[Gather], values: Sequence[Value]) -> bool:
-    """The same of some factors."""
+    """Whether some factors are all logarithms."""
     return step.product != "kronecker" and all(
         values[source].is_log for gather in factors for source in gather.sources
     )
@@ -148,7 +104,7 @@ def is_linear(step: Step, values: Sequence[Value]) -> bool:
 
 
 def _is_linear(step: Step, factors: Sequence[Gather], values: Sequence[Value]) -> bool:
-    """The same of the partitions of a segment, which are multiplied in one way."""
+    """Whether this holds for a segment, whose partitions are multiplied alike."""
     if step.product == "hadamard" and len(factors) > _MAX_FACTORS:
         return False
     if _are_logs(step, factors, values):
@@ -206,7 +162,7 @@ class _Reader:
         return _Request(gather, kind, blank, len(requests) - 1)
 
     def all(self, requests: Sequence[_Request]) -> list[Tensor]:
-        """What was asked for."""
+        """Returns what was asked for, in order."""
         return [self._answer(request) for request in requests]
 
     def _answer(self, request: _Request) -> Tensor:
@@ -238,6 +194,8 @@ class _Reader:
 
 @dataclass(frozen=True, eq=False)
 class _Request:
+    """What is asked of a `_Reader`; `number` counts the requests of one value."""
+
     gather: Gather
     kind: str
     blank: float
@@ -285,12 +243,12 @@ class _Segment:
         return product(factors), self._taken_out()
 
     def _taken_out(self) -> Tensor | None:
-        """By making units of logarithms."""
+        """Returns what making units of logarithms took out."""
         owns = []
         for gather in self.factors:
             linear = {source: self.values[source].linear for source in gather.sources}
             if any(value.log_scale is not None for value in linear.values()):
-                read = functools.partial(_row_of, linear, "log_scale")
+                read = functools.partial(row_of, linear, "log_scale")
                 owns.append(gather_regions(gather, read))
         return log_hadamard(owns) if owns else None
 
@@ -306,7 +264,7 @@ def _total_exponent(
         for gather in factors:
             linear = {source: values[source] for source in gather.sources}
             if any(value.log_max is not None for value in linear.values()):
-                rows.append((gather, functools.partial(_row_of, linear, "log_max")))
+                rows.append((gather, functools.partial(row_of, linear, "log_max")))
                 parents.append(np.arange(first, first + count))
         first += count
     if not rows:
@@ -344,16 +302,6 @@ def _sum_of_rows(rows: list, parents: list[np.ndarray], count: int) -> Tensor:
     return tf.expand_dims(summed, -2)
 
 
-def _row_of(values: dict[int, Value], name: str, number: int) -> Tensor:
-    """``[..., R, 1, N]``: zeros where there is nothing."""
-    value = values[number]
-    row = getattr(value, name)
-    if row is not None:
-        return row
-    regions: Tensor = value.log if value.is_log else value.units
-    return tf.zeros_like(regions[..., :1, :])
-
-
 def _ask_logs(step: Step, factors: Sequence[Gather], read: _Reader) -> list[_Request]:
     """Asks for the factors of a segment: very many of them as one."""
     joined = None
@@ -382,6 +330,7 @@ def _joined(factors: Sequence[Gather]) -> Gather | None:
 
 
 def _long_log_product(joined: Tensor, num_factors: int) -> Tensor:
+    """Sums very many logarithms that stand one after another."""
     return long_sum(split_partitions(joined, num_factors), axis=-4)
 
 

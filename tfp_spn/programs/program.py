@@ -7,16 +7,16 @@ only; all of its methods are pure functions of parameters and evidence.
 
 from __future__ import annotations
 
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 import tensorflow as tf
 
-from tfp_spn._typing import Params, Tensor
+from tfp_spn._typing import Expectations, Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
+from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.layers.leaves.parts import LeafPart
 from tfp_spn.ops.certainty import CHECKED, Certainty
 from tfp_spn.programs.dynamic.structure import DynamicTables
-from tfp_spn.programs.evidence import Evidence
 from tfp_spn.programs.folded_program import FoldedProgram
 from tfp_spn.programs.steps import SumSpec
 from tfp_spn.programs.tables import Tables
@@ -63,7 +63,7 @@ class Program(Protocol[TablesT]):
 
     @property
     def mask_shapes(self) -> tuple[tuple[int, ...], ...]:
-        """That, and what is spread to it."""
+        """The shapes that a mask may have: this one, and those spread to it."""
 
     @property
     def flat_event_ndims(self) -> int:
@@ -71,11 +71,11 @@ class Program(Protocol[TablesT]):
 
     @property
     def dtype(self) -> tf.DType:
-        """Of parameters and log-probabilities."""
+        """The dtype of parameters and log-probabilities."""
 
     @property
     def event_dtype(self) -> tf.DType:
-        """Of samples."""
+        """The dtype of samples."""
 
     @property
     def sum_specs(self) -> tuple[SumSpec, ...]:
@@ -83,7 +83,7 @@ class Program(Protocol[TablesT]):
 
     @property
     def step(self) -> FoldedProgram:
-        """The program of one step of a sequence; itself, where there is no time."""
+        """The program of one step of a sequence; itself if there are no steps."""
 
     @property
     def chain_specs(self) -> tuple[SumSpec, ...]:
@@ -182,5 +182,5 @@ class Program(Protocol[TablesT]):
         evidence: Evidence,
         weights: Tensor | None = None,
         labels: Tensor | None = None,
-    ) -> tuple[dict[str, Any], Tensor]:
+    ) -> tuple[Expectations, Tensor]:
         """Expected counts of a batch, and ``log p(x, class) [C, N]``."""

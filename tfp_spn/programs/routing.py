@@ -64,6 +64,7 @@ def flow_routes(
 
 
 def _route(uses: dict[Key, dict[int, list[int]]], size: int) -> Route:
+    """Returns the route to one value, given which rows use each region."""
     parts, places = [], [[] for _ in range(size)]  # type: ignore[var-annotated]
     count = 0
     for key, by_region in uses.items():

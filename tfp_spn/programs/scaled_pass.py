@@ -38,12 +38,11 @@ from tfp_spn.ops.weighted_sum import log_sums, sum_flows
 from tfp_spn.programs.flows import Flows
 from tfp_spn.programs.folded_program import FoldedProgram
 from tfp_spn.programs.products import (
-    Value,
     is_log,
     log_products_of,
     products_of,
 )
-from tfp_spn.programs.roots import Roots, roots_of
+from tfp_spn.programs.scaled_values import Roots, Value, roots_of
 from tfp_spn.programs.scan_pass import scan_downward, scan_upward
 from tfp_spn.programs.tables import Tables
 from tfp_spn.programs.wide_steps import flows_in_parts, is_wide, sums_in_parts
@@ -212,6 +211,7 @@ def _added(log_scale: Tensor | None, own: Tensor) -> Tensor:
 
 
 def _is_lossy(smallest: list[Tensor], dtype: tf.DType) -> Tensor:
+    """Whether a sum is so small that terms which vanished might have counted."""
     if not smallest:
         return tf.constant(False)
     info = np.finfo(dtype.as_numpy_dtype)

@@ -14,7 +14,8 @@ from tfp_spn._typing import Tensor
 from tfp_spn.ops.axes import merge_axes, reshape_axes
 from tfp_spn.ops.matrix_products import unit_gradient, weight_gradient, weighted_units
 from tfp_spn.ops.regions import gather_blank, places_of, sum_over_uses
-from tfp_spn.programs.products import Value, multiplied
+from tfp_spn.programs.products import multiplied
+from tfp_spn.programs.scaled_values import Value
 from tfp_spn.programs.scans import parts_of
 from tfp_spn.programs.steps import Step
 
@@ -97,6 +98,7 @@ def scan_downward(
 def _loop(
     step: Step, body: Callable[..., tuple], first: Tensor, num_arrays: int
 ) -> tuple:
+    """Runs `body` for each step, with arrays for its results."""
     arrays = [
         tf.TensorArray(first.dtype, step.length, element_shape=first.shape)
         for _ in range(num_arrays)
@@ -116,4 +118,5 @@ def _by_step(step: Step, value: Tensor) -> Tensor:
 
 
 def _merged(step: Step, array: tf.TensorArray) -> Tensor:
+    """Puts the regions of all steps on one axis."""
     return merge_axes(array.stack(), 0, 2)

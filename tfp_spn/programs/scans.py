@@ -150,6 +150,7 @@ def _merged(
 def _moved(
     gathers: list[Gather], new_place: dict[int, tuple[int, int]], sizes: dict[int, int]
 ) -> Gather:
+    """Joins gathers, with every value at its new place."""
     places: list[Place] = []
     for gather in gathers:
         for value, region in gather.places:

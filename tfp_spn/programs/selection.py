@@ -268,6 +268,7 @@ def merged(requests: list[Selected], num_regions: int, examples: Examples) -> Se
 def _over_all_regions(
     requests: list[Selected], num_regions: int, examples: Examples
 ) -> Selected:
+    """Merges selections into one that lists all regions of the value."""
     total = examples.total
     if all(request.is_static for request in requests):
         regions = np.concatenate([request.regions for request in requests])

@@ -62,6 +62,7 @@ class Block:
 
 
 def _of_one_batch(values: Sequence[Tensor]) -> Sequence[Tensor]:
+    """Broadcasts parameters to one batch shape, if any has a batch."""
     if all(value.shape.rank == 3 for value in values):
         return values
     batches = [tf.shape(value)[:-3] for value in values]

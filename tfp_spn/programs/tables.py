@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from tfp_spn._typing import Params, Tensor
+from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.ops.certainty import CHECKED, Certainty
-from tfp_spn.programs.evidence import Evidence
 
 Slice = tuple[str, int, int]
 """A parameter, and which of its regions a step has."""
@@ -69,6 +69,7 @@ class Tables:
         return self._of_step(self.log_weights, number)
 
     def _of_step(self, values: Params, number: int) -> Tensor | None:
+        """Returns the part of a block that belongs to a step."""
         found = self.slices[number]
         if found is None:
             return None

@@ -8,21 +8,32 @@ does; `clear_traces` drops them all.
 
 from __future__ import annotations
 
+import itertools
 import threading
 import weakref
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
-from typing import Any
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Protocol, TypeVar
 
 import tensorflow as tf
 from tensorflow.python.eager.forwardprop_util import pack_tangents
 from tensorflow.python.eager.record import could_possibly_record
 
+from tfp_spn._typing import Config, Tensor
 from tfp_spn.ops.certainty import CHECKED, EXACT, Certainty, reporting
 from tfp_spn.ops.custom_gradient import Gradients
 
+T = TypeVar("T")
+
 MAX_FUNCTIONS = 128
 """Functions kept for one structure; the one that was longest unused goes first."""
+
+FEW_STRUCTURES, FEW_STEPS = 2, 8
+"""Circuits of few steps, among the first structures of a process, compile at once.
+
+TensorFlow prepares each operation the first time that it meets it outside of a graph,
+which takes as long for a small circuit as its compilation, once in a process.
+"""
 
 Body = Callable[..., Any]
 """Computes something of a program, a `Certainty` and further arguments."""
@@ -35,13 +46,17 @@ class Traces:
     keep no circuit, and none of its variables, alive.
     """
 
-    def __init__(self) -> None:
-        self._programs: weakref.WeakSet[Any] = weakref.WeakSet()
-        self._functions: OrderedDict[Hashable, Any] = OrderedDict()
+    def __init__(self, number: int) -> None:
+        self.number = number  # of structures that there were before in the process
+        self._programs: weakref.WeakSet[object] = weakref.WeakSet()
+        self._functions: OrderedDict[
+            Hashable, tf.types.experimental.PolymorphicFunction
+        ] = OrderedDict()
         self._calls: dict[Hashable, _Call] = {}
+        self._num_eager: Counter[Hashable] = Counter()
         self._lock = threading.RLock()
 
-    def add(self, program: Any) -> None:
+    def add(self, program: object) -> None:
         """Notes a program of this structure."""
         self._programs.add(program)
 
@@ -50,8 +65,16 @@ class Traces:
         with self._lock:
             self._functions.clear()
             self._calls.clear()
+            self._num_eager.clear()
 
-    def call(self, body: Body, certainty: str, *arguments: Any, **options: Any) -> Any:
+    def call(
+        self,
+        body: Body,
+        certainty: str,
+        *arguments: Tensor,
+        num_eager_calls: int = 0,
+        **options: object,
+    ) -> Tensor:
         """``body(program, certainty, *arguments)``, compiled.
 
         Sizes that change from call to call are left open after the second one.
@@ -61,13 +84,14 @@ class Traces:
             certainty: ``"checked"``, ``"exact"``, or ``"reporting"``: then the result
                 is a pair, with whether digits may have been lost.
             *arguments: Nests of tensors, or `None`.
+            num_eager_calls: How many calls to compute operation by operation before;
+                those that record gradients are compiled from the first one on.
             **options: Of `tf.function`.
         """
         if could_possibly_record():
             arguments = _read_if_pushed_forward(arguments)
         flat = tf.nest.flatten(arguments)
-        ranks = tuple(None if t is None else len(t.shape) for t in flat)
-        key = (body, certainty, ranks, tuple(sorted(options.items())))
+        key = (body, certainty, _ranks(flat), tuple(sorted(options.items())))
         if not tf.executing_eagerly() or could_possibly_record():
             return self._call_function(key, arguments)
         given = [t for t in flat if t is not None]
@@ -75,11 +99,29 @@ class Traces:
         call = self._calls.get(sizes)
         if call is not None:
             return call(given)
+        if self._is_rare(key, num_eager_calls):
+            return self._computed(body, certainty, arguments)
         result = self._call_function(key, arguments)
         self._keep_call(sizes, given, arguments)
         return result
 
-    def _call_function(self, key: tuple, arguments: tuple) -> Any:
+    def _is_rare(self, key: Hashable, num_calls: int) -> bool:
+        """Whether there were fewer calls than that; counts the present one."""
+        with self._lock:
+            count = self._num_eager[key]
+            self._num_eager[key] = min(count, num_calls) + 1
+            return count < num_calls
+
+    def _computed(self, body: Body, certainty: str, arguments: tuple) -> Tensor:
+        """What the compiled function of a body computes."""
+        program = next(iter(self._programs))
+        if certainty != "reporting":
+            return body(program, _CERTAINTIES[certainty], *arguments)
+        found = reporting()
+        return body(program, found, *arguments), found.is_lossy
+
+    def _call_function(self, key: tuple, arguments: tuple) -> Tensor:
+        """Calls the compiled function of a key, which is made if there is none."""
         body, certainty, _, options = key
         with self._lock:
             function = self._functions.get(key)
@@ -101,7 +143,8 @@ class Traces:
                 self._functions.pop(key, None)
             raise
 
-    def _keep_call(self, sizes: tuple, given: list[Any], arguments: tuple) -> None:
+    def _keep_call(self, sizes: tuple, given: list[Tensor], arguments: tuple) -> None:
+        """Notes the trace of these sizes, so that the next call finds it at once."""
         kinds = {type(t).__name__ for t in given if not isinstance(t, tf.Tensor)}
         with self._lock:
             function = self._functions.get(sizes[0])
@@ -111,24 +154,23 @@ class Traces:
                 self._calls.clear()
             self._calls[sizes] = _Call(function.get_concrete_function(*arguments))
 
-    def _made(self, body: Body, certainty: str, options: dict[str, Any]) -> Any:
+    def _made(
+        self, body: Body, certainty: str, options: Config
+    ) -> tf.types.experimental.PolymorphicFunction:
+        """Compiles a body."""
         options = {"reduce_retracing": True, **options}
         if options.pop("noinline", False):
             options["experimental_attributes"] = {"_noinline": True}
 
         gradients = Gradients()
 
-        def function(*arguments: Any) -> Any:
-            program = next(iter(self._programs))
+        def function(*arguments: Tensor) -> Tensor:
             with gradients.collect():
-                if certainty != "reporting":
-                    return body(program, _CERTAINTIES[certainty], *arguments)
-                found = reporting()
-                return body(program, found, *arguments), found.is_lossy
+                return self._computed(body, certainty, arguments)
 
         compiled = tf.function(function, autograph=False, **options)
         compiled.gradients = gradients
-        # Each structure has a few sizes of its own, which is no fault of the user's.
+        # Each structure has a few sizes of its own, for which the user is not to blame.
         compiled._omit_frequent_tracing_warning = True  # noqa: SLF001
         return compiled
 
@@ -140,25 +182,32 @@ class _Call:
     trace a call needs, and whether a tape listens.
     """
 
-    def __init__(self, traced: Any) -> None:
+    def __init__(self, traced: tf.types.experimental.ConcreteFunction) -> None:
         self._function = traced  # which has what the C++ function refers to
         self._traced, self._captured = traced.inference_fn, traced.captured_inputs
 
-    def __call__(self, given: list[Any]) -> Any:
+    def __call__(self, given: list[Tensor]) -> Tensor:
         inputs = [t if isinstance(t, tf.Tensor) else t.handle for t in given]
         return self._traced.call_preflattened([*inputs, *self._captured])
 
 
+def _ranks(flat: list[Tensor]) -> tuple[int | None, ...]:
+    return tuple(None if t is None else len(t.shape) for t in flat)
+
+
 _CERTAINTIES: dict[str, Certainty] = {"checked": CHECKED, "exact": EXACT}
+
 
 _BY_DIGEST: weakref.WeakValueDictionary[str, Traces] = weakref.WeakValueDictionary()
 
+_numbers = itertools.count()
 
-def traces_of(program: Any, digest: str) -> Traces:
-    """Those of a program's structure."""
+
+def traces_of(program: object, digest: str) -> Traces:
+    """Returns the functions of a program's structure."""
     traces = _BY_DIGEST.get(digest)
     if traces is None:
-        traces = _BY_DIGEST.setdefault(digest, Traces())
+        traces = _BY_DIGEST.setdefault(digest, Traces(next(_numbers)))
     traces.add(program)
     return traces
 
@@ -182,30 +231,85 @@ def _read_if_pushed_forward(arguments: tuple) -> tuple:
 
     It does not push them through variables that are arguments of functions.
     """
-
-    def is_plain(value: Any) -> bool:  # not distributed
-        return type(value).__name__ == "ResourceVariable"
-
     flat = tf.nest.flatten(arguments)
-    if not pack_tangents([v.handle for v in flat if is_plain(v)]).tangents:
+    if not _have_tangents([value for value in flat if _is_plain_variable(value)]):
         return arguments
-    read = [tf.convert_to_tensor(v) if is_plain(v) else v for v in flat]
+    read = [tf.convert_to_tensor(v) if _is_plain_variable(v) else v for v in flat]
     return tf.nest.pack_sequence_as(arguments, read)
 
 
+def _have_tangents(values: list[Tensor]) -> bool:
+    """Whether a `tf.autodiff.ForwardAccumulator` pushes some values forward."""
+    handles = [v.handle for v in values if _is_plain_variable(v)]
+    # One that is made in a function watches what the function captures of a handle.
+    handles += [tf.convert_to_tensor(handle) for handle in handles]
+    tensors = [value for value in values if isinstance(value, tf.Tensor)]
+    return bool(pack_tangents(handles + tensors).tangents)
+
+
+def _is_plain_variable(value: object) -> bool:  # not distributed
+    return type(value).__name__ == "ResourceVariable"
+
+
+class Folded(Protocol):
+    """What is computed step by step."""
+
+    @property
+    def steps(self) -> Sequence[object]:
+        """The steps."""
+
+
+class Traced(Protocol):
+    """What has compiled functions: any program."""
+
+    @property
+    def step(self) -> Folded:
+        """Itself, or the program of one step in time."""
+
+    @property
+    def traces(self) -> Traces:
+        """The functions of its structure."""
+
+
 def answer(
-    program: Any, body: Body, *arguments: Any, is_large: bool = False, **options: Any
-) -> Any:
+    program: Traced,
+    body: Callable[..., T],
+    *arguments: Tensor,
+    is_large: bool = False,
+    num_eager_calls: int = 1,
+    **options: object,
+) -> T:
     """``body(program, certainty, *arguments)``, by a compiled function if it is eager.
 
-    The exact passes are traced and run only if the fast ones were lossy; not so if
-    there is too much for one pass, so that `body` goes on block by block.
+    What is asked for the first time is computed operation by operation, which takes a
+    tenth of the time that tracing does; it is compiled when it is asked for again
+    (`FEW_STRUCTURES` at once).
+    The exact passes are run only if the fast ones were lossy; not so if there is too
+    much for one pass, so that `body` goes on block by block.
+
+    Args:
+        program: The program.
+        body: What is computed.
+        *arguments: Nests of tensors, or `None`.
+        is_large: Whether there is too much for one pass.
+        num_eager_calls: See `Traces.call`.
+        **options: Of `tf.function`.
     """
     if not tf.executing_eagerly():
+        # TensorFlow pushes tangents through functions, but not through each operation.
+        if could_possibly_record() and _have_tangents(tf.nest.flatten(arguments)):
+            return program.traces.call(body, "checked", *arguments)
         return body(program, CHECKED, *arguments)
+    traces = program.traces
+    if traces.number < FEW_STRUCTURES and len(program.step.steps) <= FEW_STEPS:
+        num_eager_calls = 0
+
+    def call(certainty: str) -> Tensor:
+        return traces.call(
+            body, certainty, *arguments, num_eager_calls=num_eager_calls, **options
+        )
+
     if is_large:
-        return program.traces.call(body, "checked", *arguments, **options)
-    result, is_lossy = program.traces.call(body, "reporting", *arguments, **options)
-    if not is_lossy:
-        return result
-    return program.traces.call(body, "exact", *arguments, **options)
+        return call("checked")
+    result, is_lossy = call("reporting")
+    return call("exact") if is_lossy else result

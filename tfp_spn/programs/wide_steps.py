@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -28,8 +27,8 @@ from tfp_spn.programs.gathering import (
     merge_units,
     split_partitions,
 )
-from tfp_spn.programs.offsets import compared_partitions
-from tfp_spn.programs.products import Value, is_linear, multiplied
+from tfp_spn.programs.products import is_linear, multiplied
+from tfp_spn.programs.scaled_values import Value, compared_partitions
 from tfp_spn.programs.steps import Step
 
 UNITS_PER_PART = 16_384
@@ -137,7 +136,7 @@ def _rows(weights: Tensor, start: int, stop: int) -> Tensor:
     return weights if weights.shape[0] == 1 else weights[start:stop]
 
 
-def _after(tensors: list[Tensor]) -> Any:
+def _after(tensors: list[Tensor]) -> contextlib.AbstractContextManager:
     """Waits for tensors: a graph would begin all parts at once."""
     if tf.executing_eagerly() or not tensors:
         return contextlib.nullcontext()

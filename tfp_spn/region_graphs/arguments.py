@@ -5,9 +5,11 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterable
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from tfp_spn._arguments import LARGEST_INTEGER, a_count, shown
+
+T = TypeVar("T")
 
 _MOST_IN_SCOPES = 20_000_000  # two to eight gigabytes
 
@@ -62,7 +64,7 @@ def as_shape(shape: Any) -> tuple[int, int]:
     return side(sides[0], "`shape[0]`"), side(sides[1], "`shape[1]`")
 
 
-def as_sequence(values: Iterable[Any], name: str) -> tuple[Any, ...]:
+def as_sequence(values: Iterable[T], name: str) -> tuple[T, ...]:
     """Returns the elements of an iterable argument, or raises naming the argument."""
     if isinstance(values, str | bytes) or not isinstance(values, Iterable):
         raise TypeError(

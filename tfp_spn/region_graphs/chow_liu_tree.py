@@ -15,13 +15,13 @@ from tfp_spn.region_graphs.mutual_information import (
 
 
 def chow_liu_tree(
-    data: object,
+    data: npt.ArrayLike,
     *,
     data_type: DataType = "auto",
-    observed: Any | None = None,
+    observed: npt.ArrayLike | None = None,
     alpha: float = 0.01,
     num_bins: int | None = None,
-    sample_weight: Any | None = None,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> npt.NDArray[np.int64]:
     """Returns the maximum spanning tree of the pairwise mutual information.
 

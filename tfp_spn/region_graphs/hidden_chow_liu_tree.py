@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from typing import TypeAlias
+
+import numpy.typing as npt
 
 from tfp_spn._arguments import a_flag, reads
 from tfp_spn.region_graphs.chow_liu_tree import chow_liu_tree
@@ -14,13 +16,13 @@ from tfp_spn.region_graphs.region_graph import RegionGraph
 
 @reads(balanced=a_flag())
 def hidden_chow_liu_tree(
-    data: object,
+    data: npt.ArrayLike,
     *,
     data_type: DataType = "auto",
-    observed: Any | None = None,
+    observed: npt.ArrayLike | None = None,
     alpha: float = 0.01,
     num_bins: int | None = None,
-    sample_weight: Any | None = None,
+    sample_weight: npt.ArrayLike | None = None,
     balanced: bool = False,
 ) -> RegionGraph:
     """Turns the Chow-Liu tree of the data into a region graph.
@@ -96,6 +98,10 @@ def from_parents(parents: list[int]) -> RegionGraph:
     return RegionGraph(scopes, partitions)
 
 
+_Nested: TypeAlias = "int | list[_Nested]"
+"""A variable, or lists of such parts, as `from_nested_lists` takes them."""
+
+
 def _balanced(parents: list[int]) -> RegionGraph:
     """Paths to the largest subtree, each cut into halves of about equal size.
 
@@ -107,7 +113,7 @@ def _balanced(parents: list[int]) -> RegionGraph:
     for variable in reversed(order[1:]):
         size[parents[variable]] += size[variable]
 
-    def nested(top: int) -> Any:
+    def nested(top: int) -> _Nested:
         items, weights = [], []
         while True:
             heavy = max(children[top], key=lambda child: size[child], default=-1)
@@ -118,7 +124,7 @@ def _balanced(parents: list[int]) -> RegionGraph:
                 return halved(items, weights)
             top = heavy
 
-    def halved(items: list[Any], weights: list[int]) -> Any:
+    def halved(items: list[_Nested], weights: list[int]) -> _Nested:
         if len(items) == 1:
             return items[0]
         before = list(itertools.accumulate(weights))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
@@ -21,16 +19,16 @@ from tfp_spn.region_graphs.region_graph import RegionGraph
     seed=a_seed(),
 )
 def mixture_of_hidden_chow_liu_trees(
-    data: Any,
+    data: npt.ArrayLike,
     num_trees: int = 4,
     num_candidates: int = 20,
     perturbation: float = 0.4,
     *,
     data_type: DataType = "auto",
-    observed: Any | None = None,
+    observed: npt.ArrayLike | None = None,
     alpha: float = 0.01,
     num_bins: int | None = None,
-    sample_weight: Any | None = None,
+    sample_weight: npt.ArrayLike | None = None,
     seed: int = 0,
 ) -> RegionGraph:
     """Turns the best of several perturbed Chow-Liu trees into one region graph.

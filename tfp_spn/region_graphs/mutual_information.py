@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from tfp_spn._arguments import a_count, a_rate, reads
 from tfp_spn._arrays import as_array
+from tfp_spn._masks import read_table
 
 DataType = Literal["auto", "discrete", "gaussian"]
 
@@ -21,13 +22,13 @@ _MAX_SQUARED_CORRELATION = 1.0 - 1e-12
 
 @reads(alpha=a_rate(least=0), num_bins=a_count())
 def mutual_information(
-    data: object,
+    data: npt.ArrayLike,
     *,
     data_type: DataType = "auto",
-    observed: Any | None = None,
+    observed: npt.ArrayLike | None = None,
     alpha: float = 0.01,
     num_bins: int | None = None,
-    sample_weight: Any | None = None,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> npt.NDArray[np.float64]:
     """Estimates the mutual information of every pair of variables, in nats.
 
@@ -46,7 +47,8 @@ def mutual_information(
         NaN means missing.
       data_type: "discrete", "gaussian", or "auto": discrete for bools and integers and
         if `num_bins` is given, else Gaussian.
-      observed: Boolean array of the shape of `data`; False means missing.
+      observed: Boolean array of the shape of `data`, or [num_variables] for all of
+        them; False means missing.
       alpha: The pseudocount of each pair of values, for discrete data.
       num_bins: If given, the distinct values of each variable are grouped, in order,
         into at most so many intervals of about equal numbers, and are discrete.
@@ -67,7 +69,7 @@ def mutual_information(
              [0.693, 0.   , 0.   ],
              [0.   , 0.   , 0.   ]])
     """
-    values, mask = _checked_data(data, observed)
+    values, mask = read_table(data, observed, "mutual_information", "data")
     if data_type not in ("auto", "discrete", "gaussian"):
         raise ValueError(
             f"`data_type` is unknown. Received {data_type!r}; expected 'auto', "
@@ -87,42 +89,8 @@ def mutual_information(
     return discrete_information(*_codes(values, mask, num_bins), alpha, weights)
 
 
-def _checked_data(
-    data: Any, observed: Any | None
-) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
-    """Returns the data and which of its values are observed."""
-    values = as_array(data, "mutual_information", "data")
-    if values.ndim != 2 or 0 in values.shape:
-        raise ValueError(
-            "`data` must have the shape [num_examples, num_variables], neither zero. "
-            f"Received shape {values.shape}. Reshape each example to a vector."
-        )
-    mask = np.ones(values.shape, bool)
-    if observed is not None:
-        given = as_array(observed, "mutual_information", "observed")
-        if given.dtype != bool:
-            raise TypeError(
-                f"`observed` must be boolean. Received dtype {given.dtype}. True means "
-                "that the value counts; pass for example observed=mask.astype(bool)."
-            )
-        if given.shape != values.shape:
-            raise ValueError(
-                f"`observed` must have the shape of the data, {values.shape}. Received "
-                f"shape {given.shape}. Pass one entry per value."
-            )
-        mask = given
-    if values.dtype.kind == "f":
-        mask = mask & ~np.isnan(values)
-        if np.isinf(values[mask]).any():
-            raise ValueError(
-                "`data` has infinite values. Expected finite numbers, or NaN where one "
-                "is missing. Replace the infinite values."
-            )
-    return values, mask
-
-
 def checked_weights(
-    given: Any, count: int, owner: str
+    given: npt.ArrayLike | None, count: int, owner: str
 ) -> npt.NDArray[np.float64] | None:
     """How often each example counts; `None`: once."""
     if given is None:

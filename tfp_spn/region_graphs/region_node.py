@@ -97,7 +97,7 @@ class RegionNode:
                     "Expected a RegionNode or a RegionVariable. Wrap an integer i as "
                     "RegionVariable(i)."
                 )
-        self.total = sum(child.total + len(child.scope) for child in self.children)
+        self.total: int = sum(child.total + len(child.scope) for child in self.children)
         check_total(self.total, "A RegionNode is nested too deep", NEST_EVENLY)
         seen: set[int] = set()
         for child in self.children:

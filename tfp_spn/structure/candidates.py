@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfp_spn._typing import Config
 from tfp_spn.circuits import RegionGraphCircuit, assign_log_weights, from_region_graph
 from tfp_spn.learning import History, fit
 from tfp_spn.learning.rounds import default_batch_size
@@ -199,7 +200,7 @@ def _online_em(
     """
     batch_size = default_batch_size(train.values, False)
     num_updates = -(-len(train.values) // batch_size)
-    shared: dict[str, Any] = {
+    shared: Config = {
         "method": "online_em",
         "observed": train.observed,
         "sample_weight": train.weights if train.is_weighted else None,
@@ -265,7 +266,7 @@ class _Deadline(keras.callbacks.Callback):
         super().__init__()
         self._ends = ends
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Looks at the clock."""
         if time.perf_counter() > self._ends:
             self.model.stop_training = True

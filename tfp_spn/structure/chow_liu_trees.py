@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tfp_spn._arguments import a_count, a_rate, a_seed, reads
 from tfp_spn.circuits import RegionGraphCircuit
@@ -17,11 +17,11 @@ from tfp_spn.structure.row_clusters import RowClusters
 
 @reads(num_trees=a_count(), alpha=a_rate(least=0), seed=a_seed())
 def chow_liu_trees(
-    x: Any,
+    x: npt.ArrayLike,
     num_trees: int = 1,
     *,
-    observed: Any = None,
-    sample_weight: Any = None,
+    observed: npt.ArrayLike | None = None,
+    sample_weight: npt.ArrayLike | None = None,
     kinds: Sequence[Kind] | None = None,
     alpha: float = 0.01,
     seed: int = 0,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from tfp_spn._arrays import as_array
+from tfp_spn._masks import read_table
 from tfp_spn.region_graphs.mutual_information import checked_weights
 
 Kind = Literal["categorical", "count", "real"]
@@ -116,11 +116,11 @@ def _inner_quantiles(
 
 
 def read_columns(
-    x: Any,
-    observed: Any,
+    x: npt.ArrayLike,
+    observed: npt.ArrayLike | None,
     owner: str,
     kinds: Sequence[Kind] | None = None,
-    sample_weight: Any = None,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> Columns:
     """Reads a table and finds out what its columns are.
 
@@ -129,7 +129,7 @@ def read_columns(
 
     Args:
         x: ``[N, V]``: an array, a DataFrame or lists. NaN means missing.
-        observed: bool ``[N, V]``, or `None`: all.
+        observed: bool ``[N, V]``, or ``[V]`` for all rows; `None`: all.
         owner: Who reads, for messages.
         kinds: Of each column, in place of what its values say.
         sample_weight: How often each row counts, ``[N]``, or `None`: once. Rows of
@@ -140,43 +140,18 @@ def read_columns(
         ValueError: Shapes do not fit, a value is infinite, or does not fit its kind, or
             weights are negative or all zero.
     """
-    raw = as_array(x, owner)
-    if raw.ndim != 2 or 0 in raw.shape:
-        raise ValueError(
-            f"{owner}: received x of shape {raw.shape}, expected [num_examples, "
-            "num_variables], neither zero. Pass one row per example."
-        )
-    values = raw.astype(np.float64)
-    mask = ~np.isnan(values)
-    if observed is not None:
-        given = as_array(observed, owner, "observed")
-        if given.dtype != bool:
-            raise TypeError(
-                f"{owner}: observed must be a mask, received dtype {given.dtype}, "
-                "expected bool: True where the value counts. Convert it."
-            )
-        if given.shape != values.shape:
-            raise ValueError(
-                f"{owner}: observed does not fit x, received shape {given.shape}, "
-                f"expected {values.shape}. Pass one flag per cell."
-            )
-        mask &= given
-    weights = checked_weights(sample_weight, len(values), owner)
+    raw, mask = read_table(x, observed, owner)
+    weights = checked_weights(sample_weight, len(raw), owner)
     if weights is None:
-        weights = np.ones([len(values)])
+        weights = np.ones([len(raw)])
     counted = weights > 0
-    values, mask, weights = values[counted], mask[counted], weights[counted]
-    values = np.where(mask, values, 0.0)
-    if np.isinf(values).any():
-        raise ValueError(
-            f"{owner}: x has infinite values, expected finite numbers, or NaN where "
-            "one is missing. Replace the infinite values."
-        )
+    raw, mask, weights = raw[counted], mask[counted], weights[counted]
+    values = np.where(mask, raw, 0).astype(np.float64)
     if kinds is None:
         found = tuple(_kind_of(c[m]) for c, m in zip(values.T, mask.T, strict=True))
     else:
         found = _checked_kinds(tuple(kinds), values, mask, owner)
-    top = np.where(mask, values, 0.0).max(axis=0)
+    top = values.max(axis=0)
     sizes = [
         max(2, int(t) + 1) if kind == "categorical" else 0
         for t, kind in zip(top, found, strict=True)
@@ -191,7 +166,7 @@ def _kind_of(column: npt.NDArray[np.float64]) -> Kind:
 
 
 def _checked_kinds(
-    kinds: tuple[Any, ...],
+    kinds: tuple[Kind, ...],
     values: npt.NDArray[np.float64],
     mask: npt.NDArray[np.bool_],
     owner: str,

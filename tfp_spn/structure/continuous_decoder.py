@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import keras
 import numpy as np
@@ -34,17 +33,17 @@ class Batch:
         weight: ``[B]``: how often each row counts.
     """
 
-    state: Any
-    real: Any
-    count: Any
-    weight: Any
+    state: Tensor
+    real: Tensor
+    count: Tensor
+    weight: Tensor
 
-    def rows(self, index: Any) -> Batch:
+    def rows(self, index: Tensor) -> Batch:
         """Some of the rows."""
         return Batch(*(each[index] for each in self.arrays))
 
     @property
-    def arrays(self) -> tuple[Any, Any, Any, Any]:
+    def arrays(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """All of it."""
         return self.state, self.real, self.count, self.weight
 
@@ -250,7 +249,7 @@ def _network(
 ) -> keras.Sequential:
     """Dense layers, leaky rectifiers and batch normalisation."""
     widths = np.linspace(latent_dim, max(num_outputs, latent_dim), num_layers + 1)
-    layers: list[Any] = [keras.Input([latent_dim])]
+    layers: list[keras.layers.Layer] = [keras.Input([latent_dim])]
     fan_in = latent_dim
     for number, width in enumerate(widths[1:-1].astype(int)):
         units = int(min(max(width, 8), max_units))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -31,11 +31,11 @@ from tfp_spn.circuits import (
     from_region_graph,
 )
 from tfp_spn.region_graphs import RegionGraph, chow_liu_tree
-from tfp_spn.structure.columns import Columns, read_columns
+from tfp_spn.structure.columns import Columns, Kind, read_columns
 from tfp_spn.structure.continuous_decoder import IMPOSSIBLE, Batch, ContinuousDecoder
 from tfp_spn.structure.leaf_estimates import Estimate, assign_leaves, leaf_layer
 from tfp_spn.structure.tree_mixture_circuit import tree_mixture_circuit
-from tfp_spn.structure.validation_rows import split_rows
+from tfp_spn.structure.validation_rows import ValidationData, split_rows
 
 Structure = Literal["auto", "chow_liu", "factorized"]
 
@@ -109,12 +109,12 @@ class ContinuousMixture:
     verbose=a_flag(),
 )
 def continuous_mixture(
-    x: Any,
+    x: npt.ArrayLike,
     *,
-    observed: Any = None,
-    sample_weight: Any = None,
-    validation_data: Any = None,
-    kinds: Any = None,
+    observed: npt.ArrayLike | None = None,
+    sample_weight: npt.ArrayLike | None = None,
+    validation_data: ValidationData = None,
+    kinds: Sequence[Kind] | None = None,
     structure: Structure = "auto",
     latent_dim: int = 4,
     num_points: int = 1024,

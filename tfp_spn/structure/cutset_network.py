@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,10 +24,10 @@ from tfp_spn.structure.dirichlet_score import dirichlet_score, tree_score
     seed=a_seed(),
 )
 def cutset_network(
-    x: Any,
+    x: npt.ArrayLike,
     *,
-    observed: Any = None,
-    sample_weight: Any = None,
+    observed: npt.ArrayLike | None = None,
+    sample_weight: npt.ArrayLike | None = None,
     kinds: Sequence[Kind] | None = None,
     alpha: float = 0.1,
     num_candidates: int = 8,

@@ -17,6 +17,7 @@ from tfp_spn.layers import (
     MixedLeaf,
     NormalLeaf,
 )
+from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.structure.columns import Columns
 
 Estimate: TypeAlias = dict[str, npt.NDArray[np.float64]]
@@ -90,7 +91,7 @@ def _min_scale(columns: Columns) -> float:
 
 
 def estimate(
-    columns: Columns, variable: int, rows: Any, pseudocount: float = 0.1
+    columns: Columns, variable: int, rows: np.ndarray | slice, pseudocount: float = 0.1
 ) -> Estimate:
     """The distribution of a variable in some rows, smoothed towards that in all.
 
@@ -165,7 +166,7 @@ def assign_leaves(
 
 
 def _put(
-    leaf: Any,
+    leaf: BaseLeaf,
     values: dict[str, np.ndarray],
     row: int,
     found: Estimate,

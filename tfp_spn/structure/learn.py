@@ -6,9 +6,9 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from tqdm import tqdm
 
 from tfp_spn._arguments import LARGEST_SIZE, a_flag, a_rate, a_seed, reads
@@ -23,7 +23,7 @@ from tfp_spn.structure.candidates import (
     wide_hidden_chow_liu_tree,
 )
 from tfp_spn.structure.columns import Columns, Kind, read_columns
-from tfp_spn.structure.validation_rows import split_rows
+from tfp_spn.structure.validation_rows import ValidationData, split_rows
 
 _BLOCK = 1000
 _MIN_SECONDS = 5.0
@@ -80,11 +80,11 @@ class Report:
 
 @reads(time_budget=a_rate(above=0), seed=a_seed(most=LARGEST_SIZE), verbose=a_flag())
 def learn(
-    x: Any,
+    x: npt.ArrayLike,
     *,
-    observed: Any = None,
-    sample_weight: Any = None,
-    validation_data: Any = None,
+    observed: npt.ArrayLike | None = None,
+    sample_weight: npt.ArrayLike | None = None,
+    validation_data: ValidationData = None,
     kinds: Sequence[Kind] | None = None,
     time_budget: float = 120.0,
     seed: int = 0,

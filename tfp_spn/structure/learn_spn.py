@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -29,10 +29,10 @@ from tfp_spn.structure.row_clusters import RowClusters
     seed=a_seed(),
 )
 def learn_spn(
-    x: Any,
+    x: npt.ArrayLike,
     *,
-    observed: Any = None,
-    sample_weight: Any = None,
+    observed: npt.ArrayLike | None = None,
+    sample_weight: npt.ArrayLike | None = None,
     kinds: Sequence[Kind] | None = None,
     independence: Test = "auto",
     p_value: float = 0.001,

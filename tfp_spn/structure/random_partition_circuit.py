@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,10 +24,10 @@ from tfp_spn.structure.columns import Kind, read_columns
     seed=a_seed(),
 )
 def random_partition_circuit(
-    x: Any,
+    x: npt.ArrayLike,
     *,
-    observed: Any = None,
-    sample_weight: Any = None,
+    observed: npt.ArrayLike | None = None,
+    sample_weight: npt.ArrayLike | None = None,
     kinds: Sequence[Kind] | None = None,
     num_members: int = 1,
     num_literals: int = 3,

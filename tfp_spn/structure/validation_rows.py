@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from tfp_spn.structure.columns import Columns, read_columns
 
+ValidationData: TypeAlias = npt.ArrayLike | Mapping[str, npt.ArrayLike | None] | None
+"""Rows, or a dict of them with a mask and weights."""
+
 _PART = 0.1
 
 
 def split_rows(
-    columns: Columns, validation_data: Any, owner: str, seed: int
+    columns: Columns,
+    validation_data: ValidationData,
+    owner: str,
+    seed: int,
 ) -> tuple[Columns, Columns]:
     """Rows to learn from, and rows to judge by.
 
@@ -32,9 +39,9 @@ def split_rows(
             learn from do not allow.
     """
     if validation_data is not None:
-        named = validation_data
-        if not isinstance(named, dict):
-            named = {"x": validation_data}
+        named: Any = {"x": validation_data}
+        if isinstance(validation_data, dict):
+            named = validation_data
         if "x" not in named or not set(named) <= {"x", "observed", "sample_weight"}:
             raise ValueError(
                 f"{owner}: received validation_data with keys {sorted(map(str, named))}"

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfp_spn.visualization._pyplot import import_pyplot
+from tfp_spn.visualization._optional import import_pyplot
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.image import AxesImage
 
 _GAP = 0.08  # inches between images, and around them
 _LINE = 0.16  # inches for a line of text
@@ -69,7 +73,7 @@ class ImageGrid:
         *,
         hidden: np.ndarray | None = None,
         **style: Any,
-    ) -> Any:
+    ) -> AxesImage:
         """Draws an image in a new axes, its hidden pixels tinted.
 
         Returns:
@@ -86,7 +90,7 @@ class ImageGrid:
             ax.imshow(hidden[..., np.newaxis] * np.asarray(_HIDDEN))
         return drawn
 
-    def axes_beside(self, row: int, column: int) -> Any:
+    def axes_beside(self, row: int, column: int) -> Axes:
         """A new axes to the right of an image."""
         left, bottom = self._corner(row, column)
         left += self._size[0] + _GAP
@@ -105,6 +109,6 @@ class ImageGrid:
             self._top - row * self._step[1],
         )
 
-    def _axes(self, left: float, bottom: float, width: float, height: float) -> Any:
+    def _axes(self, left: float, bottom: float, width: float, height: float) -> Axes:
         x, y = self._extent
         return self.figure.add_axes((left / x, bottom / y, width / x, height / y))

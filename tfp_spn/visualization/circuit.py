@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tfp_spn._arguments import a_flag, a_text, reads
-from tfp_spn.visualization._circuit_drawing import LEAF, PADDING, draw
-from tfp_spn.visualization._pyplot import import_pyplot
+from tfp_spn.circuits.circuit import Circuit
+from tfp_spn.visualization._circuit_drawing import LEAF, PADDING, Drawing, draw
+from tfp_spn.visualization._optional import import_pyplot
 from tfp_spn.visualization.circuit_style import EDGE_COLOR, STYLES, scope_label
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _LARGEST = 16.0  # points across
 _MOST_LABELS = 24  # leaf regions
@@ -17,13 +21,13 @@ _MOST_LABELS = 24  # leaf regions
 
 @reads(show_padding=a_flag(), show_legend=a_flag(), title=a_text())
 def plot_circuit(
-    circuit: Any,
-    ax: Any = None,
+    circuit: Circuit,
+    ax: Axes | None = None,
     *,
     show_padding: bool = True,
     show_legend: bool = True,
     title: str | None = None,
-) -> Any:
+) -> Axes:
     """Draws every node and edge of a circuit with matplotlib.
 
     Leaves are at the bottom, with their variables where there is room, roots at the
@@ -110,7 +114,9 @@ def plot_circuit(
     return ax
 
 
-def _write_scopes(ax: Any, drawing: Any, points: np.ndarray, diameter: float) -> None:
+def _write_scopes(
+    ax: Axes, drawing: Drawing, points: np.ndarray, diameter: float
+) -> None:
     """The variables below the leaves of each region."""
     regions: dict[int, list[int]] = {}
     for node in drawing.of_kind(LEAF):

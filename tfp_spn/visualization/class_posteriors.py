@@ -4,29 +4,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tfp_spn._arguments import a_count, a_rate, a_text, reads
+from tfp_spn._typing import TensorLike
 from tfp_spn.visualization._image_arrays import as_images, as_mask, value_range
 from tfp_spn.visualization._image_grid import ImageGrid
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 @reads(num_columns=a_count(), title=a_text(), image_size=a_rate(above=0))
 def plot_class_posteriors(
-    images: Any,
-    probs: Any,
+    images: TensorLike,
+    probs: TensorLike,
     shape: Sequence[int] | None = None,
     *,
-    observed: Any = None,
-    labels: Any = None,
+    observed: TensorLike | None = None,
+    labels: TensorLike | None = None,
     num_columns: int = 3,
     title: str | None = None,
     limits: tuple[float, float] | None = None,
     cmap: str = "gray_r",
     image_size: float = 0.8,
-) -> Any:
+) -> Figure:
     """Draws bars of the class probabilities, from 0 to 1, beside each image.
 
     Args:
@@ -86,7 +91,7 @@ def plot_class_posteriors(
     return grid.figure
 
 
-def _draw_bars(ax: Any, probs: np.ndarray, label: int | None) -> None:
+def _draw_bars(ax: Axes, probs: np.ndarray, label: int | None) -> None:
     classes = range(len(probs))
     ax.bar(classes, probs, color=["C0" if c == label else "0.65" for c in classes])
     ax.set(ylim=(0, 1), yticks=[], facecolor="0.96")

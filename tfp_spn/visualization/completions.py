@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tfp_spn._arguments import a_rate, a_text, reads
 from tfp_spn.visualization._image_arrays import as_images, as_mask, value_range
 from tfp_spn.visualization._image_grid import ImageGrid
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _STDDEV = "standard\ndeviation"
 
@@ -26,7 +29,7 @@ def plot_completions(
     limits: tuple[float, float] | None = None,
     cmap: str = "gray_r",
     image_size: float = 0.8,
-) -> Any:
+) -> Figure:
     """Draws a row per image: the original, what is visible of it, its completions.
 
     Where `given` is ``spn.condition(original, observed)``, the completions are

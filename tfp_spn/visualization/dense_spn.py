@@ -8,7 +8,7 @@ import numpy as np
 
 from tfp_spn._arguments import a_count, a_flag, reads
 from tfp_spn.visualization._circuit_drawing import PADDING, Drawing, draw
-from tfp_spn.visualization._plotly import import_graph_objects
+from tfp_spn.visualization._optional import import_graph_objects
 from tfp_spn.visualization.circuit_style import EDGE_COLOR, STYLES, scope_label
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tfp_spn._arguments import a_count, a_flag, a_rate, a_text, reads
+from tfp_spn._typing import TensorLike
 from tfp_spn.visualization._image_arrays import as_images, as_mask, value_range
 from tfp_spn.visualization._image_grid import ImageGrid
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @reads(
@@ -31,7 +35,7 @@ def plot_images(
     cmap: str = "gray_r",
     image_size: float = 0.8,
     show_scale: bool = False,
-) -> Any:
+) -> Figure:
     """Draws images of one channel in a grid, row by row.
 
     Args:
@@ -89,7 +93,7 @@ def plot_images(
 
 
 def _is_hidden(
-    images: np.ndarray, observed: Any, shape: Sequence[int] | None
+    images: np.ndarray, observed: TensorLike | None, shape: Sequence[int] | None
 ) -> np.ndarray:
     """Which pixels are missing, bool of the shape of `images`."""
     hidden = np.zeros(images.shape, bool)

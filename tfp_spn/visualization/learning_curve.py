@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from tfp_spn._arguments import a_text, reads
-from tfp_spn.visualization._pyplot import import_pyplot
+from tfp_spn.visualization._optional import import_pyplot
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 @reads(label=a_text())
-def plot_learning_curve(history: Any, ax: Any = None, label: str | None = None) -> Any:
+def plot_learning_curve(
+    history: Any, ax: Axes | None = None, label: str | None = None
+) -> Axes:
     """Draws the log-likelihood by epoch, and where validation was best.
 
     Args:
@@ -39,14 +46,14 @@ def plot_learning_curve(history: Any, ax: Any = None, label: str | None = None) 
     epochs = range(1, len(values) + 1)
     (line,) = ax.plot(epochs, values, label=f"{prefix}training")
     if validation:
-        style = {"color": line.get_color(), "linestyle": "--"}
-        ax.plot(epochs, validation, label=f"{prefix}validation", **style)
+        title = f"{prefix}validation"
+        ax.plot(epochs, validation, "--", color=line.get_color(), label=title)
         choose = min if name == "loss" else max
         best = choose(range(len(validation)), key=validation.__getitem__)
         ax.plot(best + 1, validation[best], "o", color=line.get_color(), markersize=5)
     ax.set_xlabel("epoch")
     ax.set_ylabel(name)
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.locator_params(axis="x", integer=True)
     ax.grid(alpha=0.3, linewidth=0.5)
     ax.legend(fontsize=8, loc="upper right" if name == "loss" else "lower right")
     _limit_to_the_interesting(ax)
@@ -70,9 +77,9 @@ def _courses(history: Any) -> tuple[list[float], list[float], str]:
     )
 
 
-def _limit_to_the_interesting(ax: Any) -> None:
+def _limit_to_the_interesting(ax: Axes) -> None:
     """Cuts the first steep rise off, so that the course after it can be seen."""
-    curves = [list(line.get_ydata()) for line in ax.lines]
+    curves = [np.asarray(line.get_ydata(), float).tolist() for line in ax.lines]
     later = [value for curve in curves for value in curve[min(2, len(curve) - 1) :]]
     every = [value for curve in curves for value in curve]
     falls = ax.get_ylabel() == "loss"

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tfp_spn._arguments import a_flag, a_text, reads
 from tfp_spn.region_graphs import RegionGraph
 from tfp_spn.visualization._image_arrays import check_shape
-from tfp_spn.visualization._pyplot import import_pyplot
+from tfp_spn.visualization._optional import import_pyplot
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Position = tuple[float, float]
 
@@ -25,12 +28,12 @@ _REGION, _PARTITION, _EDGE = "#4878a8", "#d08030", "0.75"
 @reads(show_scopes=a_flag(), title=a_text())
 def plot_region_graph(
     region_graph: RegionGraph,
-    ax: Any = None,
+    ax: Axes | None = None,
     shape: Sequence[int] | None = None,
     *,
     show_scopes: bool | None = None,
     title: str | None = None,
-) -> Any:
+) -> Axes:
     """Draws a region graph: regions as circles, partitions as small squares.
 
     Leaves are at the bottom; a region is at the height of the longest path below it,
@@ -120,7 +123,7 @@ def depth_first(region_graph: RegionGraph) -> list[int]:
     return list(found)
 
 
-def _draw_partitions(ax: Any, graph: RegionGraph, positions: list[Position]) -> None:
+def _draw_partitions(ax: Axes, graph: RegionGraph, positions: list[Position]) -> None:
     """A square below its region, with a line to the region and to each child."""
     from matplotlib.collections import LineCollection
 
@@ -141,7 +144,7 @@ def _draw_partitions(ax: Any, graph: RegionGraph, positions: list[Position]) -> 
 
 
 def _draw_thumbnails(
-    ax: Any,
+    ax: Axes,
     graph: RegionGraph,
     positions: list[Position],
     shape: Sequence[int],
@@ -166,7 +169,7 @@ def _draw_thumbnails(
     ax.autoscale_view()
 
 
-def _write_scopes(ax: Any, graph: RegionGraph, positions: list[Position]) -> None:
+def _write_scopes(ax: Axes, graph: RegionGraph, positions: list[Position]) -> None:
     for region, position in enumerate(positions):
         is_leaf = not graph.partitions[region]
         ax.annotate(

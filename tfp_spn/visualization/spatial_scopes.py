@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -16,7 +16,10 @@ from tfp_spn.layers.spatial.grid_scopes import GridScopes
 from tfp_spn.ops.windows import GridWindows
 from tfp_spn.visualization._image_arrays import as_images
 from tfp_spn.visualization._image_grid import ImageGrid
-from tfp_spn.visualization._pyplot import import_pyplot
+from tfp_spn.visualization._optional import import_pyplot
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _BACKGROUND = 0.93  # grey of pixels outside the scope, where there is no image
 _TINT = 0.75  # how much of a pixel is the colour of its factor
@@ -31,7 +34,7 @@ def plot_spatial_scopes(
     image: object = None,
     image_size: float = 1.6,
     title: str | None = None,
-) -> Any:
+) -> Axes:
     """Draws which pixels a cell covers, and how products split them downwards.
 
     One picture per product layer, from the chosen one down to the leaves. In each of
@@ -140,7 +143,7 @@ def _position(levels: Sequence[_Level], layer: object) -> int:
     return names.index(name)
 
 
-def _checked_cell(level: _Level, cell: Any) -> tuple[int, int]:
+def _checked_cell(level: _Level, cell: object) -> tuple[int, int]:
     height, width = level.windows.shape
     if cell is None:
         return height // 2, width // 2

@@ -27,13 +27,13 @@ learning of whole circuits sets the numerators and keeps the denominators.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import tensorflow as tf
 
 from tfp_spn._typing import DTypeLike, Params, Tensor
 from tfp_spn.initializers.initial_values import initial_values
-from tfp_spn.layers.leaves.base_leaf import ParameterSpec
+from tfp_spn.layers.leaves.base_leaf import BaseLeaf, ParameterSpec
 from tfp_spn.ops.custom_gradient import custom_gradient
 
 FIRST_DENOM = "first_order_moment_denom_accum"
@@ -52,7 +52,7 @@ class Moments(NamedTuple):
     second_num: Tensor
 
 
-def parameter_specs(leaf: Any, num_dims: int) -> dict[str, ParameterSpec]:
+def parameter_specs(leaf: BaseLeaf, num_dims: int) -> dict[str, ParameterSpec]:
     """The variables of a leaf that uses accumulators.
 
     Initial accumulators stand for `accumulator_initializer` examples at the initial
@@ -103,7 +103,7 @@ def parameter_specs(leaf: Any, num_dims: int) -> dict[str, ParameterSpec]:
     }
 
 
-def to_location_and_scale(leaf: Any, params: Params) -> Params:
+def to_location_and_scale(leaf: BaseLeaf, params: Params) -> Params:
     """Adds ``location`` and ``scale`` (before softplus) to accumulators."""
     location = quotient(params[FIRST_NUM], params[FIRST_DENOM])
     if not leaf.scale_trainable:
@@ -114,7 +114,7 @@ def to_location_and_scale(leaf: Any, params: Params) -> Params:
     return {**params, "location": location, "scale": raw_scale}
 
 
-def from_location_and_scale(leaf: Any, params: Params, new: Params) -> Params:
+def from_location_and_scale(leaf: BaseLeaf, params: Params, new: Params) -> Params:
     """Accumulators of a new location and scale, with the denominators of `params`."""
     first, location = params[FIRST_DENOM], new["location"]
     stored = {FIRST_DENOM: first, FIRST_NUM: location * first}
@@ -125,7 +125,7 @@ def from_location_and_scale(leaf: Any, params: Params, new: Params) -> Params:
     return {**stored, SECOND_DENOM: second, SECOND_NUM: second_num}
 
 
-def log_prob_with_moments(leaf: Any, x: Tensor) -> Tensor:
+def log_prob_with_moments(leaf: BaseLeaf, x: Tensor) -> Tensor:
     """Component log-probabilities ``[batch, scopes, decomps, K]`` of a leaf layer.
 
     Its gradients with respect to accumulators are moments, not derivatives.

@@ -18,15 +18,17 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Unpack
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from tfp_spn._arguments import a_count, reads
+from tfp_spn._keras_typing import Initializer, LayerOptions
 from tfp_spn._serialization import configuration_of, serialize
-from tfp_spn._typing import Params, Tensor
+from tfp_spn._typing import Config, DTypeLike, Params, Tensor
 from tfp_spn.initializers.initial_values import initial_values
 from tfp_spn.layers.default_dtype import fill_in_dtype
 from tfp_spn.layers.finite_variables import FiniteVariables
@@ -61,7 +63,7 @@ class BaseLeaf(LeafComponents, KnownShapes, FiniteVariables, keras.layers.Layer)
     """
 
     @reads(num_components=a_count())
-    def __init__(self, num_components: int, **kwargs: Any) -> None:
+    def __init__(self, num_components: int, **kwargs: Unpack[LayerOptions]) -> None:
         fill_in_dtype(kwargs)
         super().__init__(**kwargs)
         if self.compute_dtype not in ("float32", "float64"):
@@ -108,10 +110,10 @@ class BaseLeaf(LeafComponents, KnownShapes, FiniteVariables, keras.layers.Layer)
             note_start(self.parameters[name])
         self.built = True
 
-    def _initializer_of(self, name: str, spec: ParameterSpec) -> Any:
+    def _initializer_of(self, name: str, spec: ParameterSpec) -> Initializer:
         axis = -len(spec.shape)
 
-        def initialize(shape: Any, dtype: Any = None) -> Tensor:
+        def initialize(shape: Sequence[int], dtype: DTypeLike = None) -> Tensor:
             return initial_values(
                 self.label, name, spec.initializer, shape, dtype, axis
             )
@@ -157,7 +159,7 @@ class BaseLeaf(LeafComponents, KnownShapes, FiniteVariables, keras.layers.Layer)
             layout = LeafLayout(layout.scopes, layout.num_variables, layout.num_dims)
         return _restored, (serialize(self), layout, self.get_weights())
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: tuple[int, ...]) -> None:
         """Creates parameters ``[1, scopes, decomps, ...]``."""
         if len(input_shape) != 4 or None in input_shape[1:]:
             raise ValueError(
@@ -217,7 +219,7 @@ class BaseLeaf(LeafComponents, KnownShapes, FiniteVariables, keras.layers.Layer)
         """The layers that the variables belong to: this one has them all."""
         return (LeafPart.whole(self, layout),)
 
-    def configuration(self) -> dict[str, Any]:
+    def configuration(self) -> Config:
         """Describes the family, for checkpoints of a fit."""
         return configuration_of(self)
 
@@ -351,7 +353,7 @@ class BaseLeaf(LeafComponents, KnownShapes, FiniteVariables, keras.layers.Layer)
             self.compute_output_shape(x.shape), dtype=self.compute_dtype
         )
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         return {**super().get_config(), "num_components": self.num_components}
 
@@ -366,7 +368,7 @@ def _restored(
     description: dict[str, Any], layout: LeafLayout | None, weights: list[np.ndarray]
 ) -> Any:
     """A leaf from a pickle; a circuit builds its leaf over a layout, Keras by shape."""
-    leaf: Any = keras.saving.deserialize_keras_object(description)
+    leaf: BaseLeaf = keras.saving.deserialize_keras_object(description)
     if layout is not None:
         leaf.add_parameters_of(layout)
     leaf.set_weights(weights)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import tensorflow as tf
 
-from tfp_spn._keras_typing import InitializerLike
+from tfp_spn._keras_typing import InitializerLike, LayerOptions
 from tfp_spn._serialization import register
 from tfp_spn._typing import Config, Params, Tensor
 from tfp_spn.layers.leaves.count_leaf import CountLeaf
@@ -37,7 +39,7 @@ class BernoulliLeaf(CountLeaf):
         self,
         num_components: int,
         logits_initializer: InitializerLike = None,
-        **kwargs: object,
+        **kwargs: Unpack[LayerOptions],
     ) -> None:
         super().__init__(num_components, 1, logits_initializer, **kwargs)
 

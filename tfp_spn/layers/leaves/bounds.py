@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
@@ -22,9 +22,12 @@ from tfp_spn.layers.leaves.upper_tails import log_survival_function
 from tfp_spn.ops.axes import move_axis
 from tfp_spn.ops.log_space import at_most_zero, log1mexp, log_add_exp, safe_log
 
+if TYPE_CHECKING:
+    from tfp_spn.layers.leaves.base_leaf import BaseLeaf
+
 
 def region_log_cdf(
-    leaf: Any,
+    leaf: BaseLeaf,
     params: Params,
     x: Tensor,
     bounded: Tensor,
@@ -46,7 +49,7 @@ def region_log_cdf(
             `None`: none.
     """
     x = tf.where(bounded[..., tf.newaxis, :], x, tf.constant(math.inf, x.dtype))
-    parts = leaf.parts(layout)
+    parts = list(leaf.parts(layout))
     if can_be_bounded is not None:
         parts = [part for part in parts if np.any(can_be_bounded[part.variables])]
     if not parts:
@@ -129,7 +132,7 @@ def _of_some(log_survival: list[Tensor]) -> Tensor:
     return total
 
 
-def _of_family(leaf: Any, components: Distribution, x: Tensor) -> Tensor:
+def _of_family(leaf: BaseLeaf, components: Distribution, x: Tensor) -> Tensor:
     try:
         if not leaf.has_linear_moments:
             return safe_log(cdf_of_angles(components, x))

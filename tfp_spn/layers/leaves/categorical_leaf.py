@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
+from tfp_spn._keras_typing import InitializerLike, LayerOptions
 from tfp_spn._serialization import register
 from tfp_spn.layers.leaves.finite_leaf import FiniteLeaf
 from tfp_spn.layers.leaves.table_leaf import TableLeaf
@@ -40,8 +41,8 @@ class CategoricalLeaf(FiniteLeaf, TableLeaf):
         self,
         num_components: int,
         num_categories: int,
-        logits_initializer: object = None,
-        **kwargs: Any,
+        logits_initializer: InitializerLike = None,
+        **kwargs: Unpack[LayerOptions],
     ) -> None:
         super().__init__(
             num_components,

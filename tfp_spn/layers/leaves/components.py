@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import tensorflow as tf
 
+from tfp_spn._keras_bridge import Distribution
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.support import SUPPORTS, Support
 
@@ -50,7 +49,7 @@ class LeafComponents:
         """
         return {k: tf.convert_to_tensor(v)[..., tf.newaxis] for k, v in params.items()}
 
-    def component_distribution(self, rows: Params) -> Any:
+    def component_distribution(self, rows: Params) -> Distribution:
         """Components as a batch ``[...]`` of a TFP family, of rows ``[..., G]``.
 
         What is not overridden is asked of these.
@@ -66,7 +65,7 @@ class LeafComponents:
         drawn = self.component_distribution(rows).sample(seed=seed)
         return self.value_support.rounded_inwards(tf.cast(drawn, self.compute_dtype))
 
-    def _components(self, params: Params) -> Any:
+    def _components(self, params: Params) -> Distribution:
         """All components, of batch shape ``[..., L, K, D]``."""
         return self.component_distribution(self.component_tables(params))
 

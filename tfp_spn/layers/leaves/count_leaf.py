@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Unpack
 
 import keras
 import numpy as np
@@ -11,8 +11,9 @@ import tensorflow as tf
 
 from tfp_spn._arguments import LARGEST_INTEGER, a_count, reads
 from tfp_spn._keras_bridge import family_named
+from tfp_spn._keras_typing import InitializerLike, LayerOptions
 from tfp_spn._serialization import initializer_of, serialize
-from tfp_spn._typing import Params, Tensor
+from tfp_spn._typing import Config, Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import ParameterSpec, blend
 from tfp_spn.layers.leaves.elementwise_leaf import ElementwiseLeaf
 from tfp_spn.layers.leaves.exponential_family_leaf import ExponentialFamilyLeaf
@@ -49,8 +50,8 @@ class CountLeaf(ExponentialFamilyLeaf, ElementwiseLeaf):
         self,
         num_components: int,
         total_count: int,
-        logits_initializer: Any = None,
-        **kwargs: Any,
+        logits_initializer: InitializerLike = None,
+        **kwargs: Unpack[LayerOptions],
     ) -> None:
         super().__init__(num_components, **kwargs)
         self.total_count = total_count
@@ -227,7 +228,7 @@ class CountLeaf(ExponentialFamilyLeaf, ElementwiseLeaf):
         ]
         return {"logits": draws[0] - draws[1]}
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         return {
             **super().get_config(),

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from tfp_spn._arguments import a_rate, reads
+from tfp_spn._keras_typing import LayerOptions
 from tfp_spn._serialization import initializer_of, register, serialize
-from tfp_spn._typing import Params, Tensor
+from tfp_spn._typing import Config, Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import ParameterSpec
 from tfp_spn.layers.leaves.finite_leaf import FiniteLeaf
 from tfp_spn.layers.leaves.grouped_logistic import Logistic, maximized
@@ -78,7 +79,7 @@ class DiscretizedLogisticLeaf(FiniteLeaf):
         location_initializer: object = None,
         scale_initializer: object = None,
         min_scale: float = 0.05,
-        **kwargs: Any,
+        **kwargs: Unpack[LayerOptions],
     ) -> None:
         super().__init__(num_components, num_categories, **kwargs)
         self.location_initializer = initializer_of(
@@ -178,7 +179,7 @@ class DiscretizedLogisticLeaf(FiniteLeaf):
         location = data.location / self.value_range
         return {"location": location, "scale": self.raw_scale(scale)}
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         return {
             **super().get_config(),

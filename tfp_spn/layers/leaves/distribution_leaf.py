@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from tfp_spn._arguments import a_count, a_text, reads
+from tfp_spn._keras_bridge import Distribution
+from tfp_spn._keras_typing import LayerOptions
 from tfp_spn._serialization import (
     configuration_of,
     deserialize,
@@ -18,7 +20,7 @@ from tfp_spn._serialization import (
     register,
     serialize,
 )
-from tfp_spn._typing import Params, Tensor
+from tfp_spn._typing import Config, Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import ParameterSpec
 from tfp_spn.layers.leaves.elementwise_leaf import ElementwiseLeaf, slot_flow
 from tfp_spn.layers.leaves.family import Family
@@ -109,7 +111,7 @@ class DistributionLeaf(ElementwiseLeaf):
         constants: Mapping[str, Any] | None = None,
         support: str | None = None,
         event_ndims: int | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[LayerOptions],
     ) -> None:
         super().__init__(num_components, **kwargs)
         self.family = Family(
@@ -180,7 +182,7 @@ class DistributionLeaf(ElementwiseLeaf):
             for name, value in params.items()
         }
 
-    def components(self, params: Params) -> Any:
+    def components(self, params: Params) -> Distribution:
         """The components, of batch shape ``[..., L, K, D]`` or ``[..., L, K]``."""
         return self.family.distribution(self.values(params))
 
@@ -236,7 +238,7 @@ class DistributionLeaf(ElementwiseLeaf):
             tables[name] = tf.ensure_shape(table, static)
         return tables
 
-    def distribution_of_rows(self, rows: Params) -> Any:
+    def distribution_of_rows(self, rows: Params) -> Distribution:
         """Distributions of batch ``[...]`` of flattened parameters ``[..., G]``."""
         values = {}
         for name, row in rows.items():
@@ -246,7 +248,7 @@ class DistributionLeaf(ElementwiseLeaf):
             values[name].set_shape([*row.shape[:-1], *event])
         return self.family.distribution(values)
 
-    def component_distribution(self, rows: Params) -> Any:
+    def component_distribution(self, rows: Params) -> Distribution:
         """The family itself."""
         return self.distribution_of_rows(rows)
 
@@ -375,14 +377,14 @@ class DistributionLeaf(ElementwiseLeaf):
             return tf.clip_by_value(value, 1e-6, 1 - 1e-6)
         return tf.maximum(value, 4 * np.finfo(value.dtype.as_numpy_dtype).eps)
 
-    def configuration(self) -> dict[str, Any]:
+    def configuration(self) -> Config:
         """The same of functions that are not registered, by what is known of them."""
         config = {**super().get_config(), **self.family.arguments()}
         if self.family.name is None:
             config["make_distribution"] = self.family.make
         return configuration_of(self, {**config, "family": self.label})
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         return {
             **super().get_config(),

@@ -72,7 +72,7 @@ class FamilyParameter:
 @functools.lru_cache(maxsize=256)
 def of_class(
     owner: str,
-    family: object,
+    family: Any,
     num_dims: int,
     dtype: tf.DType,
     shapes: tuple[tuple[str, Any], ...] | None,

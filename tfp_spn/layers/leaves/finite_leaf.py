@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfp_spn._arguments import a_count, reads
-from tfp_spn._typing import Params, Tensor
+from tfp_spn._typing import Config, Params, Tensor
 from tfp_spn.layers.leaves.counted_leaf import CountedLeaf
 from tfp_spn.layers.leaves.support import Support, integers_up_to
 from tfp_spn.ops.choice import sample_index
@@ -81,6 +81,6 @@ class FiniteLeaf(CountedLeaf):
     def _categories(self) -> Tensor:
         return tf.range(self.num_categories, dtype=self.compute_dtype)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         return {**super().get_config(), "num_categories": self.num_categories}

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 import tensorflow as tf
 
-from tfp_spn._keras_bridge import family_named
+from tfp_spn._keras_bridge import Distribution, family_named
+from tfp_spn._keras_typing import InitializerLike, LayerOptions
 from tfp_spn._serialization import register
-from tfp_spn._typing import Params, Tensor
-from tfp_spn.layers.leaves.edges import bin_of, checked_edges
-from tfp_spn.layers.leaves.support import Support, interval
-from tfp_spn.layers.leaves.table_leaf import TableLeaf
+from tfp_spn._typing import Config, DTypeLike, Params, Tensor
+from tfp_spn.layers.leaves.edges import checked_edges
+from tfp_spn.layers.leaves.interval_leaf import IntervalLeaf
 from tfp_spn.ops.choice import sample_index
 
 
 @register
-class HistogramLeaf(TableLeaf):
+class HistogramLeaf(IntervalLeaf):
     """Components whose density is constant between edges.
 
         p(x | k) = softmax(logits[:, k])[b] / (edges[b + 1] - edges[b]) for x in bin b
@@ -56,8 +56,8 @@ class HistogramLeaf(TableLeaf):
         self,
         num_components: int,
         edges: Sequence[float],
-        logits_initializer: Any = None,
-        **kwargs: Any,
+        logits_initializer: InitializerLike = None,
+        **kwargs: Unpack[LayerOptions],
     ) -> None:
         super().__init__(num_components, logits_initializer, **kwargs)
         self.edges = checked_edges(edges, type(self).__name__, "edges")
@@ -67,19 +67,37 @@ class HistogramLeaf(TableLeaf):
         """One for each bin."""
         return len(self.edges) - 1
 
-    def row_of(self, x: Tensor) -> Tensor:
-        """The bin."""
-        return bin_of(self.edges, x)
+    @property
+    def points(self) -> tuple[float, ...]:
+        """The edges."""
+        return self.edges
 
     @property
-    def value_support(self) -> Support:
-        """An interval."""
-        return interval(self.edges[0], self.edges[-1], self.compute_dtype)
+    def peaks(self) -> np.ndarray:
+        """The middles of the bins."""
+        return 0.5 * (np.array(self.edges[1:]) + np.array(self.edges[:-1]))
+
+    means = peaks
+
+    @property
+    def areas(self) -> np.ndarray:
+        """The widths of the bins."""
+        return np.diff(self.edges)
+
+    @property
+    def variances(self) -> np.ndarray:
+        """Those of uniform distributions."""
+        return self.areas**2 / 12
+
+    def pieces(self, dtype: DTypeLike) -> Distribution:
+        """Uniform distributions."""
+        edges = tf.constant(self.edges, dtype)
+        return family_named("Uniform")(edges[:-1], edges[1:])
 
     def log_base(self, x: Tensor) -> Tensor:
         """Minus the logarithm of the bin's width, ``-inf`` outside the interval."""
         valid = tf.reduce_all(self.value_support.contains(x), axis=-2)
-        log_widths = tf.constant(np.log(np.diff(self.edges)), x.dtype)
+        log_widths = tf.constant(np.log(self.areas), x.dtype)
         log_width = tf.gather(log_widths, self.row_of(self.safe_value(x)))
         total = -tf.reduce_sum(log_width, axis=-2)
         return tf.where(valid, total, tf.constant(-np.inf, x.dtype))
@@ -96,47 +114,6 @@ class HistogramLeaf(TableLeaf):
         low, high = tf.gather(edges, number), tf.gather(edges, number + 1)
         return low + uniform * (high - low)
 
-    def component_distribution(self, rows: Params) -> Any:
-        """A mixture of uniform distributions."""
-        log_probs = rows["log_probs"]
-        edges = tf.constant(self.edges, log_probs.dtype)
-        uniform: Any = family_named("Uniform")
-        mixture: Any = family_named("MixtureSameFamily")
-        categorical: Any = family_named("Categorical")
-        return mixture(categorical(logits=log_probs), uniform(edges[:-1], edges[1:]))
-
-    def component_mode(self, params: Params) -> Tensor:
-        """The middle of the bin of highest density."""
-        log_density = self._log_densities(params)
-        middle = tf.constant(self._middles, log_density.dtype)
-        return tf.gather(middle, tf.argmax(log_density, axis=-1))
-
-    def component_mode_log_prob(self, params: Params) -> Tensor:
-        """The highest log-density."""
-        highest = tf.reduce_max(self._log_densities(params), axis=-1)
-        return tf.reduce_sum(highest, axis=-1)
-
-    def component_mean(self, params: Params) -> Tensor:
-        """``sum_b p(b) middle[b]``."""
-        probs = self.component_probs(params)
-        return tf.linalg.matvec(probs, tf.constant(self._middles, probs.dtype))
-
-    def component_variance(self, params: Params) -> Tensor:
-        """``sum_b p(b) ((middle[b] - mean)^2 + width[b]^2 / 12)``."""
-        probs = self.component_probs(params)
-        middles = tf.constant(self._middles, probs.dtype)
-        within = tf.constant(np.diff(self.edges) ** 2 / 12, probs.dtype)
-        distance = middles - self.component_mean(params)[..., tf.newaxis]
-        return tf.reduce_sum(probs * (tf.square(distance) + within), axis=-1)
-
-    @property
-    def _middles(self) -> np.ndarray:
-        return 0.5 * (np.array(self.edges[1:]) + np.array(self.edges[:-1]))
-
-    def _log_densities(self, params: Params) -> Tensor:
-        log_probs = self.component_tables(params)["log_probs"]
-        return log_probs - tf.constant(np.log(np.diff(self.edges)), log_probs.dtype)
-
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         return {**super().get_config(), "edges": list(self.edges)}

@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfp_spn._serialization import register
-from tfp_spn._typing import Params, Tensor
+from tfp_spn._typing import DTypeLike, Params, Tensor
 from tfp_spn.layers.default_dtype import default_dtype
 from tfp_spn.layers.leaves.base_leaf import ParameterSpec
 from tfp_spn.layers.leaves.elementwise_leaf import ElementwiseLeaf
@@ -47,7 +47,9 @@ class IndicatorLeaf(ElementwiseLeaf):
     is_discrete = True
     can_overflow = False
 
-    def __init__(self, num_components: int, dtype: Any = None, **kwargs: Any) -> None:
+    def __init__(
+        self, num_components: int, dtype: DTypeLike = None, **kwargs: Any
+    ) -> None:
         if isinstance(dtype, str | tf.DType) and tf.as_dtype(dtype).is_integer:
             dtype = None
         super().__init__(num_components, dtype=dtype or default_dtype(), **kwargs)

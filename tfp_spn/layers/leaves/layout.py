@@ -13,6 +13,7 @@ import tensorflow as tf
 from tfp_spn._typing import Tensor
 from tfp_spn.ops.axes import move_axis, reshape_axes
 from tfp_spn.ops.long_sums import MAX_TERMS, long_sum
+from tfp_spn.ops.mixture_moments import finite_range
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,15 +166,20 @@ class LeafLayout:
         return self.sum_over_slots(values) / tf.constant(count, values.dtype)
 
     def range_over_variables(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Least and greatest component value of each slot's variable.
+        """Least and greatest finite component value of each slot's variable.
 
         ``[..., L, K, D]`` to twice ``[..., L, 1, D]``: slots of one variable agree.
+        Zeros where no value is finite.
         """
-        low = tf.reduce_min(values, axis=-2, keepdims=True)
-        high = tf.reduce_max(values, axis=-2, keepdims=True)
-        if self.is_identity:
-            return low, high
-        rank = values.shape.rank
+        low, high = finite_range(values, axis=-2)
+        if not self.is_identity:
+            low, high = self._range_over_slots(low, high)
+        is_empty = low > high
+        zero = tf.zeros_like(low)
+        return tf.where(is_empty, zero, low), tf.where(is_empty, zero, high)
+
+    def _range_over_slots(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        rank = low.shape.rank
         slot_first = [rank - 3, *range(rank - 3), rank - 2, rank - 1]
 
         def spread(segment_reduce: Callable, value: Tensor) -> Tensor:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Unpack
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from tfp_spn._arguments import a_flag, a_rate, reads
-from tfp_spn._keras_typing import ConstraintLike, InitializerLike
+from tfp_spn._keras_typing import ConstraintLike, InitializerLike, LayerOptions
 from tfp_spn._serialization import constraint_of, initializer_of, serialize
-from tfp_spn._typing import Params, Tensor
+from tfp_spn._typing import Config, DTypeLike, Params, Tensor
 from tfp_spn.initializers.initial_values import initial_values
 from tfp_spn.layers.leaves import accumulators
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf, ParameterSpec
@@ -62,7 +62,7 @@ class LocationScaleLeaf(BaseLeaf):
         use_accumulators: bool = False,
         scale_constraint: ConstraintLike = None,
         min_scale: float = 1e-3,
-        **kwargs: Any,
+        **kwargs: Unpack[LayerOptions],
     ) -> None:
         super().__init__(num_components, **kwargs)
         self.location_initializer = initializer_of(
@@ -90,7 +90,7 @@ class LocationScaleLeaf(BaseLeaf):
             return accumulators.parameter_specs(self, num_dims)
         shape = (self.num_components, num_dims)
 
-        def raw_scale(shape: Any, dtype: Any = None) -> Tensor:
+        def raw_scale(shape: Sequence[int], dtype: DTypeLike = None) -> Tensor:
             scale = initial_values(
                 self.label, "scale", self.scale_initializer, shape, dtype, axis=-2
             )
@@ -248,7 +248,7 @@ class LocationScaleLeaf(BaseLeaf):
             raw_scale = tf.where(received, new_scale, raw_scale)
         return self.stored(params, new_location, raw_scale)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         return {
             **super().get_config(),
@@ -278,7 +278,7 @@ class ReorderedLocationScaleLeaf(LocationScaleLeaf):
         accumulator_initializer: InitializerLike = None,
         use_accumulators: bool = False,
         scale_trainable: bool = False,
-        **kwargs: Any,
+        **kwargs: Unpack[LayerOptions],
     ) -> None:
         super().__init__(
             num_components,

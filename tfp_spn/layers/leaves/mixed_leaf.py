@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfp_spn._serialization import deserialize, register, serialize
+from tfp_spn._keras_typing import LayerOptions
+from tfp_spn._serialization import register, serialize
 from tfp_spn._typing import Config, Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.layers.leaves.layout import LeafLayout
+from tfp_spn.layers.leaves.leaf_groups import check_agreement, checked_groups
 from tfp_spn.layers.leaves.parts import (
     LeafPart,
     merged_slots,
@@ -64,8 +66,12 @@ class MixedLeaf(BaseLeaf):
         TensorShape([1])
     """
 
-    def __init__(self, leaves: Sequence[Any], **kwargs: object) -> None:
-        pairs = _checked_pairs(leaves)
+    def __init__(
+        self,
+        leaves: Sequence[BaseLeaf | tuple[BaseLeaf, Sequence[int]]],
+        **kwargs: Unpack[LayerOptions],
+    ) -> None:
+        pairs = checked_groups(MixedLeaf, leaves)
         first = pairs[0][0]
         if kwargs.get("dtype") is None:
             kwargs["dtype"] = first.compute_dtype
@@ -75,7 +81,7 @@ class MixedLeaf(BaseLeaf):
         self.num_variables = sum(len(v) for v in self.variables_of_leaf)
         for number, leaf in enumerate(self.leaves):
             self._track_trackable(leaf, f"leaf_{number}")  # lists are invisible
-        _check_agreement(self)
+        check_agreement(self, self.leaves)
         self._known = _KnownLayouts()
 
     @property
@@ -199,14 +205,8 @@ class MixedLeaf(BaseLeaf):
         """Each layer's own (see `BaseLeaf.canonical`)."""
         result = {}
         for number, leaf in enumerate(self.leaves):
-            prefix = f"{number}_"
-            own = {
-                name[len(prefix) :]: value
-                for name, value in params.items()
-                if name.startswith(prefix)
-            }
-            for name, value in leaf.canonical(own).items():
-                result[prefix + name] = value
+            for name, value in leaf.canonical(_own(params, number)).items():
+                result[f"{number}_{name}"] = value
         return result
 
     # --- pure functions, in the kernel's layout ---------------------------------
@@ -359,55 +359,3 @@ def as_leaf(leaf: object) -> Any:
 def _own(values: Params, number: int) -> Params:
     prefix = f"{number}_"
     return {k[len(prefix) :]: v for k, v in values.items() if k.startswith(prefix)}
-
-
-def _checked_pairs(leaves: object) -> list[tuple[BaseLeaf, tuple[int, ...]]]:
-    expected = (
-        "expected pairs of a leaf layer and its variables, such as "
-        "[(NormalLeaf(8), [0, 2]), (BernoulliLeaf(8), [1])]."
-    )
-    if not isinstance(leaves, list | tuple) or not leaves:
-        raise TypeError(f"MixedLeaf: received leaves={leaves!r}, {expected}")
-    pairs: list[tuple[BaseLeaf, tuple[int, ...]]] = []
-    for pair in leaves:
-        if not isinstance(pair, list | tuple) or len(pair) != 2:
-            raise TypeError(f"MixedLeaf: received {pair!r} among leaves, {expected}")
-        leaf = deserialize(MixedLeaf, "leaves", pair[0], BaseLeaf)
-        variables = np.asarray(pair[1])
-        if not isinstance(leaf, BaseLeaf) or isinstance(leaf, MixedLeaf):
-            raise TypeError(
-                f"MixedLeaf: received {type(leaf).__name__} among leaves, {expected}"
-            )
-        if variables.ndim != 1 or not np.issubdtype(variables.dtype, np.integer):
-            raise TypeError(
-                f"MixedLeaf: received the variables {pair[1]!r} of {leaf.label}, "
-                f"{expected}"
-            )
-        if leaf.num_slots or any(leaf is other for other, _ in pairs):
-            raise ValueError(
-                f'MixedLeaf: leaf layer "{leaf.name}" already has other variables. '
-                "Give it all of its variables at once, and each circuit layers of its "
-                "own."
-            )
-        pairs.append((leaf, tuple(sorted(int(v) for v in variables))))
-    found = sorted(v for _, variables in pairs for v in variables)
-    if found != list(range(len(found))) or not all(variables for _, variables in pairs):
-        raise ValueError(
-            f"MixedLeaf: received leaves of the variables {found}, expected each of "
-            "them once, from 0 on, and none without. Give each variable one leaf."
-        )
-    return pairs
-
-
-def _check_agreement(mixed: MixedLeaf) -> None:
-    for attribute in ("num_components", "compute_dtype"):
-        own = getattr(mixed, attribute)
-        if any(getattr(leaf, attribute) != own for leaf in mixed.leaves):
-            received = {leaf.name: getattr(leaf, attribute) for leaf in mixed.leaves}
-            raise ValueError(
-                f"MixedLeaf: received leaves of different {attribute}, {received}, "
-                f"expected {own} of all: components of equal number are one component "
-                "of a region. Construct them alike."
-            )
-    if not all(isinstance(leaf, keras.layers.Layer) for leaf in mixed.leaves):
-        raise TypeError("MixedLeaf: received leaves that are no Keras layers.")

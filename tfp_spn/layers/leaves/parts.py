@@ -5,13 +5,16 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
 
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.layout import LeafLayout
+
+if TYPE_CHECKING:
+    from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +32,7 @@ class LeafPart:
         num_regions: Number of regions of all parts.
     """
 
-    leaf: Any
+    leaf: BaseLeaf
     prefix: str
     layout: LeafLayout
     variables: np.ndarray
@@ -39,7 +42,7 @@ class LeafPart:
     num_regions: int
 
     @classmethod
-    def whole(cls, leaf: object, layout: LeafLayout) -> LeafPart:
+    def whole(cls, leaf: BaseLeaf, layout: LeafLayout) -> LeafPart:
         """The only part."""
         return cls(
             leaf,
@@ -54,7 +57,7 @@ class LeafPart:
 
     @classmethod
     def of_variables(
-        cls, leaf: Any, prefix: str, layout: LeafLayout, variables: Sequence[int]
+        cls, leaf: BaseLeaf, prefix: str, layout: LeafLayout, variables: Sequence[int]
     ) -> LeafPart:
         """The part of some variables."""
         chosen = np.asarray(sorted(variables))

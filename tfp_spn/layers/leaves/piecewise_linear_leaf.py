@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 import tensorflow as tf
 
-from tfp_spn._keras_bridge import family_named
+from tfp_spn._keras_bridge import Distribution, family_named
+from tfp_spn._keras_typing import InitializerLike, LayerOptions
 from tfp_spn._serialization import register
-from tfp_spn._typing import Params, Tensor
-from tfp_spn.layers.leaves.edges import bin_of, checked_edges
+from tfp_spn._typing import Config, DTypeLike, Params, Tensor
+from tfp_spn.layers.leaves.edges import checked_edges
 from tfp_spn.layers.leaves.elementwise_leaf import slot_flow
+from tfp_spn.layers.leaves.interval_leaf import IntervalLeaf
 from tfp_spn.layers.leaves.layout import LeafLayout
-from tfp_spn.layers.leaves.support import Support, interval
-from tfp_spn.layers.leaves.table_leaf import TableLeaf
 from tfp_spn.ops.choice import sample_index
 from tfp_spn.ops.log_space import log_add_exp, safe_log
 from tfp_spn.ops.long_sums import long_sum
 
 
 @register
-class PiecewiseLinearLeaf(TableLeaf):
+class PiecewiseLinearLeaf(IntervalLeaf):
     """Components whose density is continuous, and linear between knots.
 
     Such a density is a mixture of triangles: each has its peak at a knot, and reaches
@@ -61,8 +61,8 @@ class PiecewiseLinearLeaf(TableLeaf):
         self,
         num_components: int,
         knots: Sequence[float],
-        logits_initializer: Any = None,
-        **kwargs: Any,
+        logits_initializer: InitializerLike = None,
+        **kwargs: Unpack[LayerOptions],
     ) -> None:
         super().__init__(num_components, logits_initializer, **kwargs)
         self.knots = checked_edges(knots, type(self).__name__, "knots")
@@ -72,14 +72,44 @@ class PiecewiseLinearLeaf(TableLeaf):
         """One for each knot."""
         return len(self.knots)
 
-    def row_of(self, x: Tensor) -> Tensor:
-        """The knot that is not above, and not the last."""
-        return bin_of(self.knots, x)
+    @property
+    def points(self) -> tuple[float, ...]:
+        """The knots."""
+        return self.knots
 
     @property
-    def value_support(self) -> Support:
-        """An interval."""
-        return interval(self.knots[0], self.knots[-1], self.compute_dtype)
+    def corners(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Low end, peak and high end of each triangle."""
+        knots = np.array(self.knots)
+        return np.append(knots[0], knots[:-1]), knots, np.append(knots[1:], knots[-1])
+
+    @property
+    def peaks(self) -> np.ndarray:
+        """The knots."""
+        return self.corners[1]
+
+    @property
+    def areas(self) -> np.ndarray:
+        """Those of triangles of height one."""
+        low, _, high = self.corners
+        return 0.5 * (high - low)
+
+    @property
+    def means(self) -> np.ndarray:
+        """The means of the corners."""
+        return sum(self.corners, np.zeros([])) / 3
+
+    @property
+    def variances(self) -> np.ndarray:
+        """Those of triangular distributions."""
+        low, peak, high = self.corners
+        squares = low**2 + peak**2 + high**2
+        return (squares - low * peak - low * high - peak * high) / 18
+
+    def pieces(self, dtype: DTypeLike) -> Distribution:
+        """Triangular distributions."""
+        low, peak, high = (tf.constant(corner, dtype) for corner in self.corners)
+        return family_named("Triangular")(low, high, peak)
 
     def component_log_prob(self, params: Params, x: Tensor) -> Tensor:
         """Of both triangles that reach a value."""
@@ -94,7 +124,7 @@ class PiecewiseLinearLeaf(TableLeaf):
         low, high = tf.gather(knots, number), tf.gather(knots, number + 1)
         part = tf.clip_by_value((x - low) / (high - low), 0.0, 1.0)[..., tf.newaxis]
         table = self.log_probs(params)  # [..., L, D, J, K]
-        table -= tf.constant(np.log(self._areas), table.dtype)[:, tf.newaxis]
+        table -= tf.constant(np.log(self.areas), table.dtype)[:, tf.newaxis]
         batch = tf.broadcast_dynamic_shape(tf.shape(table)[:-2], tf.shape(number)[:-1])
         static = tf.broadcast_static_shape(table.shape[:-2], number.shape[:-1])
         tails = table.shape[-2:], number.shape[-1:]
@@ -114,7 +144,7 @@ class PiecewiseLinearLeaf(TableLeaf):
         number = sample_index(log_probs, seeds[0])
         low, peak, high = (
             tf.gather(tf.constant(corner, log_probs.dtype), number)
-            for corner in self._corners
+            for corner in self.corners
         )
         uniform = tf.random.stateless_uniform(
             tf.shape(number), seeds[1], dtype=log_probs.dtype
@@ -123,42 +153,6 @@ class PiecewiseLinearLeaf(TableLeaf):
         left = low + tf.sqrt(uniform * width * rise)
         right = high - tf.sqrt((1 - uniform) * width * fall)
         return tf.where(uniform * width < rise, left, right)
-
-    def component_distribution(self, rows: Params) -> Any:
-        """A mixture of triangular distributions."""
-        log_probs = rows["log_probs"]
-        low, peak, high = (tf.constant(c, log_probs.dtype) for c in self._corners)
-        triangular: Any = family_named("Triangular")
-        mixture: Any = family_named("MixtureSameFamily")
-        categorical: Any = family_named("Categorical")
-        return mixture(categorical(logits=log_probs), triangular(low, high, peak))
-
-    def component_mode(self, params: Params) -> Tensor:
-        """The knot of highest density."""
-        log_density = self._log_densities_at_knots(params)
-        knots = tf.constant(self.knots, log_density.dtype)
-        return tf.gather(knots, tf.argmax(log_density, axis=-1))
-
-    def component_mode_log_prob(self, params: Params) -> Tensor:
-        """The highest log-density."""
-        highest = tf.reduce_max(self._log_densities_at_knots(params), axis=-1)
-        return tf.reduce_sum(highest, axis=-1)
-
-    def component_mean(self, params: Params) -> Tensor:
-        """Of the triangles' means, by weight."""
-        probs = self.component_probs(params)
-        return tf.linalg.matvec(probs, tf.constant(self._means, probs.dtype))
-
-    def component_variance(self, params: Params) -> Tensor:
-        """Within triangles, and between them."""
-        probs = self.component_probs(params)
-        low, peak, high = self._corners
-        within = (
-            low**2 + peak**2 + high**2 - low * peak - low * high - peak * high
-        ) / 18
-        mean = self.component_mean(params)[..., tf.newaxis]
-        square = tf.square(tf.constant(self._means, probs.dtype) - mean)
-        return tf.reduce_sum(probs * (square + tf.constant(within, probs.dtype)), -1)
 
     def expected_statistics(
         self,
@@ -182,26 +176,6 @@ class PiecewiseLinearLeaf(TableLeaf):
         sums += self.sums_of_rows(rows * tf.exp(above - both), index + 1)
         return {"sums": sums, "count": tf.reduce_sum(flow, -1)}
 
-    @property
-    def _corners(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Low end, peak and high end of each triangle."""
-        knots = np.array(self.knots)
-        return np.append(knots[0], knots[:-1]), knots, np.append(knots[1:], knots[-1])
-
-    @property
-    def _areas(self) -> np.ndarray:
-        """Of triangles of height one."""
-        low, _, high = self._corners
-        return 0.5 * (high - low)
-
-    @property
-    def _means(self) -> np.ndarray:
-        return sum(self._corners, np.zeros([])) / 3
-
-    def _log_densities_at_knots(self, params: Params) -> Tensor:
-        log_probs = self.component_tables(params)["log_probs"]
-        return log_probs - tf.constant(np.log(self._areas), log_probs.dtype)
-
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         return {**super().get_config(), "knots": list(self.knots)}

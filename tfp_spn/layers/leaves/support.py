@@ -87,7 +87,7 @@ class Support:
         """A family's log-cdf, which might say anything outside of the support.
 
         Args:
-            x: Any values; NaN has nothing below it.
+            x: Values; NaN has nothing below it.
             of_inner: The family's, asked inside only, and at the whole number below.
         """
         return self._of_inner(x, of_inner, below=-math.inf, above=0.0)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Unpack
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tfp_spn._keras_typing import InitializerLike, LayerOptions
 from tfp_spn._serialization import initializer_of, serialize
-from tfp_spn._typing import Params, Tensor
+from tfp_spn._typing import Config, Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import ParameterSpec
 from tfp_spn.layers.leaves.counted_leaf import CountedLeaf
 from tfp_spn.layers.leaves.initial_parameters import LeafData
@@ -35,7 +36,10 @@ class TableLeaf(CountedLeaf):
     can_overflow = False
 
     def __init__(
-        self, num_components: int, logits_initializer: Any = None, **kwargs: Any
+        self,
+        num_components: int,
+        logits_initializer: InitializerLike = None,
+        **kwargs: Unpack[LayerOptions],
     ) -> None:
         super().__init__(num_components, **kwargs)
         self.logits_initializer = initializer_of(
@@ -127,7 +131,7 @@ class TableLeaf(CountedLeaf):
         shape = np.repeat(shape, self.num_components, axis=-1)
         return {"logits": data.log_gamma_draws(shape)}
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         return {
             **super().get_config(),

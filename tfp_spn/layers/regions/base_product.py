@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Unpack
 
 from tfp_spn._arguments import a_count, reads
+from tfp_spn._keras_typing import LayerOptions
 from tfp_spn._typing import Config, Tensor
 from tfp_spn.layers.regions.region_layer import RegionLayer, Shape
 
@@ -26,7 +27,7 @@ class BaseProduct(RegionLayer):
     product: Literal["hadamard", "kronecker"]
 
     @reads(num_factors=a_count())
-    def __init__(self, num_factors: int, **kwargs: object) -> None:
+    def __init__(self, num_factors: int, **kwargs: Unpack[LayerOptions]) -> None:
         super().__init__(**kwargs)
         self.num_factors = num_factors
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 from tfp_spn._keras_typing import (
     Constraint,
     ConstraintLike,
     Initializer,
     InitializerLike,
+    LayerOptions,
     Regularizer,
     RegularizerLike,
 )
@@ -51,7 +52,7 @@ class BaseSum(RegionLayer):
         accumulator_regularizer: RegularizerLike = None,
         logspace_accumulator_constraint: ConstraintLike = None,
         linear_accumulator_constraint: ConstraintLike = None,
-        **kwargs: object,
+        **kwargs: Unpack[LayerOptions],
     ) -> None:
         super().__init__(**kwargs)
         self.sum_weights = SumWeights.of_stack(

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 from tfp_spn._arguments import a_count, a_flag, reads
-from tfp_spn._keras_typing import ConstraintLike, InitializerLike, RegularizerLike
+from tfp_spn._keras_typing import (
+    ConstraintLike,
+    InitializerLike,
+    LayerOptions,
+    RegularizerLike,
+)
 from tfp_spn._serialization import register
 from tfp_spn._typing import Config, Tensor
 from tfp_spn.layers.regions._layout import from_kernel, to_kernel
@@ -66,7 +73,7 @@ class DenseSum(BaseSum):
         accumulator_regularizer: RegularizerLike = None,
         logspace_accumulator_constraint: ConstraintLike = None,
         linear_accumulator_constraint: ConstraintLike = None,
-        **kwargs: object,
+        **kwargs: Unpack[LayerOptions],
     ) -> None:
         super().__init__(
             logspace_accumulators=logspace_accumulators,

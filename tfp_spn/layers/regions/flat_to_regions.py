@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import tensorflow as tf
 
 from tfp_spn._arguments import a_count, reads
+from tfp_spn._keras_typing import LayerOptions
 from tfp_spn._serialization import register
 from tfp_spn._typing import Config, Tensor
 from tfp_spn.layers.regions.region_layer import RegionLayer, Shape
@@ -36,7 +39,7 @@ class FlatToRegions(RegionLayer):
     """
 
     @reads(num_decomps=a_count())
-    def __init__(self, num_decomps: int, **kwargs: object) -> None:
+    def __init__(self, num_decomps: int, **kwargs: Unpack[LayerOptions]) -> None:
         super().__init__(**kwargs)
         self.num_decomps = num_decomps
 

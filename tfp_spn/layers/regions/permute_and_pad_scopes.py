@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import numpy as np
 
+from tfp_spn._keras_typing import LayerOptions
 from tfp_spn._serialization import register
 from tfp_spn._typing import Config
 from tfp_spn.layers.regions.base_permutation import BasePermutation
@@ -36,7 +39,9 @@ class PermuteAndPadScopes(BasePermutation):
         array([30.,  0., 10., 20.])
     """
 
-    def __init__(self, permutations: object = None, **kwargs: object) -> None:
+    def __init__(
+        self, permutations: object = None, **kwargs: Unpack[LayerOptions]
+    ) -> None:
         super().__init__(**kwargs)
         self.permutations = permutations
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import Unpack
 
 import numpy as np
 
 from tfp_spn._arguments import a_count, a_seed, reads, sequence_of
+from tfp_spn._keras_typing import LayerOptions
 from tfp_spn._serialization import register
 from tfp_spn._typing import Config
 from tfp_spn.layers.regions.base_permutation import BasePermutation
@@ -52,7 +54,7 @@ class PermuteAndPadScopesRandom(BasePermutation):
         self,
         factors: Sequence[int] | None = None,
         seed: int | None = None,
-        **kwargs: object,
+        **kwargs: Unpack[LayerOptions],
     ) -> None:
         super().__init__(**kwargs)
         self.factors = factors

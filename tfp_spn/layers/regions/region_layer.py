@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import keras
 
+from tfp_spn._keras_typing import LayerOptions
 from tfp_spn._typing import TensorLike
 from tfp_spn.layers.default_dtype import fill_in_dtype
 from tfp_spn.layers.finite_variables import FiniteVariables
@@ -31,7 +34,7 @@ class RegionLayer(KnownShapes, FiniteVariables, keras.layers.Layer):
 
     keeps_input_dtype = True
 
-    def __init__(self, **kwargs: object) -> None:
+    def __init__(self, **kwargs: Unpack[LayerOptions]) -> None:
         fill_in_dtype(kwargs)
         super().__init__(autocast=not self.keeps_input_dtype, **kwargs)
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from tfp_spn._arguments import a_flag, reads
-from tfp_spn._keras_typing import ConstraintLike, InitializerLike, RegularizerLike
+from tfp_spn._keras_typing import (
+    ConstraintLike,
+    InitializerLike,
+    RegularizerLike,
+)
 from tfp_spn._serialization import register
 from tfp_spn._typing import Config, Tensor, TensorLike
+from tfp_spn.config import default_root_initializer
 from tfp_spn.layers.regions._layout import from_kernel, to_kernel
 from tfp_spn.layers.regions.base_sum import BaseSum
 from tfp_spn.layers.regions.region_layer import Shape
@@ -35,7 +41,9 @@ class RootSum(BaseSum):
     Args:
         return_weighted_child_logits: Whether to return the weighted children.
         logspace_accumulators: Whether to store logarithms of weights.
-        accumulator_initializer: Initializer of the weights.
+        accumulator_initializer: Initializer of the weights. Default: equal weights, a
+            uniform prior of classes, unless another default was set by
+            `tfp_spn.set_default_accumulator_initializer`.
         trainable: Whether the weights are learned.
         logspace_accumulator_constraint: Constraint of stored logarithms.
         accumulator_regularizer: Regularizer of what is stored.
@@ -72,8 +80,10 @@ class RootSum(BaseSum):
         accumulator_regularizer: RegularizerLike = None,
         linear_accumulator_constraint: ConstraintLike = None,
         sum_op: SumRule | None = None,
-        **kwargs: object,
+        **kwargs: Any,
     ) -> None:
+        if accumulator_initializer is None:
+            accumulator_initializer = default_root_initializer()
         super().__init__(
             logspace_accumulators=logspace_accumulators,
             accumulator_initializer=accumulator_initializer,
@@ -102,7 +112,7 @@ class RootSum(BaseSum):
         log_y = from_kernel(checked_weighted_sum(children, log_w, self.sum_op))
         return log_y[:, 0, 0, :]
 
-    def compute_output_spec(self, x: TensorLike) -> Any:
+    def compute_output_spec(self, x: TensorLike) -> keras.KerasTensor:
         """Symbolic output."""
         check_has_left_grid(self.label, x)
         return super().compute_output_spec(x)

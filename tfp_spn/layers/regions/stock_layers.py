@@ -17,6 +17,18 @@ _PADDING = (
     "leaves cells that no scope is known of: use padding='full' (or 'final') of "
     "tfp_spn.layers.Conv2DProduct"
 )
+_OTHERS = (
+    "changes them or mixes variables: take it out, or put it below the leaf layer, "
+    "where it acts on data"
+)
+_HARMLESS = (
+    keras.layers.InputLayer,
+    keras.layers.Identity,
+    keras.layers.Lambda,
+    keras.Model,
+    keras.layers.Permute,
+    keras.layers.Reshape,
+)
 _REMEDIES = {
     keras.layers.Dropout: _DROPOUT,
     keras.layers.AlphaDropout: _DROPOUT,
@@ -42,6 +54,8 @@ def check_layer_below(label: str, x: TensorLike) -> None:
     """
     below = _layer_below(x)
     remedy = _REMEDIES.get(type(below))
+    if remedy is None and _changes_values(below):
+        remedy = _OTHERS
     if remedy is None or not _stands_on_leaf(below):
         return
     raise ValueError(
@@ -70,6 +84,15 @@ def check_has_left_grid(label: str, x: TensorLike) -> None:
             "Put a tfp_spn.layers.SpatialToRegions() before it, which checks that each "
             "cell covers the whole image."
         )
+
+
+def _changes_values(layer: Any) -> bool:
+    """Whether a layer is of Keras itself, and none of those that only pass values."""
+    if not isinstance(layer, keras.layers.Layer) or isinstance(layer, _HARMLESS):
+        return False
+    if isinstance(layer, keras.layers.Activation):
+        return layer.activation is not keras.activations.linear
+    return type(layer).__module__.startswith("keras.")
 
 
 def _has_left_grid(layer: keras.layers.Layer) -> bool:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import tensorflow as tf
 
 from tfp_spn._arguments import a_count, a_flag, a_seed, reads, rows_and_columns
+from tfp_spn._keras_typing import LayerOptions
 from tfp_spn._serialization import register
 from tfp_spn._typing import Config, Tensor
 from tfp_spn.layers.regions.region_layer import Shape
@@ -104,7 +105,7 @@ class Conv2DProduct(SpatialLayer):
         padding: str = "valid",
         depthwise: bool = False,
         seed: int | None = None,
-        **kwargs: object,
+        **kwargs: Unpack[LayerOptions],
     ) -> None:
         super().__init__(**kwargs)
         self.strides = strides

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+import keras
 
 from tfp_spn._typing import TensorLike
 from tfp_spn.layers.regions.region_layer import RegionLayer, Shape
@@ -44,7 +44,7 @@ class SpatialLayer(RegionLayer):
         """
         return scopes
 
-    def compute_output_spec(self, x: TensorLike) -> Any:
+    def compute_output_spec(self, x: TensorLike) -> keras.KerasTensor:
         """Symbolic output, which carries its scopes."""
         output = super().compute_output_spec(x)
         scopes = scopes_of(x)

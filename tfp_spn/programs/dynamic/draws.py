@@ -6,6 +6,7 @@ import tensorflow as tf
 from tensorflow_probability import random as tfp_random
 
 from tfp_spn._typing import Tensor
+from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.layers.leaves.log_values import log_base
 from tfp_spn.ops.chain import Chain
 from tfp_spn.ops.choice import sample_index
@@ -13,7 +14,6 @@ from tfp_spn.ops.log_chain import backward_messages, best_path, log_matmul
 from tfp_spn.programs.dynamic.evaluation import chain_of, emissions, step_evidence
 from tfp_spn.programs.dynamic.structure import DynamicStructure, DynamicTables
 from tfp_spn.programs.evaluation import Evaluation, evaluate_max, with_inputs
-from tfp_spn.programs.evidence import Evidence
 from tfp_spn.programs.examples import Examples
 from tfp_spn.programs.leaf_draws import mode_values, sample_values
 from tfp_spn.programs.selection import select_leaves

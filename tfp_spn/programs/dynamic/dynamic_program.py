@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
 
 import tensorflow as tf
 
-from tfp_spn._typing import Tensor
+from tfp_spn._typing import Expectations, Tensor
+from tfp_spn.layers.leaves.evidence import Evidence, nothing_known, to_evidence
 from tfp_spn.layers.leaves.log_values import possible_values
 from tfp_spn.layers.leaves.parts import LeafPart
 from tfp_spn.ops.sum_rules import SumRule
@@ -20,7 +20,6 @@ from tfp_spn.programs.dynamic.structure import (
     DynamicTables,
     SumProduct,
 )
-from tfp_spn.programs.evidence import Evidence, nothing_known, to_evidence
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +86,7 @@ class DynamicProgram(DynamicStructure):
         evidence: Evidence,
         weights: Tensor | None = None,
         labels: Tensor | None = None,
-    ) -> tuple[dict[str, Any], Tensor]:
+    ) -> tuple[Expectations, Tensor]:
         """See `Program.expectations`; a dynamic circuit has one class."""
         del labels
         return expectations.of_sequences(self, tables, evidence, weights)
@@ -99,6 +98,7 @@ class DynamicProgram(DynamicStructure):
         )
 
     def _given(self, tables: DynamicTables, evidence: Evidence | None) -> Evidence:
+        """Returns the evidence; by default nothing is known."""
         return self.nothing_known(tables.batch_rank) if evidence is None else evidence
 
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
+from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.ops.axes import transpose
 from tfp_spn.ops.chain import Chain, log_chain
 from tfp_spn.programs.blocks import Function, in_blocks
 from tfp_spn.programs.dynamic.structure import DynamicStructure, DynamicTables
 from tfp_spn.programs.evaluation import log_joint_of
-from tfp_spn.programs.evidence import Evidence
 from tfp_spn.programs.tables import Tables
 
 
@@ -95,9 +95,9 @@ def known_steps(evidence: Evidence) -> Tensor | None:
 
 
 def existing_steps(evidence: Evidence) -> Tensor | None:
-    """Bool ``[T, ..., 1, N]``: False behind the last step of which anything is known.
+    """Bool ``[T, ..., 1, N]``: False after the last step of which anything is known.
 
-    Such steps say nothing; leaving them out spares their rounding, and EM the counts of
+    Later steps say nothing. Without them there is less rounding, and EM counts no
     transitions that nobody saw.
     """
     known = known_steps(evidence)
@@ -119,7 +119,7 @@ def chain_of(
         program: The dynamic circuit.
         tables: Its parameters.
         evidence: The evidence.
-        to_end: Whether the chain goes on behind the last known step.
+        to_end: Whether the chain goes on after the last known step.
     """
     exists = None if to_end else existing_steps(evidence)
     return program.chain(tables, emissions(program, tables, evidence), exists)
@@ -137,7 +137,7 @@ def log_prob_of_evidence(
 
 
 def _move(value: Tensor, source: int, target: int) -> Tensor:
-    """Moves an axis, both counted from behind, to where it then stands."""
+    """Moves an axis to a place; both are counted from the end."""
     order = list(range(value.shape.rank))
     axis = order.pop(source)
     order.insert(len(order) + 1 + target, axis)

@@ -7,11 +7,10 @@ whose expected counts are again a gradient.
 
 from __future__ import annotations
 
-from typing import Any
-
 import tensorflow as tf
 
-from tfp_spn._typing import Params, Tensor
+from tfp_spn._typing import Expectations, Params, Tensor
+from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.ops.chain import log_chain
 from tfp_spn.programs.blocks import block_size, split_examples
 from tfp_spn.programs.dynamic.evaluation import (
@@ -23,7 +22,7 @@ from tfp_spn.programs.dynamic.evaluation import (
 )
 from tfp_spn.programs.dynamic.structure import DynamicStructure, DynamicTables
 from tfp_spn.programs.evaluation import evaluate
-from tfp_spn.programs.evidence import Evidence
+from tfp_spn.programs.expectations import counts_by_gradient, with_totals
 from tfp_spn.programs.folded_program import FoldedProgram
 from tfp_spn.programs.parameter_names import INITIAL, INTERFACE, TRANSITION
 from tfp_spn.programs.tables import Tables
@@ -34,11 +33,11 @@ def of_sequences(
     tables: DynamicTables,
     evidence: Evidence,
     weights: Tensor | None = None,
-) -> tuple[dict[str, Any], Tensor]:
+) -> tuple[Expectations, Tensor]:
     """Expected counts of a batch of sequences, and ``log p(x)``, ``[1, N]``.
 
     Steps of which nothing is observed count for the transitions between known steps,
-    those behind the last known one do not count at all.
+    those after the last known one do not count at all.
 
     Args:
         program: The dynamic circuit. Parameters have no batch dimensions.
@@ -68,15 +67,8 @@ def of_sequences(
         program.step, tables.step, steps, to_steps(program, flows)
     )
     counts.update(program.step.unpacked(template["sums"]))
-    weights = tf.cast(weights, tf.float64)
-    wide = tf.cast(log_prob, tf.float64)
-    expectations = {
-        "sums": counts,
-        "leaf": template["leaf"],
-        "log_likelihood": tf.reduce_sum(tf.math.multiply_no_nan(wide, weights)),
-        "num_examples": tf.reduce_sum(weights),
-    }
-    return expectations, log_prob[tf.newaxis]
+    found = with_totals(counts, template["leaf"], log_prob, weights)
+    return found, log_prob[tf.newaxis]
 
 
 def _chain_counts(
@@ -94,17 +86,12 @@ def _chain_counts(
     }
     if program.sum_product == "cp":
         sources[INTERFACE] = tables.interface
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(sources)
+
+    def objective() -> tuple[Tensor, None]:
         chain = program.chain(tables, values, existing_steps(evidence))
-        log_prob = log_chain(chain, certainty=tables.step.certainty)
-    possible = tf.math.is_finite(log_prob)
-    counts = tape.gradient(
-        log_prob,
-        sources,
-        output_gradients=tf.where(possible, weights, tf.zeros_like(weights)),
-        unconnected_gradients=tf.UnconnectedGradients.ZERO,
-    )
+        return log_chain(chain, certainty=tables.step.certainty), None
+
+    log_prob, _, counts = counts_by_gradient(objective, sources, weights)
     flows = counts.pop("emission")
     shaped = {
         name: tf.reshape(value, program.chain_shapes[name])
@@ -115,7 +102,7 @@ def _chain_counts(
 
 def _template_counts(
     program: FoldedProgram, tables: Tables, evidence: Evidence, flows: Tensor
-) -> dict[str, Any]:
+) -> Expectations:
     """Counts and statistics of the template's sums and leaves, block by block.
 
     Args:
@@ -136,11 +123,11 @@ def _template_counts(
     padded = tf.pad(flows, [[0, 0], [0, missing]])  # what fills up does not count
     blocks = split_examples(padded, num_blocks, size)
 
-    def of_block(number: Tensor) -> dict[str, Any]:
+    def of_block(number: Tensor) -> Expectations:
         block = evidence.with_parts(x[number], [mask[number] for mask in masks])
         return _counts_of_block(program, tables, block, blocks[number])
 
-    def body(number: Tensor, total: dict[str, Any]) -> tuple:
+    def body(number: Tensor, total: Expectations) -> tuple:
         new = of_block(number)
         return number + 1, tf.nest.map_structure(tf.add, total, new)
 
@@ -159,7 +146,8 @@ def _counts_of_block(
     tables: Tables,
     evidence: Evidence,
     flows: Tensor,
-) -> dict[str, Any]:
+) -> Expectations:
+    """Counts and statistics of the template, for steps that fit into one block."""
     leaves = program.leaf_values(tables, evidence)
     sources = {
         "leaves": leaves,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
+from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.ops.chain import log_chain
 from tfp_spn.ops.sum_rules import SumOpGradBackprop
 from tfp_spn.programs import posterior
@@ -12,7 +13,6 @@ from tfp_spn.programs.dynamic.evaluation import chain_of, step_evidence, to_step
 from tfp_spn.programs.dynamic.states import state_posteriors
 from tfp_spn.programs.dynamic.structure import DynamicStructure, DynamicTables
 from tfp_spn.programs.evaluation import evaluate
-from tfp_spn.programs.evidence import Evidence
 
 _GRADIENT = SumOpGradBackprop()
 

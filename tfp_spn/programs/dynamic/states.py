@@ -5,12 +5,12 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
+from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.ops.certainty import CHECKED, Certainty
 from tfp_spn.ops.chain import Chain, log_chain
 from tfp_spn.ops.log_chain import backward_messages, forward_messages, log_matmul
 from tfp_spn.ops.log_space import logsumexp, softmax
 from tfp_spn.programs.dynamic.structure import DynamicStructure
-from tfp_spn.programs.evidence import Evidence
 
 
 def state_posteriors(chain: Chain, certainty: Certainty = CHECKED) -> Tensor:
@@ -40,7 +40,7 @@ def _blank(chain: Chain) -> Chain:
 def unit_posteriors(
     program: DynamicStructure, chain: Chain, certainty: Certainty = CHECKED
 ) -> Tensor:
-    """``p(z_t | x)`` of the interface's units behind each step, ``[T, ..., Z, N]``."""
+    """``p(z_t | x)`` of the interface's units after each step, ``[T, ..., Z, N]``."""
     if program.sum_product == "cp":
         forward = log_filtered_units(chain)
         backward, _ = backward_messages(*chain[:4])
@@ -73,7 +73,7 @@ def log_filtered_units(chain: Chain) -> Tensor:
     if chain.interface is None:
         return messages
     interface = chain.interface
-    if interface.shape[0] > 1:  # behind the last step there is no transition
+    if interface.shape[0] > 1:  # there is no transition after the last step
         interface = tf.concat([interface, interface[-1:]], 0)
     return log_matmul(interface, messages)
 

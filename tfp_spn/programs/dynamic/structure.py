@@ -45,7 +45,7 @@ class DynamicTables:
     """Parameters made ready for evaluation.
 
     Attributes:
-        step: Those of the template; behind the batch there may be an axis of steps.
+        step: Those of the template; an axis of steps may follow the batch.
         initial: Log-weights ``[..., Q]``.
         transition: ``[T', ..., Q, Z]``, ``T'`` is 1 or ``T - 1``.
         interface: ``[T', ..., Z, Q]``, or `None`.
@@ -360,7 +360,7 @@ def _time_first(value: Tensor) -> Tensor:
 
 
 def _with_batch_rank(value: Tensor, lead: int, event: int, rank: int) -> Tensor:
-    """With axes of size 1 behind the first `lead` ones."""
+    """Inserts axes of size 1 after the first `lead` ones."""
     for _ in range(rank - (value.shape.rank - lead - event)):
         value = tf.expand_dims(value, lead)
     return value

@@ -1,0 +1,150 @@
+"""The regions of a step in the upward pass, and what has been taken out of them.
+
+A region's units stand near one, and the logarithm of the rest beside them. The rest
+counts where partitions of one region are compared, and at the roots.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from tfp_spn._typing import Tensor
+from tfp_spn.ops.log_space import finite_max
+from tfp_spn.ops.regions import gather_blank
+from tfp_spn.programs.folded_program import FoldedProgram
+from tfp_spn.programs.gathering import (
+    concat_regions,
+    gather_regions,
+    merge_units,
+    split_partitions,
+)
+from tfp_spn.programs.routing import OffsetTable
+
+LogScales = Sequence[Tensor | None]
+"""Logarithms ``[..., R, 1, N]`` of what was taken out of each value's regions."""
+
+
+@dataclass(eq=False)
+class Value:
+    """Regions of one step: ``units``, or ``exp(log)``, times what has been taken out.
+
+    Attributes:
+        log_scale: ``[..., R, 1, N]``: logarithm of what has been taken out below the
+            region, and of the largest unit; `None`: nothing.
+        units: ``[..., R, K, N]``, or `None`.
+        log_max: ``[..., R, 1, N]``: logarithm of the largest of `units`, which is not
+            taken out of them although `log_scale` says so; `None`: it is.
+        log: ``[..., R, K, N]``, or `None`.
+        is_relative: Whether the largest of `log` is 0 (if it is finite).
+    """
+
+    log_scale: Tensor | None
+    units: Tensor | None = None
+    log_max: Tensor | None = None
+    log: Tensor | None = None
+    is_relative: bool = False
+
+    @property
+    def is_log(self) -> bool:
+        """Whether logarithms came first."""
+        return self.units is None
+
+    @functools.cached_property
+    def relative_log(self) -> Tensor:
+        """Logarithms of the regions without what has been taken out."""
+        if self.log is not None:
+            return self.log
+        log = tf.math.log(self.units)
+        return log if self.log_max is None else log - self.log_max
+
+    @functools.cached_property
+    def linear(self) -> Value:
+        """The same regions as units; its `log_scale` is what that takes out besides."""
+        if self.log is None:
+            return Value(None, self.units, self.log_max)
+        if self.is_relative:
+            return Value(None, tf.exp(self.log))
+        maximum = finite_max(self.log, -2)
+        return Value(maximum, tf.exp(self.log - maximum))
+
+
+def row_of(values: dict[int, Value], name: str, number: int) -> Tensor:
+    """``[..., R, 1, N]``: zeros where there is nothing."""
+    value = values[number]
+    row = getattr(value, name)
+    if row is not None:
+        return row
+    regions: Tensor = value.log if value.is_log else value.units
+    return tf.zeros_like(regions[..., :1, :])
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Partitions of the same regions, relative to the largest of each region.
+
+    Attributes:
+        exponent: ``[..., J, 1, N]``: logarithm of each partition's factor, at most 0.
+        offset: float64 ``[..., R, 1, N]``: what the regions are relative to.
+    """
+
+    exponent: Tensor
+    offset: Tensor
+
+
+def compared_partitions(
+    program: FoldedProgram, number: int, log_scales: LogScales, own: Tensor | None
+) -> Comparison:
+    """Compares the partitions of a step, of which `own` was taken out besides."""
+    step, table = program.steps[number], program.partition_offsets[number]
+    total = total_log_scale(table, log_scales)  # type: ignore[arg-type]
+    if own is not None:
+        total += tf.cast(own, tf.float64)
+    by_region = split_partitions(total, step.num_regions)  # [..., R, H, 1, N]
+    largest = tf.reduce_max(by_region, axis=-3, keepdims=True)
+    relative = tf.cast(by_region - largest, program.dtype)
+    exponent = tf.ensure_shape(tf.reshape(relative, tf.shape(total)), total.shape)
+    return Comparison(exponent, largest[..., 0, :, :])
+
+
+def total_log_scale(table: OffsetTable, log_scales: LogScales) -> Tensor:
+    """float64 ``[..., J, 1, N]``: all that was taken out below each row."""
+    found, columns, start = [], [], 0
+    for value, regions in table.parts:
+        log_scale = log_scales[value]
+        if log_scale is not None:
+            found.append(tf.cast(log_scale, tf.float64))
+            columns.append(np.where(regions < 0, -1, regions + start))
+            start += log_scale.shape[-3]
+    joined, regions = concat_regions(found), np.concatenate(columns, axis=1)
+    rows = gather_blank(joined, regions.reshape(-1), -3)
+    return tf.reduce_sum(split_partitions(rows, len(regions)), axis=-3)
+
+
+@dataclass(frozen=True, eq=False)
+class Roots:
+    """Log-values of the roots, without `log_base`.
+
+    Attributes:
+        relative: ``[..., C, N]``: relative to `offset`.
+        offset: float64 ``[..., 1, N]``: what decides between classes keeps its digits,
+            however many variables they are about.
+    """
+
+    relative: Tensor
+    offset: Tensor
+
+
+def roots_of(program: FoldedProgram, values: Sequence[Value]) -> Roots:
+    """Returns the units of all root regions, in order, relative to one offset."""
+    relative = gather_regions(program.root, lambda n: values[n].relative_log)
+    log_scales = [value.log_scale for value in values]
+    offset = total_log_scale(program.root_offsets, log_scales)  # [..., R, 1, N]
+    largest = tf.reduce_max(offset, axis=-3, keepdims=True)
+    if len(program.root.index) > 1:
+        relative += tf.cast(offset - largest, relative.dtype)
+    return Roots(merge_units(relative), largest[..., 0, :, :])
