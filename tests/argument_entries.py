@@ -179,6 +179,7 @@ def entries() -> dict[str, Entry]:
             {"num_variables": 4, "depth": 1, "num_repetitions": 1},
         ),
         (region_graphs.random_quad_tree, {"shape": SHAPE}),
+        (structure.chow_liu_trees, {"x": x}),
         (structure.continuous_mixture, {"x": x}),
         (structure.cutset_network, {"x": x}),
         (structure.learn, {"x": x}),

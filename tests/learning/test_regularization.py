@@ -143,6 +143,30 @@ def test_pseudocounts_look_like_the_columns() -> None:
     )
 
 
+def test_few_values_for_each_parameter_are_smoothed() -> None:
+    """By one example of the columns an epoch, unless something is given."""
+    rng = np.random.default_rng(0)
+    x = (rng.random([4, 4]) < 0.5).astype(np.float32)  # and ten parameters
+    plain, told, online = mixture(), mixture(), mixture()
+    run(plain, x, epochs=2)
+    run(told, x, epochs=2, pseudocount=1.0, regularization=MarginalPseudocount())
+    assert_same(values_of(plain), values_of(told))
+    run(online, x, method="online_em", epochs=1, batch_size=2)
+    told = mixture()
+    settings = {"pseudocount": 0.5, "regularization": MarginalPseudocount()}
+    run(told, x, method="online_em", epochs=1, batch_size=2, **settings)
+    assert_same(values_of(online), values_of(told))
+    for own, settings in (
+        (np.repeat(x, 10, axis=0), {}),
+        (x, {"regularization": ExpectedCounts(0.0)}),
+        (x, {"pseudocount": 0.01}),
+    ):
+        plain, told = mixture(), mixture()
+        run(plain, own, epochs=2, **settings)
+        run(told, own, epochs=2, **{"pseudocount": 0.01, **settings})
+        assert_same(values_of(plain), values_of(told))
+
+
 def test_entropy_is_rewarded_up_to_its_stationary_point() -> None:
     circuit = mixture()
     settings = {"epochs": 300, "pseudocount": 0.0, "batch_size": 100}

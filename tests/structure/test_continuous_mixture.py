@@ -1,5 +1,7 @@
 """Continuous mixtures against sums over their points, and all states."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -42,9 +44,10 @@ def test_circuit_of_trees():
 
 def _columns(mixture, x):
     columns = mixture.decoder.columns
-    values = x.astype(float)
-    return type(columns)(
-        values, ~np.isnan(values), columns.kinds, columns.num_categories
+    observed = ~np.isnan(x.astype(float))
+    values = np.where(observed, x, 0.0)
+    return dataclasses.replace(
+        columns, values=values, observed=observed, weights=np.ones(len(x))
     )
 
 
@@ -71,11 +74,37 @@ def test_mixed_columns_with_missing_cells():
     np.testing.assert_allclose(max(mixture.history), np.mean(log_prob), rtol=1e-4)
 
 
+def test_trees_of_incomplete_and_mixed_columns():
+    """Messages integrate missing cells out as the circuit does."""
+    rng = np.random.default_rng(0)
+    x = dependent_rows(300, num_states=4).astype(float)
+    x[:, 1] = np.minimum(x[:, 1], 2)
+    x[:, 2] = np.minimum(x[:, 2], 1)
+    numbers = np.stack([rng.normal(x[:, 3]), rng.poisson(50 + 9 * x[:, 0])], axis=-1)
+    missing = np.where(rng.random([300, 6]) < 0.3, np.nan, np.hstack([x, numbers]))
+    for table in (missing[:, :4], missing):
+        mixture = continuous_mixture(table, structure="chow_liu", epochs=2, **SETTINGS)
+        decoder = mixture.decoder
+        assert (decoder.parents[:4] >= 0).sum() == 3
+        batch = decoder.read(_columns(mixture, table[:50]))
+        by_point = decoder.log_prob(batch, tf.constant(mixture.points), False)
+        expected = np.logaddexp.reduce(by_point + mixture.log_weights, axis=-1)
+        spn = SumProductNetwork(mixture.circuit())
+        known = ~np.isnan(table[:50])
+        log_prob = spn.log_prob(np.nan_to_num(table[:50]), observed=known)
+        np.testing.assert_allclose(log_prob, expected, rtol=1e-4)
+    # A root of two states, whose child has more.
+    x = np.stack([x[:, 2], x[:, 0]], axis=-1)
+    spn = SumProductNetwork(continuous_mixture(x, epochs=1, **SETTINGS).circuit())
+    states = [[a, b] for a in range(2) for b in range(4)]
+    np.testing.assert_allclose(np.sum(spn.prob(states)), 1, rtol=1e-5)
+
+
 def test_stops_in_time_and_refuses():
     x = dependent_rows(50)
     mixture = continuous_mixture(x, epochs=5, max_seconds=0.0, **SETTINGS)
     assert np.isfinite(SumProductNetwork(mixture.circuit()).log_prob(x)).all()
-    with pytest.raises(ValueError, match="needs categorical columns without missing"):
+    with pytest.raises(ValueError, match="needs two categorical columns"):
         continuous_mixture(x + 0.5, structure="chow_liu")
     with pytest.raises(ValueError, match="`structure` must be one of"):
         continuous_mixture(x, structure="tree")

@@ -1,11 +1,18 @@
 """`learn` on small tables, with the seconds that its parts need replaced."""
 
+import sys
+
 import numpy as np
 import pytest
+from scipy import stats
 
 from tests.structure.structure_cases import dependent_rows, mixed_rows
-from tfp_spn import structure
+from tfp_spn import learning, structure
 from tfp_spn.structure import Report, Trial, candidates, learn
+from tfp_spn.structure.columns import read_columns
+from tfp_spn.structure.continuous_mixture import _Learner
+
+learn_module = sys.modules["tfp_spn.structure.learn"]
 
 
 def test_too_little_time_gives_independent_columns():
@@ -49,3 +56,75 @@ def test_errors_and_degenerate_tables():
         learn(np.zeros([2, 2]), time_budget=0)
     for x in (np.zeros([1, 2]), np.full([3, 2], np.nan), np.ones([30, 1])):
         assert np.isfinite(learn(x, verbose=False).log_prob(np.nan_to_num(x))).all()
+
+
+def test_constants_and_columns_of_any_scale():
+    """What the continuous mixture says of held-out rows is what its circuit says."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=[40, 4]) * [1e-9, 1e9, 1.0, 0.0] + [0.0, 0.0, 0.0, 3.7]
+    columns = read_columns(x, None, "test")
+    settings = {"num_points": 4, "num_layers": 2, "epochs": 1, "point_epochs": 1}
+    mixture = structure.continuous_mixture(x, validation_data=x, **settings)
+    judged = learn_module._validation(mixture.circuit(), columns)
+    np.testing.assert_allclose(max(mixture.history), judged, rtol=1e-3)
+    alone = candidates.independent_columns(columns, columns, 0.0, 0)
+    judged = learn_module._validation(alone.circuit(), columns)
+    # Of a constant there is the pseudocount alone: 0.1 of 40.1 rows.
+    scale = np.append(columns.scale[:3], (0.1 / 40.1) ** 0.5)
+    expected = stats.norm.logpdf(x, columns.center, scale).sum(1).mean()
+    np.testing.assert_allclose(judged, expected, rtol=1e-3)
+
+
+def test_nothing_is_known():
+    x, nothing = np.ones([3, 2]), np.zeros([3, 2], bool)
+    columns = read_columns(x, None, "test")
+    circuit = candidates.independent_columns(columns, columns, 0.0, 0).circuit()
+    before = [v.numpy() for v in circuit.weights]
+    learning.initialize_leaves(circuit, x, nothing)
+    for one, other in zip(before, circuit.weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+class Interrupting:
+    """Interrupts the second time that it is called."""
+
+    def __init__(self, function):
+        self.function, self.count = function, 0
+
+    def __call__(self, *args, **kwargs):
+        self.count += 1
+        if self.count == 2:
+            raise KeyboardInterrupt
+        return self.function(*args, **kwargs)
+
+
+def test_an_interruption_ends_the_search_with_the_best_so_far(monkeypatch):
+    monkeypatch.setattr(candidates, "fit", Interrupting(candidates.fit))
+    x = dependent_rows(300)
+    spn = learn(x, time_budget=40, verbose=False)
+    names = [t.name for t in spn.report.trials]
+    assert names == ["independent columns", "hidden Chow-Liu trees"]
+    assert spn.report.best.name == "hidden Chow-Liu trees"
+    epoch = Interrupting(_Learner._epoch)
+    monkeypatch.setattr(_Learner, "_epoch", lambda self, *args: epoch(self, *args))
+    settings = {"num_points": 4, "num_layers": 2}
+    mixture = structure.continuous_mixture(x, **settings)
+    assert mixture.is_interrupted
+    assert len(mixture.history) == 1
+
+
+def test_numbers_that_depend_closely_need_many_states():
+    """So tables of numbers have a candidate for it."""
+    rng = np.random.default_rng(0)
+    x = np.cumsum(rng.normal(size=[300, 3]) * [1.0, 0.02, 0.02], axis=1)
+    columns = read_columns(x, None, "test")
+    names = [name for name, _, _ in learn_module._candidates_for(columns, 100.0)]
+    assert "wide hidden Chow-Liu tree" in names
+    of_bits = read_columns(dependent_rows(300), None, "test")
+    names = [name for name, _, _ in learn_module._candidates_for(of_bits, 100.0)]
+    assert "wide hidden Chow-Liu tree" not in names
+    values = []
+    for candidate in ("hidden_chow_liu_trees", "wide_hidden_chow_liu_tree"):
+        found = getattr(candidates, candidate)(columns, columns, 15.0, 0)
+        values.append(max(found.curve))
+    assert values[1] > values[0] + 0.3

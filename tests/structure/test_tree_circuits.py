@@ -13,12 +13,19 @@ from tests.structure.structure_cases import (
     gain_over_independent_columns,
     mixed_rows,
 )
+from tfp_spn.distributions import SumProductNetwork
+from tfp_spn.learning import fit
 from tfp_spn.region_graphs import chow_liu_tree
-from tfp_spn.structure import cutset_network, random_partition_circuit
+from tfp_spn.structure import (
+    chow_liu_trees,
+    cutset_network,
+    random_partition_circuit,
+)
 from tfp_spn.structure.dirichlet_score import dirichlet_score
 
 LEARNERS = {
-    "cutset": lambda x, **kw: cutset_network(x, **kw),
+    "cutset": cutset_network,
+    "trees": lambda x, **kw: chow_liu_trees(x, 3, **kw),
     "random": lambda x, **kw: random_partition_circuit(
         x, num_literals=1, min_rows=200, num_members=2, **kw
     ),
@@ -38,7 +45,9 @@ def test_score_is_the_likelihood_of_one_row_after_another():
 def test_one_tree_is_the_formula():
     """Of three states, against products of tables."""
     x, alpha = dependent_rows(300, num_states=3), 0.5
-    circuit = cutset_network(x, max_depth=0, alpha=alpha)
+    circuit = chow_liu_trees(x, alpha=alpha)
+    cut = cutset_network(x, max_depth=0, alpha=alpha)
+    assert cut.region_graph == circuit.region_graph
     parents = chow_liu_tree(x, alpha=alpha)
     states = np.array(list(itertools.product(range(3), repeat=4)))
     expected = np.ones(len(states))
@@ -50,6 +59,31 @@ def test_one_tree_is_the_formula():
         table = (counts + alpha) / (counts + alpha).sum(1, keepdims=True)
         expected *= table[at, states[:, v]]
     np.testing.assert_allclose(check_table(circuit, 3), expected, rtol=1e-4, atol=1e-8)
+
+
+def test_mixtures_of_trees_learn_on():
+    """Of two groups; EM with no pseudocount leaves trees of observed variables."""
+    rng = np.random.default_rng(0)
+    x = dependent_rows(400)
+    x[200:, :2] = 1 - x[200:, 2:]  # and then nothing of these
+    x[200:, 2:] = rng.integers(0, 2, [200, 2])
+    single = gain_over_independent_columns(chow_liu_trees(x), x)
+    circuit = chow_liu_trees(x, 2)
+    weights = circuit.leaf.parameters["logits"].numpy()
+    history = fit(circuit, x, epochs=20, pseudocount=0.0, tolerance=1e-4, verbose=False)
+    assert np.all(np.diff(history.log_likelihood) > -1e-5)
+    assert gain_over_independent_columns(circuit, x) > single + 0.01
+    impossible = np.isinf(weights)  # of inner variables, whose states are told apart
+    logits = circuit.leaf.parameters["logits"].numpy()
+    assert 0 < np.exp(logits - logits.max(-2, keepdims=True))[impossible].max() < 1e-6
+    table = check_table(circuit)
+    spn = SumProductNetwork(circuit)
+    given = spn.condition([1, 0, 0, 0], observed=[True, False, False, False])
+    cube = table.reshape([2] * 4)
+    expected = cube[1].sum((1, 2)) / cube[1].sum()
+    np.testing.assert_allclose(given.mean()[1], expected[1], rtol=1e-4)
+    mode = spn.mode().numpy()
+    assert table[int("".join(map(str, mode.astype(int))), 2)] >= 0.5 * table.max()
 
 
 def test_splits_see_what_no_tree_can():
@@ -84,6 +118,7 @@ def test_degenerate_tables(name):
         np.repeat(np.arange(2.0), 200).reshape(-1, 1),
         np.repeat(np.random.default_rng(0).normal(size=[200, 1]), 3, axis=1),
         np.random.default_rng(0).integers(0, 3, [3, 8]),
+        np.random.default_rng(0).normal(size=[30, 1]),
     ):
         check_parameters(LEARNERS[name](x))
 

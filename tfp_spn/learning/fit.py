@@ -53,6 +53,7 @@ from tfp_spn.learning.progress import Progress, TrainingState, data_digest
 from tfp_spn.learning.regularization import regularization_of
 from tfp_spn.learning.replicas import strategy_of
 from tfp_spn.learning.rounds import default_batch_size, rounds_of_fit
+from tfp_spn.learning.smoothing import default_smoothing
 from tfp_spn.learning.starting_point import is_new, start_from
 from tfp_spn.learning.step_sizes import StepSize
 from tfp_spn.programs.program import Program
@@ -93,7 +94,7 @@ def fit(
     validation_split: float = 0.0,
     initialize: bool | None = None,
     regularization: object = None,
-    pseudocount: float = 0.01,
+    pseudocount: float | None = None,
     step_size: StepSize | str | None = None,
     optimizer: OptimizerLike = None,
     tolerance: float | None = None,
@@ -167,7 +168,10 @@ def fit(
             `keras.regularizers.Regularizer` of log-weights and logits.
         pseudocount: Examples added to each sum and leaf in each M-step: keeps rare
             events possible. With 0 full-batch EM is plain maximum likelihood. What
-            smooths all data well may be much for a batch of ``"online_em"``.
+            smooths all data well may be much for a batch of ``"online_em"``. Default:
+            0.01; for EM on arrays that have fewer than two observed values for each
+            parameter, if no `regularization` is given either, one example in an epoch,
+            with `MarginalPseudocount`: large circuits learn few rows by heart.
         step_size: Of M-steps, from 0 to 1; for ``"online_em"`` also a function of the
             number of steps, such as a Keras learning rate schedule, or ``"constant"``,
             ``"linear"`` or ``"cosine"``: 0.1, or from 0.5 to zero within the fit.
@@ -238,6 +242,11 @@ def fit(
         steps = rounds_of_fit(None, num_updates, None, False, patience).length
     train = _batches(program, x, data, batch_size, steps, unlabelled)
     check_memory(program, train.batch_size)
+    if pseudocount is None:
+        pseudocount, regularization = default_smoothing(
+            circuit, train, way, regularization
+        )
+        regular = regularization_of(regularization, way)
     if not train.is_dataset:
         warn_of_fixed_scales(circuit, train.data)
     validation = None

@@ -89,6 +89,8 @@ def initialize_leaves(
     data = validated(circuit.program, Data(x, observed))
     data = _steps_as_examples(circuit.program, data)
     program = circuit.program.step
+    if not len(data.x):  # nothing is known
+        return
     rng = np.random.default_rng([seed, 1])
     values, mask = _subset(program, data, rng)
     scale = _deviation(values, mask)

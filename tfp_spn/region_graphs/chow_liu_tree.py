@@ -69,10 +69,13 @@ def chow_liu_tree(
 
 
 def tree_of_codes(
-    codes: npt.NDArray[np.int32], sizes: list[int], alpha: float
+    codes: npt.NDArray[np.int32],
+    sizes: list[int],
+    alpha: float,
+    sample_weight: npt.NDArray[np.float64] | None = None,
 ) -> npt.NDArray[np.int64]:
     """The tree of columns that are categories from 0 on, -1 where missing."""
-    weights = discrete_information(codes, sizes, alpha)
+    weights = discrete_information(codes, sizes, alpha, sample_weight)
     return rooted_at_centre(maximum_spanning_tree(weights))
 
 

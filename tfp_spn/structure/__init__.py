@@ -1,5 +1,6 @@
 """Structures learned from data: whole circuits with their parameters."""
 
+from tfp_spn.structure.chow_liu_trees import chow_liu_trees as chow_liu_trees
 from tfp_spn.structure.continuous_mixture import ContinuousMixture as ContinuousMixture
 from tfp_spn.structure.continuous_mixture import (
     continuous_mixture as continuous_mixture,
@@ -17,6 +18,7 @@ __all__ = [
     "ContinuousMixture",
     "Report",
     "Trial",
+    "chow_liu_trees",
     "continuous_mixture",
     "cutset_network",
     "learn",

@@ -14,7 +14,8 @@ import numpy as np
 
 from tfp_spn._typing import Config
 from tfp_spn.circuits import RegionGraphCircuit, assign_log_weights, from_region_graph
-from tfp_spn.learning import History, fit, initialize_leaves
+from tfp_spn.learning import History, fit
+from tfp_spn.learning.rounds import default_batch_size
 from tfp_spn.region_graphs import RegionGraph, mixture_of_hidden_chow_liu_trees
 from tfp_spn.structure.columns import Columns
 from tfp_spn.structure.continuous_mixture import continuous_mixture
@@ -26,12 +27,12 @@ from tfp_spn.structure.leaf_estimates import (
 )
 from tfp_spn.structure.learn_spn import learn_spn
 
-_BATCH = 500
 _STEP_SIZE = 0.3
 _MAX_EPOCHS = 100
 _MIN_UPDATES = 1500
 _PREFACE = (
-    "# x, validation_data: rows to learn from and to judge by; observed: cells of x\n"
+    "# x, validation_data: rows to learn from and to judge by\n"
+    "# observed, sample_weight: of x\n"
     "import keras\nimport tfp_spn\n"
 )
 _POINTS_BY_COLUMNS = 2**16
@@ -47,12 +48,14 @@ class Learned:
         curve: Validation log-likelihoods on the way, in nats per row.
         validation: That of the result, if it is known without the circuit.
         code: Python that learns it again from ``x``.
+        is_interrupted: Whether learning was (Ctrl-C), with the best until then.
     """
 
     circuit: Callable[[], RegionGraphCircuit]
     curve: tuple[float, ...]
     validation: float | None
     code: str
+    is_interrupted: bool = False
 
 
 def independent_columns(
@@ -66,7 +69,8 @@ def independent_columns(
     assign_leaves(circuit, lambda _, variable: estimate(train, variable, rows))
     code = (
         "circuit = tfp_spn.structure.learn_spn(\n"
-        f"    x, observed=observed, kinds={list(train.kinds)}, min_rows=len(x) + 1)"
+        f"    x, observed=observed{_weight_code(train)},\n"
+        f"    kinds={list(train.kinds)}, min_rows=2**31 - 1)"
     )
     return Learned(lambda: circuit, (), None, _PREFACE + code)
 
@@ -75,37 +79,53 @@ def hidden_chow_liu_trees(
     train: Columns, valid: Columns, seconds: float, seed: int
 ) -> Learned:
     """A mixture of hidden Chow-Liu trees, by online EM with a falling step."""
-    start = time.perf_counter()
     num_trees = 4 if train.num_variables <= 200 else 1
+    num_sums = 16 if len(train.values) >= 2000 else 8
+    return _hidden_trees(train, valid, seconds, seed, num_trees, num_sums)
+
+
+def wide_hidden_chow_liu_tree(
+    train: Columns, valid: Columns, seconds: float, seed: int
+) -> Learned:
+    """One tree of many states: numbers that depend on each other closely need them."""
+    num_sums = 64 if train.num_variables <= 128 else 32
+    return _hidden_trees(train, valid, seconds, seed, 1, num_sums)
+
+
+def _hidden_trees(
+    train: Columns,
+    valid: Columns,
+    seconds: float,
+    seed: int,
+    num_trees: int,
+    num_sums: int,
+) -> Learned:
+    start = time.perf_counter()
     num_bins = None if train.is_categorical else 8
     graph = mixture_of_hidden_chow_liu_trees(
         train.values.astype(np.int64) if train.is_categorical else train.values,
         num_trees,
         observed=train.observed,
         num_bins=num_bins,
+        sample_weight=train.weights,
         seed=seed,
     )
-    num_sums = 16 if len(train.values) >= 2000 else 8
     circuit = from_region_graph(
         graph, leaf_layer(train, num_sums), num_sums, leaf_sums=False
     )
-    start_code = ""
-    if not train.is_binary:  # numbers need components near the data
-        initialize_leaves(circuit, _values(train), train.observed, seed=seed)
-        start_code = (
-            "tfp_spn.learning.initialize_leaves("
-            f"circuit, x, observed=observed, seed={seed})\n"
-        )
-    curve, em_code = _online_em(circuit, train, valid, start + seconds, seed)
+    curve, em_code, is_interrupted = _online_em(
+        circuit, train, valid, start + seconds, seed
+    )
     code = (
         "graph = tfp_spn.region_graphs.mixture_of_hidden_chow_liu_trees(\n"
-        f"    x, {num_trees}, observed=observed, num_bins={num_bins}, seed={seed})\n"
+        f"    x, {num_trees}, observed=observed{_weight_code(train)},\n"
+        f"    num_bins={num_bins}, seed={seed})\n"
         f"leaf = {leaf_code(train, num_sums)}\n"
         "circuit = tfp_spn.circuits.from_region_graph(\n"
         f"    graph, leaf, {num_sums}, leaf_sums=False)\n"
-        f"{start_code}{em_code}"
+        f"{em_code}"
     )
-    return Learned(lambda: circuit, curve, None, _PREFACE + code)
+    return Learned(lambda: circuit, curve, None, _PREFACE + code, is_interrupted)
 
 
 def continuous_mixtures(
@@ -117,7 +137,8 @@ def continuous_mixtures(
     learning_rate = 1e-3 if train.is_categorical else 3e-3
     mixture = continuous_mixture(
         np.where(train.observed, train.values, np.nan),
-        validation_data=np.where(valid.observed, valid.values, np.nan),
+        sample_weight=train.weights,
+        validation_data=_as_data(valid),
         kinds=train.kinds,
         num_points=num_points,
         learning_rate=learning_rate,
@@ -126,34 +147,43 @@ def continuous_mixtures(
     )
     code = (
         "mixture = tfp_spn.structure.continuous_mixture(\n"
-        f"    x, observed=observed, kinds={list(train.kinds)}, "
-        "validation_data=validation_data,\n"
+        f"    x, observed=observed{_weight_code(train)},\n"
+        f"    validation_data=validation_data, kinds={list(train.kinds)},\n"
         f"    num_points={num_points}, learning_rate={learning_rate},\n"
         f"    max_seconds={seconds:.0f}, seed={seed})\n"
         "circuit = mixture.circuit()"
     )
     value = max(mixture.history, default=None)
-    return Learned(mixture.circuit, mixture.history, value, _PREFACE + code)
+    return Learned(
+        mixture.circuit,
+        mixture.history,
+        value,
+        _PREFACE + code,
+        mixture.is_interrupted,
+    )
 
 
 def learned_spn(train: Columns, valid: Columns, seconds: float, seed: int) -> Learned:
     """LearnSPN, and online EM over what it found."""
     start = time.perf_counter()
-    min_rows = max(50, len(train.values) // 50)
+    min_rows = max(50, int(train.weights.sum() / 50))
     circuit = learn_spn(
         np.where(train.observed, train.values, np.nan),
+        sample_weight=train.weights,
         kinds=train.kinds,
         min_rows=min_rows,
         seed=seed,
     )
-    curve, em_code = _online_em(circuit, train, valid, start + seconds, seed)
+    curve, em_code, is_interrupted = _online_em(
+        circuit, train, valid, start + seconds, seed
+    )
     code = (
         "circuit = tfp_spn.structure.learn_spn(\n"
-        f"    x, observed=observed, kinds={list(train.kinds)},\n"
+        f"    x, observed=observed{_weight_code(train)}, kinds={list(train.kinds)},\n"
         f"    min_rows={min_rows}, seed={seed})\n"
         f"{em_code}"
     )
-    return Learned(lambda: circuit, curve, None, _PREFACE + code)
+    return Learned(lambda: circuit, curve, None, _PREFACE + code, is_interrupted)
 
 
 def _online_em(
@@ -162,19 +192,20 @@ def _online_em(
     valid: Columns,
     ends: float,
     seed: int,
-) -> tuple[tuple[float, ...], str]:
+) -> tuple[tuple[float, ...], str, bool]:
     """As many epochs as there is time for; the best parameters are kept.
 
     Returns:
-        Validation log-likelihoods, and the code.
+        Validation log-likelihoods, the code, and whether it was interrupted.
     """
-    num_updates = -(-len(train.values) // _BATCH)
+    batch_size = default_batch_size(train.values, False)
+    num_updates = -(-len(train.values) // batch_size)
     shared: Config = {
         "method": "online_em",
-        "initialize": False,
         "observed": train.observed,
-        "validation_data": {"x": _values(valid), "observed": valid.observed},
-        "batch_size": _BATCH,
+        "sample_weight": train.weights if train.is_weighted else None,
+        "validation_data": _as_data(valid),
+        "batch_size": batch_size,
         "pseudocount": 0.05,
         "patience": 10,
         "seed": seed,
@@ -182,37 +213,43 @@ def _online_em(
         "callbacks": [_Deadline(ends)],
     }
     curve: list[float] = []
-    start = time.perf_counter()
-    for _ in range(2):  # what is compiled at first takes no time in the second
+    epochs, is_interrupted = 0, False
+    try:
         start = time.perf_counter()
-        history = _fit(
-            circuit, _values(train), epochs=1, step_size=_STEP_SIZE, **shared
-        )
-        curve += history.validation_log_likelihood
-    of_epoch = time.perf_counter() - start
-    wanted = min(_MAX_EPOCHS, max(15, _MIN_UPDATES // num_updates))
-    epochs = min(wanted, int(0.9 * (ends - time.perf_counter()) / of_epoch))
-    if epochs > 0:
-        schedule = keras.optimizers.schedules.CosineDecay(
-            _STEP_SIZE, epochs * num_updates, alpha=0.02
-        )
-        history = _fit(
-            circuit, _values(train), epochs=epochs, step_size=schedule, **shared
-        )
-        curve += history.validation_log_likelihood
+        for _ in range(2):  # what is compiled at first takes no time in the second
+            start = time.perf_counter()
+            history = _fit(
+                circuit, _values(train), epochs=1, step_size=_STEP_SIZE, **shared
+            )
+            curve += history.validation_log_likelihood
+        of_epoch = time.perf_counter() - start
+        wanted = min(_MAX_EPOCHS, max(15, _MIN_UPDATES // num_updates))
+        epochs = min(wanted, int(0.9 * (ends - time.perf_counter()) / of_epoch))
+        if epochs > 0:
+            schedule = keras.optimizers.schedules.CosineDecay(
+                _STEP_SIZE, epochs * num_updates, alpha=0.02
+            )
+            history = _fit(
+                circuit, _values(train), epochs=epochs, step_size=schedule, **shared
+            )
+            curve += history.validation_log_likelihood
+    except KeyboardInterrupt:  # `fit` has left the best of its epochs
+        is_interrupted = True
     phases = [f"({_STEP_SIZE}, 2)"]
     if epochs > 0:
         decay = f"{_STEP_SIZE}, {epochs * num_updates}, alpha=0.02"
         schedule_code = f"keras.optimizers.schedules.CosineDecay({decay})"
         phases.append(f"({schedule_code}, {epochs})")
+    sample_weight = "sample_weight=sample_weight, " if train.is_weighted else ""
     code = (
         f"for step_size, epochs in [{', '.join(phases)}]:\n"
         "    tfp_spn.learning.fit(\n"
         '        circuit, x, method="online_em", observed=observed, epochs=epochs,\n'
-        "        validation_data=validation_data, step_size=step_size,\n"
-        f"        batch_size={_BATCH}, pseudocount=0.05, patience=10, seed={seed})"
+        f"        {sample_weight}step_size=step_size,\n"
+        "        validation_data=validation_data,\n"
+        f"        batch_size={batch_size}, pseudocount=0.05, patience=10, seed={seed})"
     )
-    return tuple(curve), code
+    return tuple(curve), code, is_interrupted
 
 
 def _fit(circuit: RegionGraphCircuit, x: np.ndarray, **arguments: Any) -> History:
@@ -233,6 +270,18 @@ class _Deadline(keras.callbacks.Callback):
         """Looks at the clock."""
         if time.perf_counter() > self._ends:
             self.model.stop_training = True
+
+
+def _as_data(columns: Columns) -> dict[str, np.ndarray]:
+    return {
+        "x": _values(columns),
+        "observed": columns.observed,
+        "sample_weight": columns.weights,
+    }
+
+
+def _weight_code(columns: Columns) -> str:
+    return ", sample_weight=sample_weight" if columns.is_weighted else ""
 
 
 def _values(columns: Columns) -> np.ndarray:

@@ -69,7 +69,8 @@ def chow_liu_nodes(
     variables = np.asarray(scope)
     codes = binned.codes[np.ix_(rows, variables)]
     sizes = binned.sizes[variables]
-    parents = tree_of_codes(codes.astype(np.int32), sizes.tolist(), alpha)
+    weights = binned.columns.weights[rows]
+    parents = tree_of_codes(codes.astype(np.int32), sizes.tolist(), alpha, weights)
     order = [int(np.flatnonzero(parents < 0)[0])]
     children: list[list[int]] = [[] for _ in parents]
     for child, parent in enumerate(parents.tolist()):
@@ -83,7 +84,9 @@ def chow_liu_nodes(
         parent = int(parents[place])
         above = codes[:, parent] if parent >= 0 else np.zeros(len(codes), np.int64)
         num_above = int(sizes[parent]) if parent >= 0 else 1
-        log_table = _log_table(codes[:, place], above, size, num_above, alpha)
+        counts = pair_counts(codes[:, place], above, size, num_above, weights)
+        counts += max(alpha, 1e-6)
+        log_table = np.log(counts / counts.sum(1, keepdims=True))
         if not children[place]:
             for state in range(num_above):
                 own = _terminal(binned, variable, log_table[state], rows, above, state)
@@ -101,20 +104,6 @@ def chow_liu_nodes(
         for state in range(num_above):
             below[place, state] = builder.mixture(log_table[state], factors)
     return below[order[0], 0]
-
-
-def _log_table(
-    codes: npt.NDArray[np.int64],
-    above: npt.NDArray[np.int64],
-    size: int,
-    num_above: int,
-    alpha: float,
-) -> npt.NDArray[np.float64]:
-    """``log p(code | code above)``, ``[above, codes]``."""
-    counts = pair_counts(codes, above, size, num_above)
-    counts += max(alpha, 1e-6)
-    log_table: npt.NDArray[np.float64] = np.log(counts / counts.sum(1, keepdims=True))
-    return log_table
 
 
 def _terminal(

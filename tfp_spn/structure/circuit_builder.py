@@ -16,7 +16,12 @@ from tfp_spn.circuits import (
 from tfp_spn.region_graphs import RegionGraph
 from tfp_spn.region_graphs.arguments import check_total
 from tfp_spn.structure.columns import Columns
-from tfp_spn.structure.leaf_estimates import Estimate, assign_leaves, leaf_layer
+from tfp_spn.structure.leaf_estimates import (
+    Estimate,
+    assign_leaves,
+    leaf_layer,
+    mixed_estimate,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +78,7 @@ class CircuitBuilder:
     def mixture(self, log_weights: npt.ArrayLike, children: Sequence[int]) -> int:
         """A sum of nodes of the same variables; of one, that node.
 
-        Those of one variable are categorical, and become one leaf.
+        Those of one variable become one leaf, numbers one of the same moments.
         """
         log_weights = np.asarray(log_weights, np.float64)
         if len(children) == 1:
@@ -81,9 +86,7 @@ class CircuitBuilder:
         scope = self._nodes[children[0]].scope
         if len(scope) == 1:
             estimates = [self._nodes[child].estimate or {} for child in children]
-            tables = np.stack([found["log_probs"] for found in estimates])
-            mixed = np.logaddexp.reduce(tables + log_weights[:, np.newaxis], axis=0)
-            return self.leaf(next(iter(scope)), {"log_probs": mixed})
+            return self.leaf(next(iter(scope)), mixed_estimate(estimates, log_weights))
         flat: list[int] = []
         weights: list[float] = []
         for child, weight in zip(children, log_weights.tolist(), strict=True):

@@ -1,7 +1,8 @@
-"""What structure learners read of a table: values, a mask, kinds of columns."""
+"""What structure learners read of a table: values, a mask, weights, kinds."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tfp_spn._masks import read_table
+from tfp_spn.region_graphs.mutual_information import checked_weights
 
 Kind = Literal["categorical", "count", "real"]
 
@@ -26,12 +28,14 @@ class Columns:
         observed: bool ``[N, V]``.
         kinds: Of each column.
         num_categories: int ``[V]``: of categorical columns, from 0 on; 0 of others.
+        weights: float64 ``[N]``, positive: how often each row counts.
     """
 
     values: npt.NDArray[np.float64]
     observed: npt.NDArray[np.bool_]
     kinds: tuple[Kind, ...]
     num_categories: npt.NDArray[np.int64]
+    weights: npt.NDArray[np.float64]
 
     @property
     def num_variables(self) -> int:
@@ -53,6 +57,32 @@ class Columns:
         """Whether all columns have two categories."""
         return self.is_categorical and int(self.num_categories.max()) == 2
 
+    @property
+    def is_weighted(self) -> bool:
+        """Whether some rows count more than others, or not once."""
+        return bool((self.weights != 1).any())
+
+    @functools.cached_property
+    def center(self) -> npt.NDArray[np.float64]:
+        """Mean of each column, ``[V]``; 0 of one without any value."""
+        # Distances from one of the values: a constant is exactly itself.
+        some = self.values[self.observed.argmax(0), np.arange(self.num_variables)]
+        return some + self._mean((self.values - some) * self.observed)
+
+    @functools.cached_property
+    def scale(self) -> npt.NDArray[np.float64]:
+        """Standard deviation of each column, ``[V]``; 1 of a constant."""
+        distance = (self.values - self.center) * self.observed
+        largest = np.abs(distance).max(0)
+        largest = np.where(largest > 0, largest, 1.0)  # squares do not overflow
+        scale = largest * np.sqrt(self._mean(np.square(distance / largest)))
+        return np.where(scale > 0, scale, 1.0)
+
+    def _mean(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Over the rows in which a column is observed."""
+        total = self.weights @ self.observed
+        return (self.weights @ values) / np.where(total > 0, total, 1.0)
+
     def codes(self, num_bins: int = 8) -> tuple[npt.NDArray[np.int64], np.ndarray]:
         """All columns as categories (-1: missing), and how many these are.
 
@@ -66,13 +96,23 @@ class Columns:
             if kind == "categorical":
                 codes[seen, v] = column
                 continue
-            levels = np.linspace(0, 1, num_bins + 1)[1:-1]
-            edges = (
-                np.unique(np.quantile(column, levels)) if len(column) else levels[:0]
-            )
+            edges = _inner_quantiles(column, self.weights[seen], num_bins)
             codes[seen, v] = np.searchsorted(edges, column, side="right")
             sizes[v] = len(edges) + 1
         return codes, sizes
+
+
+def _inner_quantiles(
+    column: npt.NDArray[np.float64], weights: npt.NDArray[np.float64], num_bins: int
+) -> npt.NDArray[np.float64]:
+    """Values at which intervals of about equal weight begin, all but the first."""
+    if not len(column):
+        return column
+    order = np.argsort(column, kind="stable")
+    below = np.cumsum(weights[order])
+    levels = np.linspace(0, 1, num_bins + 1)[1:-1] * below[-1]
+    edges = np.unique(column[order][np.searchsorted(below, levels, side="right")])
+    return edges[edges > column[order[0]]]
 
 
 def read_columns(
@@ -80,6 +120,7 @@ def read_columns(
     observed: npt.ArrayLike | None,
     owner: str,
     kinds: Sequence[Kind] | None = None,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> Columns:
     """Reads a table and finds out what its columns are.
 
@@ -91,12 +132,20 @@ def read_columns(
         observed: bool ``[N, V]``, or ``[V]`` for all rows; `None`: all.
         owner: Who reads, for messages.
         kinds: Of each column, in place of what its values say.
+        sample_weight: How often each row counts, ``[N]``, or `None`: once. Rows of
+            weight zero are left out.
 
     Raises:
         TypeError: The data are not numbers, or `observed` is not boolean.
-        ValueError: Shapes do not fit, a value is infinite, or does not fit its kind.
+        ValueError: Shapes do not fit, a value is infinite, or does not fit its kind, or
+            weights are negative or all zero.
     """
     raw, mask = read_table(x, observed, owner)
+    weights = checked_weights(sample_weight, len(raw), owner)
+    if weights is None:
+        weights = np.ones([len(raw)])
+    counted = weights > 0
+    raw, mask, weights = raw[counted], mask[counted], weights[counted]
     values = np.where(mask, raw, 0).astype(np.float64)
     if kinds is None:
         found = tuple(_kind_of(c[m]) for c, m in zip(values.T, mask.T, strict=True))
@@ -107,7 +156,7 @@ def read_columns(
         max(2, int(t) + 1) if kind == "categorical" else 0
         for t, kind in zip(top, found, strict=True)
     ]
-    return Columns(values, mask, found, np.array(sizes, np.int64))
+    return Columns(values, mask, found, np.array(sizes, np.int64), weights)
 
 
 def _kind_of(column: npt.NDArray[np.float64]) -> Kind:

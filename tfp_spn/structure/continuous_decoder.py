@@ -13,7 +13,7 @@ import tensorflow as tf
 from tfp_spn._typing import Tensor
 from tfp_spn.structure.columns import Columns
 
-_IMPOSSIBLE = -1e9
+IMPOSSIBLE = -1e9
 """The logit of states that do not exist; finite, so that it multiplies zeros."""
 
 _MIN_SCALE = 0.02
@@ -27,19 +27,25 @@ class Batch:
     """Rows as the decoder reads them; where a cell is missing all is zero.
 
     Attributes:
-        pair: int32 ``[B, C]``: of each categorical column, its state and that of its
-            parent as one number; -1 where missing.
+        state: int32 ``[B, C]``: of each categorical column; -1 where missing.
         real: ``[B, R, 2]``: standardised values, and whether they are there.
         count: ``[B, P, 2]``: counts likewise.
+        weight: ``[B]``: how often each row counts.
     """
 
-    pair: Tensor
+    state: Tensor
     real: Tensor
     count: Tensor
+    weight: Tensor
 
     def rows(self, index: Tensor) -> Batch:
         """Some of the rows."""
-        return Batch(self.pair[index], self.real[index], self.count[index])
+        return Batch(*(each[index] for each in self.arrays))
+
+    @property
+    def arrays(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """All of it."""
+        return self.state, self.real, self.count, self.weight
 
 
 class ContinuousDecoder:
@@ -50,6 +56,9 @@ class ContinuousDecoder:
 
         log p(x | z) = features(x) . parameters(z)
 
+    Missing cells are integrated out: those of a tree by messages from the leaves up,
+    which take longer.
+
     Args:
         columns: The table.
         parents: ``[V]``: of each column, or -1. Parents are categorical.
@@ -57,6 +66,7 @@ class ContinuousDecoder:
         num_layers: Of the network; widths grow linearly to that of the output.
         max_units: Of hidden layers.
         seed: Of its initial weights.
+        has_missing: Whether states of columns in a tree may be missing.
     """
 
     def __init__(
@@ -67,6 +77,7 @@ class ContinuousDecoder:
         num_layers: int,
         max_units: int,
         seed: int,
+        has_missing: bool = False,
     ) -> None:
         kinds = np.array(columns.kinds)
         self.columns, self.parents = columns, parents
@@ -75,6 +86,11 @@ class ContinuousDecoder:
         self.count = np.flatnonzero(kinds == "count")
         sizes = columns.num_categories
         self.num_states = int(sizes.max()) if len(self.categorical) else 1
+        place = np.zeros([columns.num_variables], np.int64)
+        place[self.categorical] = np.arange(len(self.categorical))
+        above = parents[self.categorical]
+        self._place_above = np.where(above >= 0, place[above], -1)  # [C]
+        self._passes_messages = has_missing and bool((above >= 0).any())
         sizes_of_parents = np.where(parents >= 0, sizes[parents], 1)
         self.num_parent_states = int(sizes_of_parents.max())
         own = np.arange(self.num_states) < sizes[self.categorical][:, np.newaxis]
@@ -82,23 +98,19 @@ class ContinuousDecoder:
         shape = (len(self.categorical), self.num_parent_states, self.num_states - 1)
         self._shape = shape
         num_outputs = math.prod(shape) + 2 * len(self.real) + len(self.count)
-        start = self._initial_outputs()
+        self.center, self.scale = columns.center, columns.scale
         self.network = _network(
-            latent_dim, num_outputs, start, num_layers, max_units, seed
+            latent_dim,
+            num_outputs,
+            self._initial_outputs(),
+            num_layers,
+            max_units,
+            seed,
         )
-        center = columns.values.sum(0) / np.maximum(columns.observed.sum(0), 1)
-        square = np.square((columns.values - center) * columns.observed).sum(0)
-        scale = np.sqrt(square / np.maximum(columns.observed.sum(0), 1))
-        self.center, self.scale = center, np.where(scale > 0, scale, 1.0)
 
     def read(self, columns: Columns) -> Batch:
         """Rows of a table of the same columns."""
-        codes = np.where(columns.observed, columns.values, -1).astype(np.int64)
-        pair = codes[:, self.categorical]
-        parent = self.parents[self.categorical]
-        of_parent = np.where(parent >= 0, codes[:, parent], 0)
-        known = (pair >= 0) & (of_parent >= 0)
-        pair = np.where(known, of_parent * self.num_states + pair, -1)
+        state = np.where(columns.observed, columns.values, -1)[:, self.categorical]
         standard = (columns.values - self.center) / self.scale
 
         def flagged(values: np.ndarray, index: np.ndarray) -> np.ndarray:
@@ -107,7 +119,8 @@ class ContinuousDecoder:
             return both.astype(np.float32)
 
         real, count = flagged(standard, self.real), flagged(columns.values, self.count)
-        return Batch(pair.astype(np.int32), real, count)
+        weight = columns.weights.astype(np.float32)
+        return Batch(state.astype(np.int32), real, count, weight)
 
     def parameters(self, z: Tensor, training: bool) -> dict[str, Tensor]:
         """``log_tables [M, C, S', S]``, ``location``, ``scale`` and ``log_rate``.
@@ -119,7 +132,7 @@ class ContinuousDecoder:
         logits = tf.reshape(output[:, :num_pairs], [-1, *self._shape])
         logits = tf.concat([tf.zeros_like(logits[..., :1]), logits], axis=-1)
         logits = logits[..., : self.num_states]
-        logits = tf.where(self._exists, logits, _IMPOSSIBLE)
+        logits = tf.where(self._exists, logits, IMPOSSIBLE)
         rest = output[:, num_pairs:]
         return {
             "log_tables": tf.nn.log_softmax(logits),
@@ -133,11 +146,8 @@ class ContinuousDecoder:
         parameters = self.parameters(z, training)
         total = tf.zeros([], z.dtype)
         if len(self.categorical):
-            num_pairs = self.num_parent_states * self.num_states
-            pair = tf.one_hot(batch.pair, num_pairs, dtype=z.dtype)  # [B, C, S' S]
-            size = len(self.categorical) * num_pairs
-            table = tf.reshape(parameters["log_tables"], [-1, size])
-            total += tf.matmul(tf.reshape(pair, [-1, size]), table, transpose_b=True)
+            of_states = self._by_messages if self._passes_messages else self._by_pairs
+            total += of_states(batch.state, parameters["log_tables"])
         if len(self.real):
             x, seen = batch.real[..., 0], batch.real[..., 1]
             location = parameters["location"]
@@ -158,6 +168,53 @@ class ContinuousDecoder:
             total -= constant
         return total
 
+    def _by_pairs(self, state: Tensor, log_tables: Tensor) -> Tensor:
+        """``[B, M]``: of rows whose states are known, or columns without parents."""
+        has_parent = self._place_above >= 0
+        above = tf.gather(state, np.maximum(self._place_above, 0), axis=1)
+        above = tf.where(has_parent, above, 0)
+        is_known = (state >= 0) & (above >= 0)
+        pair = tf.where(is_known, above * self.num_states + state, -1)
+        num_pairs = self.num_parent_states * self.num_states
+        size = len(self.categorical) * num_pairs
+        features = tf.one_hot(pair, num_pairs, dtype=log_tables.dtype)  # [B, C, S' S]
+        features = tf.reshape(features, [-1, size])
+        return tf.matmul(features, tf.reshape(log_tables, [-1, size]), transpose_b=True)
+
+    def _by_messages(self, state: Tensor, log_tables: Tensor) -> Tensor:
+        """``[B, M]``: sums over missing states, from the ends of the tree to its root.
+
+        A column tells its parent ``log p(what is known below | parent's state)``.
+        """
+        tables = tf.exp(tf.transpose(log_tables, [1, 0, 2, 3]))  # [C, M, S', S]
+        states = tf.range(self.num_states, dtype=state.dtype)
+        state = tf.transpose(state)[..., tf.newaxis]  # [C, B, 1]
+        is_possible = ((state < 0) | (state == states)) & self._exists
+        evidence = tf.where(is_possible, 0.0, tf.cast(IMPOSSIBLE, tables.dtype))
+        padding = [[0, 0]] * 3 + [[0, self.num_states - self.num_parent_states]]
+        message = tf.zeros([0], tables.dtype)
+        for places, below, above in reversed(self._levels()):
+            value = tf.gather(evidence, places)[:, tf.newaxis]  # [n, 1, B, S]
+            if len(below):
+                message = tf.pad(message, padding, constant_values=IMPOSSIBLE)
+                value += tf.math.unsorted_segment_sum(message, above, len(places))
+            top = tf.stop_gradient(tf.reduce_max(value, axis=-1, keepdims=True))
+            table = tf.gather(tables, places)
+            prob = tf.matmul(tf.exp(value - top), table, transpose_b=True)
+            message = tf.math.log(tf.maximum(prob, 1e-37)) + top  # [n, M, B, S']
+        return tf.transpose(tf.reduce_sum(message[..., 0], axis=0))
+
+    def _levels(self) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """From the root on: columns, those below, and which of them each is below."""
+        places = np.flatnonzero(self._place_above < 0)
+        levels = []
+        while len(places):
+            below = np.flatnonzero(np.isin(self._place_above, places))
+            above = np.searchsorted(places, self._place_above[below])
+            levels.append((places, below, above))
+            places = below
+        return levels
+
     def _initial_outputs(self) -> npt.NDArray[np.float64]:
         """What the tree, or the columns alone, say of the table."""
         columns, size = self.columns, self.num_states
@@ -171,16 +228,14 @@ class ContinuousDecoder:
                 seen &= columns.observed[:, parent]
                 above = columns.values[:, parent].astype(np.int64)
             own = columns.values[:, v].astype(np.int64)
-            np.add.at(counts, (above[seen], own[seen]), 1.0)
+            np.add.at(counts, (above[seen], own[seen]), columns.weights[seen])
             whole = counts.sum(0) + 0.5
             counts += whole / whole.sum()
             outputs.append(np.log(counts[:, 1:]) - np.log(counts[:, :1]))
         flat = [np.ravel(table) for table in outputs]
         flat.append(np.zeros(len(self.real)))
         flat.append(np.full(len(self.real), math.log(math.expm1(1 - _MIN_SCALE))))
-        seen_counts = np.maximum(columns.observed[:, self.count].sum(0), 1)
-        rate = columns.values[:, self.count].sum(0) / seen_counts
-        flat.append(np.log(rate + 1e-2))
+        flat.append(np.log(self.center[self.count] + 1e-2))
         return np.concatenate(flat)
 
 

@@ -27,6 +27,7 @@ def cutset_network(
     x: npt.ArrayLike,
     *,
     observed: npt.ArrayLike | None = None,
+    sample_weight: npt.ArrayLike | None = None,
     kinds: Sequence[Kind] | None = None,
     alpha: float = 0.1,
     num_candidates: int = 8,
@@ -47,6 +48,8 @@ def cutset_network(
         x: ``[N, V]``: binary, categorical (integers from 0 to 31), counts or reals.
             NaN means missing; a row whose state is missing at a split goes with any.
         observed: bool ``[N, V]``: which values count. Default: all.
+        sample_weight: How often each row counts, ``[N]``: the same as rows that are
+            repeated so often. Default: once.
         kinds: ``"categorical"``, ``"count"`` or ``"real"`` for each column. Default:
             what the values say.
         alpha: Parameter of the Dirichlet priors, and pseudocount.
@@ -74,7 +77,7 @@ def cutset_network(
         [2]: Yang et al. Bayesian Structure Scores for Probabilistic Circuits. AISTATS,
             2023.
     """
-    columns = read_columns(x, observed, "cutset_network", kinds)
+    columns = read_columns(x, observed, "cutset_network", kinds, sample_weight)
     learner = _Learner(
         BinnedColumns(columns),
         CircuitBuilder(columns),
@@ -100,6 +103,7 @@ class _Learner:
         rng: np.random.Generator,
     ) -> None:
         self.binned, self.builder = binned, builder
+        self.weights = binned.columns.weights
         self.alpha, self.num_candidates = alpha, num_candidates
         self.min_rows, self.rng = min_rows, rng
 
@@ -112,7 +116,8 @@ class _Learner:
     ) -> int:
         """Adds the node of a part; `score` is that of its tree, where it is known."""
         split = None
-        if depth > 0 and len(rows) >= self.min_rows and len(scope) > 1:
+        enough = self.weights[rows].sum() >= self.min_rows
+        if depth > 0 and enough and len(scope) > 1:
             split = self._best_split(rows, scope, score)
         if split is None:
             return chow_liu_nodes(
@@ -120,7 +125,7 @@ class _Learner:
             )
         variable, parts, scores = split
         rest = scope[scope != variable]
-        counts = np.array([len(part) for part in parts]) + self.alpha
+        counts = np.array([self.weights[part].sum() for part in parts]) + self.alpha
         children = [
             self.builder.product(
                 [
@@ -139,27 +144,29 @@ class _Learner:
         score: float | None,
     ) -> tuple[int, list[npt.NDArray[np.int64]], list[float]] | None:
         codes, sizes = self.binned.codes[np.ix_(rows, scope)], self.binned.sizes[scope]
+        weights = self.weights[rows]
         if score is None:
-            score = tree_score(codes, sizes, self.alpha)
+            score = tree_score(codes, sizes, self.alpha, weights)
         information = discrete_information(
-            codes.astype(np.int32), sizes.tolist(), self.alpha
+            codes.astype(np.int32), sizes.tolist(), self.alpha, weights
         )
         order = np.argsort(-information.sum(0), kind="stable")
         best = None
         for place in order[: self.num_candidates].tolist():
             state = self._states(codes[:, place], int(sizes[place]))
-            counts = np.bincount(state, minlength=int(sizes[place]))
+            counts = np.bincount(state, weights, int(sizes[place]))
             if (counts > 0).sum() < 2:
                 continue
             rest = np.delete(np.arange(len(scope)), place)
+            own = [state == code for code in range(int(sizes[place]))]
             scores = [
-                tree_score(codes[state == code][:, rest], sizes[rest], self.alpha)
-                for code in range(int(sizes[place]))
+                tree_score(codes[o][:, rest], sizes[rest], self.alpha, weights[o])
+                for o in own
             ]
             total = dirichlet_score(counts, self.alpha) + sum(scores)
             if total > score:
                 score = total
-                parts = [rows[state == code] for code in range(int(sizes[place]))]
+                parts = [rows[o] for o in own]
                 best = int(scope[place]), parts, scores
         return best
 

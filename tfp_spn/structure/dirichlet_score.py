@@ -31,15 +31,20 @@ def pair_counts(
     above: npt.NDArray[np.int64],
     size: int,
     num_above: int,
+    weights: npt.NDArray[np.float64],
 ) -> npt.NDArray[np.float64]:
     """How often each state occurs with each of another column, ``[above, states]``."""
     seen = (codes >= 0) & (above >= 0)
-    flat = np.bincount(above[seen] * size + codes[seen], minlength=num_above * size)
+    pair = above[seen] * size + codes[seen]
+    flat = np.bincount(pair, weights[seen], minlength=num_above * size)
     return flat.reshape(num_above, size).astype(np.float64)
 
 
 def tree_score(
-    codes: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64], alpha: float
+    codes: npt.NDArray[np.int64],
+    sizes: npt.NDArray[np.int64],
+    alpha: float,
+    weights: npt.NDArray[np.float64],
 ) -> float:
     """Log marginal likelihood of the Chow-Liu tree of columns ``[N, V]``.
 
@@ -47,13 +52,14 @@ def tree_score(
         codes: Categories from 0 on, -1 where missing.
         sizes: The number of categories of each column.
         alpha: Of each state of a column, for each state of its parent.
+        weights: ``[N]``: how often each row counts.
     """
-    parents = tree_of_codes(codes.astype(np.int32), sizes.tolist(), alpha)
+    parents = tree_of_codes(codes.astype(np.int32), sizes.tolist(), alpha, weights)
     total = 0.0
     for v, parent in enumerate(parents.tolist()):
         above, num_above = np.zeros(len(codes), np.int64), 1
         if parent >= 0:
             above, num_above = codes[:, parent], int(sizes[parent])
-        counts = pair_counts(codes[:, v], above, int(sizes[v]), num_above)
+        counts = pair_counts(codes[:, v], above, int(sizes[v]), num_above, weights)
         total += dirichlet_score(counts, alpha)
     return total

@@ -66,13 +66,18 @@ def _g_test(
     values = columns.values[np.ix_(rows, scope)].astype(np.int64)
     observed = columns.observed[np.ix_(rows, scope)]
     information = mutual_information(
-        values, data_type="discrete", observed=observed, alpha=0.0
+        values,
+        data_type="discrete",
+        observed=observed,
+        alpha=0.0,
+        sample_weight=columns.weights[rows],
     )
     seen = observed.astype(np.float64)
+    counted = seen * columns.weights[rows, np.newaxis]
     found = [len(np.unique(v[o])) for v, o in zip(values.T, observed.T, strict=True)]
     freedom = np.maximum(np.array(found) - 1, 0)
     degrees = np.outer(freedom, freedom)
-    statistic = 2 * (seen.T @ seen) * information
+    statistic = 2 * (counted.T @ seen) * information
     chance = chi2.sf(statistic, np.maximum(degrees, 1))
     return np.asarray((degrees > 0) & (chance < p_value))
 
@@ -100,21 +105,27 @@ def _coefficients(
 def _features(
     columns: Columns, rows: npt.NDArray[np.int64], v: int, rng: np.random.Generator
 ) -> npt.NDArray[np.float64]:
-    """Orthonormal functions of a column; zero where a cell is missing."""
+    """Orthonormal functions of a column; zero where a cell is missing.
+
+    Each row is multiplied by the square root of its weight.
+    """
     seen = columns.observed[rows, v]
     own = columns.values[rows, v][seen]
+    weights = columns.weights[rows][seen]
     result = np.zeros([len(rows), 1])
     if len(np.unique(own)) < 2:
         return result
     if columns.kinds[v] == "categorical":
         raw = (own[:, np.newaxis] == np.unique(own)[1:]).astype(np.float64)
     else:
-        _, inverse, counts = np.unique(own, return_inverse=True, return_counts=True)
-        rank = (np.cumsum(counts) - 0.5 * counts)[inverse] / len(own)
+        _, inverse = np.unique(own, return_inverse=True)
+        counts = np.bincount(inverse, weights)
+        rank = (np.cumsum(counts) - 0.5 * counts)[inverse] / counts.sum()
         frequency = rng.normal(0, _WIDTH, _NUM_FEATURES)
         phase = rng.uniform(0, 2 * np.pi, _NUM_FEATURES)
         raw = np.sin(np.outer(rank, frequency) + phase)
-    raw -= raw.mean(axis=0)
+    raw -= np.average(raw, axis=0, weights=weights)
+    raw *= np.sqrt(weights)[:, np.newaxis]
     left, values, _ = np.linalg.svd(raw, full_matrices=False)
     result = np.zeros([len(rows), left.shape[1]])
     result[seen] = left * (values > 1e-3 * values[0])

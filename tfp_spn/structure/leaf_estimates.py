@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -24,6 +24,8 @@ Estimate: TypeAlias = dict[str, npt.NDArray[np.float64]]
 """Of ``log_probs [..., C]``, or ``location`` and ``scale``, or ``log_rate``."""
 
 _MIN_LOGIT = -30.0
+_MIN_PART = 1e-3
+"""Of a column's deviation, to which components are not narrower."""
 
 
 def leaf_layer(
@@ -49,7 +51,9 @@ def leaf_layer(
         "count": lambda: DistributionLeaf(
             "Poisson", num_components, parameters={"log_rate": ()}
         ),
-        "real": lambda: NormalLeaf(num_components, scale_trainable=True),
+        "real": lambda: NormalLeaf(
+            num_components, scale_trainable=True, min_scale=_min_scale(columns)
+        ),
     }
     pairs = [
         (make(), np.flatnonzero(kinds == kind).tolist())
@@ -68,7 +72,8 @@ def leaf_code(columns: Columns, num_components: int) -> str:
         f"{int(columns.num_categories.max())})",
         "count": f'DistributionLeaf("Poisson", {num_components}, '
         'parameters={"log_rate": ()})',
-        "real": f"NormalLeaf({num_components}, scale_trainable=True)",
+        "real": f"NormalLeaf({num_components}, scale_trainable=True, "
+        f"min_scale={_min_scale(columns)})",
     }
     pairs = [
         f"    (tfp_spn.layers.{maker}, "
@@ -77,6 +82,12 @@ def leaf_code(columns: Columns, num_components: int) -> str:
         if kind in columns.kinds
     ]
     return "".join(["[\n", *pairs, "]"])
+
+
+def _min_scale(columns: Columns) -> float:
+    """A thousandth of the smallest deviation, to one digit."""
+    is_real = np.array(columns.kinds) == "real"
+    return float(f"{_MIN_PART * columns.scale[is_real].min():.0e}")
 
 
 def estimate(
@@ -91,25 +102,41 @@ def estimate(
         pseudocount: How many rows of the whole table's distribution are added.
     """
     seen = columns.observed[:, variable]
-    everything = columns.values[seen, variable]
     own = columns.values[rows, variable][seen[rows]]
+    weights = columns.weights[rows][seen[rows]]
     kind = columns.kinds[variable]
     if kind == "categorical":
         size = int(columns.num_categories[variable])
-        prior = np.bincount(everything.astype(int), minlength=size) + 1.0 / size
-        counts = np.bincount(own.astype(int), minlength=size)
+        everything = columns.values[seen, variable].astype(int)
+        prior = np.bincount(everything, columns.weights[seen], size) + 1.0 / size
+        counts = np.bincount(own.astype(int), weights, size)
         counts = counts + pseudocount * prior / prior.sum()
         return {"log_probs": np.log(counts / counts.sum())}
-    count = len(own)
-    mean = everything.mean() if len(everything) else 0.0
+    count, mean = weights.sum(), columns.center[variable]
     if kind == "count":
-        rate = (own.sum() + pseudocount * (mean + 1e-3)) / (count + pseudocount)
+        rate = (weights @ own + pseudocount * (mean + 1e-3)) / (count + pseudocount)
         return {"log_rate": np.log(rate)}
-    spread = everything.var() if len(everything) else 1.0
-    spread = spread if spread > 0 else 1.0
-    location = (own.sum() + pseudocount * mean) / (count + pseudocount)
-    square = np.sum((own - location) ** 2) + pseudocount * spread
+    spread = columns.scale[variable] ** 2
+    location = mean + weights @ (own - mean) / (count + pseudocount)
+    square = weights @ (own - location) ** 2 + pseudocount * spread
     variance = max(square / (count + pseudocount), 1e-6 * spread)
+    return {"location": location, "scale": np.sqrt(variance)}
+
+
+def mixed_estimate(
+    estimates: Sequence[Estimate], log_weights: npt.NDArray[np.float64]
+) -> Estimate:
+    """The distribution nearest to a mixture: the mixture itself of categories."""
+    stacked = {k: np.stack([own[k] for own in estimates]) for k in estimates[0]}
+    if "log_probs" in stacked:
+        weighted = stacked["log_probs"] + log_weights[:, np.newaxis]
+        return {"log_probs": np.logaddexp.reduce(weighted, axis=0)}
+    weights = np.exp(log_weights)
+    if "log_rate" in stacked:
+        return {"log_rate": np.log(weights @ np.exp(stacked["log_rate"]))}
+    location = weights @ stacked["location"]
+    distance = np.square(stacked["location"] - location)
+    variance = weights @ (np.square(stacked["scale"]) + distance)
     return {"location": location, "scale": np.sqrt(variance)}
 
 

@@ -20,9 +20,10 @@ from tfp_spn.structure.candidates import (
     hidden_chow_liu_trees,
     independent_columns,
     learned_spn,
+    wide_hidden_chow_liu_tree,
 )
 from tfp_spn.structure.columns import Columns, Kind, read_columns
-from tfp_spn.structure.validation_rows import split_rows
+from tfp_spn.structure.validation_rows import ValidationData, split_rows
 
 _BLOCK = 1000
 _MIN_SECONDS = 5.0
@@ -82,7 +83,8 @@ def learn(
     x: npt.ArrayLike,
     *,
     observed: npt.ArrayLike | None = None,
-    validation_data: npt.ArrayLike | None = None,
+    sample_weight: npt.ArrayLike | None = None,
+    validation_data: ValidationData = None,
     kinds: Sequence[Kind] | None = None,
     time_budget: float = 120.0,
     seed: int = 0,
@@ -92,15 +94,19 @@ def learn(
 
     Looks at the columns, tries models that suit them one after another (independent
     columns; a mixture of hidden Chow-Liu trees; a continuous mixture of Chow-Liu trees;
-    LearnSPN where columns are not categorical and there are minutes), each within a
-    part of the time, and takes the one of highest validation likelihood.
+    where columns are not categorical one hidden Chow-Liu tree of many states, and
+    LearnSPN if there are minutes), each within a part of the time, and takes the one of
+    highest validation likelihood.
 
     Args:
         x: ``[N, V]``: an array or DataFrame of categories (integers from 0 to 31),
             counts and reals. NaN means missing.
         observed: bool ``[N, V]``: which values count. Default: all.
-        validation_data: Held-out rows like `x`, by which models are chosen. Default: a
-            tenth of `x`.
+        sample_weight: How often each row counts, ``[N]``: the same as rows that are
+            repeated so often. Default: once.
+        validation_data: Held-out rows like `x`, by which models are chosen; or a dict
+            of them with keys ``x``, ``observed``, ``sample_weight``. Default: a tenth
+            of `x`; rows with reals that are copies of each other stay together.
         kinds: ``"categorical"``, ``"count"`` or ``"real"`` for each column. Default:
             what the values say.
         time_budget: Seconds for all of it, about: a step that has begun is not cut.
@@ -126,7 +132,7 @@ def learn(
         (TensorShape([3]), 'independent columns')
     """
     ends = time.perf_counter() + time_budget
-    columns = read_columns(x, observed, "learn", kinds)
+    columns = read_columns(x, observed, "learn", kinds, sample_weight)
     train, valid = split_rows(columns, validation_data, "learn", seed)
     trials: list[Trial] = []
     best: tuple[Trial, Learned] | None = None
@@ -155,6 +161,8 @@ def learn(
             trials.append(trial)
             if best is None or value > best[0].validation:
                 best = trial, learned
+            if learned.is_interrupted:
+                break
     except KeyboardInterrupt:
         if best is None:
             raise
@@ -177,6 +185,8 @@ def _candidates_for(
     ]
     if columns.num_variables > 1 and len(columns.values) > 20:
         found.append(("hidden Chow-Liu trees", 1.0, hidden_chow_liu_trees))
+        if not columns.is_categorical:
+            found.append(("wide hidden Chow-Liu tree", 2.0, wide_hidden_chow_liu_tree))
         found.append(("continuous mixture", 2.0, continuous_mixtures))
         if not columns.is_categorical and time_budget >= _SECONDS_OF_LEARN_SPN:
             found.append(("LearnSPN", 0.5, learned_spn))
@@ -191,5 +201,5 @@ def _validation(circuit: RegionGraphCircuit, valid: Columns) -> float:
         value = spn.log_prob(
             valid.values[rows].astype(np.float32), observed=valid.observed[rows]
         )
-        total += float(np.sum(value.numpy(), dtype=np.float64))
-    return total / len(valid.values)
+        total += float(valid.weights[rows] @ value.numpy().astype(np.float64))
+    return float(total / valid.weights.sum())

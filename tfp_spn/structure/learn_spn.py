@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,7 @@ from tfp_spn.structure.circuit_builder import CircuitBuilder
 from tfp_spn.structure.columns import Columns, Kind, read_columns
 from tfp_spn.structure.independence import Test, dependent_groups
 from tfp_spn.structure.leaf_estimates import estimate
-
-_MAX_CLUSTERED = 10_000
-"""Rows that centres are learned from."""
+from tfp_spn.structure.row_clusters import RowClusters
 
 
 @reads(
@@ -34,6 +32,7 @@ def learn_spn(
     x: npt.ArrayLike,
     *,
     observed: npt.ArrayLike | None = None,
+    sample_weight: npt.ArrayLike | None = None,
     kinds: Sequence[Kind] | None = None,
     independence: Test = "auto",
     p_value: float = 0.001,
@@ -55,6 +54,8 @@ def learn_spn(
         x: ``[N, V]``: binary, categorical (integers from 0 to 31), counts or reals.
             NaN means missing.
         observed: bool ``[N, V]``: which values count. Default: all.
+        sample_weight: How often each row counts, ``[N]``: the same as rows that are
+            repeated so often. Default: once.
         kinds: ``"categorical"``, ``"count"`` or ``"real"`` for each column. Default:
             what the values say.
         independence: ``"g_test"`` of pairs of categories, ``"rdc"``: the randomised
@@ -91,7 +92,7 @@ def learn_spn(
         [3]: Lopez-Paz, Hennig and Schoelkopf. The Randomized Dependence Coefficient.
             NeurIPS, 2013.
     """
-    columns = read_columns(x, observed, "learn_spn", kinds)
+    columns = read_columns(x, observed, "learn_spn", kinds, sample_weight)
     _check(independence, columns)
     learner = _Learner(
         columns,
@@ -128,7 +129,7 @@ class _Learner:
         self.has_trees, self.pseudocount, self.rng = has_trees, pseudocount, rng
         self.builder = CircuitBuilder(columns)
         self.binned = BinnedColumns(columns)
-        self.features = _cluster_features(columns)
+        self.clusters = RowClusters(columns, "learn_spn")
 
     def learn(self) -> RegionGraphCircuit:
         """The circuit of the whole table."""
@@ -140,7 +141,7 @@ class _Learner:
         """Adds the node of a part; each clustering leaves fewer rows."""
         if len(scope) == 1:
             return self._leaf(int(scope[0]), rows)
-        if len(rows) < self.min_rows:
+        if self.columns.weights[rows].sum() < self.min_rows:
             return self._end(rows, scope)
         groups = dependent_groups(
             self.columns,
@@ -158,30 +159,14 @@ class _Learner:
     ) -> int:
         if len(scope) == 1:
             return self._leaf(int(scope[0]), rows)
-        labels = self._labels(rows, scope)
+        labels = self.clusters.labels(rows, scope, self.num_clusters, self.rng)
         found = np.unique(labels)
         if len(found) == 1:
             return self._end(rows, scope)
         parts = [rows[labels == label] for label in found]
         children = [self._part(part, scope) for part in parts]
-        weights = np.array([len(part) for part in parts]) / len(rows)
-        return self.builder.mixture(np.log(weights), children)
-
-    def _labels(
-        self, rows: npt.NDArray[np.int64], scope: npt.NDArray[np.int64]
-    ) -> npt.NDArray[np.int64]:
-        cluster = _import_cluster()
-        own = np.concatenate([self.features[v][rows] for v in scope], axis=1)
-        chosen = own
-        if len(own) > _MAX_CLUSTERED:
-            chosen = own[self.rng.choice(len(own), _MAX_CLUSTERED, replace=False)]
-        num_different = len(np.unique(chosen, axis=0))
-        k_means = cluster.KMeans(
-            min(self.num_clusters, num_different),
-            n_init=3,
-            random_state=int(self.rng.integers(2**31)),
-        ).fit(chosen)
-        return np.asarray(k_means.predict(own), np.int64)
+        weights = np.array([self.columns.weights[part].sum() for part in parts])
+        return self.builder.mixture(np.log(weights / weights.sum()), children)
 
     def _end(self, rows: npt.NDArray[np.int64], scope: npt.NDArray[np.int64]) -> int:
         if not self.has_trees:
@@ -195,41 +180,9 @@ class _Learner:
         return self.builder.leaf(variable, found)
 
 
-def _cluster_features(columns: Columns) -> list[npt.NDArray[np.float32]]:
-    """Of each column: categories as indicators, numbers standardised; 0 if missing."""
-    features = []
-    for v, kind in enumerate(columns.kinds):
-        own, seen = columns.values[:, v], columns.observed[:, v]
-        if kind == "categorical":
-            size = int(columns.num_categories[v])
-            table = np.eye(size)[own.astype(int)]
-            table = table[:, 1:] if size == 2 else table
-        else:
-            table = (np.log1p(own) if kind == "count" else own)[:, np.newaxis]
-        count = max(int(seen.sum()), 1)
-        center = (table * seen[:, np.newaxis]).sum(0) / count
-        table = (table - center) * seen[:, np.newaxis]
-        if kind != "categorical":
-            scale = np.sqrt(np.square(table).sum() / count)
-            table = table / (scale if scale > 0 else 1.0)
-        features.append(table.astype(np.float32))
-    return features
-
-
 def _check(independence: str, columns: Columns) -> None:
     if independence == "g_test" and not columns.is_categorical:
         raise ValueError(
             "learn_spn: independence='g_test' needs categorical columns, received "
             f"kinds {sorted(set(columns.kinds))}. Pass independence='rdc' or 'auto'."
         )
-
-
-def _import_cluster() -> Any:
-    try:
-        from sklearn import cluster
-    except ImportError as error:
-        raise ImportError(
-            "learn_spn clusters with scikit-learn, which cannot be imported "
-            f'({error}). Install it with: pip install "tfp_spn[clustering]"'
-        ) from error
-    return cluster

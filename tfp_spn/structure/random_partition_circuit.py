@@ -27,6 +27,7 @@ def random_partition_circuit(
     x: npt.ArrayLike,
     *,
     observed: npt.ArrayLike | None = None,
+    sample_weight: npt.ArrayLike | None = None,
     kinds: Sequence[Kind] | None = None,
     num_members: int = 1,
     num_literals: int = 3,
@@ -49,6 +50,8 @@ def random_partition_circuit(
         x: ``[N, V]``: binary, categorical (integers from 0 to 31), counts or reals.
             NaN means missing.
         observed: bool ``[N, V]``: which values count. Default: all.
+        sample_weight: How often each row counts, ``[N]``: the same as rows that are
+            repeated so often. Default: once.
         kinds: ``"categorical"``, ``"count"`` or ``"real"`` for each column. Default:
             what the values say.
         num_members: Independent partitions, mixed with equal weights.
@@ -76,7 +79,9 @@ def random_partition_circuit(
         [1]: Di Mauro, Gala, Iannotta and Basile. Random Probabilistic Circuits. UAI,
             2021.
     """
-    columns = read_columns(x, observed, "random_partition_circuit", kinds)
+    columns = read_columns(
+        x, observed, "random_partition_circuit", kinds, sample_weight
+    )
     builder = CircuitBuilder(columns)
     learner = _Learner(
         BinnedColumns(columns),
@@ -108,6 +113,7 @@ class _Learner:
         rng: np.random.Generator,
     ) -> None:
         self.binned, self.builder = binned, builder
+        self.weights = binned.columns.weights
         self.num_literals, self.max_children = num_literals, max_children
         self.min_rows, self.max_partitions = min_rows, max_partitions
         self.alpha, self.rng = alpha, rng
@@ -127,7 +133,7 @@ class _Learner:
         chosen = np.zeros([0], np.int64)
         if (
             len(scope) > self.num_literals
-            and len(rows) >= 2 * self.min_rows
+            and self.weights[rows].sum() >= 2 * self.min_rows
             and self.num_partitions < self.max_partitions
         ):
             chosen = self.rng.choice(scope, self.num_literals, replace=False)
@@ -155,8 +161,8 @@ class _Learner:
                     self.builder, self.binned, rows, scope.tolist(), self.alpha
                 )
             )
-        counts = [float(len(own)) for _, own in combinations]
-        counts.append(max(len(others), self.alpha, 1e-6))
+        counts = [self.weights[own].sum() for _, own in combinations]
+        counts.append(max(self.weights[others].sum(), self.alpha, 1e-6))
         weights = np.array(counts)
         return self.builder.mixture(np.log(weights / weights.sum()), children)
 
@@ -166,10 +172,9 @@ class _Learner:
         """The most frequent states that occur together, and the rows of each."""
         codes = self.binned.codes[np.ix_(rows, chosen)]
         known = (codes >= 0).all(1)
-        found, number, counts = np.unique(
-            codes[known], axis=0, return_inverse=True, return_counts=True
-        )
+        found, number = np.unique(codes[known], axis=0, return_inverse=True)
         number = number.reshape(-1)
+        counts = np.bincount(number, self.weights[rows[known]])
         order = np.argsort(-counts, kind="stable")[: self.max_children - 1]
         return [
             (tuple(found[i].tolist()), rows[known][number == i])

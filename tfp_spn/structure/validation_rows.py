@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from tfp_spn.structure.columns import Columns, read_columns
 
+ValidationData: TypeAlias = npt.ArrayLike | Mapping[str, npt.ArrayLike | None] | None
+"""Rows, or a dict of them with a mask and weights."""
+
 _PART = 0.1
 
 
 def split_rows(
     columns: Columns,
-    validation_data: npt.ArrayLike | None,
+    validation_data: ValidationData,
     owner: str,
     seed: int,
 ) -> tuple[Columns, Columns]:
@@ -23,7 +28,9 @@ def split_rows(
     Args:
         columns: All rows.
         validation_data: Rows to judge by, or `None`: a tenth of all, drawn by `seed`;
-            of a single row that row.
+            of a single row that row. Rows with reals that are equal stay together: they
+            are copies. Others recur by chance, and a row that counts several times goes
+            in part to either side.
         owner: Who reads them, for messages.
         seed: Of the draw.
 
@@ -32,19 +39,56 @@ def split_rows(
             learn from do not allow.
     """
     if validation_data is not None:
-        valid = read_columns(validation_data, None, owner, None)
+        named: Any = {"x": validation_data}
+        if isinstance(validation_data, dict):
+            named = validation_data
+        if "x" not in named or not set(named) <= {"x", "observed", "sample_weight"}:
+            raise ValueError(
+                f"{owner}: received validation_data with keys {sorted(map(str, named))}"
+                ", expected 'x' and maybe 'observed', 'sample_weight'. Rename them."
+            )
+        valid = read_columns(
+            named["x"],
+            named.get("observed"),
+            owner,
+            sample_weight=named.get("sample_weight"),
+        )
         return columns, _like(columns, valid, owner)
-    count = len(columns.values)
-    order = np.random.default_rng(seed).permutation(count)
-    held_out = max(1, round(_PART * count))
-    if count == 1:
+    held_out = _held_out(columns, np.random.default_rng(seed)) * columns.weights
+    if not held_out.any():
         return columns, columns
-    return _rows(columns, order[held_out:]), _rows(columns, order[:held_out])
+    return _weighted(columns, columns.weights - held_out), _weighted(columns, held_out)
 
 
-def _rows(columns: Columns, index: np.ndarray) -> Columns:
-    values, observed = columns.values[index], columns.observed[index]
-    return dataclasses.replace(columns, values=values, observed=observed)
+def _held_out(columns: Columns, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Of each row the part, from 0 to 1, that is not learned from."""
+    if "real" in columns.kinds:
+        rows = np.concatenate([columns.values + 0.0, columns.observed], axis=1)
+        flat = np.ascontiguousarray(rows).view(np.dtype((np.void, rows[0].nbytes)))
+        group = np.unique(flat, return_inverse=True)[1].reshape(-1)
+        copies = np.ones([group.max() + 1])
+    else:
+        group = np.arange(len(columns.values))
+        copies = np.maximum(np.floor(columns.weights), 1.0)
+    order = rng.permutation(len(copies))
+    # Each group gets its share of places that are evenly spread over all copies.
+    places = np.cumsum(copies[order])
+    taken = np.diff(np.floor(_PART * places + 0.5), prepend=0.0)
+    if not taken.any() and len(copies) > 1:
+        taken[0] = copies[order[0]]
+    part = np.zeros([len(copies)])
+    part[order] = taken / copies[order]
+    return part[group]
+
+
+def _weighted(columns: Columns, weights: npt.NDArray[np.float64]) -> Columns:
+    counted = weights > 0
+    return dataclasses.replace(
+        columns,
+        values=columns.values[counted],
+        observed=columns.observed[counted],
+        weights=weights[counted],
+    )
 
 
 def _like(columns: Columns, valid: Columns, owner: str) -> Columns:
@@ -58,4 +102,10 @@ def _like(columns: Columns, valid: Columns, owner: str) -> Columns:
     # A category that learning has never seen says nothing about the other columns.
     observed = valid.observed & ~outside
     values = np.where(observed, valid.values, 0.0)
-    return Columns(values, observed, columns.kinds, columns.num_categories)
+    return dataclasses.replace(
+        valid,
+        values=values,
+        observed=observed,
+        kinds=columns.kinds,
+        num_categories=sizes,
+    )

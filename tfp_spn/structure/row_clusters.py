@@ -1,0 +1,91 @@
+"""Clusters of the rows of a table, by k-means."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tfp_spn.structure.columns import Columns
+
+_MAX_CLUSTERED = 10_000
+"""Rows that centres are learned from."""
+
+
+class RowClusters:
+    """The rows of a table as points: categories as indicators, numbers standardised.
+
+    Args:
+        columns: The table.
+        owner: Who clusters, for messages.
+
+    Raises:
+        ImportError: scikit-learn is not installed.
+    """
+
+    def __init__(self, columns: Columns, owner: str) -> None:
+        self._columns, self._owner = columns, owner
+        self._features = _features(columns)
+
+    def labels(
+        self,
+        rows: npt.NDArray[np.int64],
+        scope: npt.NDArray[np.int64],
+        num_clusters: int,
+        rng: np.random.Generator,
+    ) -> npt.NDArray[np.int64]:
+        """The cluster of each of some rows, by some of the columns.
+
+        Args:
+            rows: The rows.
+            scope: The columns.
+            num_clusters: At most so many.
+            rng: Of the centres that k-means begins with.
+        """
+        cluster = _import_cluster(self._owner)
+        own = np.concatenate([self._features[v][rows] for v in scope], axis=1)
+        chosen, weights = own, self._columns.weights[rows]
+        if len(own) > _MAX_CLUSTERED:
+            some = rng.choice(len(own), _MAX_CLUSTERED, replace=False)
+            chosen, weights = own[some], weights[some]
+        num_different = len(np.unique(chosen, axis=0))
+        k_means = cluster.KMeans(
+            min(num_clusters, num_different),
+            n_init=3,
+            random_state=int(rng.integers(2**31)),
+        ).fit(chosen, sample_weight=weights)
+        return np.asarray(k_means.predict(own), np.int64)
+
+
+def _features(columns: Columns) -> list[npt.NDArray[np.float32]]:
+    """Of each column; 0 where missing."""
+    features = []
+    for v, kind in enumerate(columns.kinds):
+        own, seen = columns.values[:, v], columns.observed[:, v]
+        if kind == "categorical":
+            size = int(columns.num_categories[v])
+            table = np.eye(size)[own.astype(int)]
+            table = table[:, 1:] if size == 2 else table
+        else:
+            table = (np.log1p(own) if kind == "count" else own)[:, np.newaxis]
+        weights = columns.weights * seen
+        count = weights.sum() if seen.any() else 1.0
+        center = weights @ table / count
+        table = (table - center) * seen[:, np.newaxis]
+        if kind != "categorical":
+            scale = np.sqrt((weights @ np.square(table)).sum() / count)
+            table = table / (scale if scale > 0 else 1.0)
+        features.append(table.astype(np.float32))
+    return features
+
+
+def _import_cluster(owner: str) -> Any:
+    try:
+        from sklearn import cluster
+    except ImportError as error:
+        raise ImportError(
+            f"{owner} clusters with scikit-learn, which cannot be imported "
+            f'({error}). Install it with: pip install "tfp_spn[clustering]"'
+        ) from error
+    return cluster
