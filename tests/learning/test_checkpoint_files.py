@@ -56,6 +56,20 @@ def good(tmp_path_factory) -> bytes:
     return path.read_bytes()
 
 
+# --- going on ------------------------------------------------------------------------
+
+
+def test_a_fit_goes_on_with_the_smoothing_that_it_began_with(tmp_path) -> None:
+    """The default depends on the data's size, and was 0.01 once."""
+    found = []
+    for number, smoothing in enumerate(({}, {"pseudocount": 0.01})):
+        circuit, path = over(normal()), tmp_path / f"{number}.npz"
+        run(circuit, path, pseudocount=0.01)
+        run(circuit, path, epochs=4, **smoothing)
+        found.append(values_of(circuit))
+    assert_same(*found)
+
+
 # --- whose they are ------------------------------------------------------------------
 
 

@@ -130,6 +130,18 @@ def load(
     return history, _below("last/", arrays), _below("best/", arrays)
 
 
+def settings_of(path: Path) -> Settings:
+    """Settings in which a fit must agree to go on; none if there is no file.
+
+    Raises:
+        ValueError: The file is damaged, or is no checkpoint.
+    """
+    if not path.exists():
+        return {}
+    with _unreadable_if_it_fails(path):
+        return dict(json.loads(str(_arrays_in(path)["settings"])))
+
+
 @contextlib.contextmanager
 def _unreadable_if_it_fails(path: Path) -> Iterator[None]:
     try:

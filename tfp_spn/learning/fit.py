@@ -244,7 +244,7 @@ def fit(
     check_memory(program, train.batch_size)
     if pseudocount is None:
         pseudocount, regularization = default_smoothing(
-            circuit, train, way, regularization
+            circuit, train, way, regularization, checkpoint
         )
         regular = regularization_of(regularization, way)
     if not train.is_dataset:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.learning.batches import Batches
+from tfp_spn.learning.checkpoint_file import settings_of
 from tfp_spn.learning.method import Method
 from tfp_spn.learning.sum_regularization import MarginalPseudocount
 
@@ -16,8 +19,12 @@ _VALUES_PER_PARAMETER = 2.0
 
 
 def default_smoothing(
-    circuit: Circuit, train: Batches, method: Method, regularization: Any
-) -> tuple[float, Any]:
+    circuit: Circuit,
+    train: Batches,
+    method: Method,
+    regularization: object,
+    checkpoint: str | os.PathLike[str] | None = None,
+) -> tuple[float, object]:
     """Pseudocount and regularization of a fit whose pseudocount was not given.
 
     Usually 0.01 examples. Where there are fewer than two observed values for each
@@ -31,7 +38,12 @@ def default_smoothing(
         train: The data.
         method: The method.
         regularization: What was given; if anything was, it is kept as it is.
+        checkpoint: Of a fit that goes on as it began.
     """
+    kept = {} if checkpoint is None else settings_of(Path(checkpoint))
+    began_with = kept.get("pseudocount")
+    if isinstance(began_with, float) and "regularization" not in kept:
+        return began_with, regularization
     program: Any = circuit.program
     if (
         regularization is not None
