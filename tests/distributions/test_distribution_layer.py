@@ -185,6 +185,17 @@ def test_of_a_closed_circuit():
     np.testing.assert_allclose(model(X).log_prob(y), want, rtol=1e-5)
 
 
+def test_methods_of_a_user_that_are_named_so_are_left_alone():
+    class Model(keras.Sequential):
+        def predict(self, x):
+            return self(x).mean()
+
+    model = Model([keras.Input((3,)), keras.layers.Dense(4), DistributionLayer(normal)])
+    assert (
+        model.predict(X).shape == sequential(DistributionLayer(normal))(X).mean().shape
+    )
+
+
 def test_methods_that_take_tensors_say_what_to_do(tmp_path):
     h = keras.Input((3,))
     inner = functional(DistributionLayer(normal, name="head"))

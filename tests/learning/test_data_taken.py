@@ -247,3 +247,57 @@ def test_values_of_single_variables_keep_their_digits() -> None:
     )
     with pytest.raises(ValueError, match="sample_shape is no shape"):
         posteriors.sample(-1)
+
+
+def test_values_that_do_not_count_may_lose_their_digits() -> None:
+    """Wherever the mask comes from, and whatever it is."""
+    observed = np.ones([200, 2], bool)
+    observed[:, 1] = False
+    x = np.stack([np.zeros(200), SECONDS[:, 1]], 1)
+    circuit = normal_circuit()
+    want = circuit(x.astype("float32"), observed=observed)
+    as_list = observed.tolist()
+    for got in (
+        circuit(x, observed=observed),
+        circuit(x, observed),
+        circuit(x, observed=observed[0]),
+        circuit((x, as_list)),
+        circuit({"x": x, "observed": as_list}),
+    ):
+        np.testing.assert_allclose(got, want, rtol=1e-6)
+    with pytest.raises(ValueError, match=LOSSY.format(1)):
+        circuit(x, observed=np.ones([200, 2], bool))
+    of_steps = circuits.dynamic_from_circuit(normal_circuit(), 3)
+    spn = distributions.DynamicSumProductNetwork(of_steps)
+    steps = np.zeros([200, 3, 2])
+    steps[:, 2] = SECONDS
+    assert spn.log_prob(steps, lengths=2).shape == [200]
+    with pytest.raises(ValueError, match=LOSSY.format("2, 0")):
+        spn.log_prob(steps, lengths=3)
+
+
+def test_weights_by_position_and_of_batches_are_read() -> None:
+    circuit = normal_circuit()
+    circuit.compile("adam", losses.NegativeLogLikelihood())
+    x, weights = np.zeros([4, 2], "float32"), np.array([1, 1, 1, np.nan])
+    for call in (
+        lambda: circuit.fit(x, None, 2, 1, 0, None, 0.0, None, True, None, weights),
+        lambda: circuit.evaluate(x, None, 2, 0, weights),
+        lambda: circuit.train_on_batch(x, None, weights),
+        lambda: circuit.test_on_batch(x, None, weights),
+    ):
+        with pytest.raises(ValueError, match="weights of examples are no counts"):
+            call()
+
+
+def test_a_fit_that_was_refused_in_its_graph_does_not_spoil_the_next() -> None:
+    circuit = normal_circuit()
+    circuit.compile("adam", losses.NegativeLogLikelihood())
+    x, observed = np.zeros([4, 2], "float32"), np.ones([4, 2], bool)
+    for mask, refused in ((observed[:, [0, 0, 0]], True), (observed, False)):
+        dataset = tf.data.Dataset.from_tensor_slices(((x, mask),)).batch(2)
+        if refused:
+            with pytest.raises(ValueError, match="observed does not fit x"):
+                circuit.fit(dataset, verbose=0)
+        else:
+            circuit.fit(dataset, verbose=0)

@@ -56,6 +56,10 @@ def test_callbacks_see_the_optimizer() -> None:
     run(circuit, epochs=1, callbacks=Watch())
     assert seen == [None]
     assert not hasattr(circuit, "optimizer")
+    compiled = circuit_of()
+    compiled.compile("adam")
+    run(compiled, epochs=1, callbacks=Watch())
+    assert seen[1] is compiled.optimizer is not None  # of Keras' own `fit`
     before = circuit.get_weights()
     plateau = keras.callbacks.ReduceLROnPlateau("loss", patience=1)
     for callback in (plateau, keras.callbacks.LearningRateScheduler(lambda _: 0.1)):

@@ -7,6 +7,7 @@ a step which could be taken back by itself would have to copy them all.
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import keras
@@ -24,6 +25,9 @@ from tfp_spn.layers.finite_variables import (
     contents,
     first_not_finite,
 )
+
+_ARGUMENTS = list(inspect.signature(keras.Model.fit).parameters)
+_LATER_ARGUMENTS = _ARGUMENTS[_ARGUMENTS.index("callbacks") + 1 :]
 
 
 class FiniteTraining(KeptDigits, ExampleWeights):
@@ -64,6 +68,7 @@ class FiniteTraining(KeptDigits, ExampleWeights):
                 that no component takes, a label that is no class.
         """
         x = with_kept_digits(self, x)
+        kwargs.update(zip(_LATER_ARGUMENTS, args, strict=False))
         validation = kwargs.get("validation_data")
         if isinstance(validation, list | tuple) and len(validation) > 0:
             first, *rest = validation
@@ -77,10 +82,9 @@ class FiniteTraining(KeptDigits, ExampleWeights):
         else:
             callbacks = [guard, *keras.tree.flatten(callbacks or [])]
         try:
-            return super().fit(
-                x, y, batch_size, epochs, verbose, callbacks, *args, **kwargs
-            )
+            return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
         except BaseException as error:
+            self.train_function = None  # it may be half traced
             if guard.take_back():
                 error.add_note("The model is what it was before the call of fit.")
             raise

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tfp_spn._typing import TensorLike
 from tfp_spn.programs.impossible_values import first_impossible, leaf_of_column
@@ -51,12 +52,17 @@ def check_possible(
 
 
 def check_weights(model: keras.Model, sample_weight: object) -> None:
-    """Checks an array of weights of examples; anything else is not read.
+    """Checks weights of examples that are known already.
 
     Raises:
         ValueError: One is NaN or infinite; or negative, if the model learns by EM.
     """
-    if not isinstance(sample_weight, np.ndarray) or sample_weight.dtype.kind != "f":
+    if sample_weight is None:
+        return
+    if tf.is_tensor(sample_weight) and not hasattr(sample_weight, "numpy"):
+        return
+    sample_weight = np.asarray(sample_weight)
+    if sample_weight.dtype.kind not in "iuf":
         return
     wrong = ~np.isfinite(sample_weight)
     expected = "finite numbers"

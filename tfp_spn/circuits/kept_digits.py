@@ -25,13 +25,15 @@ class KeptDigits:
 
     def __call__(self, inputs: TensorLike, *args: object, **kwargs: object) -> Tensor:
         """Calls the model."""
-        return super().__call__(with_kept_digits(self, inputs), *args, **kwargs)  # type: ignore[misc]
+        observed = kwargs.get("observed", args[0] if args else None)
+        inputs = with_kept_digits(self, inputs, observed)
+        return super().__call__(inputs, *args, **kwargs)  # type: ignore[misc]
 
     def evaluate(
         self, x: TensorLike = None, *args: object, **kwargs: object
     ) -> float | list | dict:
         """Keras' `evaluate`."""
-        check_weights(self, kwargs.get("sample_weight"))
+        check_weights(self, kwargs.get("sample_weight", dict(enumerate(args)).get(3)))
         return super().evaluate(with_kept_digits(self, x), *args, **kwargs)  # type: ignore[misc]
 
     def predict(self, x: TensorLike, *args: object, **kwargs: object) -> np.ndarray:
@@ -42,12 +44,14 @@ class KeptDigits:
         self, x: TensorLike, *args: object, **kwargs: object
     ) -> float | list | dict:
         """Keras' `train_on_batch`."""
+        check_weights(self, kwargs.get("sample_weight", dict(enumerate(args)).get(1)))
         return super().train_on_batch(with_kept_digits(self, x), *args, **kwargs)  # type: ignore[misc]
 
     def test_on_batch(
         self, x: TensorLike, *args: object, **kwargs: object
     ) -> float | list | dict:
         """Keras' `test_on_batch`."""
+        check_weights(self, kwargs.get("sample_weight", dict(enumerate(args)).get(1)))
         return super().test_on_batch(with_kept_digits(self, x), *args, **kwargs)  # type: ignore[misc]
 
     def predict_on_batch(self, x: TensorLike) -> np.ndarray:
@@ -55,12 +59,15 @@ class KeptDigits:
         return super().predict_on_batch(with_kept_digits(self, x))  # type: ignore[misc]
 
 
-def with_kept_digits(model: keras.Model, inputs: TensorLike) -> TensorLike:
+def with_kept_digits(
+    model: keras.Model, inputs: TensorLike, observed: TensorLike = None
+) -> TensorLike:
     """Inputs of a model, its values perhaps a part of a pair or a dict.
 
     Args:
         model: The model.
         inputs: What it is called with.
+        observed: The mask, if it is not among the inputs.
 
     Returns:
         The same; symbolic tensors are checked when their graph runs.
@@ -75,14 +82,16 @@ def with_kept_digits(model: keras.Model, inputs: TensorLike) -> TensorLike:
     if isinstance(inputs, list | tuple) and len(inputs) == 2:
         first, second = _readable(owner, inputs[0]), _readable(owner, inputs[1], "mask")
         return (_values(model, first, second), second)
-    return _values(model, _readable(owner, inputs), None)
+    if isinstance(inputs, list):  # which Keras reads as several inputs
+        return inputs
+    return _values(model, _readable(owner, inputs), observed)
 
 
 def _readable(owner: str, x: TensorLike, what: str = "x") -> TensorLike:
     """An array in place of what holds numbers that Keras cannot read."""
     is_frame = hasattr(x, "to_numpy") and hasattr(x, "dtypes")
     is_sparse = hasattr(x, "toarray") or isinstance(x, tf.SparseTensor)
-    if is_frame or is_sparse or isinstance(x, np.ma.MaskedArray):
+    if is_frame or is_sparse or isinstance(x, np.ma.MaskedArray | list):
         return as_array(x, owner, what)
     is_odd = isinstance(x, np.ndarray) and x.dtype.kind not in "biu"
     is_odd &= getattr(x, "dtype", None) not in _FLOATS
@@ -97,20 +106,20 @@ def _values(model: keras.Model, x: TensorLike, observed: TensorLike) -> TensorLi
         return x
     if not may_lose(array.dtype, dtype) or _rank(array) < 2:
         return x
-    owner, rank = f'{type(model).__name__} "{model.name}"', _rank(array)
-    is_array = isinstance(observed, tf.Tensor | np.ndarray) and _rank(observed) > 0
-    is_mask = is_array and tf.as_dtype(observed.dtype) == tf.bool
-    mask = _aligned(model, observed, rank) if is_mask else None
+    owner, mask = f'{type(model).__name__} "{model.name}"', None
+    if observed is not None:
+        mask = _aligned(model, observed, array.shape)
+        if mask is None:  # others refuse it
+            return x
     if not isinstance(array, np.ndarray) and not hasattr(array, "numpy"):
         if not array.dtype.is_floating:  # checks of integers would cost others time
             return x
-        return with_checked_digits(owner, dtype, array, rank - 1, mask)
+        return with_checked_digits(owner, dtype, array, _rank(array) - 1, mask)
+    if mask is not None and not hasattr(mask, "numpy") and tf.is_tensor(mask):
+        return x
     flags = None
     if mask is not None:
-        try:
-            flags = np.broadcast_to(mask, array.shape).reshape(len(array), -1)
-        except ValueError:  # others refuse it
-            return x
+        flags = np.broadcast_to(mask, array.shape).reshape(len(array), -1)
     check_digits(owner, dtype, array, tuple(array.shape[1:]), flags)
     return x
 
@@ -122,14 +131,29 @@ def _rank(value: TensorLike) -> int:
     return getattr(value.shape, "rank", None) or 0
 
 
-def _aligned(model: keras.Model, observed: TensorLike, rank: int) -> TensorLike:
-    """A mask of variables that broadcasts with values, which may have dimensions."""
+def _aligned(
+    model: keras.Model, observed: TensorLike, shape: tf.TensorShape | tuple
+) -> TensorLike:
+    """A mask that broadcasts with values of a shape, `None` if it does not fit them."""
+    if not isinstance(observed, tf.Tensor | np.ndarray):
+        observed = np.asarray(observed)
+    shape, own = tf.TensorShape(shape), tf.TensorShape(observed.shape)
+    if tf.as_dtype(observed.dtype) != tf.bool or not own.rank:
+        return None
     program = getattr(model, "program", None)
-    mask_ndims = rank - 1 - (rank == 4)
-    if program is not None:
-        mask_ndims = len(program.mask_shape)
-    has_dims = rank - 1 > mask_ndims and observed.shape[-1] != 1
-    return observed[..., np.newaxis] if has_dims else observed
+    kinds = [shape[1:-1], shape[1:]] if program is None else program.mask_shapes
+    for flags in map(tf.TensorShape, kinds):
+        lead = own.rank - flags.rank
+        if lead not in (0, 1) or not own[lead:].is_compatible_with(flags):
+            continue
+        num_axes = shape.rank - 1 - flags.rank
+        aligned = observed[(..., *[np.newaxis] * num_axes)]
+        try:
+            tf.broadcast_static_shape(shape, tf.TensorShape(aligned.shape))
+        except ValueError:
+            continue
+        return aligned
+    return None
 
 
 def _dtype_of(model: keras.Model) -> tf.DType | None:

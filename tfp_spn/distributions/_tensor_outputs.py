@@ -31,7 +31,8 @@ def check_caller_takes_distributions(layer: keras.layers.Layer) -> None:
     frame: Any = sys._getframe(1)  # noqa: SLF001 - there is no other way to know
     while frame is not None:
         method = frame.f_code.co_name
-        if method in _REMEDIES:
+        module = frame.f_globals.get("__name__", "")
+        if method in _REMEDIES and module.startswith("keras."):  # not a user's own
             model = frame.f_locals.get("self")
             if isinstance(model, keras.Model) and _ends_in(model, layer):
                 raise ValueError(

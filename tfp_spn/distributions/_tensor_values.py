@@ -30,7 +30,7 @@ def _of_tensor(method: str) -> Callable[..., Tensor]:
         self: tfd.Distribution, value: TensorLike, name: str, **kwargs: object
     ) -> Tensor:
         ask = getattr(super(TensorValues, self), method)
-        value = self._as_tensor(value, kwargs.get("observed"))
+        value = self._as_tensor(value, self._mask_given(kwargs))
         return ask(value, name, **kwargs)
 
     return call
@@ -47,6 +47,10 @@ class TensorValues:
         """The constructor's arguments; circuits save themselves as Keras models."""
         arguments = dict(self.parameters)  # type: ignore[attr-defined]
         return {name: _without_tensors(value) for name, value in arguments.items()}
+
+    def _mask_given(self, kwargs: Config) -> TensorLike:
+        """Which values count, by the arguments of a method."""
+        return kwargs.get("observed")
 
     def _as_tensor(self, value: TensorLike, observed: Any = None) -> Tensor:
         """The value as it is; `observed` may be the mask that comes with it."""

@@ -238,6 +238,24 @@ class DynamicSumProductNetwork(
         given = self._with_lengths(value, observed, lengths, padding)
         return self.log_cdf_of(given.value, given.observed, is_survival=True)
 
+    def _mask_given(self, kwargs: Config) -> TensorLike:
+        """The mask, without the steps behind the ends; arguments may be wrong."""
+        observed, lengths = super()._mask_given(kwargs), kwargs.get("lengths")
+        if lengths is None:
+            return observed
+        try:
+            lengths = tf.convert_to_tensor(lengths)
+            exists = tf.sequence_mask(lengths, self._event.shape[0])
+            if kwargs.get("padding") == "left":
+                exists = tf.reverse(exists, [-1])
+            exists = exists[(..., *[tf.newaxis] * (len(self._event.mask_shape) - 1))]
+            exists = tf.broadcast_to(exists, [*lengths.shape, *self._event.mask_shape])
+            return (
+                exists if observed is None else exists & tf.convert_to_tensor(observed)
+            )
+        except (TypeError, ValueError, tf.errors.InvalidArgumentError):
+            return observed
+
     def _with_lengths(
         self,
         value: Tensor,

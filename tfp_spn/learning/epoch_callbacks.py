@@ -63,11 +63,13 @@ class EpochCallbacks:
                 raise ValueError(
                     f"fit: a {type(callback).__name__} changes the learning rate of an "
                     "optimizer, received a method of EM, which has none, expected "
-                    'method="gradient". Leave the callback out, and pass '
-                    'step_size="cosine" or a schedule of Keras.'
+                    'method="gradient". Leave the callback out; method="online_em" '
+                    'takes step_size="cosine", or a schedule of Keras.'
                 )
         attributes = self._circuit.__dict__  # Keras would track what it is assigned
         had_one, before = "optimizer" in attributes, attributes.get("optimizer")
+        if optimizer is None:  # that of Keras' own `fit` is still the model's
+            optimizer = before
         attributes["optimizer"] = optimizer
         try:
             yield

@@ -18,7 +18,7 @@ _REMEDY = (
     "Subtract a number near the mean from the column, or create the leaf layers with "
     'dtype="float64".'
 )
-_NUM_ROWS = 100
+_NUM_ROWS, _NUM_ROWS_OF_BATCH = 100, 32  # batches are looked at again and again
 _MAX_MERGED = 0.25
 """So many of 100 distinct values are one with another if they are rounded by about a
 hundredth of their deviation."""
@@ -116,7 +116,7 @@ def with_checked_digits(
         wide = tf.where(observed, wide, infinity)
     columns = tf.reduce_prod(tf.shape(wide)[wide.shape.rank - event_ndims :])
     rows = tf.reshape(wide, [-1, columns])
-    rows = rows[:: tf.maximum(1, tf.shape(rows)[0] // _NUM_ROWS)]
+    rows = rows[:: tf.maximum(1, tf.shape(rows)[0] // _NUM_ROWS_OF_BATCH)]
     by_column = tf.sort(tf.transpose(rows), axis=-1)
     rounded = tf.cast(by_column, dtype)
     is_next = (by_column[:, 1:] > by_column[:, :-1]) & tf.math.is_finite(rounded[:, 1:])
