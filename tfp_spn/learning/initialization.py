@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import tensorflow as tf
 
@@ -16,9 +14,6 @@ from tfp_spn.learning.seeding import seeds_of_regions
 from tfp_spn.programs.folded_program import FoldedProgram
 from tfp_spn.programs.parameter_names import leaf_name
 from tfp_spn.programs.program import Program
-
-if TYPE_CHECKING:
-    pass
 
 _MAX_ROWS = 20_000
 _MAX_SEEDS = 1000
