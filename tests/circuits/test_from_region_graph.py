@@ -94,7 +94,9 @@ def test_a_given_class_prior_stays(class_prior, expected):
     np.testing.assert_array_equal(again.prior, circuit.prior)
     assert not again.prior.trainable
     learned = build(num_classes=2)
-    learning.fit(learned, IMAGES, labels=labels, epochs=1, verbose=False)
+    learning.fit(
+        learned, IMAGES, labels=labels, epochs=1, pseudocount=0.01, verbose=False
+    )
     prior = distributions.SumProductNetwork(learned).mixture_distribution
     np.testing.assert_allclose(
         prior.probs_parameter(), np.bincount(labels, minlength=2) / 16, atol=1e-3
