@@ -34,8 +34,8 @@ def chow_liu_trees(
     Of several, each is that of a cluster of rows (k-means), with a shape of its own;
     EM then makes them fit together: ``tfp_spn.learning.fit(circuit, x)``. With
     ``pseudocount=0`` they stay trees of observed variables (impossible states become as
-    likely as 1e-12); otherwise states of their
-    inner variables become a little uncertain, as in a hidden Chow-Liu tree.
+    likely as 1e-12); otherwise states of their inner variables become a little
+    uncertain, as in a hidden Chow-Liu tree.
 
     Trees are circuits, and no leaf layer: what makes a leaf region answer any query is
     that its variables are independent given a component, and those of a tree are not.
@@ -80,14 +80,12 @@ def chow_liu_trees(
     columns = read_columns(x, observed, "chow_liu_trees", kinds, sample_weight)
     builder, binned = CircuitBuilder(columns), BinnedColumns(columns)
     rows, scope = np.arange(len(columns.values)), np.arange(columns.num_variables)
-    labels = np.zeros([len(rows)], np.int64)
-    if num_trees > 1:
+    parts, log_weights = [rows], np.zeros([1])
+    if num_trees > 1:  # k-means is scikit-learn's
         clusters = RowClusters(columns, "chow_liu_trees")
         rng = np.random.default_rng(seed)
-        labels = clusters.labels(rows, scope, num_trees, rng)
-    parts = [rows[labels == label] for label in np.unique(labels)]
-    weights = np.array([columns.weights[part].sum() for part in parts])
+        parts, log_weights = clusters.parts(rows, scope, num_trees, rng)
     trees = [
         chow_liu_nodes(builder, binned, part, scope.tolist(), alpha) for part in parts
     ]
-    return builder.build(builder.mixture(np.log(weights / weights.sum()), trees))
+    return builder.build(builder.mixture(log_weights, trees))

@@ -159,14 +159,13 @@ class _Learner:
     ) -> int:
         if len(scope) == 1:
             return self._leaf(int(scope[0]), rows)
-        labels = self.clusters.labels(rows, scope, self.num_clusters, self.rng)
-        found = np.unique(labels)
-        if len(found) == 1:
+        parts, log_weights = self.clusters.parts(
+            rows, scope, self.num_clusters, self.rng
+        )
+        if len(parts) == 1:
             return self._end(rows, scope)
-        parts = [rows[labels == label] for label in found]
         children = [self._part(part, scope) for part in parts]
-        weights = np.array([self.columns.weights[part].sum() for part in parts])
-        return self.builder.mixture(np.log(weights / weights.sum()), children)
+        return self.builder.mixture(log_weights, children)
 
     def _end(self, rows: npt.NDArray[np.int64], scope: npt.NDArray[np.int64]) -> int:
         if not self.has_trees:

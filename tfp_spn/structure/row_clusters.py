@@ -28,21 +28,37 @@ class RowClusters:
         self._columns, self._owner = columns, owner
         self._features = _features(columns)
 
-    def labels(
+    def parts(
         self,
         rows: npt.NDArray[np.int64],
         scope: npt.NDArray[np.int64],
         num_clusters: int,
         rng: np.random.Generator,
-    ) -> npt.NDArray[np.int64]:
-        """The cluster of each of some rows, by some of the columns.
+    ) -> tuple[list[npt.NDArray[np.int64]], npt.NDArray[np.float64]]:
+        """Some rows, shared out to clusters by some of the columns.
 
         Args:
             rows: The rows.
             scope: The columns.
             num_clusters: At most so many.
             rng: Of the centres that k-means begins with.
+
+        Returns:
+            The rows of each cluster, and logarithms of the clusters' shares.
         """
+        labels = self._labels(rows, scope, num_clusters, rng)
+        parts = [rows[labels == label] for label in np.unique(labels)]
+        weights = np.array([self._columns.weights[part].sum() for part in parts])
+        return parts, np.log(weights / weights.sum())
+
+    def _labels(
+        self,
+        rows: npt.NDArray[np.int64],
+        scope: npt.NDArray[np.int64],
+        num_clusters: int,
+        rng: np.random.Generator,
+    ) -> npt.NDArray[np.int64]:
+        """The cluster of each row."""
         cluster = _import_cluster(self._owner)
         own = np.concatenate([self._features[v][rows] for v in scope], axis=1)
         chosen, weights = own, self._columns.weights[rows]
