@@ -41,7 +41,7 @@ class ExampleWeights:
         fit = super().fit  # type: ignore[misc]
         return fit(**_with_weights_kept(fit, args, kwargs))
 
-    def evaluate(self, *args: object, **kwargs: object) -> float | list | dict:
+    def evaluate(self, *args: Any, **kwargs: Any) -> float | list | dict:
         """Keras' `evaluate`.
 
         Args:

@@ -7,7 +7,6 @@ a step which could be taken back by itself would have to copy them all.
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import keras
@@ -26,9 +25,6 @@ from tfp_spn.layers.finite_variables import (
     first_not_finite,
 )
 
-_ARGUMENTS = list(inspect.signature(keras.Model.fit).parameters)
-_LATER_ARGUMENTS = _ARGUMENTS[_ARGUMENTS.index("callbacks") + 1 :]
-
 
 class FiniteTraining(KeptDigits, ExampleWeights):
     """Mixin of Keras models: what fails in `fit` or `load_weights` ruins nothing."""
@@ -41,6 +37,11 @@ class FiniteTraining(KeptDigits, ExampleWeights):
         epochs: int = 1,
         verbose: int | str = "auto",
         callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: dict | None = None,
+        sample_weight: TensorLike = None,
         *args: Any,
         **kwargs: Any,
     ) -> keras.callbacks.History:
@@ -57,6 +58,11 @@ class FiniteTraining(KeptDigits, ExampleWeights):
             epochs: Argument of `keras.Model.fit`.
             verbose: Argument of `keras.Model.fit`.
             callbacks: Argument of `keras.Model.fit`.
+            validation_split: Argument of `keras.Model.fit`.
+            validation_data: Argument of `keras.Model.fit`.
+            shuffle: Argument of `keras.Model.fit`.
+            class_weight: Argument of `keras.Model.fit`.
+            sample_weight: Argument of `keras.Model.fit`.
             *args: Argument of `keras.Model.fit`.
             **kwargs: Argument of `keras.Model.fit`.
 
@@ -68,12 +74,10 @@ class FiniteTraining(KeptDigits, ExampleWeights):
                 that no component takes, a label that is no class.
         """
         x = with_kept_digits(self, x)
-        kwargs.update(zip(_LATER_ARGUMENTS, args, strict=False))
-        validation = kwargs.get("validation_data")
-        if isinstance(validation, list | tuple) and len(validation) > 0:
-            first, *rest = validation
-            kwargs["validation_data"] = (with_kept_digits(self, first), *rest)
-        check_possible(self, x, y, kwargs.get("sample_weight"))
+        if isinstance(validation_data, list | tuple) and len(validation_data) > 0:
+            first, *rest = validation_data
+            validation_data = (with_kept_digits(self, first), *rest)
+        check_possible(self, x, y, sample_weight)
         guard = _FiniteSteps(x)
         ready_made = isinstance(callbacks, keras.callbacks.CallbackList)
         if ready_made:
@@ -82,7 +86,21 @@ class FiniteTraining(KeptDigits, ExampleWeights):
         else:
             callbacks = [guard, *keras.tree.flatten(callbacks or [])]
         try:
-            return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
+            return super().fit(
+                x,
+                y,
+                batch_size,
+                epochs,
+                verbose,
+                callbacks,
+                validation_split,
+                validation_data,
+                shuffle,
+                class_weight,
+                sample_weight,
+                *args,
+                **kwargs,
+            )
         except BaseException as error:
             self.train_function = None  # it may be half traced
             if guard.take_back():

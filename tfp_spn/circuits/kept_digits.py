@@ -30,29 +30,51 @@ class KeptDigits:
         return super().__call__(inputs, *args, **kwargs)  # type: ignore[misc]
 
     def evaluate(
-        self, x: TensorLike = None, *args: object, **kwargs: object
+        self,
+        x: TensorLike = None,
+        y: TensorLike = None,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        sample_weight: TensorLike = None,
+        *args: object,
+        **kwargs: object,
     ) -> float | list | dict:
         """Keras' `evaluate`."""
-        check_weights(self, kwargs.get("sample_weight", dict(enumerate(args)).get(3)))
-        return super().evaluate(with_kept_digits(self, x), *args, **kwargs)  # type: ignore[misc]
+        check_weights(self, sample_weight)
+        x = with_kept_digits(self, x)
+        return super().evaluate(  # type: ignore[misc]
+            x, y, batch_size, verbose, sample_weight, *args, **kwargs
+        )
 
     def predict(self, x: TensorLike, *args: object, **kwargs: object) -> np.ndarray:
         """Keras' `predict`."""
         return super().predict(with_kept_digits(self, x), *args, **kwargs)  # type: ignore[misc]
 
     def train_on_batch(
-        self, x: TensorLike, *args: object, **kwargs: object
+        self,
+        x: TensorLike,
+        y: TensorLike = None,
+        sample_weight: TensorLike = None,
+        *args: object,
+        **kwargs: object,
     ) -> float | list | dict:
         """Keras' `train_on_batch`."""
-        check_weights(self, kwargs.get("sample_weight", dict(enumerate(args)).get(1)))
-        return super().train_on_batch(with_kept_digits(self, x), *args, **kwargs)  # type: ignore[misc]
+        check_weights(self, sample_weight)
+        x = with_kept_digits(self, x)
+        return super().train_on_batch(x, y, sample_weight, *args, **kwargs)  # type: ignore[misc]
 
     def test_on_batch(
-        self, x: TensorLike, *args: object, **kwargs: object
+        self,
+        x: TensorLike,
+        y: TensorLike = None,
+        sample_weight: TensorLike = None,
+        *args: object,
+        **kwargs: object,
     ) -> float | list | dict:
         """Keras' `test_on_batch`."""
-        check_weights(self, kwargs.get("sample_weight", dict(enumerate(args)).get(1)))
-        return super().test_on_batch(with_kept_digits(self, x), *args, **kwargs)  # type: ignore[misc]
+        check_weights(self, sample_weight)
+        x = with_kept_digits(self, x)
+        return super().test_on_batch(x, y, sample_weight, *args, **kwargs)  # type: ignore[misc]
 
     def predict_on_batch(self, x: TensorLike) -> np.ndarray:
         """Keras' `predict_on_batch`."""

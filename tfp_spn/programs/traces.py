@@ -82,7 +82,8 @@ class Traces:
         if could_possibly_record():
             arguments = _read_if_pushed_forward(arguments)
         flat = tf.nest.flatten(arguments)
-        key = (body, certainty, _ranks(flat), tuple(sorted(options.items())))
+        ranks = tuple(None if t is None else len(t.shape) for t in flat)
+        key = (body, certainty, ranks, tuple(sorted(options.items())))
         if not tf.executing_eagerly() or could_possibly_record():
             return self._call_function(key, arguments)
         given = [t for t in flat if t is not None]
@@ -173,12 +174,7 @@ class _Call:
         return self._traced.call_preflattened([*inputs, *self._captured])
 
 
-def _ranks(flat: list[Tensor]) -> tuple[int | None, ...]:
-    return tuple(None if t is None else len(t.shape) for t in flat)
-
-
 _CERTAINTIES: dict[str, Certainty] = {"checked": CHECKED, "exact": EXACT}
-
 
 _BY_DIGEST: weakref.WeakValueDictionary[str, Traces] = weakref.WeakValueDictionary()
 
