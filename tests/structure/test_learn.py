@@ -10,7 +10,7 @@ from tests.structure.structure_cases import dependent_rows, mixed_rows
 from tfp_spn import learning, structure
 from tfp_spn.structure import Report, Trial, candidates, learn
 from tfp_spn.structure.columns import read_columns
-from tfp_spn.structure.continuous_mixture import _Learner
+from tfp_spn.structure.continuous_learner import ContinuousLearner
 
 learn_module = sys.modules["tfp_spn.structure.learn"]
 
@@ -105,8 +105,10 @@ def test_an_interruption_ends_the_search_with_the_best_so_far(monkeypatch):
     names = [t.name for t in spn.report.trials]
     assert names == ["independent columns", "hidden Chow-Liu trees"]
     assert spn.report.best.name == "hidden Chow-Liu trees"
-    epoch = Interrupting(_Learner._epoch)
-    monkeypatch.setattr(_Learner, "_epoch", lambda self, *args: epoch(self, *args))
+    epoch = Interrupting(ContinuousLearner._epoch)
+    monkeypatch.setattr(
+        ContinuousLearner, "_epoch", lambda self, *args: epoch(self, *args)
+    )
     settings = {"num_points": 4, "num_layers": 2}
     mixture = structure.continuous_mixture(x, **settings)
     assert mixture.is_interrupted

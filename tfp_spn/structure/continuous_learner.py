@@ -1,0 +1,201 @@
+"""How the decoder, the points and the weights of a continuous mixture are learned."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+from tqdm import tqdm
+
+from tfp_spn._typing import Tensor
+from tfp_spn.structure.columns import Columns
+from tfp_spn.structure.continuous_decoder import Batch, ContinuousDecoder
+
+_MANY_STEPS = 2000
+"""From so many steps on they are compiled by XLA."""
+
+_BLOCK = 1024
+"""Rows that are evaluated at once."""
+
+
+def sobol_points(num_points: int, num_dims: int) -> npt.NDArray[np.float32]:
+    """``[M, num_dims]`` in the unit cube, evenly spread."""
+    from scipy.stats import qmc
+
+    exponent = max(0, int(np.ceil(np.log2(num_points))))
+    points = qmc.Sobol(num_dims, scramble=False).random_base2(exponent)
+    return points[:num_points].astype(np.float32)
+
+
+def normal_points(base: Any, shift: Tensor) -> Tensor:
+    """Points of the unit cube, shifted around it, as points of a standard normal."""
+    u = tf.math.floormod(tf.convert_to_tensor(base) + shift, 1.0)
+    return tf.math.ndtri(tf.clip_by_value(u, 1e-5, 1 - 1e-5))
+
+
+class ContinuousLearner:
+    """Steps, validation, and the best so far."""
+
+    def __init__(
+        self,
+        decoder: ContinuousDecoder,
+        train: Columns,
+        valid: Columns,
+        batch_size: int,
+        patience: int,
+        seed: int,
+        verbose: bool,
+    ) -> None:
+        self.decoder = decoder
+        self.train, self.valid = decoder.read(train), decoder.read(valid)
+        self.train.weight[:] /= self.train.weight.mean(dtype=np.float64)
+        self.num_rows, self.num_valid = len(train.values), len(valid.values)
+        self.weight_of_valid = float(valid.weights.sum())
+        self.batch_size = min(batch_size, self.num_rows)
+        self.patience = patience
+        self.rng = np.random.default_rng(seed)
+        self.rng_of_points = np.random.default_rng([seed, 1])
+        self.verbose = verbose
+        self.history: list[float] = []
+        self.is_interrupted = False
+
+    def learn_network(
+        self, base: np.ndarray, epochs: int, learning_rate: float, ends: float
+    ) -> None:
+        """Gradient steps on the network; each has points of its own."""
+        decoder, num_points = self.decoder, len(base)
+        variables = decoder.network.trainable_variables
+        optimizer = keras.optimizers.Adam(learning_rate)
+        optimizer.build(variables)
+        log_weights = tf.fill([num_points], -float(np.log(num_points)))
+        center = normal_points(base, tf.fill([base.shape[1]], 0.5))
+
+        @tf.function(jit_compile=self._is_worth_compiling(epochs))
+        def step(arrays: tuple[Tensor, ...], shift: Tensor) -> None:
+            z, batch = normal_points(base, shift), Batch(*arrays)
+            with tf.GradientTape() as tape:
+                value = decoder.log_prob(batch, z, training=True)
+                loss = -_total(value, log_weights, batch) / self.batch_size
+            gradients = tape.gradient(loss, [v.value for v in variables])
+            optimizer.apply(gradients, variables)
+
+        def of_rows(rows: Batch) -> None:
+            shift = self.rng_of_points.random(base.shape[1], dtype=np.float32)
+            step(rows.arrays, tf.constant(shift))
+
+        weights = decoder.network.weights
+        self._until_worse(
+            of_rows, lambda: (center, log_weights), weights, epochs, ends, "network"
+        )
+
+    def learn_points(
+        self, base: np.ndarray, epochs: int, learning_rate: float, ends: float
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
+        """Gradient steps on points and weights; the network is kept."""
+        decoder = self.decoder
+        start = normal_points(base, tf.fill([base.shape[1]], 0.5))
+        points = keras.Variable(start, name="points")
+        logits = keras.Variable(tf.zeros([len(base)]), name="logits")
+        variables = [points, logits]
+        optimizer = keras.optimizers.Adam(learning_rate)
+        optimizer.build(variables)
+
+        @tf.function(jit_compile=self._is_worth_compiling(epochs))
+        def step(arrays: tuple[Tensor, ...]) -> None:
+            batch = Batch(*arrays)
+            with tf.GradientTape() as tape:
+                z = tf.convert_to_tensor(points.value)
+                value = decoder.log_prob(batch, z, training=False)
+                log_weights = tf.nn.log_softmax(logits.value)
+                loss = -_total(value, log_weights, batch) / self.batch_size
+            gradients = tape.gradient(loss, [v.value for v in variables])
+            optimizer.apply(gradients, variables)
+
+        def state() -> tuple[Tensor, Tensor]:
+            return tf.convert_to_tensor(points), tf.nn.log_softmax(logits.value)
+
+        self._until_worse(
+            lambda rows: step(rows.arrays),
+            state,
+            variables,
+            epochs,
+            ends,
+            "points",
+        )
+        z, log_weights = state()
+        return z.numpy(), np.asarray(log_weights, np.float64)
+
+    def _until_worse(
+        self,
+        step: Callable[[Batch], None],
+        state: Callable[[], tuple[Tensor, Tensor]],
+        variables: list[Any],
+        epochs: int,
+        ends: float,
+        name: str,
+    ) -> None:
+        """Epochs until validation says that it gets worse; keeps the best."""
+        if self.is_interrupted:
+            return
+        evaluate = tf.function(self._log_likelihood)
+        best_values: list[np.ndarray] = []
+        bar = tqdm(range(epochs), desc=name, disable=not self.verbose, leave=False)
+        try:
+            best, waited = self._validate(evaluate, state), 0
+            best_values = [v.numpy() for v in variables]
+            for _ in bar:
+                if not self._epoch(step, ends):
+                    break
+                value = self._validate(evaluate, state)
+                self.history.append(value)
+                bar.set_postfix(validation=f"{value:.3f}")
+                waited += 1
+                if value > best:
+                    best, waited = value, 0
+                    best_values = [v.numpy() for v in variables]
+                if waited >= self.patience:
+                    break
+        except KeyboardInterrupt:
+            self.is_interrupted = True
+        finally:
+            for variable, kept in zip(variables, best_values, strict=False):
+                variable.assign(kept)
+
+    def _is_worth_compiling(self, epochs: int) -> bool:
+        """Whether XLA, which takes seconds to compile, saves more."""
+        return epochs * (self.num_rows // self.batch_size) > _MANY_STEPS
+
+    def _epoch(self, step: Callable[[Batch], None], ends: float) -> bool:
+        """Whether there is time for another epoch behind it."""
+        order = self.rng.permutation(self.num_rows)
+        last = self.num_rows - self.num_rows % self.batch_size
+        for start in range(0, last, self.batch_size):
+            if time.perf_counter() > ends:
+                return False
+            step(self.train.rows(order[start : start + self.batch_size]))
+        return True
+
+    def _validate(self, evaluate: Any, state: Callable) -> float:
+        z, log_weights = state()
+        total = 0.0
+        for start in range(0, self.num_valid, _BLOCK):
+            rows = self.valid.rows(slice(start, start + _BLOCK))
+            total += float(evaluate(rows.arrays, z, log_weights))
+        return total / self.weight_of_valid
+
+    def _log_likelihood(
+        self, arrays: tuple[Tensor, ...], z: Tensor, log_weights: Tensor
+    ) -> Tensor:
+        batch = Batch(*arrays)
+        value = self.decoder.log_prob(batch, z, training=False)
+        return _total(value, log_weights, batch)
+
+
+def _total(value: Tensor, log_weights: Tensor, batch: Batch) -> Tensor:
+    log_prob = tf.reduce_logsumexp(value + log_weights, axis=-1)
+    return tf.tensordot(log_prob, batch.weight, 1)
