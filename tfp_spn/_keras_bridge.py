@@ -13,6 +13,7 @@ values of their variables at each call.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import keras
@@ -68,6 +69,19 @@ def name_of_family(family: object) -> str | None:
 def identity_bijector() -> tfb.Bijector:
     """The bijector of an unconstrained parameter."""
     return tfb.Identity()
+
+
+def without_floor(make_bijector: Callable[[], Any]) -> Callable[[], tfb.Bijector]:
+    """The same bijector; softplus without the rounding error that TFP adds to it.
+
+    That would be the least rate, scale or concentration: too large for data of 1e10.
+    """
+    bijector = make_bijector()
+    if bijector is None:
+        return identity_bijector
+    if isinstance(bijector, tfb.Softplus) and bijector.low is not None:
+        return tfb.Softplus
+    return make_bijector
 
 
 def family_parameters(

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import scipy.stats
+import tensorflow as tf
 
 from tfp_spn import circuits, distributions, layers, learning, region_graphs
 
@@ -115,9 +116,45 @@ def test_the_only_floor_of_scales_is_min_scale(dtype: str) -> None:
     np.testing.assert_allclose(learned, 1e-7, rtol=2e-3)
 
 
-def test_rates_of_large_values() -> None:
-    x = np.random.default_rng(0).exponential(2e5, (500, 1))
-    circuit = circuit_of(layers.DistributionLeaf("Exponential", 1))
-    learning.fit(circuit, x, epochs=5, initialize=True, pseudocount=0, verbose=False)
-    mean = distributions.SumProductNetwork(circuit).mean()
-    np.testing.assert_allclose(mean, x.mean(0), rtol=1e-3)
+def test_em_knows_no_unit() -> None:
+    """What is learned of values times a size is what is learned of them, rescaled."""
+    tf.config.run_functions_eagerly(True)
+    families = ("Exponential", "Gamma", "InverseGamma", "InverseGaussian")
+    x = np.random.default_rng(0).gamma(3.0, 1.0, (60, len(families)))
+    learned = {}
+    for size in (1.0, 1e-12, 1e18):
+        leaf = layers.MixedLeaf(
+            [(layers.DistributionLeaf(f, 1), [v]) for v, f in enumerate(families)]
+        )
+        graph = region_graphs.fully_factorized(len(families))
+        circuit = circuits.from_region_graph(graph, leaf, 1, leaf_sums=False)
+        scaled = (x * size).astype("float32")
+        learning.fit(circuit, scaled, epochs=12, pseudocount=0, verbose=False)
+        spn = distributions.SumProductNetwork(circuit)
+        log_prob = np.mean(spn.log_prob(scaled)) + len(families) * np.log(size)
+        learned[size] = [log_prob, *(spn.mean() / size)]
+    np.testing.assert_allclose(learned[1e-12], learned[1.0], rtol=1e-3)
+    np.testing.assert_allclose(learned[1e18], learned[1.0], rtol=1e-3)
+
+
+def test_what_no_family_can_hold_is_an_error_and_changes_nothing() -> None:
+    x = np.random.default_rng(0).gamma(3.0, 1e30, (20, 1)).astype("float32")
+    for family in ("Gamma", "Normal"):
+        circuit = circuit_of(layers.DistributionLeaf(family, 1))
+        before = [variable.numpy() for variable in circuit.variables]
+        with pytest.raises(ValueError, match=f"start from the data.*{family}"):
+            learning.fit(circuit, x, epochs=2, verbose=False)
+        for variable, value in zip(circuit.variables, before, strict=True):
+            np.testing.assert_array_equal(variable, value)
+
+
+def test_an_infinite_mean_is_infinite() -> None:
+    """Where TFP says NaN, of values that have a lower end."""
+    leaf = layers.DistributionLeaf(
+        "InverseGamma",
+        1,
+        initializers={"concentration": keras.initializers.Constant(0.5)},
+    )
+    spn = distributions.SumProductNetwork(circuit_of(leaf))
+    assert spn.mean().numpy() == np.inf
+    assert spn.variance().numpy() == np.inf

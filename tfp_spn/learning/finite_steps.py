@@ -72,13 +72,21 @@ class FiniteSteps:
             ValueError: It is not finite.
         """
         found = self._not_finite(last) or self._not_finite(best)
-        if found is not None:
-            source = "" if checkpoint is None else f" with checkpoint {checkpoint!s}"
+        if found is None:
+            return
+        if checkpoint is None and self._not_finite(self.start) is None:
             raise ValueError(
-                f"fit: training cannot begin{source}, received {found}, expected "
-                "finite numbers. Nothing was changed. Build the circuit and the "
-                "optimizer anew, and choose another path if a checkpoint was read."
+                f"fit: the start from the data was not finite, received {found}, "
+                f"expected finite numbers{self._circumstances()}. Parameters are "
+                "those from before the call. Divide the column by its size, or "
+                'build the circuit with dtype="float64".'
             )
+        source = "" if checkpoint is None else f" with checkpoint {checkpoint!s}"
+        raise ValueError(
+            f"fit: training cannot begin{source}, received {found}, expected "
+            "finite numbers. Nothing was changed. Build the circuit and the "
+            "optimizer anew, and choose another path if a checkpoint was read."
+        )
 
     def check_epoch(self, number: int, arrays: Arrays, log_likelihood: float) -> None:
         """Checks what an epoch ended with.

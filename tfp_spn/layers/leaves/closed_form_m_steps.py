@@ -154,7 +154,7 @@ def inverse_gaussian() -> MaximumLikelihood:
     def maximizer(mean: Statistics, p: Params) -> Params:
         shift, square = mean
         new = tf.maximum(1 + shift, TINY)
-        gap = above_rounding(square - tf.square(shift) / new, square + tf.abs(shift))
+        gap = above_rounding(square - shift * (shift / new), square + tf.abs(shift))
         return {"loc": new * p["loc"], "concentration": p["loc"] / gap}
 
     return MaximumLikelihood(

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Unpack
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tfp_spn._arguments import a_count, a_text, reads
@@ -26,6 +25,7 @@ from tfp_spn.layers.leaves.elementwise_leaf import ElementwiseLeaf, slot_flow
 from tfp_spn.layers.leaves.family import Family
 from tfp_spn.layers.leaves.family_parameters import FamilyParameter
 from tfp_spn.layers.leaves.layout import LeafLayout
+from tfp_spn.layers.leaves.maximum_likelihood import above_zero
 from tfp_spn.layers.leaves.support import Support
 from tfp_spn.ops.long_sums import long_sum
 
@@ -365,8 +365,7 @@ class DistributionLeaf(ElementwiseLeaf):
                 )
                 ones = [1] * (stored.shape.rank - count.shape.rank)
                 received = tf.reshape(count > 0, [*count.shape, *ones])
-                stored = tf.where(received, stored, old)
-                result[name] = tf.where(tf.math.is_finite(stored), stored, old)
+                result[name] = tf.where(received, stored, old)
         return result
 
     def _within_reach(self, name: str, value: Tensor) -> Tensor:
@@ -375,7 +374,7 @@ class DistributionLeaf(ElementwiseLeaf):
             return value  # matrices, locations, logarithms and logits
         if name == "probs":
             return tf.clip_by_value(value, 1e-6, 1 - 1e-6)
-        return tf.maximum(value, 4 * np.finfo(value.dtype.as_numpy_dtype).eps)
+        return above_zero(value)
 
     def configuration(self) -> Config:
         """The same of functions that are not registered, by what is known of them."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import tensorflow as tf
 
 from tfp_spn._keras_bridge import Distribution
 from tfp_spn._typing import Tensor
 from tfp_spn.ops.counts import binomial_log_prob, poisson_log_prob
-from tfp_spn.ops.gamma import gamma_log_prob
+from tfp_spn.ops.gamma import gamma_log_prob, relative_distance
 
 
 def family_log_prob(distribution: Distribution, x: Tensor) -> Tensor:
@@ -17,9 +19,9 @@ def family_log_prob(distribution: Distribution, x: Tensor) -> Tensor:
         distribution: The distribution.
         x: Possible values.
     """
-    of_gamma = _OF_GAMMA.get(type(distribution).__name__)
-    if of_gamma is not None:
-        return of_gamma(distribution, x)
+    of_positive = _OF_POSITIVE.get(type(distribution).__name__)
+    if of_positive is not None:
+        return of_positive(distribution, x)
     of_counts = _OF_COUNTS.get(type(distribution).__name__)
     if of_counts is None:
         return distribution.log_prob(x)
@@ -55,6 +57,13 @@ def _inverse_gamma(distribution: Distribution, x: Tensor) -> Tensor:
     return log_prob - 2 * tf.math.log(x)
 
 
+def _inverse_gaussian(distribution: Distribution, x: Tensor) -> Tensor:
+    """In relative distances: TFP's squares of large and small values overflow."""
+    shape, distance = distribution.concentration, relative_distance(x, distribution.loc)
+    log_peak = 0.5 * (tf.math.log(shape) - math.log(2 * math.pi)) - 1.5 * tf.math.log(x)
+    return log_peak - 0.5 * (shape / x) * tf.square(distance)
+
+
 def _wide(value: Tensor) -> Tensor:
     return tf.cast(value, tf.float64)
 
@@ -62,5 +71,9 @@ def _wide(value: Tensor) -> Tensor:
 _MAX_LOGIT = 700.0
 """Beyond, a probability would be zero in double precision."""
 
-_OF_GAMMA = {"Gamma": _gamma, "InverseGamma": _inverse_gamma}
+_OF_POSITIVE = {
+    "Gamma": _gamma,
+    "InverseGamma": _inverse_gamma,
+    "InverseGaussian": _inverse_gaussian,
+}
 _OF_COUNTS = {"Binomial": _binomial, "Poisson": _poisson}

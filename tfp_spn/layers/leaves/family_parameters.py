@@ -10,7 +10,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfp_spn._keras_bridge import family_parameters, identity_bijector
+from tfp_spn._keras_bridge import (
+    family_parameters,
+    identity_bijector,
+    without_floor,
+)
 from tfp_spn._keras_typing import Initializer
 from tfp_spn._typing import DTypeLike, Params, ShapeLike, Tensor
 from tfp_spn.initializers.initial_values import initial_values
@@ -150,8 +154,7 @@ def _of_property(
     p = properties[name]
     make_bijector = p.default_constraining_bijector_fn
     try:
-        if make_bijector() is None:
-            make_bijector = identity_bijector
+        make_bijector = without_floor(make_bijector)
     except (NotImplementedError, TypeError):
         raise ValueError(
             f"{owner}: TFP knows no constraint of the parameter {name!r}, so that it "

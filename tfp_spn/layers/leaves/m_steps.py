@@ -7,8 +7,8 @@ import tensorflow as tf
 from tfp_spn.layers.leaves import closed_form_m_steps as closed
 from tfp_spn.layers.leaves import newton_m_steps as newton
 from tfp_spn.layers.leaves.maximum_likelihood import (
-    TINY,
     MaximumLikelihood,
+    above_zero,
     rate_of,
     rates,
 )
@@ -26,7 +26,7 @@ FAMILIES: dict[str, MaximumLikelihood] = {
     "Categorical": closed.categorical(),
     "Dirichlet": newton.dirichlet(),
     "Exponential": closed.of_mean(
-        lambda p: 1 / rate_of(p), lambda m, p: rates(1 / tf.maximum(m, TINY))
+        lambda p: 1 / rate_of(p), lambda m, p: rates(1 / above_zero(m))
     ),
     "Gamma": newton.gamma(),
     "Geometric": closed.of_mean(

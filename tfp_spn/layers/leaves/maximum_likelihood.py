@@ -71,6 +71,11 @@ def root(square: Tensor) -> Tensor:
     return tf.sqrt(tf.maximum(square, MIN_SCALE**2))
 
 
+def above_zero(value: Tensor) -> Tensor:
+    """A number that is not negative, not below the least that the dtype holds whole."""
+    return tf.maximum(value, np.finfo(value.dtype.as_numpy_dtype).tiny)
+
+
 def above_rounding(difference: Tensor, size: Tensor) -> Tensor:
     """A positive difference of terms of some `size`, not below their rounding."""
     eps = np.finfo(size.dtype.as_numpy_dtype).eps
@@ -85,7 +90,7 @@ def spread(like: Tensor, *values: Tensor | float) -> Statistics:
 
 def rates(rate: Tensor) -> Params:
     """A rate under the names that TFP has for it."""
-    rate = tf.maximum(rate, TINY)
+    rate = above_zero(rate)
     return {"rate": rate, "log_rate": tf.math.log(rate)}
 
 

@@ -25,10 +25,16 @@ from tfp_spn.ops.gamma import (
 
 _NUM_STEPS = 20
 
+_MAX_GAP = 1e12
+"""Wider data than float32 can square; a concentration of 1e-12."""
+
 
 def _gamma_concentration(gap: Tensor) -> Tensor:
     """Solves ``log c - digamma(c) = gap`` (Minka 2002)."""
-    c = (3 - gap + tf.sqrt(tf.square(gap - 3) + 24 * gap)) / (12 * gap)
+    gap = tf.minimum(gap, _MAX_GAP)
+    root = tf.sqrt(tf.square(gap - 3) + 24 * gap)
+    wide = 2 / tf.maximum(root + gap - 3, 1.0)
+    c = tf.where(gap > 3, wide, (3 - gap + root) / (12 * gap))
     for _ in range(5):
         residual = log_minus_digamma(c) - gap
         c = 1 / (1 / c + residual / (tf.square(c) * slope_of_log_minus_digamma(c)))
