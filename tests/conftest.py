@@ -7,6 +7,7 @@ import logging
 import os
 import random
 import zlib
+from importlib.metadata import version
 
 # Read when TensorFlow, matplotlib or a BLAS is first loaded, so set before any of them.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -22,7 +23,10 @@ if _IS_XDIST_WORKER:
 _IS_OPTIMIZED = "TFP_SPN_OPTIMIZE" in os.environ
 if not _IS_OPTIMIZED:
     _FLAGS = os.environ.get("XLA_FLAGS", "")
-    os.environ["XLA_FLAGS"] = f"{_FLAGS} --xla_backend_optimization_level=0"
+    _FLAGS += " --xla_backend_optimization_level=0"
+    if version("tensorflow").startswith("2.21."):  # others may not know this one
+        _FLAGS += " --xla_cpu_use_fusion_emitters=false"
+    os.environ["XLA_FLAGS"] = _FLAGS
 
 import hypothesis  # noqa: E402 - after the environment is set
 import keras  # noqa: E402
@@ -36,6 +40,7 @@ from tfp_spn.programs.traces import Traces  # noqa: E402
 if _IS_XDIST_WORKER:  # one core per worker: threads of several would only compete
     tf.config.threading.set_intra_op_parallelism_threads(1)
 keras.utils.set_random_seed(0)
+gc.freeze()  # what has been imported stays: no collection looks at it again
 
 # Derandomized: a failure on one machine is a failure on every machine. Search for new
 # examples with `--hypothesis-profile=search`.
