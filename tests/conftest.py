@@ -7,7 +7,6 @@ import logging
 import os
 import random
 import zlib
-from importlib.metadata import version
 
 # Read when TensorFlow, matplotlib or a BLAS is first loaded, so set before any of them.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -23,9 +22,7 @@ if _IS_XDIST_WORKER:
 _IS_OPTIMIZED = "TFP_SPN_OPTIMIZE" in os.environ
 if not _IS_OPTIMIZED:
     _FLAGS = os.environ.get("XLA_FLAGS", "")
-    _FLAGS += " --xla_backend_optimization_level=0"
-    if version("tensorflow").startswith("2.21."):  # others may not know this one
-        _FLAGS += " --xla_cpu_use_fusion_emitters=false"
+    _FLAGS += " --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
     os.environ["XLA_FLAGS"] = _FLAGS
 
 import hypothesis  # noqa: E402 - after the environment is set
