@@ -88,6 +88,13 @@ def test_online_em_needs_no_targets_for_weights() -> None:
         np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
+def test_weights_of_classes_need_labels() -> None:
+    model = _circuit()
+    model.compile("sgd", tfp_spn.losses.NegativeLogLikelihood())
+    with pytest.raises(ValueError, match="class_weight weighs classes.*sample_weight"):
+        model.fit(X, class_weight={0: 1.0}, verbose=0)
+
+
 def test_streams_bring_their_own_weights() -> None:
     circuit = _circuit()
     circuit.compile("sgd", tfp_spn.losses.NegativeLogLikelihood())

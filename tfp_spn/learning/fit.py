@@ -229,7 +229,7 @@ def fit(
     if batch_size is None:
         batch_size = default_batch_size(x, way.is_full_batch)
     if lengths is not None:
-        observed = mask_of_lengths(program, lengths, observed)
+        observed = mask_of_lengths(program, x, lengths, observed)
     classes = classes_of(labels, program.num_classes, unlabelled)
     data = Data(x, observed, labels, sample_weight)
     data = numbered(data, classes, program.num_classes, unlabelled)
