@@ -144,6 +144,7 @@ def test_gradients_over_an_unknown_number_of_examples():
 # --- cost ---------------------------------------------------------------------------
 
 
+@pytest.mark.compiled
 def test_eager_overhead():
     """Of the distribution over a compiled pure function: at most 0.3 ms."""
     circuit = NORMAL.circuit

@@ -139,6 +139,7 @@ def test_tolerance_stops() -> None:
     assert history.epochs < 200
 
 
+@pytest.mark.compiled
 def test_one_trace_for_all_batches() -> None:
     clear_traces()
     circuit = circuit_of()

@@ -47,6 +47,7 @@ def ragged(*sizes: int) -> Any:
     return tf.data.Dataset.from_generator(rows, output_signature=spec)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("name", ["em", "online_em", "gradient", "evaluation"])
 def test_ragged_batches_are_compiled_once(name, monkeypatch) -> None:
     circuit = circuit_of()

@@ -18,6 +18,8 @@ from tfp_spn.circuits import clear_traces, from_region_graph
 from tfp_spn.distributions import SumProductNetwork
 from tfp_spn.learning import fit
 
+pytestmark = pytest.mark.compiled
+
 
 @pytest.fixture
 def circuit():

@@ -89,14 +89,15 @@ def _seeds(
     seeds = [rng.integers(len(points))] if first is None else list(first)
     distances = _square_distances(points, np.array(seeds))
     nearest, cluster = distances.min(0), distances.argmin(0)
-    while len(seeds) < num_seeds:
-        weights = nearest if nearest.any() else np.ones_like(nearest)
-        draws = rng.choice(len(points), _NUM_DRAWS, p=weights / weights.sum())
+    while len(seeds) < num_seeds and nearest.any():
+        draws = rng.choice(len(points), _NUM_DRAWS, p=nearest / nearest.sum())
         left = np.minimum(_square_distances(points, draws), nearest)
         best = left.sum(-1).argmin()
         cluster = np.where(left[best] < nearest, len(seeds), cluster)
         seeds.append(draws[best])
         nearest = left[best]
+    # No other value is left: any rows will do.
+    seeds.extend(rng.integers(len(points), size=num_seeds - len(seeds)))
     return np.array(seeds), cluster
 
 

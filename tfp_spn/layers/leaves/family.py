@@ -227,10 +227,6 @@ class Family:
             ) from None
         if self.is_circular and query != "mode":  # no numbers to be averaged
             return tf.fill(tf.shape(value), tf.constant(math.nan, value.dtype))
-        if query != "mode" and self.support.low > -math.inf:
-            # What has a lower end has a mean; where TFP says NaN, an infinite one.
-            infinity = tf.constant(math.inf, value.dtype)
-            return tf.where(tf.math.is_nan(value), infinity, value)
         return value
 
     @property
