@@ -126,6 +126,18 @@ def test_losses_of_plain_models_ask_for_targets() -> None:
     np.testing.assert_allclose(found, right, rtol=1e-5)
 
 
+def test_one_hot_vectors_are_no_labels() -> None:
+    joint = np.log([[0.25, 0.75], [0.5, 0.5]]).astype("float32")
+    for loss in (
+        tfp_spn.losses.NegativeLogJoint(),
+        tfp_spn.losses.HybridGenerativeDiscriminative(generative_term="joint"),
+    ):
+        with pytest.raises(ValueError, match=r"no labels.*\(2, 2\).*argmax"):
+            loss(np.eye(2), joint)
+        column = loss(np.array([[0], [1]]), joint)
+        np.testing.assert_allclose(column, loss(np.array([0, 1]), joint))
+
+
 def test_half_a_label_is_no_class() -> None:
     joint = np.log([[0.25, 0.75]]).astype("float32")
     for y, right in ((1.0, np.log(0.75)), (0.5, -np.inf), (np.nan, -np.inf)):

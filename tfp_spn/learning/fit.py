@@ -147,21 +147,21 @@ def fit(
         lengths: Lengths of sequences, int ``[N]``: how many steps each one has, at
             most `num_steps`; what follows is padding and may hold anything.
         labels: Classes ``[N]``; with them the objective is ``log p(x, label)``. Other
-            labels than integers from 0 to ``num_classes - 1``, such as text, are
+            labels than whole numbers from 0 to ``num_classes - 1``, such as text, are
             numbered in sorted order: `History.classes` says which class has which.
-        unlabelled: The label that stands for none, such as -1: examples that have it
-            are learned from by ``log p(x)``, in one fit with the others. Default: all
-            labels are classes.
+        unlabelled: The label that stands for none, such as -1 or NaN: examples that
+            have it are learned from by ``log p(x)``, in one fit with the others.
+            Default: all labels are classes.
         sample_weight: How often each example counts, ``[N]``.
         validation_data: Held-out data in any of the forms of a dataset's batch, or a
             dataset.
         validation_split: Part of the examples, from 0 to 1, that is held out instead:
             the last ones, as in Keras (shuffle them before if they are in an order).
         initialize: Whether to start from `initialize_leaves`. Needs arrays. `False`
-            starts from the parameters as they are. Default: a circuit that was never
-            fitted, loaded or assigned draws its parameters from `seed`, whatever was
-            drawn before, and starts from arrays in those leaves that were given no
-            initializers; any other circuit starts from its parameters.
+            starts from the parameters as they are. Default: in those leaves that were
+            given no initializers, if data are arrays and the circuit is new. Whichever
+            it is but `False`, a new circuit, one that was never fitted, loaded or
+            assigned, draws its parameters from `seed`, whatever was drawn before.
         regularization: An object of `tfp_spn.learning`, or a list: `DataSoftening`,
             `InputDropout`; for EM `MarginalPseudocount`, `ExpectedCounts`,
             `SumEntropy`, `SumDropout` and any other `Adjustment`; for ``"gradient"`` a
@@ -267,7 +267,7 @@ def fit(
         patience,
         _relative_cost(train, validation),
     )
-    is_start_drawn = initialize is None and rounds.count > 0 and is_new(circuit)
+    is_start_drawn = initialize is not False and rounds.count > 0 and is_new(circuit)
     hooks = EpochCallbacks(callbacks, circuit, rounds.count)
 
     if jit_compile is None and not train.is_dataset:
@@ -334,8 +334,9 @@ def fit(
     )
     with progress.guarded(), hooks.with_optimizer(optimizer):
         if is_start_drawn and not progress.history.epochs:
-            start_from(circuit, None if train.is_dataset else train.data, seed)
-        elif initialize and not progress.history.epochs:
+            has_data = not (train.is_dataset or initialize)
+            start_from(circuit, train.data if has_data else None, seed)
+        if initialize and not progress.history.epochs:
             initialize_leaves(circuit, train.data.x, train.data.observed, seed)
         finite.check_start(state.take(), progress.best, checkpoint)
         progress.history.classes = classes
