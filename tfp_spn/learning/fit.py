@@ -21,6 +21,7 @@ from tfp_spn._arguments import (
 from tfp_spn._keras_typing import OptimizerLike
 from tfp_spn._typing import TensorLike
 from tfp_spn.circuits.circuit import Circuit
+from tfp_spn.circuits.fixed_scales import warn_of_fixed_scales
 from tfp_spn.distributions.dynamic_sum_product_network import (
     DynamicSumProductNetwork,
 )
@@ -39,7 +40,6 @@ from tfp_spn.learning.data_validation import (
 from tfp_spn.learning.epoch_callbacks import EpochCallbacks
 from tfp_spn.learning.finite_steps import FiniteSteps
 from tfp_spn.learning.fit_arguments import check_arguments
-from tfp_spn.learning.fixed_scales import warn_of_fixed_scales
 from tfp_spn.learning.history import History, Stopping
 from tfp_spn.learning.initialization import initialize_leaves
 from tfp_spn.learning.log_likelihood import LogLikelihood
@@ -248,7 +248,7 @@ def fit(
         )
         regular = regularization_of(regularization, way)
     if not train.is_dataset:
-        warn_of_fixed_scales(circuit, train.data)
+        warn_of_fixed_scales(circuit, train.data.x, train.data.observed, 4)
     validation = None
     if held_out_data is not None:
         validation = Batches(program, held_out_data, batch_size)
@@ -366,7 +366,8 @@ def fit(
                 finite.check_epoch(number, last, log_likelihood)
                 progress.complete_epoch(last, log_likelihood, held_out)
                 if train.is_dataset and number == 1:
-                    warn_of_fixed_scales(circuit, train.first)
+                    first = train.first
+                    warn_of_fixed_scales(circuit, first.x, first.observed, 4)
                 bar.set_postfix_str(progress.history.summary())
                 bar.update()
                 hooks.end_epoch(number - 1, log_likelihood, held_out)
