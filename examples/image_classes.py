@@ -50,7 +50,12 @@ SCORES = ("likelihood", "ratio", "typicality", "posteriors")
 NUM_MASKS = 8  # of pixels that go missing, to see how class posteriors vary
 
 
-def build_circuit(data: ImageData, options: argparse.Namespace) -> Any:
+def build_circuit(data: ImageData, weight: float, options: argparse.Namespace) -> Any:
+    """Its sums begin with few children where labels alone teach it.
+
+    From even weights all classes begin alike, and nothing tells them which way to part.
+    """
+    alpha = 0.2 if weight == 1 else 1.0
     return tfp_spn.circuits.image_circuit(
         data.shape,
         options.region_graph,
@@ -59,6 +64,9 @@ def build_circuit(data: ImageData, options: argparse.Namespace) -> Any:
         sum_product=options.sum_product,
         num_classes=data.num_classes,
         class_prior="uniform",
+        accumulator_initializer=tfp_spn.initializers.Dirichlet(
+            alpha=alpha, seed=options.seed
+        ),
         seed=options.seed,
     )
 
@@ -253,7 +261,7 @@ def study(
     """A trained circuit and what was measured, from the cache if they are there."""
     keras.utils.set_random_seed(options.seed)  # whatever was trained before
     stem = options.cache / name_of(data, weight, options)
-    circuit = build_circuit(data, options)
+    circuit = build_circuit(data, weight, options)
     weights, results = Path(f"{stem}.weights.h5"), Path(f"{stem}.json")
     kept = json.loads(results.read_text()) if results.is_file() else {}
     if "history" not in kept or not weights.is_file():
