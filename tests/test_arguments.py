@@ -210,3 +210,10 @@ def test_every_public_callable_is_entered():
                 continue
             missing += [f"{module.__name__}.{name}"] if arguments else []
     assert not missing
+
+
+def test_arguments_by_position_that_need_a_name():
+    with pytest.raises(TypeError, match=r"at most spn, x\. Name .*one of: .*labels"):
+        tfp_spn.learning.fit(None, [[0]], [0])
+    with pytest.raises(TypeError, match="unexpected keyword argument 'label'"):
+        tfp_spn.learning.fit(None, [[0]], label=[0])

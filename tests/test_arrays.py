@@ -140,8 +140,9 @@ def test_fit_takes_lengths_of_sequences() -> None:
     assert have.log_likelihood == want.log_likelihood
     for wrong, message in (
         (lengths * 1.0, "counts of steps, received dtype float64"),
-        (lengths + 1, r"out of range, .* values \[2, 3, 4\], expected one number"),
+        (lengths + 1, r"out of range, .* values \[2, 3, 4\], expected numbers"),
         (lengths - 1, "out of range, .* Leave out empty"),
+        (lengths[:5], r"do not fit x, received shape \(5,\) for 10 sequences"),
     ):
         with pytest.raises((TypeError, ValueError), match=message):
             fit(dynamic(), x, lengths=wrong, verbose=False)

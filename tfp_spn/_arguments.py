@@ -63,6 +63,7 @@ def reads(**readers: Reader) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
             try:
                 given = signature.bind(*args, **kwargs)
             except TypeError:
+                _check_positions(function.__name__, signature, args)
                 return function(*args, **kwargs)  # which has Python's own message
             for name, read in readers.items():
                 if name not in given.arguments:
@@ -78,6 +79,24 @@ def reads(**readers: Reader) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
         return reading
 
     return decorate
+
+
+def _check_positions(
+    name: str, signature: inspect.Signature, args: tuple[object, ...]
+) -> None:
+    """Raises a `TypeError` if arguments come by position that have to be named."""
+    kinds = {n: p.kind for n, p in signature.parameters.items()}
+    by_name = [n for n, k in kinds.items() if k is inspect.Parameter.KEYWORD_ONLY]
+    first = [
+        n for n, k in kinds.items() if k is inspect.Parameter.POSITIONAL_OR_KEYWORD
+    ]
+    has_rest = inspect.Parameter.VAR_POSITIONAL in kinds.values()
+    if by_name and not has_rest and len(args) > len(first):
+        raise TypeError(
+            f"{name}: received {len(args)} arguments without a name, expected at most "
+            f"{', '.join(first)}. Name the others, as in {name}({', '.join(first)}, "
+            f"NAME=...), by one of: {', '.join(by_name)}."
+        )
 
 
 def read_fields(instance: object, **readers: Reader) -> None:

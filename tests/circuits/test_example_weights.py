@@ -88,6 +88,13 @@ def test_online_em_needs_no_targets_for_weights() -> None:
         np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
+def test_weights_of_classes_need_labels() -> None:
+    model = _circuit()
+    model.compile("sgd", tfp_spn.losses.NegativeLogLikelihood())
+    with pytest.raises(ValueError, match="class_weight weighs classes.*sample_weight"):
+        model.fit(X, class_weight={0: 1.0}, verbose=0)
+
+
 def test_streams_bring_their_own_weights() -> None:
     circuit = _circuit()
     circuit.compile("sgd", tfp_spn.losses.NegativeLogLikelihood())
@@ -117,6 +124,18 @@ def test_losses_of_plain_models_ask_for_targets() -> None:
     np.testing.assert_allclose(plain.evaluate(data, verbose=0), right, rtol=1e-5)
     found = plain.evaluate(X, X, sample_weight=W, batch_size=20, verbose=0)
     np.testing.assert_allclose(found, right, rtol=1e-5)
+
+
+def test_one_hot_vectors_are_no_labels() -> None:
+    joint = np.log([[0.25, 0.75], [0.5, 0.5]]).astype("float32")
+    for loss in (
+        tfp_spn.losses.NegativeLogJoint(),
+        tfp_spn.losses.HybridGenerativeDiscriminative(generative_term="joint"),
+    ):
+        with pytest.raises(ValueError, match=r"no labels.*\(2, 2\).*argmax"):
+            loss(np.eye(2), joint)
+        column = loss(np.array([[0], [1]]), joint)
+        np.testing.assert_allclose(column, loss(np.array([0, 1]), joint))
 
 
 def test_half_a_label_is_no_class() -> None:

@@ -116,3 +116,8 @@ def test_variables_larger_than_memory_are_refused():
     layer = tfp_spn.layers.DenseSum(2**31 - 1)
     with pytest.raises(ValueError, match="does not fit into memory.*GiB of this mach"):
         layer.build((None, 2**10, 1, 2**10))
+
+
+def test_weights_too_large_to_be_added_keep_their_proportions() -> None:
+    weights = initial_weights("x", C([[3e38], [1.5e38]]), (2, 2), "float32").numpy()
+    np.testing.assert_allclose(weights, [[1, 1], [0.5, 0.5]])

@@ -76,3 +76,16 @@ def test_layers_below_the_leaves_are_free() -> None:
     assert keras.Sequential([keras.Input((4,)), *_flat(*harmless)]).built
     one = [L.FlatToRegions(1), L.NormalLeaf(2), L.DenseSum(2), L.RootSum(False)]
     assert keras.Sequential([keras.Input((1,)), *one]).built
+
+
+def test_dropout_above_the_root_of_our_models():
+    layers = [L.FlatToRegions(1), L.BernoulliLeaf(2), L.ReduceProduct(4)]
+    layers = [keras.Input((4,)), *layers, L.RootSum(False)]
+    stack, softmax = tfp_spn.models.SequentialSumProductNetwork, keras.layers.Softmax()
+    with pytest.raises(ValueError, match="through Dropout .*InputDropout"):
+        stack([*layers, keras.layers.Dropout(0.1)])
+    assert stack([*layers, softmax]).built
+    plain = keras.Sequential(layers)
+    above = keras.layers.Dropout(0.1)(plain.outputs[0])
+    with pytest.raises(ValueError, match="through Dropout .*InputDropout"):
+        tfp_spn.models.SumProductNetwork(plain.inputs, above)

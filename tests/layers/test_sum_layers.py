@@ -6,8 +6,9 @@ import tensorflow as tf
 
 from tests.layers.slow_sums import gradients, log_sum
 from tests.layers.stacks import PLAIN_RULES, RULES, set_accumulators
-from tfp_spn import layers, set_default_accumulator_initializer
+from tfp_spn import constraints, layers, set_default_accumulator_initializer
 from tfp_spn.initializers import Dirichlet
+from tfp_spn.ops.weights import normalized_weights
 
 EXECUTIONS = {
     "eager": lambda f: f,
@@ -209,3 +210,18 @@ def test_classes_begin_with_equal_priors(returns_children):
     assert again.get_config() == root.get_config()
     with set_default_accumulator_initializer(Dirichlet(alpha=0.3)):
         assert layers.RootSum().accumulator_initializer.alpha == 0.3
+
+
+@pytest.mark.parametrize("name", ["DenseSum", "RootSum"])
+def test_sums_whose_weights_were_all_pushed_below_zero_are_uniform(name):
+    layer = getattr(layers, name)(
+        *([2] if name == "DenseSum" else [False]),
+        logspace_accumulators=False,
+        linear_accumulator_constraint=constraints.Clip(-2, -1),
+    )
+    x = np.log([0.2, 0.6]).astype("float32").reshape(1, 1, 1, 2)
+    layer.build(x.shape)
+    layer.accumulators.assign(-tf.ones_like(layer.accumulators))
+    np.testing.assert_allclose(np.exp(layer(x)), np.full(layer(x).shape, 0.4), 1e-6)
+    weights = normalized_weights(layer.accumulators.value, logspace=False)
+    np.testing.assert_allclose(weights, np.full(weights.shape, 0.5))

@@ -247,7 +247,7 @@ ERRORS = {
     ),
     "mask_dtype": ({"observed": MASK * 1}, "received dtype int64, expected bool"),
     "mask_shape": ({"observed": MASK[:9]}, r"shape \(9, 4\), expected \[100, 4\]"),
-    "labels_dtype": ({"labels": np.ones(100)}, "dtype float64, expected classes"),
+    "labels_dtype": ({"labels": X[:, 0] / 2}, "dtype float64, expected classes"),
     "labels_shape": ({"labels": np.arange(9)}, r"shape \(9,\), expected \[100\]"),
     "labels_range": ({"labels": np.full(100, 1)}, "received 1 to 1, expected 0 to 0"),
     "weight_shape": ({"sample_weight": np.ones(9)}, r"received shape \(9,\)"),

@@ -159,6 +159,7 @@ def test_labels_of_any_kind_are_numbered() -> None:
         "list": texts[numbers].tolist(),
         "0 and 2": numbers * 2,
         "-1 and 1": numbers * 2 - 1,
+        "floats": numbers * 2.0,
         "bool": numbers > 0,
     }
     for name, labels in kinds.items():
@@ -177,6 +178,9 @@ def test_labels_of_any_kind_are_numbered() -> None:
         ),
         (numbers + 1.5, "received dtype float64"),
         (np.arange(60), "out of range, received 0 to 59"),
+        (numbers + np.inf, "received dtype float64"),
+        (np.ma.masked_equal(numbers * 2, 2), "labels.*mask"),
+        ([[0], [0, 1]], "labels"),
     ):
         with pytest.raises((TypeError, ValueError), match=message):
             run(circuit_of(num_classes=2), labels=labels)

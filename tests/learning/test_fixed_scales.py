@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from tests.learning.learning_cases import circuit_of, data_of, leaf_of
-from tfp_spn import circuits, layers, region_graphs
+from tfp_spn import circuits, layers, losses, region_graphs
 from tfp_spn.learning import fit
 
 X = data_of("normal", 60)
@@ -75,3 +75,18 @@ def test_of_datasets() -> None:
     data = tf.data.Dataset.from_tensor_slices(X * 50).batch(20)
     (message,) = run(circuit_of("normal", leaf={"scale_trainable": False}), data)
     assert "4 variables" in message
+
+
+def test_of_fit_of_keras() -> None:
+    tf.config.run_functions_eagerly(True)
+    circuit = circuit_of("normal", leaf={"scale_trainable": False})
+    circuit.compile("sgd", losses.NegativeLogLikelihood())
+    mask = np.ones(X.shape, bool)
+    for data in (X * 50, (X * 50, mask), {"x": X * 50, "observed": mask}):
+        with pytest.warns(UserWarning, match="fixed scales.* 4 variables") as caught:
+            circuit.fit(data, verbose=0, batch_size=60)
+        assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*fixed scales")
+        circuit.fit((X * 50, mask & [False]), verbose=0, batch_size=60)
+        circuit.fit(X, verbose=0, batch_size=60)

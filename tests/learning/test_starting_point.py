@@ -44,6 +44,11 @@ def test_the_seed_alone_says_what_a_fit_of_a_new_circuit_gives():
     assert are_equal(fitted[0], fitted[1])
     assert not are_equal(fitted[0], fitted[2])
     assert fitted[0]["leaf_location"].min() > 90
+    for python_seed in (1, 2):
+        circuit = circuit_of(python_seed)
+        fit(circuit, X, epochs=1, initialize=True, **QUIET)
+        fitted.append(values(circuit))
+    assert are_equal(fitted[3], fitted[4])
 
 
 def test_python_draws_what_it_would_have_drawn():

@@ -62,6 +62,7 @@ def test_labels_of_any_kind_and_streams_mean_the_same() -> None:
     kinds = {
         "text": {"labels": texts, "unlabelled": "?"},
         "other numbers": {"labels": np.where(LABELS < 0, 7, LABELS), "unlabelled": 7},
+        "NaN": {"labels": np.where(LABELS < 0, np.nan, LABELS), "unlabelled": np.nan},
         "a stream": {
             "x": tf.data.Dataset.from_tensor_slices(parts).batch(20),
             "labels": None,

@@ -691,12 +691,16 @@ def test_lengths_are_not_taken_for_labels():
     column = LENGTHS[:, np.newaxis].astype("int64")
     for model, optimizer in ((stack, "sgd"), (circuit, "sgd"), (circuit, em)):
         model.compile(optimizer, losses.NegativeLogLikelihood())
-        for y in (LENGTHS, column):
-            with pytest.raises(ValueError, match="integers as targets of sequences"):
+        for y in (LENGTHS, column, LENGTHS.astype("float32")):
+            with pytest.raises(ValueError, match="numbers as targets of sequences"):
                 model.fit(X, y, verbose=0)
         data = tf.data.Dataset.from_tensors((X, LENGTHS))
-        with pytest.raises(ValueError, match="integers as targets of sequences"):
+        with pytest.raises(ValueError, match="numbers as targets of sequences"):
             model.evaluate(data, verbose=0)
     stack.evaluate(X, X, verbose=0)  # no lengths
     found = stack.evaluate((X, LENGTHS), LENGTHS, verbose=0)
     np.testing.assert_allclose(found, stack.evaluate((X, LENGTHS), verbose=0))
+    with pytest.raises(ValueError, match=r"keys \['lengths', 'x'\], expected x"):
+        circuit({"x": X, "lengths": LENGTHS})
+    mask = (np.arange(NUM_STEPS) < LENGTHS[:, np.newaxis])[..., np.newaxis]
+    assert circuit((X, mask)).shape == (len(X), 1)  # what the message advises

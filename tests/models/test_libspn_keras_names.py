@@ -41,6 +41,7 @@ def test_logspace_initializer() -> None:
 
 def test_factors_can_be_set_later() -> None:
     layer = L.PermuteAndPadScopesRandom()
+    assert L.PermuteAndPadScopesRandom.set_factors is type(layer).generate_factors
     layer.generate_factors([2, 2])
     assert layer.compute_output_shape((None, 3, 1, 2)) == (None, 4, 1, 2)
 

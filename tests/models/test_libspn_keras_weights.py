@@ -178,3 +178,36 @@ def test_weights_of_another_model_are_refused() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             tfp_spn.from_libspn_keras_weights(made, given)
+
+
+def test_numbers_that_mean_nothing_are_refused() -> None:
+    model = mixture(L.NormalLeaf(2))
+    old = [LOCATION, SCALE, np.log(WEIGHTS)]
+    wanted = tfp_spn.from_libspn_keras_weights(model, old)
+    named = {f"arr_{n}": value for n, value in enumerate(old)}  # as np.load reads them
+    for found in (tfp_spn.from_libspn_keras_weights(model, named), wanted):
+        np.testing.assert_array_equal(found[0], wanted[0])
+    order = L.PermuteAndPadScopesRandom([2, 2])
+    layers = [L.FlatToRegions(1), L.NormalLeaf(2), order, L.ReduceProduct(2)]
+    permuted = keras.Sequential([keras.Input((3,)), *layers])
+    image = keras.Sequential([keras.Input((2, 2, 1)), L.NormalLeaf(2)])
+    image.add(L.Conv2DProduct([1, 1], [1, 1], [2, 2], num_channels=3))
+    ones = np.ones([1, 2, 2, 2, 1])
+    unbuilt = keras.Sequential([L.RootSum()])
+    cases: list[Any] = [
+        (model, [np.nan * LOCATION, *old[1:]], ValueError, "'location'.*NaN"),
+        (model, [*old[:2], np.nan * WEIGHTS], ValueError, "'accumulators'.*NaN"),
+        (model, [*old[:2], WEIGHTS], ValueError, "received numbers that sum to one"),
+        (model, "old.npz", TypeError, "arrays of numbers, received 'old.npz'"),
+        (model, None, TypeError, "arrays of numbers, received None"),
+        (model, [LOCATION.astype(str), *old[1:]], TypeError, "arrays of numbers"),
+        (unbuilt, old, TypeError, "built keras.Model.*keras.Input"),
+        (3, old, TypeError, "built keras.Model, received int"),
+        (image, [ones, ones, np.ones([2, 2, 2, 3])], ValueError, "one channel of each"),
+    ]
+    for table in ([-1, 0, 0, 2], [-1, 0, 1, 7], [-1, 0, 1.5, 2]):
+        given = [LOCATION, SCALE, np.array([table])]
+        cases.append((permuted, given, ValueError, "each scope from 0 to 2 once"))
+    for made, given, error, message in cases:
+        with pytest.raises(error, match=message):
+            tfp_spn.from_libspn_keras_weights(made, given)

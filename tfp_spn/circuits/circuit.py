@@ -233,6 +233,12 @@ def _log_joint(
 def _pair(x: TensorLike, observed: TensorLike) -> tuple[Tensor, Tensor | None]:
     """Splits the input of a circuit into values and mask."""
     if observed is None and isinstance(x, dict):
+        if "x" not in x or set(x) - {"x", "observed"}:
+            raise ValueError(
+                f"Circuit: received a dict with the keys {sorted(x)}, expected x and "
+                "perhaps observed, a mask of the values that count. Rename or leave "
+                "out the others; labels and weights follow the dict in a tuple."
+            )
         return x["x"], x.get("observed")
     if observed is None and isinstance(x, list | tuple):
         if len(x) != 2:

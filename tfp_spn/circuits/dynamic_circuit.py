@@ -203,9 +203,10 @@ class DynamicCircuit(Circuit):
     def check_targets(self, x: TensorLike, y: TensorLike) -> None:
         """Refuses lengths, for this circuit has one class and needs no labels."""
         label = f'{type(self).__name__} "{self.name}"'
+        axes = ", np.newaxis" * len(self.program.mask_shape[1:])
         remedy = (
-            "pass a mask with the data: fit((x, observed)), observed = np.arange("
-            "num_steps) < lengths[:, np.newaxis]."
+            "pass a mask with the data: fit((x, observed)), observed = (np.arange("
+            f"num_steps) < lengths[:, np.newaxis])[...{axes}]."
         )
         check_are_no_lengths(label, x, y, remedy)
 

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfp_spn._arguments import shown
 from tfp_spn._typing import Config, Tensor, TensorLike
 
 NO_LABEL = -1
@@ -83,9 +84,16 @@ def _with_weights_kept(method: Callable, args: tuple, kwargs: Config) -> Config:
     """The arguments of a call, with targets of no column where there are none."""
     named = inspect.signature(method).bind(*args, **kwargs).arguments
     named.update(named.pop("kwargs", {}))
-    has_weights = named.get("sample_weight") is not None
-    if has_weights and named.get("y") is None and not _is_stream(named.get("x")):
-        named["y"] = _no_targets(named["x"])
+    x, is_labelled = named.get("x"), named.get("y") is not None
+    if not (is_labelled or _is_stream(x)):
+        if named.get("class_weight"):
+            raise ValueError(
+                "fit: class_weight weighs classes, received class_weight="
+                f"{shown(named['class_weight'])} without labels, expected labels too. "
+                "Pass labels, or weights of examples as sample_weight."
+            )
+        if named.get("sample_weight") is not None:
+            named["y"] = _no_targets(x)
     validation = named.get("validation_data")
     if isinstance(validation, list | tuple) and len(validation) == 3:
         x, y, weights = validation

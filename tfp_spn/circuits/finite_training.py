@@ -16,6 +16,7 @@ import tensorflow as tf
 from tfp_spn._typing import TensorLike
 from tfp_spn.circuits.diagnosis import described, least_probable_value
 from tfp_spn.circuits.example_weights import ExampleWeights
+from tfp_spn.circuits.fixed_scales import warn_of_fixed_scales
 from tfp_spn.circuits.impossible_data import check_possible
 from tfp_spn.circuits.kept_digits import KeptDigits, with_kept_digits
 from tfp_spn.layers.finite_variables import (
@@ -78,6 +79,8 @@ class FiniteTraining(KeptDigits, ExampleWeights):
             first, *rest = validation_data
             validation_data = (with_kept_digits(self, first), *rest)
         check_possible(self, x, y, sample_weight)
+        model: Any = self
+        warn_of_fixed_scales(model, x)
         guard = _FiniteSteps(x)
         ready_made = isinstance(callbacks, keras.callbacks.CallbackList)
         if ready_made:

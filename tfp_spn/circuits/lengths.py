@@ -9,10 +9,10 @@ from tfp_spn._typing import TensorLike
 
 
 def check_are_no_lengths(owner: str, x: TensorLike, y: TensorLike, remedy: str) -> None:
-    """Refuses integers beside sequences of full length, where no labels are needed.
+    """Refuses one number for each sequence of full length, where no labels are needed.
 
-    They may be lengths, in the layout of LibSPN-Keras; as labels they would be ignored,
-    and padding would count as data.
+    They may be lengths, in the layout of LibSPN-Keras, which are floats where they were
+    read from a file; as labels they would be ignored, and padding would count as data.
 
     Args:
         owner: The model, for messages.
@@ -21,15 +21,14 @@ def check_are_no_lengths(owner: str, x: TensorLike, y: TensorLike, remedy: str) 
         remedy: How lengths are passed.
 
     Raises:
-        ValueError: The targets are one integer for each sequence.
+        ValueError: The targets are one number for each sequence.
     """
     has_steps = keras.tree.is_nested(x) or isinstance(x, tf.RaggedTensor)
     if y is None or has_steps or keras.tree.is_nested(y):
         return
-    dtype = keras.backend.standardize_dtype(y.dtype)
-    if "int" in dtype and (len(y.shape) == 1 or tuple(y.shape[1:]) == (1,)):
+    if len(y.shape) == 1 or tuple(y.shape[1:]) == (1,):
         raise ValueError(
-            f"{owner}: received integers as targets of sequences without lengths, "
+            f"{owner}: received numbers as targets of sequences without lengths, "
             "expected no targets. If they are lengths (LibSPN-Keras has them there), "
             f"{remedy} If they are labels, leave them out: this model ignores them."
         )

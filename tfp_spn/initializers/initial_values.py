@@ -65,7 +65,8 @@ def initial_weights(
     """Returns the initial weights of sums, whatever the initializer: none is negative.
 
     A negative number becomes the smallest weight, 1e-10, and a sum whose weights would
-    all be zero begins with equal ones.
+    all be zero begins with equal ones. Weights too large to be added are divided by the
+    largest.
 
     Args:
         owner: The layer, for messages.
@@ -92,8 +93,10 @@ def initial_weights(
             f"{initializer!r}, expected finite numbers. Choose another initializer."
         )
     weights = tf.where(weights < 0, tf.cast(SMALLEST_WEIGHT, weights.dtype), weights)
-    total = tf.reduce_sum(weights, axis, keepdims=True)
-    return tf.where(total > 0, weights, tf.ones_like(weights))
+    largest = tf.reduce_max(weights, axis, keepdims=True)
+    weights = tf.where(largest > 0, weights, tf.ones_like(weights))
+    is_added = tf.math.is_finite(tf.reduce_sum(weights, axis, keepdims=True))
+    return tf.where(is_added, weights, tf.math.divide_no_nan(weights, largest))
 
 
 def _check_size(owner: str, name: str, shape: Sequence[int], dtype: DTypeLike) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tfp_spn._arrays import as_array
 from tfp_spn._typing import TensorLike
 from tfp_spn.learning.data_validation import Data
 from tfp_spn.programs.labels import UNLABELLED
@@ -15,18 +16,20 @@ def classes_of(
     """Returns the labels of the class roots, in order, unless they are class numbers.
 
     Args:
-        labels: ``[N]``: integers, bools or text.
+        labels: ``[N]``: whole numbers, bools or text.
         num_classes: Number of class roots.
         unlabelled: The label that stands for none.
 
     Returns:
-        The distinct labels, sorted; `None` of integers from 0 to ``num_classes - 1``
-        and of labels that cannot be those of the circuit's classes.
+        The distinct labels, sorted; `None` of whole numbers from 0 to
+        ``num_classes - 1`` and of labels that cannot be those of the circuit's classes.
     """
     if labels is None or num_classes == 1:
         return None
-    labels = np.asarray(labels)
-    labels = labels[~is_unlabelled(labels, unlabelled)]
+    labels, hidden = _read(labels, unlabelled)
+    if isinstance(labels, np.ma.MaskedArray):
+        return None
+    labels = labels[~hidden]
     is_text = labels.dtype.kind in "USTO" and all(
         isinstance(label, str | bytes) for label in labels.ravel().tolist()
     )
@@ -44,9 +47,26 @@ def is_unlabelled(labels: np.ndarray, unlabelled: object) -> np.ndarray:
     """Which labels stand for none, bool of the same shape."""
     if unlabelled is None:
         return np.zeros(labels.shape, bool)
-    return np.array([label == unlabelled for label in labels.ravel()], bool).reshape(
-        labels.shape
-    )
+    is_nan = unlabelled != unlabelled
+    values = labels.ravel().tolist()
+    hidden = [v == unlabelled or (is_nan and v != v) for v in values]
+    return np.array(hidden, bool).reshape(labels.shape)
+
+
+def _read(labels: TensorLike, unlabelled: object) -> tuple[np.ndarray, np.ndarray]:
+    """Labels, whole numbers as integers, and which of them stand for none."""
+    try:
+        labels = np.asanyarray(labels)  # masked ones are refused by who checks them
+    except ValueError:  # lists of unequal length
+        labels = as_array(labels, "fit", "labels")
+    hidden = is_unlabelled(labels, unlabelled)
+    known = labels[~hidden]
+    if labels.dtype.kind == "f" and np.all(
+        (np.trunc(known) == known) & (np.abs(known) < 2**53)
+    ):
+        with np.errstate(invalid="ignore"):
+            labels = labels.astype(np.int64)
+    return labels, hidden
 
 
 def numbered(
@@ -60,13 +80,14 @@ def numbered(
     Raises:
         ValueError: A label is none of the classes, or there are too many.
     """
-    if data.labels is None or (classes is None and unlabelled is None):
+    if data.labels is None:
         return data
-    labels = np.asarray(data.labels)
-    hidden = is_unlabelled(labels, unlabelled)
+    labels, hidden = _read(data.labels, unlabelled)
+    if isinstance(labels, np.ma.MaskedArray):
+        return data  # for the message of those who check them
     if classes is None:
         if labels.dtype.kind not in "iu" and not hidden.all():
-            return data  # for the message of those who check them
+            return data
         known = np.where(hidden, 0, labels).astype(np.int64)
         return data._replace(labels=np.where(hidden, UNLABELLED, known))
     if len(classes) > num_classes:
@@ -76,9 +97,7 @@ def numbered(
             f"{num_classes}. Build the circuit with num_classes={len(classes)}."
         )
     number = {label: n for n, label in enumerate(classes)}
-    if unlabelled is not None:
-        number[unlabelled] = UNLABELLED
-    values = labels.ravel().tolist()
+    values = labels[~hidden].tolist()
     unknown = sorted({repr(label) for label in values if label not in number})
     if unknown:
         raise ValueError(
@@ -86,5 +105,6 @@ def numbered(
             f"{', '.join(unknown[:5])}, expected any of {list(classes)}. Correct them, "
             "or train on examples of all classes."
         )
-    numbers = np.array([number[label] for label in values], np.int64)
-    return data._replace(labels=numbers.reshape(labels.shape))
+    numbers = np.full(labels.shape, UNLABELLED, np.int64)
+    numbers[~hidden] = [number[label] for label in values]
+    return data._replace(labels=numbers)

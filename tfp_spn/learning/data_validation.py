@@ -78,7 +78,7 @@ def validated(
 
 
 def mask_of_lengths(
-    program: Program, lengths: object, observed: TensorLike
+    program: Program, x: TensorLike, lengths: object, observed: TensorLike
 ) -> np.ndarray:
     """Returns the mask of the steps that sequences have, within `observed` if given.
 
@@ -98,11 +98,17 @@ def mask_of_lengths(
             f"fit: lengths are counts of steps, received dtype {lengths.dtype}, "
             f"expected integers from 1 to {num_steps}. Convert them by astype(int)."
         )
-    if lengths.ndim != 1 or np.any(lengths < 1) or np.any(lengths > num_steps):
+    num_examples = len(as_array(x, "fit"))
+    if lengths.shape != (num_examples,):
         raise ValueError(
-            f"fit: lengths are out of range, received shape {lengths.shape} of "
-            f"values {np.unique(lengths).tolist()[:10]}, expected one number from 1 to "
-            f"{num_steps} for each sequence. Leave out empty ones; cut longer ones."
+            f"fit: lengths do not fit x, received shape {lengths.shape} for "
+            f"{num_examples} sequences, expected ({num_examples},). Pass one for each."
+        )
+    if np.any(lengths < 1) or np.any(lengths > num_steps):
+        raise ValueError(
+            "fit: lengths are out of range, received values "
+            f"{np.unique(lengths).tolist()[:10]}, expected numbers from 1 to "
+            f"{num_steps}. Leave out empty ones; cut longer ones."
         )
     exists = np.arange(num_steps) < lengths[:, np.newaxis]
     exists = exists.reshape(*exists.shape, *[1] * (len(program.mask_shape) - 1))

@@ -21,6 +21,7 @@ from tfp_spn._arguments import (
 from tfp_spn._keras_typing import OptimizerLike
 from tfp_spn._typing import TensorLike
 from tfp_spn.circuits.circuit import Circuit
+from tfp_spn.circuits.fixed_scales import warn_of_fixed_scales
 from tfp_spn.distributions.dynamic_sum_product_network import (
     DynamicSumProductNetwork,
 )
@@ -39,7 +40,6 @@ from tfp_spn.learning.data_validation import (
 from tfp_spn.learning.epoch_callbacks import EpochCallbacks
 from tfp_spn.learning.finite_steps import FiniteSteps
 from tfp_spn.learning.fit_arguments import check_arguments
-from tfp_spn.learning.fixed_scales import warn_of_fixed_scales
 from tfp_spn.learning.history import History, Stopping
 from tfp_spn.learning.initialization import initialize_leaves
 from tfp_spn.learning.log_likelihood import LogLikelihood
@@ -147,21 +147,21 @@ def fit(
         lengths: Lengths of sequences, int ``[N]``: how many steps each one has, at
             most `num_steps`; what follows is padding and may hold anything.
         labels: Classes ``[N]``; with them the objective is ``log p(x, label)``. Other
-            labels than integers from 0 to ``num_classes - 1``, such as text, are
+            labels than whole numbers from 0 to ``num_classes - 1``, such as text, are
             numbered in sorted order: `History.classes` says which class has which.
-        unlabelled: The label that stands for none, such as -1: examples that have it
-            are learned from by ``log p(x)``, in one fit with the others. Default: all
-            labels are classes.
+        unlabelled: The label that stands for none, such as -1 or NaN: examples that
+            have it are learned from by ``log p(x)``, in one fit with the others.
+            Default: all labels are classes.
         sample_weight: How often each example counts, ``[N]``.
         validation_data: Held-out data in any of the forms of a dataset's batch, or a
             dataset.
         validation_split: Part of the examples, from 0 to 1, that is held out instead:
             the last ones, as in Keras (shuffle them before if they are in an order).
         initialize: Whether to start from `initialize_leaves`. Needs arrays. `False`
-            starts from the parameters as they are. Default: a circuit that was never
-            fitted, loaded or assigned draws its parameters from `seed`, whatever was
-            drawn before, and starts from arrays in those leaves that were given no
-            initializers; any other circuit starts from its parameters.
+            starts from the parameters as they are. Default: in those leaves that were
+            given no initializers, if data are arrays and the circuit is new. Whichever
+            it is but `False`, a new circuit, one that was never fitted, loaded or
+            assigned, draws its parameters from `seed`, whatever was drawn before.
         regularization: An object of `tfp_spn.learning`, or a list: `DataSoftening`,
             `InputDropout`; for EM `MarginalPseudocount`, `ExpectedCounts`,
             `SumEntropy`, `SumDropout` and any other `Adjustment`; for ``"gradient"`` a
@@ -229,7 +229,7 @@ def fit(
     if batch_size is None:
         batch_size = default_batch_size(x, way.is_full_batch)
     if lengths is not None:
-        observed = mask_of_lengths(program, lengths, observed)
+        observed = mask_of_lengths(program, x, lengths, observed)
     classes = classes_of(labels, program.num_classes, unlabelled)
     data = Data(x, observed, labels, sample_weight)
     data = numbered(data, classes, program.num_classes, unlabelled)
@@ -248,7 +248,7 @@ def fit(
         )
         regular = regularization_of(regularization, way)
     if not train.is_dataset:
-        warn_of_fixed_scales(circuit, train.data)
+        warn_of_fixed_scales(circuit, train.data.x, train.data.observed, 4)
     validation = None
     if held_out_data is not None:
         validation = Batches(program, held_out_data, batch_size)
@@ -267,7 +267,7 @@ def fit(
         patience,
         _relative_cost(train, validation),
     )
-    is_start_drawn = initialize is None and rounds.count > 0 and is_new(circuit)
+    is_start_drawn = initialize is not False and rounds.count > 0 and is_new(circuit)
     hooks = EpochCallbacks(callbacks, circuit, rounds.count)
 
     if jit_compile is None and not train.is_dataset:
@@ -334,8 +334,9 @@ def fit(
     )
     with progress.guarded(), hooks.with_optimizer(optimizer):
         if is_start_drawn and not progress.history.epochs:
-            start_from(circuit, None if train.is_dataset else train.data, seed)
-        elif initialize and not progress.history.epochs:
+            has_data = not (train.is_dataset or initialize)
+            start_from(circuit, train.data if has_data else None, seed)
+        if initialize and not progress.history.epochs:
             initialize_leaves(circuit, train.data.x, train.data.observed, seed)
         finite.check_start(state.take(), progress.best, checkpoint)
         progress.history.classes = classes
@@ -365,7 +366,8 @@ def fit(
                 finite.check_epoch(number, last, log_likelihood)
                 progress.complete_epoch(last, log_likelihood, held_out)
                 if train.is_dataset and number == 1:
-                    warn_of_fixed_scales(circuit, train.first)
+                    first = train.first
+                    warn_of_fixed_scales(circuit, first.x, first.observed, 4)
                 bar.set_postfix_str(progress.history.summary())
                 bar.update()
                 hooks.end_epoch(number - 1, log_likelihood, held_out)

@@ -21,6 +21,7 @@ from tfp_spn.learning.expectations import (
 )
 from tfp_spn.learning.in_replica import assign_in_replica, sum_over_replicas
 from tfp_spn.learning.maximization import maximize, trainable_names
+from tfp_spn.ops.weights import normalized_weights
 from tfp_spn.programs.labels import integer_labels
 
 _CLIPS = ("clipnorm", "clipvalue", "global_clipnorm")
@@ -171,7 +172,7 @@ class OnlineExpectationMaximization(keras.optimizers.Optimizer):
         old = tf.convert_to_tensor(variable)
         if self.gliding_average and self._var_key(variable) in self._weights:
             # Else the step would depend on the size of what is stored unnormalised.
-            old = _normalized(old, axis)
+            old = normalized_weights(old, logspace=False, axis=axis)
         moved = old - step * (gradient + old if self.gliding_average else gradient)
         if self._var_key(variable) in self._moments:
             self.assign(variable, moved)
@@ -282,13 +283,6 @@ def online_step(
     _update(circuit, optimizer, expectations)
     optimizer._iterations.assign_add(1)
     return _logs(circuit, expectations, x, labels, tf.transpose(joint), sample_weight)
-
-
-def _normalized(weights: Tensor, axis: int) -> Tensor:
-    """The weights over their sum, as they are if that is zero."""
-    weights = tf.maximum(weights, 0)
-    total = tf.reduce_sum(weights, axis, keepdims=True)
-    return weights / tf.where(total > 0, total, tf.ones_like(total))
 
 
 def _check_labels(circuit: Circuit, labels: Tensor) -> None:

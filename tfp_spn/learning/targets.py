@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import keras
+import numpy as np
+import tensorflow as tf
 
-from tfp_spn._typing import DTypeLike, Tensor, TensorLike
+from tfp_spn._typing import DTypeLike, ShapeLike, Tensor, TensorLike
 
 
 class CircuitLoss(keras.losses.Loss):
@@ -32,7 +34,8 @@ class CircuitLoss(keras.losses.Loss):
         """The loss of a batch.
 
         Raises:
-            ValueError: There are neither targets nor weights.
+            ValueError: There are neither targets nor weights, or a row of numbers where
+                a label is needed.
         """
         if y_true is None and (sample_weight is None or self.needs_labels):
             remedy = (
@@ -47,8 +50,27 @@ class CircuitLoss(keras.losses.Loss):
                 "received y=None, expected targets, without which Keras drops sample "
                 f"weights too. {remedy}"
             )
+        if self.needs_labels:
+            self._check_labels(y_true, y_pred)
         return super().__call__(*self._pair(y_true, y_pred), sample_weight)
+
+    def _check_labels(self, y_true: TensorLike, y_pred: TensorLike) -> None:
+        """Refuses one-hot vectors, as far as shapes are known."""
+        own = tf.TensorShape(_shape_of(y_true))
+        outputs = tf.TensorShape(_shape_of(y_pred))
+        if own.rank is None or own.rank != outputs.rank or own[-1] in (1, None):
+            return
+        raise ValueError(
+            f"{type(self).__name__}: targets are no labels, received shape "
+            f"{tuple(own)} for log-probabilities of shape {tuple(outputs)}, expected "
+            f"{tuple(outputs[:-1])}: one class number each. Pass class numbers, of "
+            "one-hot vectors labels.argmax(-1)."
+        )
 
     def _pair(self, y_true: TensorLike, y_pred: TensorLike) -> tuple[Tensor, Tensor]:
         """Targets and output as tensors."""
         return y_true, y_pred
+
+
+def _shape_of(value: TensorLike) -> ShapeLike:
+    return value.shape if hasattr(value, "shape") else np.shape(value)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tfp_spn._arguments import shown
 from tfp_spn._typing import ShapeLike
 from tfp_spn.layers.leaves import accumulators
 from tfp_spn.layers.leaves.location_scale_leaf import LocationScaleLeaf
@@ -31,7 +32,7 @@ NETWORKS_THERE = (
 
 
 def from_libspn_keras_weights(
-    model: keras.Model, weights: Sequence[np.ndarray]
+    model: keras.Model, weights: Iterable[np.ndarray] | Mapping[str, np.ndarray]
 ) -> list[np.ndarray]:
     """Converts weights of LibSPN-Keras 0.6 to those of the same model of this package.
 
@@ -51,13 +52,16 @@ def from_libspn_keras_weights(
             old model had: `scale_trainable`, `use_accumulators`, the rule or
             `logspace_accumulators` of sums. A `keras.Sequential` or functional model,
             or a `tfp_spn.models.DynamicSumProductNetwork`.
-        weights: What ``old_model.get_weights()`` returned: one array after another.
+        weights: What ``old_model.get_weights()`` returned: one array after another; or
+            the file that `numpy.savez` wrote of them, as `numpy.load` reads it.
 
     Returns:
         Arrays for ``model.set_weights``.
 
     Raises:
-        ValueError: The weights are of another model, or the model cannot hold them.
+        TypeError: `model` is no Keras model, or the weights are no arrays of numbers.
+        ValueError: The weights are of another model, not finite, or the model cannot
+            hold them.
 
     Example:
         >>> import keras, numpy as np, tfp_spn
@@ -71,7 +75,14 @@ def from_libspn_keras_weights(
         >>> round(float(model(np.zeros([1, 2]))[0, 0]), 4)  # density 1 in both
         0.0
     """
-    source = _Source(model, iter([np.asarray(value) for value in weights]))
+    if not (isinstance(model, keras.Model) and model.built):
+        raise TypeError(
+            "from_libspn_keras_weights: weights are for a built keras.Model, received "
+            f"{type(model).__name__}, expected one that knows its input shape. Begin "
+            "it with a keras.Input, or call it on data before."
+        )
+    arrays = _arrays_of(weights)
+    source = _Source(model, iter(arrays))
     found: dict[int, np.ndarray] = {}
     for layer in _layers_of(model):
         for kind, convert in _CONVERTERS.items():
@@ -81,8 +92,8 @@ def from_libspn_keras_weights(
     if rest:
         raise ValueError(
             f"from_libspn_keras_weights: {rest} arrays are left over, received "
-            f'{len(weights)} for the model "{model.name}", expected '
-            f"{len(weights) - rest}. Build the model with the layers and arguments of "
+            f'{len(arrays)} for the model "{model.name}", expected '
+            f"{len(arrays) - rest}. Build the model with the layers and arguments of "
             "the old one."
         )
     return [found.get(id(v), np.asarray(v)) for v in model.weights]
@@ -107,7 +118,28 @@ class _Source(NamedTuple):
                 f"{shape}. Pass old_model.get_weights(), and build the model with the "
                 "layers and arguments of the old one."
             )
+        is_sum = isinstance(layer, BaseSum)
+        if np.any(np.isnan(value) | (np.isinf(value) & ~((value < 0) & is_sum))):
+            raise ValueError(
+                f'from_libspn_keras_weights: {type(layer).__name__} "{layer.name}" '
+                f"needs numbers for {name!r}, received NaN or infinity, expected "
+                "finite values. Take weights from before the training failed."
+            )
         return value
+
+
+def _arrays_of(weights: Iterable | Mapping) -> list[np.ndarray]:
+    """The arrays, which have to be of numbers."""
+    values = weights.values() if isinstance(weights, Mapping) else weights
+    is_list = isinstance(values, Iterable) and not isinstance(values, str | bytes)
+    arrays = [np.asarray(value) for value in values] if is_list else []
+    if not is_list or any(array.dtype.kind not in "biuf" for array in arrays):
+        raise TypeError(
+            "from_libspn_keras_weights: weights are arrays of numbers, received "
+            f"{shown(weights)}, expected a list of arrays. Pass "
+            "old_model.get_weights(), or np.load(path) of what np.savez wrote."
+        )
+    return arrays
 
 
 @functools.singledispatch
@@ -179,6 +211,14 @@ def _sum(layer: BaseSum, source: _Source) -> dict[int, np.ndarray]:
             f"logarithms, such as {value.min()}, expected no negative number. Build "
             "it with logspace_accumulators=True."
         )
+    # Logarithms of weights that sum to one are not positive.
+    is_linear = np.all(value >= 0) and np.allclose(value.sum(-2), 1, atol=1e-3)
+    if layer.logspace_accumulators and is_linear:
+        raise ValueError(
+            f"from_libspn_keras_weights: {layer.label} stores logarithms of weights, "
+            "received numbers that sum to one, expected logarithms. Build it with "
+            "logspace_accumulators=False, or the rule of the old layer."
+        )
     return {id(layer.accumulators): value}
 
 
@@ -186,7 +226,16 @@ def _permutation(
     layer: PermuteAndPadScopesRandom, source: _Source
 ) -> dict[int, np.ndarray]:
     table = layer.permutation_table
-    return {id(table): source.next(layer, "permutations", table.shape)}
+    value = source.next(layer, "permutations", table.shape)
+    scopes = np.arange(layer.table.max() + 1)
+    if not all(np.array_equal(np.sort(row[row != -1]), scopes) for row in value):
+        raise ValueError(
+            f'from_libspn_keras_weights: {type(layer).__name__} "{layer.name}" needs '
+            f"permutations, received {shown(value.tolist())}, expected each scope from "
+            f"0 to {scopes[-1]} once in each row, and -1 elsewhere. Pass "
+            "old_model.get_weights()."
+        )
+    return {id(table): value}
 
 
 def _product(layer: Conv2DProduct, source: _Source) -> dict[int, np.ndarray]:
@@ -196,6 +245,12 @@ def _product(layer: Conv2DProduct, source: _Source) -> dict[int, np.ndarray]:
     table: Any = layer.combinations
     shape = (*layer.kernel_size, layer._channels, table.shape[1])  # noqa: SLF001
     kernel = source.next(layer, "onehot_kernel", shape)
+    if not np.all(((kernel == 1).sum(2) == 1) & ((kernel != 0).sum(2) == 1)):
+        raise ValueError(
+            f"from_libspn_keras_weights: {layer.label} chooses one channel of each "
+            "cell, received a kernel that does not, expected one 1 among zeros. Pass "
+            "old_model.get_weights()."
+        )
     chosen = kernel.argmax(axis=2).reshape(table.shape).astype(np.int32)
     if layer.channel_table is not None:
         return {id(layer.channel_table): chosen}

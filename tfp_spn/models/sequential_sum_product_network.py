@@ -24,6 +24,7 @@ from tfp_spn.layers.regions.base_sum import BaseSum
 from tfp_spn.layers.regions.permute_and_pad_scopes_random import (
     PermuteAndPadScopesRandom,
 )
+from tfp_spn.layers.regions.stock_layers import check_top
 from tfp_spn.models.unsupervised import UnsupervisedTraining
 from tfp_spn.ops.log_space import logsumexp
 from tfp_spn.sum_ops import SumOpSampleBackprop
@@ -200,6 +201,8 @@ class SequentialSumProductNetwork(UnsupervisedTraining, keras.Sequential):
         ):
             input_shape = input_shape[0]
         super().build(input_shape)
+        outputs = getattr(self, "outputs", [])
+        check_top(f'{type(self).__name__} "{self.name}"', outputs)
         self._check_structure()
 
     def call(

@@ -7,6 +7,7 @@ import keras
 from tfp_spn._arguments import a_flag, reads
 from tfp_spn._serialization import register
 from tfp_spn._typing import Config
+from tfp_spn.layers.regions.stock_layers import check_top
 from tfp_spn.models.unsupervised import UnsupervisedTraining
 
 
@@ -43,6 +44,8 @@ class SumProductNetwork(UnsupervisedTraining, keras.Model):
     ) -> None:
         super().__init__(*args, **kwargs)
         self.unsupervised = unsupervised
+        outputs = getattr(self, "outputs", [])  # of a functional model
+        check_top(f'{type(self).__name__} "{self.name}"', outputs)
 
     def get_config(self) -> Config:
         """Returns the constructor's arguments."""

@@ -32,8 +32,9 @@ def normalized_log_weights(
         axis: The axis of the children.
 
     Returns:
-        ``log (a / sum a)``, same shape; ``-inf`` where the sum of all is zero. A
-        negative linear accumulator counts as zero.
+        ``log (a / sum a)``, same shape. A negative linear accumulator counts as zero,
+        and where none is positive, as an optimizer may leave them, all weights are
+        equal. ``-inf`` where all logarithms are.
     """
 
     @custom_gradient
@@ -59,7 +60,7 @@ def normalized_weights(accumulators: Tensor, logspace: bool, axis: int = -2) -> 
     if logspace:
         weights = tf.exp(accumulators - finite_max(accumulators, axis))
     else:
-        weights = tf.maximum(accumulators, 0)
+        weights = _nonnegative(accumulators, axis)
     total = tf.reduce_sum(weights, axis, keepdims=True)
     return weights * tf.math.reciprocal_no_nan(total)
 
@@ -69,12 +70,18 @@ def _log_normalized(accumulators: Tensor, logspace: bool, axis: int) -> Tensor:
     if logspace:
         log_total = logsumexp(accumulators, axis, keepdims=True)
     else:
-        accumulators = tf.maximum(accumulators, 0)
+        accumulators = _nonnegative(accumulators, axis)
         log_total = safe_log(tf.reduce_sum(accumulators, axis, keepdims=True))
         accumulators = safe_log(accumulators)
-    # A sum all of whose weights are zero keeps them, and is zero.
+    # A sum all of whose log-weights are -inf keeps them, and is zero.
     finite = tf.where(log_total > -float("inf"), log_total, tf.zeros_like(log_total))
     return accumulators - finite
+
+
+def _nonnegative(accumulators: Tensor, axis: int) -> Tensor:
+    """Stored weights, those below zero raised to it; equal ones if none is above."""
+    is_some = tf.reduce_any(accumulators > 0, axis, keepdims=True)
+    return tf.where(is_some, tf.maximum(accumulators, 0), tf.ones_like(accumulators))
 
 
 def _linear_gradient(counts: Tensor, accumulators: Tensor, axis: int) -> Tensor:

@@ -84,6 +84,8 @@ class PermuteAndPadScopesRandom(BasePermutation):
         """Sets `factors`, before the layer is built; the name of LibSPN-Keras."""
         self.factors = list(factors)
 
+    set_factors = generate_factors  # its name in other versions of LibSPN-Keras
+
     def make_table(self, num_scopes: int, num_decomps: int) -> np.ndarray:
         """Draws the permutations."""
         self.num_scopes_out(num_scopes)

@@ -65,6 +65,24 @@ def check_layer_below(label: str, x: TensorLike) -> None:
     )
 
 
+def check_top(label: str, outputs: TensorLike) -> None:
+    """Refuses dropout and padding above the root of a network.
+
+    Layers that turn class logits into something else, such as a softmax, may stand
+    there.
+
+    Args:
+        label: The network, as messages begin.
+        outputs: Its symbolic outputs.
+
+    Raises:
+        ValueError: See `check_layer_below`.
+    """
+    for output in keras.tree.flatten(outputs):
+        if type(_layer_below(output)) in _REMEDIES:
+            check_layer_below(label, output)
+
+
 def check_has_left_grid(label: str, x: TensorLike) -> None:
     """Refuses a root whose children still are cells of a grid.
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
+import keras
 import numpy as np
 
-from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.layers.leaves.cauchy_leaf import CauchyLeaf
 from tfp_spn.layers.leaves.location_scale_leaf import LocationScaleLeaf
 from tfp_spn.layers.leaves.parts import LeafPart
-from tfp_spn.learning.data_validation import Data, flattened
-from tfp_spn.learning.maximization import trainable_names
 from tfp_spn.programs.parameter_names import leaf_name, to_leaf
 from tfp_spn.programs.program import Program
 
@@ -20,7 +19,9 @@ _MAX_ROWS = 10_000
 _FACTOR = 3.0
 
 
-def warn_of_fixed_scales(circuit: Circuit, data: Data) -> None:
+def warn_of_fixed_scales(
+    circuit: keras.Model, x: Any, observed: Any = None, stacklevel: int = 3
+) -> None:
     """Warns, once for all variables, where a fixed scale is far from that of the data.
 
     Scales of `NormalLeaf`, `LaplaceLeaf` and `CauchyLeaf` stay at their initial value,
@@ -28,27 +29,42 @@ def warn_of_fixed_scales(circuit: Circuit, data: Data) -> None:
     factor of three then cost nats that no number of components makes good.
 
     Args:
-        circuit: The circuit.
-        data: Checked arrays.
+        circuit: A circuit; other models are passed over.
+        x: An array ``[N, *event_shape]``, or a pair or dict of that and a mask, as
+            Keras' `fit` takes them; anything else is not read.
+        observed: The mask, ``[N, *mask_shape]``.
+        stacklevel: See `warnings.warn`; 2 is whoever calls this.
     """
-    program: Program = circuit.program
-    x = np.asarray(flattened(program, data).x[:_MAX_ROWS], np.float64)
+    program: Program | None = getattr(circuit, "program", None)
+    if isinstance(x, dict):
+        x, observed = x.get("x"), x.get("observed")
+    elif isinstance(x, list | tuple) and len(x) == 2:
+        x, observed = x
+    is_array = isinstance(x, np.ndarray) and x.dtype.kind in "iufb"
+    if program is None or not is_array or x.shape[1:] != tuple(program.event_shape):
+        return
     layout = program.step.layout
     rows = (-1, layout.num_variables, layout.num_dims)
-    x, observed = x.reshape(rows), data.observed
-    if observed is not None:
-        observed = flattened(program, data).observed[:_MAX_ROWS].reshape(rows[:2])
-        x = np.where(observed[..., np.newaxis], x, np.nan)
-    names, params = trainable_names(circuit), circuit.live_params()
+    seen = np.ones(program.mask_shape, bool) if observed is None else observed
+    try:
+        mask = np.broadcast_to(seen, (len(x), *program.mask_shape))[:_MAX_ROWS]
+    except ValueError:  # others refuse it
+        return
+    values = np.asarray(x[:_MAX_ROWS], np.float64).reshape(rows)
+    values = np.where(mask.reshape(rows[:2])[..., np.newaxis], values, np.nan)
+    trainable = {id(variable.value) for variable in circuit.trainable_variables}
+    params = circuit.live_params()
     for part in program.step.leaf.parts(layout):
         leaf = part.leaf
         if not isinstance(leaf, LocationScaleLeaf) or leaf.scale_trainable:
             continue
-        own = to_leaf(params)
-        if not any(leaf_name(part.prefix + name) in names for name in leaf.parameters):
+        names = [leaf_name(part.prefix + name) for name in leaf.parameters]
+        if not any(id(params[name]) in trainable for name in names):
             continue  # frozen on purpose
-        fixed = leaf.scale(leaf.canonical(part.params(own))).numpy()  # [L, K, D]
-        _warn(leaf, part, fixed, _spread(x[:, part.variables], leaf))
+        own = part.params(to_leaf(params))
+        fixed = leaf.scale(leaf.canonical(own)).numpy()  # [L, K, D]
+        spread = _spread(values[:, part.variables], leaf)
+        _warn(leaf, part, fixed, spread, stacklevel + 1)
 
 
 def _spread(x: np.ndarray, leaf: LocationScaleLeaf) -> np.ndarray:
@@ -62,7 +78,11 @@ def _spread(x: np.ndarray, leaf: LocationScaleLeaf) -> np.ndarray:
 
 
 def _warn(
-    leaf: BaseLeaf, part: LeafPart, fixed: np.ndarray, spread: np.ndarray
+    leaf: BaseLeaf,
+    part: LeafPart,
+    fixed: np.ndarray,
+    spread: np.ndarray,
+    stacklevel: int,
 ) -> None:
     slots = part.layout.slot_variable
     scale = np.stack(
@@ -82,5 +102,5 @@ def _warn(
         f"{scale[v, dim]:.3g}, expected them to differ by a factor of three at most. "
         f"Make the leaf with scale_trainable=True, or standardise the data.",
         UserWarning,
-        stacklevel=5,
+        stacklevel=stacklevel,
     )
