@@ -26,7 +26,8 @@ def check_are_no_lengths(owner: str, x: TensorLike, y: TensorLike, remedy: str) 
     has_steps = keras.tree.is_nested(x) or isinstance(x, tf.RaggedTensor)
     if y is None or has_steps or keras.tree.is_nested(y):
         return
-    if len(y.shape) == 1 or tuple(y.shape[1:]) == (1,):
+    shape = tf.TensorShape(y.shape)
+    if shape.rank == 1 or (shape.rank == 2 and shape[1] == 1):
         raise ValueError(
             f"{owner}: received numbers as targets of sequences without lengths, "
             "expected no targets. If they are lengths (LibSPN-Keras has them there), "
