@@ -51,7 +51,7 @@ NUM_MASKS = 8  # of pixels that go missing, to see how class posteriors vary
 
 
 def build_circuit(data: ImageData, weight: float, options: argparse.Namespace) -> Any:
-    """Its sums begin with few children where labels alone teach it.
+    """Builds a circuit, whose sums begin with few children if labels alone teach it.
 
     From even weights all classes begin alike, and nothing tells them which way to part.
     """

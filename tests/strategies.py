@@ -82,9 +82,9 @@ class Case:
     Built on first use, outside the strategy: Keras' initializers draw from global
     generators, which hypothesis wants to govern itself.
 
-    One case in four compiles its functions, the first of a test among them: each is
-    asked a few times, and tracing takes ten times as long as operations do. All of them
-    compile if TFP_SPN_OPTIMIZE is set.
+    One case in four compiles its functions, where its test compiles queries at all (see
+    `conftest`): each is asked a few times, and tracing takes ten times as long as
+    operations do. All of them compile if TFP_SPN_OPTIMIZE is set.
     """
 
     def __init__(

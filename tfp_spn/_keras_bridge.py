@@ -72,9 +72,10 @@ def identity_bijector() -> tfb.Bijector:
 
 
 def without_floor(make_bijector: Callable[[], Any]) -> Callable[[], tfb.Bijector]:
-    """The same bijector; softplus without the rounding error that TFP adds to it.
+    """The same bijector, the identity for none, softplus without TFP's least value.
 
-    That would be the least rate, scale or concentration: too large for data of 1e10.
+    TFP adds a rounding error to it, which would be the least rate, scale or
+    concentration: too large a rate for data of 1e10.
     """
     bijector = make_bijector()
     if bijector is None:

@@ -33,7 +33,7 @@ def _gamma_concentration(gap: Tensor) -> Tensor:
     """Solves ``log c - digamma(c) = gap`` (Minka 2002)."""
     gap = tf.minimum(gap, _MAX_GAP)
     root = tf.sqrt(tf.square(gap - 3) + 24 * gap)
-    wide = 2 / tf.maximum(root + gap - 3, 1.0)
+    wide = 2 / tf.maximum(root + gap - 3, 1.0)  # the same number, no digits cancelled
     c = tf.where(gap > 3, wide, (3 - gap + root) / (12 * gap))
     for _ in range(5):
         residual = log_minus_digamma(c) - gap
