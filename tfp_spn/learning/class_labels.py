@@ -6,7 +6,7 @@ import numpy as np
 
 from tfp_spn._arrays import as_array
 from tfp_spn._typing import TensorLike
-from tfp_spn.learning.data_validation import Data
+from tfp_spn.circuits.data import Data
 from tfp_spn.programs.labels import UNLABELLED
 
 

@@ -8,9 +8,10 @@ import numpy as np
 
 from tfp_spn._typing import TensorLike
 from tfp_spn.circuits.circuit import Circuit
+from tfp_spn.circuits.data import Data
 from tfp_spn.learning.batch_functions import expectations_of
 from tfp_spn.learning.batches import Batches
-from tfp_spn.learning.data_validation import Data, validated
+from tfp_spn.learning.data_validation import validated
 from tfp_spn.learning.replicas import Replicas
 
 _BATCH = 1024

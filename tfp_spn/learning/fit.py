@@ -21,6 +21,7 @@ from tfp_spn._arguments import (
 from tfp_spn._keras_typing import OptimizerLike
 from tfp_spn._typing import TensorLike
 from tfp_spn.circuits.circuit import Circuit
+from tfp_spn.circuits.data import Data
 from tfp_spn.circuits.fixed_scales import warn_of_fixed_scales
 from tfp_spn.distributions.dynamic_sum_product_network import (
     DynamicSumProductNetwork,
@@ -32,7 +33,6 @@ from tfp_spn.learning.circuit_identity import circuit_identity
 from tfp_spn.learning.class_labels import classes_of, numbered
 from tfp_spn.learning.compilation import is_worth_compiling
 from tfp_spn.learning.data_validation import (
-    Data,
     mask_of_lengths,
     split_off,
     validated,

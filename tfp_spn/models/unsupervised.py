@@ -8,11 +8,11 @@ import tensorflow as tf
 
 from tfp_spn._typing import ShapeLike, Tensor, TensorLike
 from tfp_spn.circuits.example_weights import NO_LABEL, given_targets
-from tfp_spn.circuits.finite_training import FiniteTraining
+from tfp_spn.circuits.keras_methods import KerasMethods
 from tfp_spn.layers.known_shapes import with_known_shape
 
 
-class UnsupervisedTraining(FiniteTraining):
+class UnsupervisedTraining(KerasMethods):
     """Mixin of Keras models whose loss and metrics may need no target.
 
     Data are ``x``, ``(x, labels)`` or ``(x, labels, sample_weight)``, as everywhere in
@@ -67,7 +67,7 @@ class UnsupervisedTraining(FiniteTraining):
         sample_weight: TensorLike = None,
     ) -> dict[str, Any]:
         """The metrics, of examples without a label if the model is unsupervised."""
-        return super().compute_metrics(
+        return super().compute_metrics(  # type: ignore[misc]
             x, self._labels(y, y_pred), y_pred, sample_weight=sample_weight
         )
 
