@@ -30,7 +30,7 @@ from tfp_spn.distributions.sum_product_network import SumProductNetwork
 from tfp_spn.learning.averaged_parameters import AveragingTrainer
 from tfp_spn.learning.batches import Batches, unpack
 from tfp_spn.learning.circuit_identity import circuit_identity
-from tfp_spn.learning.class_labels import classes_of, numbered
+from tfp_spn.learning.class_labels import classes_of, numbered, numbers_of, read_labels
 from tfp_spn.learning.compilation import is_worth_compiling
 from tfp_spn.learning.data_validation import (
     mask_of_lengths,
@@ -230,9 +230,10 @@ def fit(
         batch_size = default_batch_size(x, way.is_full_batch)
     if lengths is not None:
         observed = mask_of_lengths(program, x, lengths, observed)
-    classes = classes_of(labels, program.num_classes, unlabelled)
-    data = Data(x, observed, labels, sample_weight)
-    data = numbered(data, classes, program.num_classes, unlabelled)
+    named = read_labels(labels, unlabelled)
+    classes = classes_of(named, program.num_classes)
+    numbers = numbers_of(named, classes, program.num_classes)
+    data = Data(x, observed, numbers, sample_weight)
     held_out_data = None
     if validation_split:
         data = validated(program, data)
