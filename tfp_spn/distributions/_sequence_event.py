@@ -150,9 +150,9 @@ class SequenceEvent(Event):
     def with_lengths(
         self,
         value: Tensor,
-        observed: TensorLike | None,
-        lengths: TensorLike | None,
-        padding: Padding,
+        observed: TensorLike | None = None,
+        lengths: TensorLike | None = None,
+        padding: Padding = "right",
     ) -> Given:
         """Puts sequences at the front; after their ends nothing is known."""
         self.check_value(value)

@@ -212,41 +212,21 @@ class DynamicSumProductNetwork(UnsupervisedTraining, keras.Model):
         shape = self.compute_output_shape(shapes)
         return keras.KerasTensor(shape, dtype=self.top_network.outputs[0].dtype)
 
-    def compute_loss(
-        self,
-        x: TensorLike = None,
-        y: TensorLike = None,
-        y_pred: TensorLike = None,
-        sample_weight: TensorLike = None,
-        training: bool = True,
-    ) -> Tensor:
-        """The loss; weights of sequences count at every step.
-
-        Raises:
-            ValueError: Lengths come in the place of labels.
-        """
+    def _labels(self, x: TensorLike, y: TensorLike, y_pred: TensorLike) -> Tensor:
+        """Labels, but no lengths in their place."""
         if self.unsupervised:
             remedy = "pass them with the data: fit((x, lengths))."
             check_are_no_lengths(self._label, x, given_targets(y), remedy)
-        sample_weight = _over_steps(sample_weight, y_pred)
-        return super().compute_loss(
-            x=x,
-            y=y,
-            y_pred=y_pred,
-            sample_weight=sample_weight,
-            training=training,
-        )
+        return super()._labels(x, y, y_pred)
 
-    def compute_metrics(
-        self,
-        x: TensorLike,
-        y: TensorLike,
-        y_pred: TensorLike,
-        sample_weight: TensorLike = None,
-    ) -> dict[str, Any]:
-        """The metrics; weights of sequences count at every step."""
-        sample_weight = _over_steps(sample_weight, y_pred)
-        return super().compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+    def _weights(self, sample_weight: TensorLike, y_pred: TensorLike) -> TensorLike:
+        """Weights ``[batch]`` of outputs ``[batch, num_steps, outputs]``, for each."""
+        if sample_weight is None or len(y_pred.shape) != 3:
+            return sample_weight
+        weight = tf.convert_to_tensor(sample_weight)
+        if weight.shape.rank == 1:
+            weight = weight[:, tf.newaxis]
+        return tf.broadcast_to(weight, tf.shape(y_pred)[:2])
 
     def get_config(self) -> Config:
         """Returns the constructor's arguments."""
@@ -365,13 +345,3 @@ def _last(values: Tensor, is_step: Tensor | None) -> Tensor:
     num_steps = tf.shape(is_step, tf.int64)[1]
     last = num_steps - 1 - tf.argmax(backwards, axis=1)
     return tf.gather(values, last, axis=1, batch_dims=1)
-
-
-def _over_steps(sample_weight: TensorLike, y_pred: TensorLike) -> Tensor:
-    """Weights ``[batch]`` of outputs ``[batch, num_steps, outputs]``, at every step."""
-    if sample_weight is None or len(y_pred.shape) != 3:
-        return sample_weight
-    weight = tf.convert_to_tensor(sample_weight)
-    if weight.shape.rank == 1:
-        weight = weight[:, tf.newaxis]
-    return tf.broadcast_to(weight, tf.shape(y_pred)[:2])

@@ -53,9 +53,9 @@ class UnsupervisedTraining(KerasMethods):
         """The loss, of examples without a label if the model is unsupervised."""
         return super().compute_loss(  # type: ignore[misc]
             x=x,
-            y=self._labels(y, y_pred),
+            y=self._labels(x, y, y_pred),
             y_pred=y_pred,
-            sample_weight=sample_weight,
+            sample_weight=self._weights(sample_weight, y_pred),
             training=training,
         )
 
@@ -68,10 +68,17 @@ class UnsupervisedTraining(KerasMethods):
     ) -> dict[str, Any]:
         """The metrics, of examples without a label if the model is unsupervised."""
         return super().compute_metrics(  # type: ignore[misc]
-            x, self._labels(y, y_pred), y_pred, sample_weight=sample_weight
+            x,
+            self._labels(x, y, y_pred),
+            y_pred,
+            sample_weight=self._weights(sample_weight, y_pred),
         )
 
-    def _labels(self, y: TensorLike, y_pred: TensorLike) -> Tensor:
+    def _weights(self, sample_weight: TensorLike, y_pred: TensorLike) -> TensorLike:
+        """Weights of what the model returns, of those of examples."""
+        return sample_weight
+
+    def _labels(self, x: TensorLike, y: TensorLike, y_pred: TensorLike) -> Tensor:
         is_unlabelled = given_targets(y) is None
         needs_none = not getattr(self.loss, "needs_labels", True)
         if self.unsupervised or (is_unlabelled and needs_none):

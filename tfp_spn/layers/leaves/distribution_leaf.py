@@ -238,7 +238,7 @@ class DistributionLeaf(ElementwiseLeaf):
             tables[name] = tf.ensure_shape(table, static)
         return tables
 
-    def distribution_of_rows(self, rows: Params) -> Distribution:
+    def component_distribution(self, rows: Params) -> Distribution:
         """Distributions of batch ``[...]`` of flattened parameters ``[..., G]``."""
         values = {}
         for name, row in rows.items():
@@ -248,10 +248,6 @@ class DistributionLeaf(ElementwiseLeaf):
             values[name].set_shape([*row.shape[:-1], *event])
         return self.family.distribution(values)
 
-    def component_distribution(self, rows: Params) -> Distribution:
-        """The family itself."""
-        return self.distribution_of_rows(rows)
-
     def sample_component(self, rows: Params, seed: Tensor) -> Tensor:
         """Draws of the family."""
         some = next(iter(rows.values()))
@@ -260,7 +256,7 @@ class DistributionLeaf(ElementwiseLeaf):
         if self.event_ndims:
             # One more row: TFP divides by the number of vectors.
             rows = {name: self._with_one_more(name, row) for name, row in rows.items()}
-        drawn = self.distribution_of_rows(rows).sample(seed=seed)
+        drawn = self.component_distribution(rows).sample(seed=seed)
         if self.event_ndims:
             drawn = tf.reshape(drawn[1:], shape)
         drawn = self.value_support.rounded_inwards(tf.cast(drawn, self.compute_dtype))

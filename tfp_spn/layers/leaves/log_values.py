@@ -1,4 +1,4 @@
-"""What leaf regions hold under evidence: one rule for each kind that there is."""
+"""What variables hold under evidence, beside the values of their leaf regions."""
 
 from __future__ import annotations
 
@@ -7,47 +7,11 @@ from typing import TYPE_CHECKING
 import tensorflow as tf
 
 from tfp_spn._typing import Params, Tensor
-from tfp_spn.layers.leaves.bounds import region_log_cdf
 from tfp_spn.layers.leaves.evidence import Evidence
-from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.layers.leaves.parts import LeafPart
 
 if TYPE_CHECKING:
     from tfp_spn.layers.leaves.base_leaf import BaseLeaf
-
-
-def region_log_values(
-    leaf: BaseLeaf, params: Params, evidence: Evidence, layout: LeafLayout
-) -> Tensor:
-    """``[..., R, K, N]``, without `log_base`: see `BaseLeaf.region_log_values`."""
-    hidden = leaf.component_mode_log_prob(params) if evidence.hidden_at_modes else None
-    if evidence.bounded is None or evidence.hidden_at_modes:
-        return _densities(leaf, params, evidence, layout, hidden)
-    below = region_log_cdf(
-        leaf,
-        params,
-        evidence.x,
-        evidence.bounded,
-        layout,
-        evidence.can_be_bounded,
-        evidence.exceeded,
-    )
-    if evidence.observed is None:
-        return below
-    return below + _densities(leaf, params, evidence, layout)
-
-
-def _densities(
-    leaf: BaseLeaf,
-    params: Params,
-    evidence: Evidence,
-    layout: LeafLayout,
-    hidden: Tensor | None = None,
-) -> Tensor:
-    values = leaf.region_log_prob(
-        params, evidence.x, evidence.observed, layout.pieces, hidden
-    )
-    return layout.sum_over_pieces(values)
 
 
 def log_base(leaf: BaseLeaf, evidence: Evidence) -> Tensor:
