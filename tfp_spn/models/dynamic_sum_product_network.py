@@ -27,6 +27,7 @@ from tfp_spn.models.sequences import (
     to_sequences,
 )
 from tfp_spn.models.unsupervised import UnsupervisedTraining
+from tfp_spn.ops.axes import merge_axes
 
 
 @register
@@ -263,9 +264,7 @@ class DynamicSumProductNetwork(UnsupervisedTraining, keras.Model):
         """``[batch, num_steps, 1, decomps, nodes]``, 0 at steps that do not exist."""
         x = fill_padding(sequences)
         shape = tf.shape(x)
-        steps = tf.reshape(x, tf.concat([[-1], shape[2:]], 0))
-        steps = tf.ensure_shape(steps, [None, *x.shape[2:]])
-        regions = self.template_network(steps, training=training)
+        regions = self.template_network(merge_axes(x, 0, 2), training=training)
         values = self.interface_network_t0(regions, training=training)
         values = tf.reshape(values, [shape[0], shape[1], *values.shape[1:]])
         values = tf.ensure_shape(values, [*x.shape[:2], *values.shape[2:]])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Unpack
 
@@ -27,6 +26,7 @@ from tfp_spn.layers.leaves.family_parameters import FamilyParameter
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.layers.leaves.maximum_likelihood import above_zero
 from tfp_spn.layers.leaves.support import Support
+from tfp_spn.ops.axes import reshape_axes
 from tfp_spn.ops.long_sums import long_sum
 
 
@@ -227,15 +227,13 @@ class DistributionLeaf(ElementwiseLeaf):
         tables = {}
         for name, value in self.values(params).items():
             num_event = self._parameter(name).event_ndims
-            lead = tf.shape(value)[: value.shape.rank - num_event]
-            size = math.prod(value.shape[value.shape.rank - num_event :])
-            if self.event_ndims:
-                lead = tf.concat([lead, [1]], 0)
-            table = tf.reshape(value, tf.concat([lead, [size]], 0))
-            static = [None] * (table.shape.rank - 1) + [size]
+            start = value.shape.rank - num_event
+            sizes = [1, None] if self.event_ndims else [None]
+            table = reshape_axes(value, start, 0, sizes)
             dims = 1 if self.event_ndims else self.num_dims
-            static[-4:-1] = [self.num_slots, self.num_components, dims]
-            tables[name] = tf.ensure_shape(table, static)
+            static = [self.num_slots, self.num_components, dims, table.shape[-1]]
+            lead = [None] * (table.shape.rank - 4)
+            tables[name] = tf.ensure_shape(table, [*lead, *static])
         return tables
 
     def component_distribution(self, rows: Params) -> Distribution:
@@ -244,8 +242,7 @@ class DistributionLeaf(ElementwiseLeaf):
         for name, row in rows.items():
             p = self._parameter(name)
             event = p.shape[len(p.shape) - p.event_ndims :]
-            values[name] = tf.reshape(row, tf.concat([tf.shape(row)[:-1], event], 0))
-            values[name].set_shape([*row.shape[:-1], *event])
+            values[name] = reshape_axes(row, -1, 0, event)
         return self.family.distribution(values)
 
     def sample_component(self, rows: Params, seed: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.layout import LeafLayout
+from tfp_spn.ops.regions import inverse_index
 
 if TYPE_CHECKING:
     from tfp_spn.layers.leaves.base_leaf import BaseLeaf
@@ -83,12 +84,12 @@ class LeafPart:
     @functools.cached_property
     def slot_place(self) -> np.ndarray:
         """int32 ``[L]``: where the circuit's slots are among the part's, or -1."""
-        return _places(self.slots, self.num_slots)
+        return inverse_index(self.slots, self.num_slots)
 
     @functools.cached_property
     def region_place(self) -> np.ndarray:
         """int32 ``[R]``: where the circuit's regions are among the part's, or -1."""
-        return _places(self.regions, self.num_regions)
+        return inverse_index(self.regions, self.num_regions)
 
     def params(self, params: Params) -> Params:
         """The part's parameters, under the layer's own names."""
@@ -192,9 +193,3 @@ def _of_equal_batches(values: Sequence[Tensor], axis: int) -> list[Tensor]:
         static = static_lead.concatenate([size]).concatenate(static_tail)
         result.append(tf.ensure_shape(wide, static))
     return result
-
-
-def _places(index: np.ndarray, total: int) -> np.ndarray:
-    place = np.full([total], -1, np.int32)
-    place[index] = np.arange(len(index))
-    return place

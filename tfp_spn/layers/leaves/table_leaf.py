@@ -15,6 +15,7 @@ from tfp_spn._typing import Config, Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import ParameterSpec
 from tfp_spn.layers.leaves.counted_leaf import CountedLeaf
 from tfp_spn.layers.leaves.initial_parameters import LeafData
+from tfp_spn.ops.axes import move_axis
 from tfp_spn.ops.custom_gradient import custom_gradient
 from tfp_spn.ops.log_space import logsumexp, softmax
 from tfp_spn.ops.long_sums import long_sum
@@ -96,10 +97,7 @@ class TableLeaf(CountedLeaf):
 
     def component_tables(self, params: Params) -> Params:
         """`log_probs`, ``[..., L, K, D, G]``."""
-        log_probs = self.log_probs(params)
-        rank = log_probs.shape.rank
-        order = [*range(rank - 3), rank - 1, rank - 3, rank - 2]
-        return {"log_probs": tf.transpose(log_probs, order)}
+        return {"log_probs": move_axis(self.log_probs(params), -1, -3)}
 
     def component_probs(self, params: Params) -> Tensor:
         """``[..., L, K, D, G]``."""
