@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from tfp_spn.ops.axes import merge_axes, move_axis, reshape_axes
+from tfp_spn.ops.axes import gather_rows, merge_axes, move_axis, reshape_axes
 
 X = np.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5)
 
@@ -45,3 +45,12 @@ def test_axes_without_entries():
     merged, split = evaluated(tf.zeros([3, 0, 4]))
     assert merged.shape == [0, 4]
     assert split.shape == [3, 0, 2]
+
+
+def test_rows_of_tables_whose_batches_broadcast():
+    index = np.array([[[0, 3]], [[2, 1]]])  # [2, 1, N]
+    rows = gather_rows(tf.constant(X[0]), tf.constant(index))  # of [3, G, K]
+    assert rows.shape == [2, 3, 2, 5]
+    for a in range(2):
+        for b in range(3):
+            np.testing.assert_array_equal(rows[a, b], X[0, b][index[a, 0]])

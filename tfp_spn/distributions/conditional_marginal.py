@@ -189,9 +189,6 @@ class ConditionalMarginal(TensorValues, tfd.AutoCompositeTensorDistribution):
     def _variance(self) -> Tensor:
         return self._picked(self._distribution.variance())
 
-    def _stddev(self) -> Tensor:
-        return tf.sqrt(self._variance())
-
     def _mode(self) -> Tensor:
         return self._picked(self._distribution.mode())
 

@@ -27,7 +27,7 @@ from tfp_spn.models.sequences import (
     to_sequences,
 )
 from tfp_spn.models.unsupervised import UnsupervisedTraining
-from tfp_spn.ops.axes import merge_axes
+from tfp_spn.ops.axes import merge_axes, move_axis
 
 
 @register
@@ -286,14 +286,14 @@ class DynamicSumProductNetwork(UnsupervisedTraining, keras.Model):
         with hold_log_weights(la for la in inner if isinstance(la, BaseSum)):
             values, offset = interfaces_before(
                 advance,
-                _swap(current),
+                move_axis(current, 1, 0),
                 None if is_step is None else tf.transpose(is_step),
                 width=network.output_shape[-1],
                 last_only=self.return_last_step,
             )
         if self.return_last_step:
             return values, offset
-        return _swap(values), tf.transpose(offset)
+        return move_axis(values, 1, 0), tf.transpose(offset)
 
     def _check_networks(self) -> None:
         for name, network in self._networks.items():
@@ -329,11 +329,6 @@ class DynamicSumProductNetwork(UnsupervisedTraining, keras.Model):
 
 def _is_shape(value: object) -> bool:
     return isinstance(value, list | tuple)
-
-
-def _swap(x: Tensor) -> Tensor:
-    """Exchanges the first two axes."""
-    return tf.transpose(x, [1, 0, *range(2, x.shape.rank)])
 
 
 def _last(values: Tensor, is_step: Tensor | None) -> Tensor:

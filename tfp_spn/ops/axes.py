@@ -1,4 +1,4 @@
-"""Merging, splitting and moving axes, with static shapes kept.
+"""Merging, splitting, moving and broadcasting axes, with static shapes kept.
 
 Reshaping by a static shape is one operation; asking for the dynamic one takes several,
 which every trace pays for. So sizes are static where they are known, with one unknown
@@ -75,3 +75,25 @@ def transpose(value: Tensor, order: Sequence[int]) -> Tensor:
         return tf.transpose(value, order)
     # A cast would not do: TensorFlow moves it behind the transposition.
     return tf.transpose(tf.where(value, 1.0, 0.0), order) > 0.5
+
+
+def gather_rows(table: Tensor, index: Tensor) -> Tensor:
+    """Rows of a table, whose leading axes and those of `index` broadcast.
+
+    Args:
+        table: ``[..., G, K]``.
+        index: int32 ``[..., N]``.
+
+    Returns:
+        ``[..., N, K]``.
+    """
+    batch = tf.broadcast_dynamic_shape(tf.shape(table)[:-2], tf.shape(index)[:-1])
+    static = tf.broadcast_static_shape(table.shape[:-2], index.shape[:-1])
+
+    def spread(value: Tensor, ndims: int) -> Tensor:
+        shape = tf.concat([batch, tf.shape(value)[-ndims:]], 0)
+        known = static.concatenate(value.shape[-ndims:])
+        return tf.ensure_shape(tf.broadcast_to(value, shape), known)
+
+    table, index = spread(table, 2), spread(index, 1)
+    return tf.gather(table, index, axis=-2, batch_dims=index.shape.rank - 1)

@@ -233,6 +233,19 @@ class BaseLeaf(LeafComponents, KnownShapes, FiniteVariables, keras.layers.Layer)
         valid = tf.reduce_all(self.value_support.contains(x), axis=-2)
         return tf.where(valid, tf.zeros([], x.dtype), -float("inf"))
 
+    def log_base_of(self, evidence: Evidence) -> Tensor:
+        """The factor `log_base` of all variables, float64 ``[..., N]``.
+
+        It is -inf outside the support.
+        """
+        x, observed = evidence.x, evidence.observed
+        if observed is None and evidence.bounded is not None:
+            return tf.cast(tf.zeros_like(x[..., 0, 0, :]), tf.float64)
+        base = self.log_base(x)
+        if observed is not None:
+            base = tf.where(observed, base, tf.zeros_like(base))
+        return tf.reduce_sum(tf.cast(base, tf.float64), axis=-2)
+
     def safe_value(self, x: Tensor) -> Tensor:
         """`x` with a harmless value in place of those outside the support."""
         return self.value_support.safe_value(x)

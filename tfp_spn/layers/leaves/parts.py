@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_spn._typing import Params, Tensor
+from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.ops.regions import inverse_index
 
@@ -101,6 +102,15 @@ class LeafPart:
     def prefixed(self, values: Params) -> Params:
         """Under their names among those of all parts."""
         return {self.prefix + name: value for name, value in values.items()}
+
+    def can_be(self, params: Params, evidence: Evidence) -> Tensor:
+        """``[..., V', N]``: whether some component can take each value."""
+        x = self.leaf.safe_value(self.of_variable(evidence.x, -3))
+        x = self.layout.gather_variables(x, axis=-3)
+        log_prob = self.leaf.component_log_prob(self.params(params), x)
+        of_slot = tf.reduce_any(log_prob > -float("inf"), axis=-2, keepdims=True)
+        ways = self.layout.sum_over_slots(tf.cast(of_slot, tf.int32))
+        return ways[..., 0, :] > 0
 
     def of_variable(self, values: Tensor, axis: int) -> Tensor:
         """``[..., V, ...]`` to ``[..., V', ...]``."""

@@ -7,7 +7,6 @@ from tensorflow_probability import random as tfp_random
 
 from tfp_spn._typing import Tensor
 from tfp_spn.layers.leaves.evidence import Evidence
-from tfp_spn.layers.leaves.log_values import log_base
 from tfp_spn.ops.chain import Chain
 from tfp_spn.ops.choice import sample_index
 from tfp_spn.ops.log_chain import backward_messages, best_path, log_matmul
@@ -76,7 +75,7 @@ def mode(
         modal = block.with_hidden_at_modes()
         leaves = template.leaf_values(tables, modal)
         evaluation = evaluate_max(template, tables, leaves)
-        return evaluation.with_base(log_base(template.leaf, block))
+        return evaluation.with_base(template.leaf.log_base_of(block))
 
     chain = program.chain(tables, emissions(program, tables, evidence, best))
     path = best_path(*chain[:4])
