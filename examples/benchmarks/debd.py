@@ -162,6 +162,8 @@ def run(folder: Path, name: str, method: str, seconds: float, seed: int) -> dict
     start = time.perf_counter()
     spn = METHODS[method](train, valid, seconds, seed)
     seconds = time.perf_counter() - start
+    report = getattr(spn, "report", None)
+    trials = report.trials if report else ()
     return {
         "name": name,
         "method": method,
@@ -170,6 +172,7 @@ def run(folder: Path, name: str, method: str, seconds: float, seed: int) -> dict
         "parameters": spn.circuit.count_params(),
         "valid": mean_log_prob(spn, valid),
         "test": mean_log_prob(spn, test),
+        "trials": [[t.name, t.validation, t.seconds] for t in trials],
     }
 
 

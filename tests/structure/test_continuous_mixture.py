@@ -14,6 +14,7 @@ from tests.structure.structure_cases import (
 )
 from tfp_spn.distributions import SumProductNetwork
 from tfp_spn.structure import ContinuousMixture, continuous_mixture
+from tfp_spn.structure.continuous_ensemble import Member, log_proportions
 
 SETTINGS = {
     "num_points": 4,
@@ -116,3 +117,44 @@ def test_stops_in_time_and_refuses():
         continuous_mixture(-x - 1, kinds=["count"] * 4)
     with pytest.raises(TypeError, match="observed must be a mask"):
         continuous_mixture(x, observed=x)
+
+
+def test_several_networks_are_mixed():
+    """In proportions that suit the held-out rows; each has its share of the points."""
+    x = dependent_rows(400)
+    settings = {**SETTINGS, "epochs": 4, "validation_data": x[:80]}
+    one = continuous_mixture(x[80:], **settings)
+    mixture = continuous_mixture(x[80:], num_networks=3, **settings)
+    decoder = mixture.decoder
+    count = len(decoder.networks)
+    assert count > 1
+    assert mixture.points.shape == (4 * count, 4)
+    assert mixture.validation >= one.validation
+    np.testing.assert_allclose(np.exp(mixture.log_weights).sum(), 1)
+    batch = decoder.read(_columns(mixture, x[:80]))
+    by_point = decoder.log_prob(batch, tf.constant(mixture.points), False)
+    expected = np.logaddexp.reduce(by_point + mixture.log_weights, axis=-1)
+    np.testing.assert_allclose(expected.mean(), mixture.validation, rtol=1e-5)
+    for circuit in (mixture.circuit(), mixture.circuit(num_points=2)):
+        assert check_table(circuit).shape == (16,)
+    log_prob = SumProductNetwork(mixture.circuit()).log_prob(x[:80])
+    np.testing.assert_allclose(log_prob, expected, rtol=1e-4)
+    # The networks differ, and the first is that of the mixture with one.
+    first, second = (network.get_weights() for network in decoder.networks[:2])
+    assert not np.allclose(first[0], second[0])
+    np.testing.assert_allclose(first[0], one.decoder.networks[0].get_weights()[0])
+
+
+def test_proportions_of_networks():
+    """The maximum of a concave function, found by a grid."""
+    rng = np.random.default_rng(0)
+    log_prob, weight = rng.normal(size=[50, 2]), rng.uniform(0, 3, 50)
+    log_prob[0] = [-np.inf, 0.0]
+    members = [Member(None, None, None, column, (), False) for column in log_prob.T]
+    log_parts, value = log_proportions(members, weight)
+    grid = np.linspace(0.001, 0.999, 999)
+    prob = np.exp(log_prob)
+    values = np.log(np.outer(prob[:, 0], grid) + np.outer(prob[:, 1], 1 - grid))
+    averages = weight @ values / weight.sum()
+    np.testing.assert_allclose(np.exp(log_parts[0]), grid[averages.argmax()], atol=0.01)
+    np.testing.assert_allclose(value, averages.max(), atol=1e-5)

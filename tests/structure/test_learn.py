@@ -32,6 +32,7 @@ def test_too_little_time_gives_independent_columns():
 def test_the_best_is_chosen_by_validation(monkeypatch):
     monkeypatch.setattr(candidates, "_MAX_EPOCHS", 2)
     monkeypatch.setattr(candidates, "_POINTS_BY_COLUMNS", 64)
+    monkeypatch.setattr(candidates, "_MAX_NETWORKS", 2)
     x = dependent_rows(300)
     spn = learn(x, time_budget=40, verbose=False)
     names = [t.name for t in spn.report.trials]
@@ -46,7 +47,7 @@ def test_the_best_is_chosen_by_validation(monkeypatch):
     for trial in spn.report.trials:  # the code is complete
         compile(trial.code, trial.name, "exec")
     code = spn.report.trials[1].code
-    names = {"x": x, "observed": None, "validation_data": x}
+    names = {"x": x, "validation_data": x, "observed": None, "sample_weight": None}
     exec(code, names)
     assert names["circuit"].region_graph.num_variables == 4
 

@@ -14,12 +14,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfp_spn._arguments import LARGEST_INTEGER, a_count, reads
+from tfp_spn._arguments import LARGEST_INTEGER, a_count, a_flag, reads
 from tfp_spn._typing import Tensor
 from tfp_spn.circuits.data import Data, values_and_mask
 from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.learning.class_labels import numbered
 from tfp_spn.learning.data_validation import check_total_weight, validated
+from tfp_spn.learning.even_batches import EvenBatches
 from tfp_spn.programs.program import Program
 
 
@@ -73,12 +74,17 @@ class Batches:
         steps: Elements of a dataset per epoch. An epoch begins where the last one
             ended, and anew where the dataset ends. Default: the whole dataset.
         unlabelled: The label that stands for none, of a dataset.
+        is_even: Whether the weights of arrays are spread over batches (`EvenBatches`).
 
     Raises:
         ValueError: The dataset never ends, and there is no number of steps.
     """
 
-    @reads(batch_size=a_count(least=0), steps=a_count(most=LARGEST_INTEGER))
+    @reads(
+        batch_size=a_count(least=0),
+        steps=a_count(most=LARGEST_INTEGER),
+        is_even=a_flag(),
+    )
     def __init__(
         self,
         program: Program,
@@ -86,6 +92,7 @@ class Batches:
         batch_size: int,
         steps: int | None = None,
         unlabelled: object = None,
+        is_even: bool = False,
     ) -> None:
         self.program = program
         self.data = data
@@ -95,6 +102,9 @@ class Batches:
         if not self.is_dataset:
             batch_size = a_count()(batch_size, "Batches: `batch_size`")
             self.batch_size = min(batch_size, len(data.x))
+            weight = data.sample_weight if is_even else None
+            self._is_spread = weight is not None
+            self._even = EvenBatches(len(data.x), self.batch_size, weight)
         self.steps = steps
         self.unlabelled = unlabelled
         self._stream: Iterator[object] = iter(())
@@ -130,12 +140,13 @@ class Batches:
     @property
     def batches_per_epoch(self) -> int | None:
         """How many batches arrays make; `None` of a dataset."""
-        return None if self.is_dataset else -(-len(self.data.x) // self.batch_size)
+        return None if self.is_dataset else self._even.count
 
     def in_order(self) -> Iterator[Data]:
         """The data once more, as they are, part by part."""
         if not self.is_dataset:
-            yield from self._array_chunks(None)
+            for start in range(0, len(self.data.x), self.batch_size):
+                yield _take(self.data, slice(start, start + self.batch_size))
             return
         elements = self.data if self.steps is None else self.data.take(self.steps)
         yield from self._dataset_chunks(elements.as_numpy_iterator())
@@ -156,13 +167,10 @@ class Batches:
             yield element
 
     def _array_chunks(self, seed: list[int] | None) -> Iterator[Data]:
-        num_examples = len(self.data.x)
-        order = None
-        if seed is not None:
-            order = np.random.default_rng(seed).permutation(num_examples)
-        for start in range(0, num_examples, self.batch_size):
-            rows: slice | np.ndarray = slice(start, start + self.batch_size)
-            yield _take(self.data, rows if order is None else order[rows])
+        rng = None if seed is None else np.random.default_rng(seed)
+        for rows, weight in self._even(rng):
+            chunk = _take(self.data, rows)
+            yield chunk._replace(sample_weight=weight) if self._is_spread else chunk
 
     def _dataset_chunks(self, elements: Iterator[object]) -> Iterator[Data]:
         row, weight = 0, 0.0

@@ -241,7 +241,9 @@ def fit(
     steps = steps_per_epoch
     if isinstance(x, tf.data.Dataset) and num_updates and not way.is_full_batch:
         steps = rounds_of_fit(None, num_updates, None, False, patience).length
-    train = _batches(program, x, data, batch_size, steps, unlabelled)
+    train = _batches(
+        program, x, data, batch_size, steps, unlabelled, is_even=not way.is_full_batch
+    )
     check_memory(program, train.batch_size)
     if pseudocount is None:
         pseudocount, regularization = default_smoothing(
@@ -390,11 +392,12 @@ def _batches(
     batch_size: int,
     steps: int | None = None,
     unlabelled: object = None,
+    is_even: bool = False,
 ) -> Batches:
     """Checks arrays, and cuts arrays or a dataset into batches."""
     if isinstance(source, tf.data.Dataset):
         return Batches(program, source, batch_size, steps, unlabelled)
-    return Batches(program, validated(program, data), batch_size)
+    return Batches(program, validated(program, data), batch_size, is_even=is_even)
 
 
 def _relative_cost(train: Batches, validation: Batches | None) -> float:

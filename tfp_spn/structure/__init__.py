@@ -6,6 +6,7 @@ from tfp_spn.structure.continuous_mixture import (
     continuous_mixture as continuous_mixture,
 )
 from tfp_spn.structure.cutset_network import cutset_network as cutset_network
+from tfp_spn.structure.distinct_rows import distinct_rows as distinct_rows
 from tfp_spn.structure.learn import Report as Report
 from tfp_spn.structure.learn import Trial as Trial
 from tfp_spn.structure.learn import learn as learn
@@ -21,6 +22,7 @@ __all__ = [
     "chow_liu_trees",
     "continuous_mixture",
     "cutset_network",
+    "distinct_rows",
     "learn",
     "learn_spn",
     "random_partition_circuit",

@@ -15,6 +15,7 @@ import numpy as np
 from tfp_spn._typing import Config
 from tfp_spn.circuits import RegionGraphCircuit, assign_log_weights, from_region_graph
 from tfp_spn.learning import History, fit
+from tfp_spn.learning.even_batches import EvenBatches
 from tfp_spn.learning.rounds import default_batch_size
 from tfp_spn.region_graphs import RegionGraph, mixture_of_hidden_chow_liu_trees
 from tfp_spn.structure.columns import Columns
@@ -32,11 +33,21 @@ _MAX_EPOCHS = 100
 _MIN_UPDATES = 1500
 _PREFACE = (
     "# x, validation_data: rows to learn from and to judge by\n"
-    "# observed, sample_weight: of x\n"
+    "# observed, sample_weight: of x, or None\n"
     "import keras\nimport tfp_spn\n"
 )
+_DISTINCT = (
+    "x, observed, sample_weight = tfp_spn.structure.distinct_rows(\n"
+    "    x, observed, sample_weight)\n"
+)
+
 _POINTS_BY_COLUMNS = 2**16
-"""Points times columns of a continuous mixture."""
+"""Points times columns of the network of a continuous mixture, in two minutes."""
+
+_COMPONENTS_BY_COLUMNS = 2**18
+"""Of all its networks: larger circuits answer too slowly."""
+
+_MAX_NETWORKS = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +83,7 @@ def independent_columns(
         f"    x, observed=observed{_weight_code(train)},\n"
         f"    kinds={list(train.kinds)}, min_rows=2**31 - 1)"
     )
-    return Learned(lambda: circuit, (), None, _PREFACE + code)
+    return Learned(lambda: circuit, (), None, _preface(train) + code)
 
 
 def hidden_chow_liu_trees(
@@ -80,7 +91,7 @@ def hidden_chow_liu_trees(
 ) -> Learned:
     """A mixture of hidden Chow-Liu trees, by online EM with a falling step."""
     num_trees = 4 if train.num_variables <= 200 else 1
-    num_sums = 16 if len(train.values) >= 2000 else 8
+    num_sums = 16 if train.weights.sum() >= 2000 else 8
     return _hidden_trees(train, valid, seconds, seed, num_trees, num_sums)
 
 
@@ -125,40 +136,48 @@ def _hidden_trees(
         f"    graph, leaf, {num_sums}, leaf_sums=False)\n"
         f"{em_code}"
     )
-    return Learned(lambda: circuit, curve, None, _PREFACE + code, is_interrupted)
+    return Learned(lambda: circuit, curve, None, _preface(train) + code, is_interrupted)
 
 
 def continuous_mixtures(
     train: Columns, valid: Columns, seconds: float, seed: int
 ) -> Learned:
-    """A continuous mixture of Chow-Liu trees, or of independent columns."""
-    exponent = int(math.log2(_POINTS_BY_COLUMNS / train.num_variables))
-    num_points = 2 ** min(max(exponent, 6), 10)
-    learning_rate = 1e-3 if train.is_categorical else 3e-3
+    """Continuous mixtures of Chow-Liu trees, or of independent columns.
+
+    More time is first for more points, which a network needs; then for more networks.
+    """
+    exponent = math.log2(_POINTS_BY_COLUMNS / train.num_variables)
+    exponent += 0.5 * max(0.0, math.log2(seconds / 60))
+    num_points = 2 ** min(max(int(exponent), 6), 10)
+    most = _COMPONENTS_BY_COLUMNS // (num_points * train.num_variables)
+    settings = {
+        "kinds": train.kinds,
+        "num_points": num_points,
+        "num_networks": min(max(most, 1), _MAX_NETWORKS),
+        "learning_rate": 1e-3 if train.is_categorical else 3e-3,
+        "patience": 8,
+        "max_seconds": round(seconds),
+        "seed": seed,
+    }
     mixture = continuous_mixture(
-        np.where(train.observed, train.values, np.nan),
+        train.values,
+        observed=train.observed,
         sample_weight=train.weights,
         validation_data=_as_data(valid),
-        kinds=train.kinds,
-        num_points=num_points,
-        learning_rate=learning_rate,
-        max_seconds=seconds,
-        seed=seed,
+        **settings,
     )
+    named = "".join(f"    {key}={value!r},\n" for key, value in settings.items())
     code = (
         "mixture = tfp_spn.structure.continuous_mixture(\n"
         f"    x, observed=observed{_weight_code(train)},\n"
-        f"    validation_data=validation_data, kinds={list(train.kinds)},\n"
-        f"    num_points={num_points}, learning_rate={learning_rate},\n"
-        f"    max_seconds={seconds:.0f}, seed={seed})\n"
+        f"    validation_data=validation_data,\n{named})\n"
         "circuit = mixture.circuit()"
     )
-    value = max(mixture.history, default=None)
     return Learned(
         mixture.circuit,
         mixture.history,
-        value,
-        _PREFACE + code,
+        mixture.validation,
+        _preface(train) + code,
         mixture.is_interrupted,
     )
 
@@ -183,7 +202,7 @@ def learned_spn(train: Columns, valid: Columns, seconds: float, seed: int) -> Le
         f"    min_rows={min_rows}, seed={seed})\n"
         f"{em_code}"
     )
-    return Learned(lambda: circuit, curve, None, _PREFACE + code, is_interrupted)
+    return Learned(lambda: circuit, curve, None, _preface(train) + code, is_interrupted)
 
 
 def _online_em(
@@ -199,7 +218,7 @@ def _online_em(
         Validation log-likelihoods, the code, and whether it was interrupted.
     """
     batch_size = default_batch_size(train.values, False)
-    num_updates = -(-len(train.values) // batch_size)
+    num_updates = EvenBatches(len(train.values), batch_size, train.weights).count
     shared: Config = {
         "method": "online_em",
         "observed": train.observed,
@@ -278,6 +297,10 @@ def _as_data(columns: Columns) -> dict[str, np.ndarray]:
         "observed": columns.observed,
         "sample_weight": columns.weights,
     }
+
+
+def _preface(columns: Columns) -> str:
+    return _PREFACE + (_DISTINCT if columns.is_weighted else "")
 
 
 def _weight_code(columns: Columns) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import keras
@@ -57,7 +60,7 @@ class ContinuousDecoder:
         log p(x | z) = features(x) . parameters(z)
 
     Missing cells are integrated out: those of a tree by messages from the leaves up,
-    which take longer.
+    which take longer. Of several networks each maps an equal share of the points.
 
     Args:
         columns: The table.
@@ -99,14 +102,30 @@ class ContinuousDecoder:
         self._shape = shape
         num_outputs = math.prod(shape) + 2 * len(self.real) + len(self.count)
         self.center, self.scale = columns.center, columns.scale
-        self.network = _network(
+        self._new_network = functools.partial(
+            _network,
             latent_dim,
             num_outputs,
             self._initial_outputs(),
             num_layers,
             max_units,
-            seed,
         )
+        self.networks = (self._new_network(seed),)
+
+    def anew(self, seed: int) -> ContinuousDecoder:
+        """One like it, with a network of its own."""
+        return self._with((self._new_network(seed),))
+
+    @staticmethod
+    def joined(decoders: Sequence[ContinuousDecoder]) -> ContinuousDecoder:
+        """One decoder of the networks of several that are like each other."""
+        networks = [network for each in decoders for network in each.networks]
+        return decoders[0]._with(tuple(networks))
+
+    def _with(self, networks: tuple[keras.Sequential, ...]) -> ContinuousDecoder:
+        found = copy.copy(self)
+        found.networks = networks
+        return found
 
     def read(self, columns: Columns) -> Batch:
         """Rows of a table of the same columns."""
@@ -127,7 +146,12 @@ class ContinuousDecoder:
 
         Reals are standardised.
         """
-        output = self.network(z, training=training)
+        shares = tf.split(z, len(self.networks))
+        outputs = [
+            network(share, training=training)
+            for network, share in zip(self.networks, shares, strict=True)
+        ]
+        output = tf.concat(outputs, axis=0)
         num_pairs, num_reals = math.prod(self._shape), len(self.real)
         logits = tf.reshape(output[:, :num_pairs], [-1, *self._shape])
         logits = tf.concat([tf.zeros_like(logits[..., :1]), logits], axis=-1)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -13,6 +14,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfp_spn._typing import Tensor
+from tfp_spn.learning.even_batches import EvenBatches
 from tfp_spn.structure.columns import Columns
 from tfp_spn.structure.continuous_decoder import Batch, ContinuousDecoder
 
@@ -53,10 +55,12 @@ class ContinuousLearner:
     ) -> None:
         self.decoder = decoder
         self.train, self.valid = decoder.read(train), decoder.read(valid)
-        self.train.weight[:] /= self.train.weight.mean(dtype=np.float64)
-        self.num_rows, self.num_valid = len(train.values), len(valid.values)
+        self.num_valid = len(valid.values)
         self.weight_of_valid = float(valid.weights.sum())
-        self.batch_size = min(batch_size, self.num_rows)
+        self.batch_size = min(batch_size, len(train.values))
+        self.batches = EvenBatches(
+            len(train.values), self.batch_size, train.weights / train.weights.sum()
+        )
         self.patience = patience
         self.rng = np.random.default_rng(seed)
         self.rng_of_points = np.random.default_rng([seed, 1])
@@ -69,7 +73,8 @@ class ContinuousLearner:
     ) -> None:
         """Gradient steps on the network; each has points of its own."""
         decoder, num_points = self.decoder, len(base)
-        variables = decoder.network.trainable_variables
+        (network,) = decoder.networks
+        variables = network.trainable_variables
         optimizer = keras.optimizers.Adam(learning_rate)
         optimizer.build(variables)
         log_weights = tf.fill([num_points], -float(np.log(num_points)))
@@ -80,7 +85,7 @@ class ContinuousLearner:
             z, batch = normal_points(base, shift), Batch(*arrays)
             with tf.GradientTape() as tape:
                 value = decoder.log_prob(batch, z, training=True)
-                loss = -_total(value, log_weights, batch) / self.batch_size
+                loss = -_total(value, log_weights, batch)
             gradients = tape.gradient(loss, [v.value for v in variables])
             optimizer.apply(gradients, variables)
 
@@ -88,9 +93,13 @@ class ContinuousLearner:
             shift = self.rng_of_points.random(base.shape[1], dtype=np.float32)
             step(rows.arrays, tf.constant(shift))
 
-        weights = decoder.network.weights
         self._until_worse(
-            of_rows, lambda: (center, log_weights), weights, epochs, ends, "network"
+            of_rows,
+            lambda: (center, log_weights),
+            network.weights,
+            epochs,
+            ends,
+            "network",
         )
 
     def learn_points(
@@ -112,7 +121,7 @@ class ContinuousLearner:
                 z = tf.convert_to_tensor(points.value)
                 value = decoder.log_prob(batch, z, training=False)
                 log_weights = tf.nn.log_softmax(logits.value)
-                loss = -_total(value, log_weights, batch) / self.batch_size
+                loss = -_total(value, log_weights, batch)
             gradients = tape.gradient(loss, [v.value for v in variables])
             optimizer.apply(gradients, variables)
 
@@ -129,6 +138,17 @@ class ContinuousLearner:
         )
         z, log_weights = state()
         return z.numpy(), np.asarray(log_weights, np.float64)
+
+    def of_held_out(
+        self, points: npt.NDArray[np.float32], log_weights: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.float64]:
+        """Log-likelihood of each held-out row."""
+        z, log_weights = tf.constant(points), log_weights.astype(np.float32)
+        found = [
+            _log_prob(self.decoder.log_prob(rows, z, training=False), log_weights)
+            for rows in self._blocks()
+        ]
+        return np.concatenate(found).astype(np.float64)
 
     def _until_worse(
         self,
@@ -168,25 +188,29 @@ class ContinuousLearner:
 
     def _is_worth_compiling(self, epochs: int) -> bool:
         """Whether XLA, which takes seconds to compile, saves more."""
-        return epochs * (self.num_rows // self.batch_size) > _MANY_STEPS
+        return epochs * self.batches.count > _MANY_STEPS
 
     def _epoch(self, step: Callable[[Batch], None], ends: float) -> bool:
         """Whether there is time for another epoch behind it."""
-        order = self.rng.permutation(self.num_rows)
-        last = self.num_rows - self.num_rows % self.batch_size
-        for start in range(0, last, self.batch_size):
+        for rows, weight in self.batches(self.rng):
             if time.perf_counter() > ends:
                 return False
-            step(self.train.rows(order[start : start + self.batch_size]))
+            missing = self.batch_size - len(rows)
+            batch = self.train.rows(np.pad(rows, [0, missing], mode="edge"))
+            weight = np.pad(weight * self.batches.count, [0, missing])
+            step(dataclasses.replace(batch, weight=weight.astype(np.float32)))
         return True
 
     def _validate(self, evaluate: Any, state: Callable) -> float:
         z, log_weights = state()
-        total = 0.0
-        for start in range(0, self.num_valid, _BLOCK):
-            rows = self.valid.rows(slice(start, start + _BLOCK))
-            total += float(evaluate(rows.arrays, z, log_weights))
+        total = sum(
+            float(evaluate(rows.arrays, z, log_weights)) for rows in self._blocks()
+        )
         return total / self.weight_of_valid
+
+    def _blocks(self) -> Iterator[Batch]:
+        for start in range(0, self.num_valid, _BLOCK):
+            yield self.valid.rows(slice(start, start + _BLOCK))
 
     def _log_likelihood(
         self, arrays: tuple[Tensor, ...], z: Tensor, log_weights: Tensor
@@ -196,6 +220,9 @@ class ContinuousLearner:
         return _total(value, log_weights, batch)
 
 
+def _log_prob(value: Tensor, log_weights: Tensor) -> Tensor:
+    return tf.reduce_logsumexp(value + log_weights, axis=-1)
+
+
 def _total(value: Tensor, log_weights: Tensor, batch: Batch) -> Tensor:
-    log_prob = tf.reduce_logsumexp(value + log_weights, axis=-1)
-    return tf.tensordot(log_prob, batch.weight, 1)
+    return tf.tensordot(_log_prob(value, log_weights), batch.weight, 1)

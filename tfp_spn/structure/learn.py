@@ -23,6 +23,7 @@ from tfp_spn.structure.candidates import (
     wide_hidden_chow_liu_tree,
 )
 from tfp_spn.structure.columns import Columns, Kind, read_columns
+from tfp_spn.structure.distinct_rows import without_copies
 from tfp_spn.structure.validation_rows import ValidationData, split_rows
 
 _BLOCK = 1000
@@ -133,7 +134,9 @@ def learn(
     """
     ends = time.perf_counter() + time_budget
     columns = read_columns(x, observed, "learn", kinds, sample_weight)
-    train, valid = split_rows(columns, validation_data, "learn", seed)
+    train, valid = map(
+        without_copies, split_rows(columns, validation_data, "learn", seed)
+    )
     trials: list[Trial] = []
     best: tuple[Trial, Learned] | None = None
     candidates = _candidates_for(train, time_budget)
@@ -183,7 +186,7 @@ def _candidates_for(
     found: list[tuple[str, float, Candidate]] = [
         ("independent columns", 0.0, independent_columns)
     ]
-    if columns.num_variables > 1 and len(columns.values) > 20:
+    if columns.num_variables > 1 and columns.weights.sum() > 20:
         found.append(("hidden Chow-Liu trees", 1.0, hidden_chow_liu_trees))
         if not columns.is_categorical:
             found.append(("wide hidden Chow-Liu tree", 2.0, wide_hidden_chow_liu_tree))

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tfp_spn.structure.columns import Columns, read_columns
+from tfp_spn.structure.distinct_rows import row_groups
 
 ValidationData: TypeAlias = npt.ArrayLike | Mapping[str, npt.ArrayLike | None] | None
 """Rows, or a dict of them with a mask and weights."""
@@ -63,9 +64,7 @@ def split_rows(
 def _held_out(columns: Columns, rng: np.random.Generator) -> npt.NDArray[np.float64]:
     """Of each row the part, from 0 to 1, that is not learned from."""
     if "real" in columns.kinds:
-        rows = np.concatenate([columns.values + 0.0, columns.observed], axis=1)
-        flat = np.ascontiguousarray(rows).view(np.dtype((np.void, rows[0].nbytes)))
-        group = np.unique(flat, return_inverse=True)[1].reshape(-1)
+        group = row_groups(columns)
         copies = np.ones([group.max() + 1])
     else:
         group = np.arange(len(columns.values))

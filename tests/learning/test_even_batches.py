@@ -1,0 +1,52 @@
+"""Weights of examples spread over batches."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.learning.learning_cases import circuit_of
+from tfp_spn.learning.batches import Batches
+from tfp_spn.learning.data_validation import Data
+from tfp_spn.learning.even_batches import EvenBatches
+
+
+@given(
+    st.lists(st.sampled_from([0.0, 1.0, 2.0, 50.0, 1e4]), min_size=1, max_size=60),
+    st.integers(1, 12),
+    st.booleans(),
+)
+def test_an_epoch_passes_every_weight_once(weights, batch_size, is_random):
+    batches = EvenBatches(len(weights), batch_size, weights)
+    rng = np.random.default_rng(0) if is_random else None
+    passed, found = np.zeros(len(weights)), list(batches(rng))
+    assert len(found) == batches.count
+    for rows, weight in found:
+        assert 1 <= len(rows) <= batch_size
+        assert len(set(rows.tolist())) == len(rows)
+        np.add.at(passed, rows, weight)
+    np.testing.assert_allclose(passed, weights)
+    if len(weights) > batch_size:  # no example rules a batch
+        rest = np.delete(weights, batches.heavy)
+        assert (rest <= np.sum(weights) / batch_size).all()
+
+
+def test_without_weights_it_is_a_permutation():
+    rng, same = np.random.default_rng(3), np.random.default_rng(3)
+    rows = [rows for rows, weight in EvenBatches(10, 4)(rng) if (weight == 1).all()]
+    np.testing.assert_array_equal(np.concatenate(rows), same.permutation(10))
+    assert [len(r) for r in rows] == [4, 4, 2]
+
+
+def test_one_row_that_counts_a_thousand_times_is_in_every_batch():
+    circuit = circuit_of("normal")
+    x = np.arange(120.0).reshape(30, 4)
+    weights = np.where(np.arange(30) == 7, 1000.0, 1.0)
+    batches = Batches(circuit.program, Data(x, None, None, weights), 6, is_even=True)
+    assert batches.batches_per_epoch == 6
+    for batch in batches([0, 1]):
+        assert batch.x.shape == (6, 4)
+        at = np.flatnonzero((batch.x == x[7]).numpy().all(axis=1))[0]
+        np.testing.assert_allclose(batch.weights[at], 1000 / 6)
+    stretch = list(batches.stretch(4, 5, seed=0))  # over the end of an epoch
+    assert [float(b.weights[0]) for b in stretch] == [np.float32(1000 / 6)] * 5
+    assert sum(len(chunk.x) for chunk in batches.in_order()) == 30
