@@ -49,6 +49,9 @@ _COMPONENTS_BY_COLUMNS = 2**18
 
 _MAX_NETWORKS = 8
 
+_MANY_ROWS = 4000
+"""From so many on larger batches are as good, and a network is read less often."""
+
 
 @dataclass(frozen=True, eq=False)
 class Learned:
@@ -150,12 +153,14 @@ def continuous_mixtures(
     exponent += 0.5 * max(0.0, math.log2(seconds / 60))
     num_points = 2 ** min(max(int(exponent), 6), 10)
     most = _COMPONENTS_BY_COLUMNS // (num_points * train.num_variables)
+    has_many_rows = len(train.values) >= _MANY_ROWS
     settings = {
         "kinds": train.kinds,
         "num_points": num_points,
         "num_networks": min(max(most, 1), _MAX_NETWORKS),
-        "learning_rate": 1e-3 if train.is_categorical else 3e-3,
-        "patience": 8,
+        "batch_size": 256 if has_many_rows else 128,
+        "learning_rate": 2e-3 if has_many_rows or not train.is_categorical else 1e-3,
+        "patience": 6,
         "max_seconds": round(seconds),
         "seed": seed,
     }
