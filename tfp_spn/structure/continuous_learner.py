@@ -147,7 +147,7 @@ class ContinuousLearner:
     def learn_points(
         self, base: np.ndarray, epochs: int, learning_rate: float, ends: float
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
-        """Gradient steps on points and weights, with falling rates; the network stays."""
+        """Gradient steps on points and weights, likewise; the network is kept."""
         decoder = self.decoder
         start = normal_points(base, tf.fill([base.shape[1]], 0.5))
         points = keras.Variable(start, name="points")
