@@ -41,7 +41,12 @@ def test_one_row_that_counts_a_thousand_times_is_in_every_batch():
     circuit = circuit_of("normal")
     x = np.arange(120.0).reshape(30, 4)
     weights = np.where(np.arange(30) == 7, 1000.0, 1.0)
-    batches = Batches(circuit.program, Data(x, None, None, weights), 6, is_even=True)
+    data = Data(x, None, None, weights)
+    [whole] = Batches(circuit.program, data, 30)()
+    np.testing.assert_array_equal(whole.weights, weights)
+    as_they_are = list(Batches(circuit.program, data, 6)([0, 1]))
+    assert sum(1000 in batch.weights.numpy() for batch in as_they_are) == 1
+    batches = Batches(circuit.program, data, 6, is_even=True)
     assert batches.batches_per_epoch == 6
     for batch in batches([0, 1]):
         assert batch.x.shape == (6, 4)

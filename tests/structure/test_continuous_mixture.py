@@ -124,7 +124,7 @@ def test_several_networks_are_mixed():
     x = dependent_rows(400)
     settings = {**SETTINGS, "epochs": 4, "validation_data": x[:80]}
     one = continuous_mixture(x[80:], **settings)
-    mixture = continuous_mixture(x[80:], num_networks=3, **settings)
+    mixture = continuous_mixture(x[80:], num_networks=2, **settings)
     decoder = mixture.decoder
     count = len(decoder.networks)
     assert count > 1

@@ -102,9 +102,8 @@ class Batches:
         if not self.is_dataset:
             batch_size = a_count()(batch_size, "Batches: `batch_size`")
             self.batch_size = min(batch_size, len(data.x))
-            weight = data.sample_weight if is_even else None
-            self._is_spread = weight is not None
-            self._even = EvenBatches(len(data.x), self.batch_size, weight)
+            self._spread = data.sample_weight if is_even else None
+            self._even = EvenBatches(len(data.x), self.batch_size, self._spread)
         self.steps = steps
         self.unlabelled = unlabelled
         self._stream: Iterator[object] = iter(())
@@ -170,7 +169,8 @@ class Batches:
         rng = None if seed is None else np.random.default_rng(seed)
         for rows, weight in self._even(rng):
             chunk = _take(self.data, rows)
-            yield chunk._replace(sample_weight=weight) if self._is_spread else chunk
+            is_spread = self._spread is not None
+            yield chunk._replace(sample_weight=weight) if is_spread else chunk
 
     def _dataset_chunks(self, elements: Iterator[object]) -> Iterator[Data]:
         row, weight = 0, 0.0

@@ -29,8 +29,11 @@ from tfp_spn.structure.leaf_estimates import (
 from tfp_spn.structure.learn_spn import learn_spn
 
 _STEP_SIZE = 0.3
-_MAX_EPOCHS = 100
-_MIN_UPDATES = 1500
+_MAX_EPOCHS = 200
+_UPDATES = 1500
+_UPDATES_BY_SECOND = 50
+"""Of online EM where there is time for more; each takes a part of that."""
+
 _PREFACE = (
     "# x, validation_data: rows to learn from and to judge by\n"
     "# observed, sample_weight: of x, or None\n"
@@ -44,10 +47,14 @@ _DISTINCT = (
 _POINTS_BY_COLUMNS = 2**16
 """Points times columns of the network of a continuous mixture, in two minutes."""
 
-_COMPONENTS_BY_COLUMNS = 2**18
-"""Of all its networks: larger circuits answer too slowly."""
+_COMPONENTS_BY_COLUMNS = 2**19
+_ROWS = 2**13
+"""Of all its networks, and fewer from so many rows on: answers would take too long."""
 
 _MAX_NETWORKS = 8
+
+_MANY_ROWS = 4000
+"""From so many on larger batches are as good, and a network is read less often."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +105,10 @@ def hidden_chow_liu_trees(
 def wide_hidden_chow_liu_tree(
     train: Columns, valid: Columns, seconds: float, seed: int
 ) -> Learned:
-    """One tree of many states: numbers that depend on each other closely need them."""
+    """One tree of many states.
+
+    Numbers that depend on each other closely need them, and many rows can fill them.
+    """
     num_sums = 64 if train.num_variables <= 128 else 32
     return _hidden_trees(train, valid, seconds, seed, 1, num_sums)
 
@@ -149,13 +159,16 @@ def continuous_mixtures(
     exponent = math.log2(_POINTS_BY_COLUMNS / train.num_variables)
     exponent += 0.5 * max(0.0, math.log2(seconds / 60))
     num_points = 2 ** min(max(int(exponent), 6), 10)
-    most = _COMPONENTS_BY_COLUMNS // (num_points * train.num_variables)
+    size = num_points * train.num_variables * max(1.0, len(train.values) / _ROWS)
+    most = int(_COMPONENTS_BY_COLUMNS / size)
+    has_many_rows = len(train.values) >= _MANY_ROWS
     settings = {
         "kinds": train.kinds,
         "num_points": num_points,
         "num_networks": min(max(most, 1), _MAX_NETWORKS),
-        "learning_rate": 1e-3 if train.is_categorical else 3e-3,
-        "patience": 8,
+        "batch_size": 256 if has_many_rows else 128,
+        "learning_rate": 2e-3 if has_many_rows or not train.is_categorical else 1e-3,
+        "patience": 6,
         "max_seconds": round(seconds),
         "seed": seed,
     }
@@ -242,8 +255,10 @@ def _online_em(
             )
             curve += history.validation_log_likelihood
         of_epoch = time.perf_counter() - start
-        wanted = min(_MAX_EPOCHS, max(15, _MIN_UPDATES // num_updates))
-        epochs = min(wanted, int(0.9 * (ends - time.perf_counter()) / of_epoch))
+        left = ends - time.perf_counter()
+        updates = max(_UPDATES, int(_UPDATES_BY_SECOND * left))
+        wanted = min(_MAX_EPOCHS, max(15, updates // num_updates))
+        epochs = min(wanted, int(0.9 * left / of_epoch))
         if epochs > 0:
             schedule = keras.optimizers.schedules.CosineDecay(
                 _STEP_SIZE, epochs * num_updates, alpha=0.02

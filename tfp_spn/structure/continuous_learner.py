@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -21,6 +22,9 @@ from tfp_spn.structure.continuous_decoder import Batch, ContinuousDecoder
 _MANY_STEPS = 2000
 """From so many steps on they are compiled by XLA."""
 
+_LOW_RATE = 0.1
+"""Part of the first rate, below which a fall is as good as ended."""
+
 _BLOCK = 1024
 """Rows that are evaluated at once."""
 
@@ -38,6 +42,31 @@ def normal_points(base: Any, shift: Tensor) -> Tensor:
     """Points of the unit cube, shifted around it, as points of a standard normal."""
     u = tf.math.floormod(tf.convert_to_tensor(base) + shift, 1.0)
     return tf.math.ndtri(tf.clip_by_value(u, 1e-5, 1 - 1e-5))
+
+
+class _FallingRate:
+    """A learning rate that falls as a cosine does, to zero.
+
+    Args:
+        start: The first rate.
+        num_steps: After so many it is zero.
+        ends: When it is zero at the latest, on the clock.
+    """
+
+    def __init__(self, start: float, num_steps: int, ends: float) -> None:
+        self._start, self._num_steps, self._step = start, num_steps, 0
+        self._began, self._ends = time.perf_counter(), ends
+        self.rate = start
+
+    def __call__(self) -> float:
+        """The rate of the next step."""
+        part = self._step / self._num_steps
+        if self._ends < math.inf:
+            now = time.perf_counter()
+            part = max(part, (now - self._began) / max(self._ends - self._began, 1e-9))
+        self._step += 1
+        self.rate = self._start * 0.5 * (1 + math.cos(math.pi * min(part, 1.0)))
+        return self.rate
 
 
 class ContinuousLearner:
@@ -71,7 +100,11 @@ class ContinuousLearner:
     def learn_network(
         self, base: np.ndarray, epochs: int, learning_rate: float, ends: float
     ) -> None:
-        """Gradient steps on the network; each has points of its own."""
+        """Gradient steps on the network; each has points of its own.
+
+        Rates fall to zero with the epochs or the time, whichever ends first. If
+        validation gets worse before that, they fall in some epochs more from the best.
+        """
         decoder, num_points = self.decoder, len(base)
         (network,) = decoder.networks
         variables = network.trainable_variables
@@ -89,23 +122,32 @@ class ContinuousLearner:
             gradients = tape.gradient(loss, [v.value for v in variables])
             optimizer.apply(gradients, variables)
 
-        def of_rows(rows: Batch) -> None:
-            shift = self.rng_of_points.random(base.shape[1], dtype=np.float32)
-            step(rows.arrays, tf.constant(shift))
+        def fall(rate: float, epochs: int) -> tuple[bool, float]:
+            falling = _FallingRate(rate, epochs * self.batches.count, ends)
 
-        self._until_worse(
-            of_rows,
-            lambda: (center, log_weights),
-            network.weights,
-            epochs,
-            ends,
-            "network",
-        )
+            def of_rows(rows: Batch) -> None:
+                optimizer.learning_rate.assign(falling())
+                shift = self.rng_of_points.random(base.shape[1], dtype=np.float32)
+                step(rows.arrays, tf.constant(shift))
+
+            is_worse = self._until_worse(
+                of_rows,
+                lambda: (center, log_weights),
+                network.weights,
+                epochs,
+                ends,
+                "network",
+            )
+            return is_worse, falling.rate
+
+        is_worse, rate = fall(learning_rate, epochs)
+        if is_worse and rate > _LOW_RATE * learning_rate:
+            fall(rate, 1 + int(np.argmax(self.history)) // 2)
 
     def learn_points(
         self, base: np.ndarray, epochs: int, learning_rate: float, ends: float
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
-        """Gradient steps on points and weights; the network is kept."""
+        """Gradient steps on points and weights, likewise; the network is kept."""
         decoder = self.decoder
         start = normal_points(base, tf.fill([base.shape[1]], 0.5))
         points = keras.Variable(start, name="points")
@@ -128,8 +170,14 @@ class ContinuousLearner:
         def state() -> tuple[Tensor, Tensor]:
             return tf.convert_to_tensor(points), tf.nn.log_softmax(logits.value)
 
+        falling = _FallingRate(learning_rate, epochs * self.batches.count, ends)
+
+        def of_rows(rows: Batch) -> None:
+            optimizer.learning_rate.assign(falling())
+            step(rows.arrays)
+
         self._until_worse(
-            lambda rows: step(rows.arrays),
+            of_rows,
             state,
             variables,
             epochs,
@@ -158,10 +206,14 @@ class ContinuousLearner:
         epochs: int,
         ends: float,
         name: str,
-    ) -> None:
-        """Epochs until validation says that it gets worse; keeps the best."""
+    ) -> bool:
+        """Epochs until validation says that it gets worse; keeps the best.
+
+        Returns:
+            Whether it got worse, rather than that epochs or time are over.
+        """
         if self.is_interrupted:
-            return
+            return False
         evaluate = tf.function(self._log_likelihood)
         best_values: list[np.ndarray] = []
         bar = tqdm(range(epochs), desc=name, disable=not self.verbose, leave=False)
@@ -179,12 +231,13 @@ class ContinuousLearner:
                     best, waited = value, 0
                     best_values = [v.numpy() for v in variables]
                 if waited >= self.patience:
-                    break
+                    return True
         except KeyboardInterrupt:
             self.is_interrupted = True
         finally:
             for variable, kept in zip(variables, best_values, strict=False):
                 variable.assign(kept)
+        return False
 
     def _is_worth_compiling(self, epochs: int) -> bool:
         """Whether XLA, which takes seconds to compile, saves more."""

@@ -33,6 +33,9 @@ _MIN_SECONDS = 5.0
 _SECONDS_OF_LEARN_SPN = 300.0
 """LearnSPN, which nothing interrupts, is tried if there are so many altogether."""
 
+_MANY_ROWS = 30_000
+"""From so many on hidden Chow-Liu trees of more states are tried, too."""
+
 _FOR_THE_CIRCUIT = 0.2
 """Part of the time for building and judging circuits."""
 
@@ -93,11 +96,12 @@ def learn(
 ) -> SumProductNetwork:
     """Learns the best model that a table and some seconds allow.
 
-    Looks at the columns, tries models that suit them one after another (independent
-    columns; a mixture of hidden Chow-Liu trees; a continuous mixture of Chow-Liu trees;
-    where columns are not categorical one hidden Chow-Liu tree of many states, and
-    LearnSPN if there are minutes), each within a part of the time, and takes the one of
-    highest validation likelihood.
+    Looks at the columns, tries models that suit them one after another, each within a
+    part of the time, and takes the one of highest validation likelihood: independent
+    columns; a mixture of hidden Chow-Liu trees; a continuous mixture of Chow-Liu trees,
+    of several networks if there is time; one hidden Chow-Liu tree of many states where
+    rows are many or columns are not categorical; for the latter also LearnSPN if there
+    are minutes. Copies of rows are counted first (`distinct_rows`).
 
     Args:
         x: ``[N, V]``: an array or DataFrame of categories (integers from 0 to 31),
@@ -188,7 +192,7 @@ def _candidates_for(
     ]
     if columns.num_variables > 1 and columns.weights.sum() > 20:
         found.append(("hidden Chow-Liu trees", 1.0, hidden_chow_liu_trees))
-        if not columns.is_categorical:
+        if not columns.is_categorical or columns.weights.sum() >= _MANY_ROWS:
             found.append(("wide hidden Chow-Liu tree", 2.0, wide_hidden_chow_liu_tree))
         found.append(("continuous mixture", 2.0, continuous_mixtures))
         if not columns.is_categorical and time_budget >= _SECONDS_OF_LEARN_SPN:
