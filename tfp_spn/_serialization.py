@@ -160,9 +160,8 @@ def register(cls: type[T]) -> type[T]:
     return keras.saving.register_keras_serializable("tfp_spn")(cls)
 
 
-def serialize(value: object) -> Any:
-    """A JSON-able description of a layer, initializer, rule or plain value."""
-    return keras.saving.serialize_keras_object(value)
+serialize: Callable[[object], Any] = keras.saving.serialize_keras_object
+"""Describes a layer, initializer, rule or plain value, ready for JSON."""
 
 
 def configuration_of(layer: keras.Operation, config: Config | None = None) -> Config:

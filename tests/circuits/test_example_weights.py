@@ -93,6 +93,8 @@ def test_weights_of_classes_need_labels() -> None:
     model.compile("sgd", tfp_spn.losses.NegativeLogLikelihood())
     with pytest.raises(ValueError, match="class_weight weighs classes.*sample_weight"):
         model.fit(X, class_weight={0: 1.0}, verbose=0)
+    with pytest.raises(ValueError, match="train_on_batch: class_weight weighs"):
+        model.train_on_batch(X, class_weight={0: 1.0})
 
 
 def test_streams_bring_their_own_weights() -> None:

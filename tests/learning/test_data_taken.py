@@ -282,12 +282,14 @@ def test_weights_by_position_and_of_batches_are_read() -> None:
     x, weights = np.zeros([4, 2], "float32"), np.array([1, 1, 1, np.nan])
     for call in (
         lambda: circuit.fit(x, None, 2, 1, 0, None, 0.0, None, True, None, weights),
+        lambda: circuit.fit(x, validation_data=(x, None, weights), verbose=0),
         lambda: circuit.evaluate(x, None, 2, 0, weights),
         lambda: circuit.train_on_batch(x, None, weights),
         lambda: circuit.test_on_batch(x, None, weights),
     ):
         with pytest.raises(ValueError, match="weights of examples are no counts"):
             call()
+    assert not circuit.optimizer.built  # all are refused before the first step
 
 
 def test_a_fit_that_was_refused_in_its_graph_does_not_spoil_the_next() -> None:

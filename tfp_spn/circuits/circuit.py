@@ -10,16 +10,17 @@ import tensorflow as tf
 
 from tfp_spn._masks import mask_fault
 from tfp_spn._typing import Config, Params, ShapeLike, Tensor, TensorLike
+from tfp_spn.circuits.data import values_and_mask
 from tfp_spn.circuits.example_weights import NO_LABEL, given_targets
-from tfp_spn.circuits.finite_training import FiniteTraining
 from tfp_spn.circuits.kept_digits import with_kept_digits
+from tfp_spn.circuits.keras_methods import KerasMethods
 from tfp_spn.layers.finite_variables import FiniteVariables
 from tfp_spn.ops.certainty import Certainty
 from tfp_spn.programs.program import Program
 from tfp_spn.programs.traces import answer
 
 
-class Circuit(FiniteTraining, FiniteVariables, keras.Model):
+class Circuit(KerasMethods, FiniteVariables, keras.Model):
     """Base class of circuits.
 
     Subclasses create their variables in the constructor and provide `program` and
@@ -118,6 +119,18 @@ class Circuit(FiniteTraining, FiniteVariables, keras.Model):
             return super().compute_loss(
                 x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training
             )
+
+    def compute_metrics(
+        self,
+        x: TensorLike,
+        y: TensorLike,
+        y_pred: TensorLike,
+        sample_weight: TensorLike = None,
+    ) -> dict[str, Any]:
+        """The metrics."""
+        return super().compute_metrics(
+            x, given_targets(y), y_pred, sample_weight=sample_weight
+        )
 
     def _log_prior(self) -> Tensor | None:
         """``log p(class) [num_classes]``."""
@@ -232,19 +245,17 @@ def _log_joint(
 
 def _pair(x: TensorLike, observed: TensorLike) -> tuple[Tensor, Tensor | None]:
     """Splits the input of a circuit into values and mask."""
-    if observed is None and isinstance(x, dict):
-        if "x" not in x or set(x) - {"x", "observed"}:
-            raise ValueError(
-                f"Circuit: received a dict with the keys {sorted(x)}, expected x and "
-                "perhaps observed, a mask of the values that count. Rename or leave "
-                "out the others; labels and weights follow the dict in a tuple."
-            )
-        return x["x"], x.get("observed")
-    if observed is None and isinstance(x, list | tuple):
-        if len(x) != 2:
-            raise ValueError(
-                f"Circuit: received {len(x)} inputs, expected x or a pair (x, "
-                "observed). Stack the variables to one array x."
-            )
-        return x[0], x[1]
-    return x, observed
+    if observed is not None:
+        return x, observed
+    if isinstance(x, dict) and ("x" not in x or set(x) - {"x", "observed"}):
+        raise ValueError(
+            f"Circuit: received a dict with the keys {sorted(x)}, expected x and "
+            "perhaps observed, a mask of the values that count. Rename or leave "
+            "out the others; labels and weights follow the dict in a tuple."
+        )
+    if isinstance(x, list | tuple) and len(x) != 2:
+        raise ValueError(
+            f"Circuit: received {len(x)} inputs, expected x or a pair (x, "
+            "observed). Stack the variables to one array x."
+        )
+    return values_and_mask(x)

@@ -16,7 +16,7 @@ from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.circuits.from_layers import LayeredCircuit, from_layers
 from tfp_spn.circuits.from_region_graph import RegionGraphCircuit
 from tfp_spn.circuits.lengths import check_are_no_lengths
-from tfp_spn.layers.folded_sum import FoldedSum
+from tfp_spn.layers.folded_sum import sums_of_model
 from tfp_spn.layers.sum_weights import SumWeights
 from tfp_spn.ops.sum_rules import SumRule
 from tfp_spn.programs.circuit_program import CircuitProgram
@@ -87,16 +87,7 @@ def dynamic_from_circuit(
         >>> circuit.live_params()["transition"].shape
         TensorShape([1, 3, 3])
     """
-    return DynamicCircuit(
-        template,
-        num_steps,
-        num_interfaces,
-        sum_product,
-        is_stationary=is_stationary,
-        sum_op=sum_op,
-        accumulator_initializer=accumulator_initializer,
-        name=name,
-    )
+    return DynamicCircuit(**locals())
 
 
 @register
@@ -159,18 +150,9 @@ class DynamicCircuit(Circuit):
         self._settings = (num_steps, num_interfaces, sum_product, rule, is_stationary)
         self._program: DynamicProgram | None = None
         self._source: CircuitProgram | None = None
-        self.chain = [
-            FoldedSum(
-                *shape,
-                initializer=weights.of_layer(number).accumulator_initializer,
-                sum_op=rule,
-                dtype=template.program.dtype.name,
-                name=name,
-            )
-            for number, (name, shape) in enumerate(self.program.chain_shapes.items())
-        ]
-        for layer in self.chain:  # Keras' lists are invisible to tf.train.Checkpoint
-            self._track_trackable(layer, layer.name)
+        self.chain = sums_of_model(
+            self, weights, self.program.chain_shapes, template.program.dtype.name
+        )
         self._freeze_prior()
         self._arguments: Config = {
             "num_steps": num_steps,

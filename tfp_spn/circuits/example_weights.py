@@ -1,4 +1,4 @@
-"""Weights of examples without targets, in Keras' `fit` and `evaluate`.
+"""Weights of examples in Keras' own methods, with and without targets.
 
 Keras packs arrays as ``(x, y, sample_weight)``, and drops the weights if `y` is `None`.
 Targets of zero columns in its place keep them on their way to the compiled step.
@@ -6,16 +6,14 @@ Targets of zero columns in its place keep them on their way to the compiled step
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from typing import Any
-
 import keras
 import numpy as np
 import tensorflow as tf
 
 from tfp_spn._arguments import shown
-from tfp_spn._typing import Config, Tensor, TensorLike
+from tfp_spn._typing import Tensor, TensorLike
+from tfp_spn.circuits.data import values_and_mask
+from tfp_spn.circuits.keras_call import KerasCall
 
 NO_LABEL = -1
 """The label of unlabelled examples: no class, so of probability zero under a loss that
@@ -26,46 +24,14 @@ should not have been asked for one."""
 _DTYPE = "uint16"
 
 
-class ExampleWeights:
-    """Mixin of Keras models: weights of examples count, with or without targets."""
-
-    def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
-        """Keras' `fit`.
-
-        Args:
-            *args: As of `keras.Model.fit`.
-            **kwargs: As of `keras.Model.fit`.
-
-        Returns:
-            Keras' history.
-        """
-        fit = super().fit  # type: ignore[misc]
-        return fit(**_with_weights_kept(fit, args, kwargs))
-
-    def evaluate(self, *args: Any, **kwargs: Any) -> float | list | dict:
-        """Keras' `evaluate`.
-
-        Args:
-            *args: As of `keras.Model.evaluate`.
-            **kwargs: As of `keras.Model.evaluate`.
-
-        Returns:
-            The loss, with the metrics if there are any.
-        """
-        evaluate = super().evaluate  # type: ignore[misc]
-        return evaluate(**_with_weights_kept(evaluate, args, kwargs))
-
-    def compute_metrics(
-        self,
-        x: TensorLike,
-        y: TensorLike,
-        y_pred: TensorLike,
-        sample_weight: TensorLike = None,
-    ) -> dict[str, Any]:
-        """The metrics."""
-        return super().compute_metrics(  # type: ignore[misc]
-            x, given_targets(y), y_pred, sample_weight=sample_weight
-        )
+def targets_beside(
+    sample_weight: TensorLike, inputs: TensorLike, y: TensorLike
+) -> TensorLike:
+    """Targets, of no column if there are none to keep the weights of arrays."""
+    x, _ = values_and_mask(inputs)
+    if y is None and sample_weight is not None and _is_array(x):
+        return np.zeros([x.shape[0], 0], _DTYPE)
+    return y
 
 
 def given_targets(y: TensorLike) -> Tensor | None:
@@ -76,34 +42,44 @@ def given_targets(y: TensorLike) -> Tensor | None:
     return None if is_ours and tuple(y.shape[1:]) == (0,) else y
 
 
-def _no_targets(x: TensorLike) -> np.ndarray:
-    return np.zeros([len(keras.tree.flatten(x)[0]), 0], _DTYPE)
+def check_weights(model: keras.Model, sample_weight: TensorLike) -> None:
+    """Checks weights of examples that are known already.
+
+    Raises:
+        ValueError: One is NaN or infinite; or negative, if the model learns by EM.
+    """
+    if sample_weight is None:
+        return
+    if tf.is_tensor(sample_weight) and not hasattr(sample_weight, "numpy"):
+        return
+    sample_weight = np.asarray(sample_weight)
+    if sample_weight.dtype.kind not in "iuf":
+        return
+    wrong = ~np.isfinite(sample_weight)
+    expected = "finite numbers"
+    if hasattr(getattr(model, "optimizer", None), "train_circuit"):
+        wrong |= sample_weight < 0
+        expected += " that are not negative"
+    if wrong.any():
+        raise ValueError(
+            f'{type(model).__name__} "{model.name}": weights of examples are no '
+            f"counts, received sample_weight={sample_weight[wrong][0]} "
+            f"({int(wrong.sum())} such weights), expected {expected}. Leave examples "
+            "out with 0."
+        )
 
 
-def _with_weights_kept(method: Callable, args: tuple, kwargs: Config) -> Config:
-    """The arguments of a call, with targets of no column where there are none."""
-    named = inspect.signature(method).bind(*args, **kwargs).arguments
-    named.update(named.pop("kwargs", {}))
-    x, is_labelled = named.get("x"), named.get("y") is not None
-    if not (is_labelled or _is_stream(x)):
-        if named.get("class_weight"):
-            raise ValueError(
-                "fit: class_weight weighs classes, received class_weight="
-                f"{shown(named['class_weight'])} without labels, expected labels too. "
-                "Pass labels, or weights of examples as sample_weight."
-            )
-        if named.get("sample_weight") is not None:
-            named["y"] = _no_targets(x)
-    validation = named.get("validation_data")
-    if isinstance(validation, list | tuple) and len(validation) == 3:
-        x, y, weights = validation
-        if y is None and weights is not None:
-            named["validation_data"] = (x, _no_targets(x), weights)
-    return named
+def check_class_weight(call: KerasCall) -> None:
+    """Raises a `ValueError` if classes are weighed of arrays without labels."""
+    data, class_weight = call.data, call.arguments.get("class_weight")
+    if class_weight and data.labels is None and _is_array(data.x):
+        raise ValueError(
+            f"{call.method.__name__}: class_weight weighs classes, received "
+            f"class_weight={shown(class_weight)} without labels, expected labels too. "
+            "Pass labels, or weights of examples as sample_weight."
+        )
 
 
-def _is_stream(x: TensorLike) -> bool:
-    """Whether weights would have to come with the data: Keras says so."""
-    return isinstance(x, tf.data.Dataset | keras.utils.PyDataset) or hasattr(
-        x, "__next__"
-    )
+def _is_array(x: TensorLike) -> bool:
+    """Whether data are no stream, which would have to bring labels and weights."""
+    return hasattr(x, "shape")

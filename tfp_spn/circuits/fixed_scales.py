@@ -20,7 +20,7 @@ _FACTOR = 3.0
 
 
 def warn_of_fixed_scales(
-    circuit: keras.Model, x: Any, observed: Any = None, stacklevel: int = 3
+    circuit: keras.Model, x: Any, observed: Any, stacklevel: int = 3
 ) -> None:
     """Warns, once for all variables, where a fixed scale is far from that of the data.
 
@@ -30,16 +30,11 @@ def warn_of_fixed_scales(
 
     Args:
         circuit: A circuit; other models are passed over.
-        x: An array ``[N, *event_shape]``, or a pair or dict of that and a mask, as
-            Keras' `fit` takes them; anything else is not read.
+        x: An array ``[N, *event_shape]``; anything else is not read.
         observed: The mask, ``[N, *mask_shape]``.
         stacklevel: See `warnings.warn`; 2 is whoever calls this.
     """
     program: Program | None = getattr(circuit, "program", None)
-    if isinstance(x, dict):
-        x, observed = x.get("x"), x.get("observed")
-    elif isinstance(x, list | tuple) and len(x) == 2:
-        x, observed = x
     is_array = isinstance(x, np.ndarray) and x.dtype.kind in "iufb"
     if program is None or not is_array or x.shape[1:] != tuple(program.event_shape):
         return

@@ -15,7 +15,7 @@ from tfp_spn._typing import Config, Params, Tensor
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.circuits.class_prior import as_class_prior
 from tfp_spn.circuits.size import check_size
-from tfp_spn.layers.folded_sum import FoldedSum
+from tfp_spn.layers.folded_sum import sums_of_model
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.layers.leaves.mixed_leaf import as_leaf
@@ -103,21 +103,7 @@ def from_region_graph(
         >>> circuit.count_params()
         396
     """
-    return RegionGraphCircuit(
-        region_graph,
-        leaf,
-        num_sums,
-        sum_product,
-        num_classes,
-        leaf_sums=leaf_sums,
-        num_dims=num_dims,
-        class_prior=class_prior,
-        sum_op=sum_op,
-        accumulator_initializer=accumulator_initializer,
-        logspace_accumulators=logspace_accumulators,
-        recompute=recompute,
-        name=name,
-    )
+    return RegionGraphCircuit(**locals())
 
 
 @register
@@ -212,19 +198,9 @@ class RegionGraphCircuit(Circuit):
             stored_shapes=folded.storage.sum_shapes,
             stored_digest=folded.storage.digest,
         )
-        self.sums = [
-            FoldedSum(
-                *shape,
-                initializer=weights.of_layer(number).accumulator_initializer,
-                logspace_accumulators=logspace,
-                sum_op=rule,
-                dtype=leaf.compute_dtype,
-                name=name,
-            )
-            for number, (name, shape) in enumerate(self._program.sum_shapes.items())
-        ]
-        for layer in self.sums:  # Keras' lists are invisible to tf.train.Checkpoint
-            self._track_trackable(layer, layer.name)
+        self.sums = sums_of_model(
+            self, weights, self._program.sum_shapes, leaf.compute_dtype
+        )
         self.prior = None
         if total > 1:
             self.prior = self._add_prior(

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from tfp_spn._typing import TensorLike
+from tfp_spn.circuits.data import Data
 from tfp_spn.programs.impossible_values import first_impossible, leaf_of_column
 from tfp_spn.programs.program import Program
 
@@ -19,27 +19,19 @@ if TYPE_CHECKING:
     from tfp_spn.circuits.circuit import Circuit
 
 
-def check_possible(
-    circuit: keras.Model, x: object, y: object, sample_weight: object = None
-) -> None:
+def check_possible(circuit: keras.Model, data: Data) -> None:
     """Checks integers against the leaves, and labels against the classes.
 
     Args:
         circuit: The Keras model that is trained.
-        x: An array, or a pair or dict of values and mask; anything else is not read.
-        y: The labels, if its loss needs some.
-        sample_weight: Weights; examples of weight zero may be anything.
+        data: What it is given. Only arrays are read; labels only if its loss needs
+            some; examples of weight zero may be anything.
 
     Raises:
         ValueError: A value is impossible under every component, or a label no class.
     """
-    check_weights(circuit, sample_weight)
+    x, observed, y, sample_weight = data
     program = getattr(circuit, "program", None)
-    observed = None
-    if isinstance(x, dict):
-        observed, x = x.get("observed"), x.get("x")
-    elif isinstance(x, list | tuple) and len(x) == 2:
-        x, observed = x
     if program is None or not isinstance(x, np.ndarray):
         return
     counted: np.ndarray = np.ones(len(x), bool)
@@ -49,33 +41,6 @@ def check_possible(
     _check_labels(owner, circuit, y, counted)
     if x.shape[1:] == tuple(program.event_shape) and x.dtype.kind in "iufb":
         _check_values(owner, program, x, observed, counted)
-
-
-def check_weights(model: keras.Model, sample_weight: object) -> None:
-    """Checks weights of examples that are known already.
-
-    Raises:
-        ValueError: One is NaN or infinite; or negative, if the model learns by EM.
-    """
-    if sample_weight is None:
-        return
-    if tf.is_tensor(sample_weight) and not hasattr(sample_weight, "numpy"):
-        return
-    sample_weight = np.asarray(sample_weight)
-    if sample_weight.dtype.kind not in "iuf":
-        return
-    wrong = ~np.isfinite(sample_weight)
-    expected = "finite numbers"
-    if hasattr(getattr(model, "optimizer", None), "train_circuit"):
-        wrong |= sample_weight < 0
-        expected += " that are not negative"
-    if wrong.any():
-        raise ValueError(
-            f'{type(model).__name__} "{model.name}": weights of examples are no '
-            f"counts, received sample_weight={sample_weight[wrong][0]} "
-            f"({int(wrong.sum())} such weights), expected {expected}. Leave examples "
-            "out with 0."
-        )
 
 
 def _check_labels(owner: str, circuit: Circuit, y: object, counted: np.ndarray) -> None:

@@ -7,78 +7,12 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_spn._arrays import as_array
-from tfp_spn._typing import Tensor, TensorLike
-from tfp_spn.circuits.impossible_data import check_weights
+from tfp_spn._typing import TensorLike
+from tfp_spn.circuits.data import values_and_mask
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.programs.digits import check_digits, may_lose, with_checked_digits
 
 _FLOATS = [np.dtype(name) for name in ("float16", "float32", "float64")]
-
-
-class KeptDigits:
-    """Mixin of Keras models that refuse data whose digits their dtype would lose.
-
-    Arrays are looked at as they come; tensors of graphs, such as elements of a
-    `tf.data.Dataset`, when the graph runs. Frames with nullable columns and the like
-    become arrays; masked and sparse ones are refused.
-    """
-
-    def __call__(self, inputs: TensorLike, *args: object, **kwargs: object) -> Tensor:
-        """Calls the model."""
-        observed = kwargs.get("observed", args[0] if args else None)
-        inputs = with_kept_digits(self, inputs, observed)
-        return super().__call__(inputs, *args, **kwargs)  # type: ignore[misc]
-
-    def evaluate(
-        self,
-        x: TensorLike = None,
-        y: TensorLike = None,
-        batch_size: int | None = None,
-        verbose: int | str = "auto",
-        sample_weight: TensorLike = None,
-        *args: object,
-        **kwargs: object,
-    ) -> float | list | dict:
-        """Keras' `evaluate`."""
-        check_weights(self, sample_weight)
-        x = with_kept_digits(self, x)
-        return super().evaluate(  # type: ignore[misc]
-            x, y, batch_size, verbose, sample_weight, *args, **kwargs
-        )
-
-    def predict(self, x: TensorLike, *args: object, **kwargs: object) -> np.ndarray:
-        """Keras' `predict`."""
-        return super().predict(with_kept_digits(self, x), *args, **kwargs)  # type: ignore[misc]
-
-    def train_on_batch(
-        self,
-        x: TensorLike,
-        y: TensorLike = None,
-        sample_weight: TensorLike = None,
-        *args: object,
-        **kwargs: object,
-    ) -> float | list | dict:
-        """Keras' `train_on_batch`."""
-        check_weights(self, sample_weight)
-        x = with_kept_digits(self, x)
-        return super().train_on_batch(x, y, sample_weight, *args, **kwargs)  # type: ignore[misc]
-
-    def test_on_batch(
-        self,
-        x: TensorLike,
-        y: TensorLike = None,
-        sample_weight: TensorLike = None,
-        *args: object,
-        **kwargs: object,
-    ) -> float | list | dict:
-        """Keras' `test_on_batch`."""
-        check_weights(self, sample_weight)
-        x = with_kept_digits(self, x)
-        return super().test_on_batch(x, y, sample_weight, *args, **kwargs)  # type: ignore[misc]
-
-    def predict_on_batch(self, x: TensorLike) -> np.ndarray:
-        """Keras' `predict_on_batch`."""
-        return super().predict_on_batch(with_kept_digits(self, x))  # type: ignore[misc]
 
 
 def with_kept_digits(
@@ -98,15 +32,16 @@ def with_kept_digits(
         ValueError: The model's dtype loses what tells values of a column apart.
     """
     owner = f'{type(model).__name__} "{model.name}"'
-    if isinstance(inputs, dict) and "x" in inputs:
-        inputs = {k: _readable(owner, v, k) for k, v in inputs.items()}
-        return {**inputs, "x": _values(model, inputs["x"], inputs.get("observed"))}
-    if isinstance(inputs, list | tuple) and len(inputs) == 2:
-        first, second = _readable(owner, inputs[0]), _readable(owner, inputs[1], "mask")
-        return (_values(model, first, second), second)
-    if isinstance(inputs, list):  # which Keras reads as several inputs
-        return inputs
-    return _values(model, _readable(owner, inputs), observed)
+    x, own = values_and_mask(inputs)
+    if x is inputs:  # Keras reads other lists as several inputs
+        is_list = isinstance(inputs, list)
+        return x if is_list else _values(model, _readable(owner, x), observed)
+    what = "observed" if isinstance(inputs, dict) else "mask"
+    own = _readable(owner, own, what)
+    x = _values(model, _readable(owner, x), own)
+    if not isinstance(inputs, dict):
+        return (x, own)
+    return {**inputs, "x": x} if own is None else {**inputs, "x": x, "observed": own}
 
 
 def _readable(owner: str, x: TensorLike, what: str = "x") -> TensorLike:

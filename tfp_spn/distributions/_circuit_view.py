@@ -201,9 +201,6 @@ class CircuitView(TensorValues):
         self.check_moments()
         return self.defined(self.ask(_queries.mean_and_variance)[1])
 
-    def _stddev(self) -> Tensor:
-        return tf.sqrt(self._variance())
-
     def check_moments(self) -> None:
         """Raises if moments are undefined and NaN is not allowed in their place."""
         leaf = self.program.leaf

@@ -19,6 +19,8 @@ from tfp_spn._arrays import as_array
 from tfp_spn._masks import mask_fault
 from tfp_spn._typing import Tensor, TensorLike
 from tfp_spn.layers.leaves.evidence import Evidence, merge_pixels
+from tfp_spn.ops.axes import reshape_axes
+from tfp_spn.ops.regions import gather_blank, inverse_index
 from tfp_spn.programs.digits import check_digits, may_lose, with_checked_digits
 from tfp_spn.programs.program import Program
 
@@ -287,14 +289,8 @@ class Event:
         if observed is None:
             observed = tf.ones(tf.shape(value)[: value.shape.rank - ndims + 1])
             observed = tf.cast(observed, tf.bool)
-        place = np.full(self.program.num_variables, len(self.variables))
-        place[list(self.variables)] = np.arange(len(self.variables))
-        axis = -ndims
-        blank = tf.zeros_like(tf.gather(value, [0], axis=axis))
-        value = tf.gather(tf.concat([value, blank], axis), place, axis=axis)
-        hidden = tf.zeros_like(observed[..., :1])
-        observed = tf.gather(tf.concat([observed, hidden], -1), place, axis=-1)
-        return value, observed
+        place = inverse_index(list(self.variables), self.program.num_variables)
+        return gather_blank(value, place, -ndims), gather_blank(observed, place, -1)
 
     def subset(self, variables: Sequence[int]) -> tuple[int, ...]:
         """Returns the circuit's variables that coordinates of this event stand for."""
@@ -308,10 +304,7 @@ class Event:
         if not self.is_full:
             value = tf.gather(value, self.variables, axis=-2)
         if self.ndims == 3:
-            lead = tf.shape(value)[: value.shape.rank - 2]
-            static = value.shape[:-2].concatenate(self.shape)
-            value = tf.reshape(value, tf.concat([lead, self.shape], 0))
-            return tf.ensure_shape(value, static)
+            return reshape_axes(value, -2, 0, self.shape)
         return value[..., 0] if self.ndims == 1 else value
 
 

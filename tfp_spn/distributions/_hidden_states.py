@@ -92,17 +92,15 @@ class HiddenStates:
         query: Callable[..., Tensor],
         ndims: int,
         value: TensorLike,
-        observed: TensorLike | None,
-        lengths: TensorLike | None,
-        padding: Padding,
+        *given: TensorLike,
     ) -> Tensor:
         """Returns the answers for the steps, in the order in which the user has them.
 
         `ndims` is the rank of the answer from the axis of steps on.
         """
-        value = self._checked(value, observed, lengths, padding)
-        spread = self._event.with_lengths(value, observed, lengths, padding)
-        answers = self.ask_of(query, spread)
+        value = self._checked(value, *given)
+        answers = self.ask_of(query, self._event.with_lengths(value, *given))
+        _, lengths, padding = given
         return self._event.of_steps(answers, lengths, padding, ndims)
 
     def predictive_log_probs(

@@ -19,6 +19,7 @@ from tensorflow_probability import distributions as tfd
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.distributions._event import Event, EventKey, Given
 from tfp_spn.layers.leaves.evidence import Evidence
+from tfp_spn.ops.axes import merge_axes
 from tfp_spn.ops.certainty import Certainty
 from tfp_spn.ops.log_space import at_most_zero, logsumexp, minus_infinity
 from tfp_spn.programs import moments
@@ -161,7 +162,7 @@ def _log_joint_above(
     )
 
     def merged(value: Tensor) -> Tensor:  # [..., term, N] to [..., term N]
-        return tf.reshape(value, tf.concat([tf.shape(value)[:-2], [-1]], 0))
+        return merge_axes(value, -2, 0)
 
     def repeated(value: Tensor) -> Tensor:
         return tf.concat([value] * num_terms, axis=-1)

@@ -16,6 +16,7 @@ from tfp_spn.distributions._event import (
     as_tensor,
     check_variables,
 )
+from tfp_spn.ops.regions import gather_blank, inverse_index
 from tfp_spn.programs.dynamic.dynamic_program import DynamicProgram
 
 Padding = Literal["right", "left"]
@@ -107,13 +108,8 @@ class SequenceEvent(Event):
         if observed is None:
             flags = value if axis == -2 else value[..., 0]
             observed = tf.ones_like(flags, tf.bool)
-        place = np.full(self.num_steps, len(self.steps))
-        place[list(self.steps)] = np.arange(len(self.steps))
-        blank = tf.zeros_like(tf.gather(value, [0], axis=axis))
-        value = tf.gather(tf.concat([value, blank], axis), place, axis=axis)
-        hidden = tf.zeros_like(observed[..., :1, :])
-        observed = tf.gather(tf.concat([observed, hidden], -2), place, axis=-2)
-        return value, observed
+        place = inverse_index(list(self.steps), self.num_steps)
+        return gather_blank(value, place, axis), gather_blank(observed, place, -2)
 
     def subset(self, variables: Sequence[int]) -> tuple[int, ...]:
         """Returns the circuit's variables that those of this event stand for."""
@@ -150,9 +146,9 @@ class SequenceEvent(Event):
     def with_lengths(
         self,
         value: Tensor,
-        observed: TensorLike | None,
-        lengths: TensorLike | None,
-        padding: Padding,
+        observed: TensorLike | None = None,
+        lengths: TensorLike | None = None,
+        padding: Padding = "right",
     ) -> Given:
         """Puts sequences at the front; after their ends nothing is known."""
         self.check_value(value)

@@ -65,6 +65,10 @@ class TensorValues:
         log_survival: Any = self._log_survival_function  # type: ignore[attr-defined]
         return tf.exp(log_survival(value, *args, **kwargs))
 
+    def _stddev(self) -> Tensor:
+        """Where there is no variance, the error is that of the variance."""
+        return tf.sqrt(self._variance())  # type: ignore[attr-defined]
+
     def _call_sample_n(
         self, sample_shape: TensorLike, seed: Seed, **kwargs: object
     ) -> Tensor:

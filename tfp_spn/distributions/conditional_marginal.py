@@ -14,6 +14,8 @@ from tfp_spn._typing import Seed, Tensor, TensorLike
 from tfp_spn.distributions import _parameters
 from tfp_spn.distributions._event import as_tensor, check_variables
 from tfp_spn.distributions._tensor_values import TensorValues
+from tfp_spn.ops.axes import merge_axes, reshape_axes
+from tfp_spn.ops.regions import gather_blank, inverse_index
 
 if TYPE_CHECKING:
     from tfp_spn.distributions.sum_product_network import SumProductNetwork
@@ -115,15 +117,8 @@ class ConditionalMarginal(TensorValues, tfd.AutoCompositeTensorDistribution):
 
     def _picked(self, value: Tensor) -> Tensor:
         """``[..., *event]`` of all variables to those of this event."""
-        lead = value.shape.rank - self._event_ndims
-        flat = tf.reshape(value, self._tail(tf.shape(value)[:lead], [-1]))
-        dims = self._num_dims
-        index = self._cells[..., np.newaxis] * dims + np.arange(dims)
-        index = index.reshape(self._event_shape().as_list())
-        picked = tf.gather(flat, index, axis=-1)
-        return tf.ensure_shape(
-            picked, value.shape[:lead].concatenate(self._event_shape())
-        )
+        flat = merge_axes(value, -self._event_ndims, 0)
+        return tf.gather(flat, self._index.reshape(self._event_shape()), axis=-1)
 
     def _embedded(self, value: Tensor) -> Tensor:
         """``[..., *event]`` to all variables, 0 where this event has none."""
@@ -136,38 +131,22 @@ class ConditionalMarginal(TensorValues, tfd.AutoCompositeTensorDistribution):
                 f"expected [..., {', '.join(map(str, shape))}]: the last axes are the "
                 "event. Pass the variables of this marginal alone."
             )
-        lead = value.shape.rank - shape.rank
-        flat = tf.reshape(value, self._tail(tf.shape(value)[:lead], [-1]))
-        dims = self._num_dims
-        place = np.full([math.prod(self._flags_shape), dims], shape.num_elements())
-        place[self._cells.ravel()] = np.arange(shape.num_elements()).reshape(-1, dims)
-        blank = tf.zeros_like(tf.gather(flat, [0], axis=-1))
-        flat = tf.gather(tf.concat([flat, blank], -1), place.ravel(), axis=-1)
-        spread = tf.reshape(flat, self._tail(tf.shape(flat)[:lead], full))
-        return tf.ensure_shape(spread, value.shape[:lead].concatenate(full))
+        lead = value.shape[: value.shape.rank - shape.rank]
+        value = tf.ensure_shape(value, lead.concatenate(shape))
+        return _spread(value, shape.rank, self._index, tuple(full))
 
     @property
-    def _num_dims(self) -> int:
-        """Returns the dimensions of each variable."""
-        return self._distribution.event_shape.num_elements() // math.prod(
-            self._flags_shape
-        )
-
-    @staticmethod
-    def _tail(lead: Tensor, tail: Sequence[int]) -> Tensor:
-        """Returns the shape `lead`, continued by `tail`."""
-        return tf.concat([lead, tf.constant(list(tail), tf.int32)], 0)
-
-    def _flags(self) -> np.ndarray:
-        """Says which of all variables are those of this event."""
-        flags = np.zeros(math.prod(self._flags_shape), bool)
-        flags[self._cells.ravel()] = True
-        return flags.reshape(self._flags_shape)
+    def _index(self) -> np.ndarray:
+        """Places of the numbers of this event among all, ``[*cells, dims]``."""
+        total = self._distribution.event_shape.num_elements()
+        dims = total // math.prod(self._flags_shape)
+        return self._cells[..., np.newaxis] * dims + np.arange(dims)
 
     def _mask(self, observed: TensorLike | None) -> Tensor | None:
         """Which values count, of all variables."""
-        if observed is None:
-            return self._flags()
+        if observed is None:  # a constant: graphs ask what is known of it
+            place = inverse_index(self._cells.ravel(), math.prod(self._flags_shape))
+            return (place >= 0).reshape(self._flags_shape)
         observed = as_tensor(observed, "observed")
         rank, shape = self._cells.ndim, list(self._cells.shape)
         lead = (observed.shape.rank or 0) - rank
@@ -180,13 +159,7 @@ class ConditionalMarginal(TensorValues, tfd.AutoCompositeTensorDistribution):
                 f"[..., {', '.join(map(str, shape))}]: one flag for each variable of "
                 "this marginal."
             )
-        flat = tf.reshape(observed, self._tail(tf.shape(observed)[:lead], [-1]))
-        place = np.full(math.prod(self._flags_shape), self._cells.size)
-        place[self._cells.ravel()] = np.arange(self._cells.size)
-        hidden = tf.zeros_like(flat[..., :1])
-        flat = tf.gather(tf.concat([flat, hidden], -1), place, axis=-1)
-        mask = tf.reshape(flat, self._tail(tf.shape(flat)[:lead], self._flags_shape))
-        return tf.ensure_shape(mask, [*observed.shape[:lead], *self._flags_shape])
+        return _spread(observed, rank, self._cells, self._flags_shape)
 
     def _log_prob(self, value: Tensor, observed: TensorLike | None = None) -> Tensor:
         """``observed``: which of the variables count; the others are integrated out."""
@@ -215,9 +188,6 @@ class ConditionalMarginal(TensorValues, tfd.AutoCompositeTensorDistribution):
 
     def _variance(self) -> Tensor:
         return self._picked(self._distribution.variance())
-
-    def _stddev(self) -> Tensor:
-        return tf.sqrt(self._variance())
 
     def _mode(self) -> Tensor:
         return self._picked(self._distribution.mode())
@@ -271,3 +241,12 @@ class ConditionalMarginal(TensorValues, tfd.AutoCompositeTensorDistribution):
             self._embedded(as_tensor(value)), self._mask(observed)
         )
         return self.copy(distribution=given, name=name or self.name)
+
+
+def _spread(
+    value: Tensor, ndims: int, index: np.ndarray, shape: tuple[int, ...]
+) -> Tensor:
+    """Puts the last `ndims` axes at `index` of axes of `shape`, 0 elsewhere."""
+    place = inverse_index(index.ravel(), math.prod(shape))
+    flat = gather_blank(merge_axes(value, -ndims, 0), place, -1)
+    return reshape_axes(flat, -1, 0, shape)

@@ -22,6 +22,7 @@ from tfp_spn.distributions.dynamic_sum_product_network import (
     DynamicSumProductNetwork,
 )
 from tfp_spn.distributions.sum_product_network import SumProductNetwork, view_of
+from tfp_spn.ops.axes import reshape_axes
 
 
 @register
@@ -208,11 +209,7 @@ class _LinearMaps(keras.layers.Layer):
         self.built = True
 
     def call(self, features: Tensor) -> dict[str, Tensor]:
-        results = {}
-        for name, dense in self.maps.items():
-            value, shape = dense(features), self._shapes[name]
-            batch = tf.shape(features)[:-1]
-            value = tf.reshape(value, tf.concat([batch, shape], 0))
-            static = features.shape[:-1]
-            results[name] = tf.ensure_shape(value, [*static, *shape])
-        return results
+        return {
+            name: reshape_axes(dense(features), -1, 0, self._shapes[name])
+            for name, dense in self.maps.items()
+        }

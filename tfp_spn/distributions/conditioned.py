@@ -353,9 +353,6 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
         variance = tf.where(self._is_observed(), zero, variance)
         return self._distribution.defined(variance)
 
-    def _stddev(self) -> Tensor:
-        return tf.sqrt(self._variance())
-
     def _covariance(self) -> Tensor:
         check_vector_event(self._event, "covariance")
         self._distribution.check_moments()

@@ -17,7 +17,7 @@ from tfp_spn._typing import Config, Params, Tensor, TensorLike
 from tfp_spn.circuits.dynamic_circuit import DynamicCircuit
 from tfp_spn.distributions import _assertions, _event_space, _parameters, _queries
 from tfp_spn.distributions._circuit_view import CircuitView, properties_of_params
-from tfp_spn.distributions._event import Given, check_variables, check_vector_event
+from tfp_spn.distributions._event import check_variables, check_vector_event
 from tfp_spn.distributions._hidden_states import HiddenStates
 from tfp_spn.distributions._sequence_event import Padding, SequenceEvent
 from tfp_spn.distributions._tensor_values import of_any_rank
@@ -214,29 +214,21 @@ class DynamicSumProductNetwork(
             lengths: int ``[...]``: how many steps each sequence has. Default: all.
             padding: ``"right"`` or ``"left"``: on which side the padding is.
         """
-        given = self._with_lengths(value, observed, lengths, padding)
+        given = self._event.with_lengths(value, observed, lengths, padding)
         return self.ask_of(_queries.log_prob, given)
 
     @of_any_rank
     def _log_cdf(
-        self,
-        value: Tensor,
-        observed: TensorLike | None = None,
-        lengths: TensorLike | None = None,
-        padding: Padding = "right",
+        self, value: Tensor, *given: TensorLike, **named: TensorLike
     ) -> Tensor:
-        given = self._with_lengths(value, observed, lengths, padding)
-        return self.log_cdf_of(given.value, given.observed)
+        value, observed, _ = self._event.with_lengths(value, *given, **named)
+        return self.log_cdf_of(value, observed)
 
     def _log_survival_function(
-        self,
-        value: Tensor,
-        observed: TensorLike | None = None,
-        lengths: TensorLike | None = None,
-        padding: Padding = "right",
+        self, value: Tensor, *given: TensorLike, **named: TensorLike
     ) -> Tensor:
-        given = self._with_lengths(value, observed, lengths, padding)
-        return self.log_cdf_of(given.value, given.observed, is_survival=True)
+        value, observed, _ = self._event.with_lengths(value, *given, **named)
+        return self.log_cdf_of(value, observed, is_survival=True)
 
     def _mask_given(self, kwargs: Config) -> TensorLike:
         """The mask, without the steps behind the ends; arguments may be wrong."""
@@ -256,27 +248,13 @@ class DynamicSumProductNetwork(
         except (TypeError, ValueError, tf.errors.InvalidArgumentError):
             return observed
 
-    def _with_lengths(
-        self,
-        value: Tensor,
-        observed: TensorLike | None,
-        lengths: TensorLike | None,
-        padding: Padding,
-    ) -> Given:
-        """Puts sequences at the front; after their ends nothing is known."""
-        return self._event.with_lengths(value, observed, lengths, padding)
-
     def _sample_control_dependencies(
-        self,
-        value: Tensor,
-        observed: TensorLike | None = None,
-        lengths: TensorLike | None = None,
-        padding: Padding = "right",
+        self, value: Tensor, *given: TensorLike, **named: TensorLike
     ) -> list:
         if not self.validate_args:
             return []
-        given = self._with_lengths(value, observed, lengths, padding)
-        value, observed = self._event.spread(given.value, given.observed)
+        value, observed, _ = self._event.with_lengths(value, *given, **named)
+        value, observed = self._event.spread(value, observed)
         return _assertions.in_support(self, value, observed)
 
     # --- statistics ------------------------------------------------------------------

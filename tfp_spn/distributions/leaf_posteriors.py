@@ -51,17 +51,11 @@ class _FiniteValues(OfVariable, TensorValues):
         below = tf.cumsum(probs, axis=-1)
         return support.log_cdf(x, lambda x: safe_log(self._looked_up(below, x)))
 
-    def _cdf(self, value: Tensor) -> Tensor:
-        return tf.exp(self._log_cdf(value))
-
     def _log_survival_function(self, x: Tensor) -> Tensor:
         probs = self._value_probs()
         support, x = _integers_of(probs), tf.cast(x, probs.dtype)
         above = tf.cumsum(probs, axis=-1, exclusive=True, reverse=True)
         return support.log_survival(x, lambda x: safe_log(self._looked_up(above, x)))
-
-    def _survival_function(self, value: Tensor) -> Tensor:
-        return tf.exp(self._log_survival_function(value))
 
     def _looked_up(self, table: Tensor, x: Tensor) -> Tensor:
         """Returns the entries of a table for integers; 0 outside of it."""
@@ -124,9 +118,6 @@ class LeafMixture(OfVariable, TensorValues, tfd.MixtureSameFamily):
         tails = log_survival_function(self.components_distribution, x[..., tf.newaxis])
         log_weights = tf.math.log_softmax(self.mixture_distribution.logits_parameter())
         return tf.reduce_logsumexp(tails + log_weights, axis=-1)
-
-    def _survival_function(self, value: Tensor) -> Tensor:
-        return tf.exp(self._log_survival_function(value))
 
     def _mean(self) -> Tensor:
         mean = self.components_distribution.mean()

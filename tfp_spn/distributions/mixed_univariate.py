@@ -151,9 +151,6 @@ class MixedUnivariate(OfVariable, TensorValues, tfd.AutoCompositeTensorDistribut
     def _variance(self) -> Tensor:
         return self._asked("variance")
 
-    def _stddev(self) -> Tensor:
-        return tf.sqrt(self._variance())
-
     def _mode(self) -> Tensor:
         return self._asked("mode")
 

@@ -21,6 +21,7 @@ from tfp_spn.distributions.mixed_univariate import MixedUnivariate
 from tfp_spn.layers.leaves.bernoulli_leaf import BernoulliLeaf
 from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.layers.leaves.parts import LeafPart
+from tfp_spn.ops.axes import reshape_axes
 from tfp_spn.programs import moments, posterior
 from tfp_spn.programs.tables import Tables
 
@@ -138,16 +139,13 @@ def _mixture(known: _Known, params: Params, weights: Tensor) -> tfd.MixtureSameF
     chosen = tf.gather(by_slot, np.maximum(slots, 0), axis=-3)  # [..., V', slots, K, N]
     chosen *= tf.cast(slots >= 0, chosen.dtype)[..., tf.newaxis, tf.newaxis]
     count = slots.shape[1] * leaf.num_components
-    shape = tf.concat([tf.shape(chosen)[:-3], [count], tf.shape(chosen)[-1:]], 0)
-    probs = known.restore(tf.reshape(chosen, shape))
+    probs = known.restore(reshape_axes(chosen, -3, -1, [count]))
     probs = tf.ensure_shape(probs, [None] * (probs.shape.rank - 1) + [count])
 
     def components(table: Tensor) -> Tensor:
         """``[..., L, K, 1, G]`` to ``[..., V', slots * K, G]``."""
         rows = tf.gather(table[..., 0, :], np.maximum(slots, 0), axis=-3)
-        batch, size = tf.shape(rows)[:-3], table.shape[-1]
-        flat = tf.reshape(rows, tf.concat([batch, [count, size]], 0))
-        return tf.ensure_shape(flat, [*rows.shape[:-3], count, size])
+        return reshape_axes(rows, -3, -1, [count])
 
     rows = {k: components(v) for k, v in leaf.component_tables(params).items()}
     kind = LeafMixture if leaf.has_linear_moments else CircularMixture

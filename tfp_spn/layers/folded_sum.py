@@ -77,3 +77,33 @@ class FoldedSum(FiniteVariables, keras.layers.Layer):
             "logspace_accumulators": self.sum_weights.logspace_accumulators,
             "sum_op": serialize(self.sum_weights.sum_op),
         }
+
+
+def sums_of_model(
+    model: keras.Model,
+    weights: SumWeights,
+    shapes: dict[str, tuple[int, int, int]],
+    dtype: str,
+) -> list[FoldedSum]:
+    """Makes the sums of a circuit, as parts of it.
+
+    Args:
+        model: The circuit.
+        weights: How all of its weights are stored and learned.
+        shapes: ``[regions, I, O]`` by name of the parameter.
+        dtype: Dtype of the weights.
+    """
+    sums = [
+        FoldedSum(
+            *shape,
+            initializer=weights.of_layer(number).accumulator_initializer,
+            logspace_accumulators=weights.logspace_accumulators,
+            sum_op=weights.sum_op,
+            dtype=dtype,
+            name=name,
+        )
+        for number, (name, shape) in enumerate(shapes.items())
+    ]
+    for layer in sums:  # Keras' lists are invisible to tf.train.Checkpoint
+        model._track_trackable(layer, layer.name)  # noqa: SLF001
+    return sums

@@ -9,6 +9,7 @@ at a time. Objects that are a `Method` (`AnemoneExpectationMaximization`,
 serve ``keras.Model.fit``.
 """
 
+from tfp_spn.circuits.data import Data as Data
 from tfp_spn.learning.accelerated_expectation_maximization import (
     AcceleratedExpectationMaximization as AcceleratedExpectationMaximization,
 )
@@ -24,7 +25,6 @@ from tfp_spn.learning.averaged_parameters import (
 )
 from tfp_spn.learning.batches import Batch as Batch
 from tfp_spn.learning.batches import Batches as Batches
-from tfp_spn.learning.data_validation import Data as Data
 from tfp_spn.learning.expectation_maximization import (
     ExpectationMaximization as ExpectationMaximization,
 )

@@ -61,15 +61,11 @@ class AcceleratedExpectationMaximization(Method):
         the convergence of any EM algorithm. Scandinavian Journal of Statistics, 2008.
     """
 
+    is_full_batch = True
     max_step: float = 4.0
 
     def __post_init__(self) -> None:
         read_fields(self, max_step=a_rate(least=1))
-
-    @property
-    def is_full_batch(self) -> bool:
-        """True: an epoch is one update."""
-        return True
 
     def trainer(self, circuit: Circuit, terms: Terms) -> Trainer:
         """Binds the method to a circuit."""
@@ -78,14 +74,7 @@ class AcceleratedExpectationMaximization(Method):
 
 class _SquaredExtrapolation:
     def __init__(self, circuit: Circuit, max_step: float, terms: Terms) -> None:
-        self.em = ExpectationMaximization(
-            circuit,
-            1.0,
-            terms.pseudocount,
-            terms.jit_compile,
-            terms.adjustments,
-            terms.e_step,
-        )
+        self.em = ExpectationMaximization(circuit, 1.0, *terms.for_em)
         self.replicas = self.em.replicas
         self.evaluate = LogLikelihood(circuit, terms.jit_compile)
         self.parameters = MeanParameters(circuit)

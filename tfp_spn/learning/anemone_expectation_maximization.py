@@ -69,17 +69,10 @@ class AnemoneExpectationMaximization(Method):
         size = self.step_size
         if isinstance(size, str):
             size = named_step_size(size, terms.num_updates)
-        own: tuple[Adjustment, ...] = (TopDownSteps(),)
         if self.momentum:
-            own = (Momentum(self.momentum), *own)
-        return MinibatchExpectationMaximization(
-            circuit,
-            size,
-            terms.pseudocount,
-            terms.jit_compile,
-            (*terms.adjustments, *own),
-            terms.e_step,
-        )
+            terms = terms.with_adjustment(Momentum(self.momentum))
+        terms = terms.with_adjustment(TopDownSteps())
+        return MinibatchExpectationMaximization(circuit, size, *terms.for_em)
 
 
 @dataclass(frozen=True)

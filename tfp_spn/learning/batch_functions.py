@@ -14,23 +14,11 @@ from tfp_spn._typing import Expectations, Params, Tensor
 from tfp_spn.learning.adjustment import SLOT, Adjustment, Update, apply_all
 from tfp_spn.learning.batches import Batch
 from tfp_spn.learning.e_step import PLAIN, EStep
-from tfp_spn.learning.expectations import to_float64
 from tfp_spn.learning.maximization import maximize
 from tfp_spn.ops.certainty import Certainty
 from tfp_spn.ops.log_space import logsumexp
 from tfp_spn.programs.labels import log_joint_of_labels
-from tfp_spn.programs.program import Program
-
-
-def expectations_of(
-    program: Program, certainty: Certainty, params: Params, batch: Batch
-) -> Expectations:
-    """The E-step, in double precision."""
-    tables, evidence = program.tables(params, certainty), batch.evidence(program)
-    expectations, _ = program.expectations(
-        tables, evidence, batch.weights, batch.labels
-    )
-    return to_float64(expectations)
+from tfp_spn.programs.program import Program, ProgramTables
 
 
 def sum_of(_: Program, __: Certainty, ___: Params, a: Tensor, b: Tensor) -> Tensor:
@@ -139,7 +127,7 @@ class Slopes:
         sources = [params[name] for name in self.names]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(sources)
-            log_prob = _log_prob(program, certainty, params, batch)
+            log_prob = _log_prob(program, program.tables(params, certainty), batch)
             possible = tf.where(tf.math.is_finite(log_prob), log_prob, 0.0)
             loss = -tf.reduce_sum(possible * batch.weights)
         log_prob = tf.math.multiply_no_nan(log_prob, batch.weights)
@@ -154,18 +142,22 @@ def log_likelihood_of(
     program: Program, certainty: Certainty, params: Params, batch: Batch
 ) -> tuple[Tensor, Tensor]:
     """Sum of log-likelihoods, and of weights, in double precision."""
-    log_prob = tf.cast(_log_prob(program, certainty, params, batch), tf.float64)
+    return log_likelihood_under(program, program.tables(params, certainty), batch)
+
+
+def log_likelihood_under(
+    program: Program, tables: ProgramTables, batch: Batch
+) -> tuple[Tensor, Tensor]:
+    """The same under parameters in the kernel's shapes."""
+    log_prob = tf.cast(_log_prob(program, tables, batch), tf.float64)
     weights = tf.cast(batch.weights, tf.float64)
     log_prob = tf.reduce_sum(tf.math.multiply_no_nan(log_prob, weights))
     return log_prob, tf.reduce_sum(weights)
 
 
-def _log_prob(
-    program: Program, certainty: Certainty, params: Params, batch: Batch
-) -> Tensor:
+def _log_prob(program: Program, tables: ProgramTables, batch: Batch) -> Tensor:
     """``log p(x)`` or ``log p(x, label)``, ``[N]``."""
-    tables, evidence = program.tables(params, certainty), batch.evidence(program)
-    joint = program.log_joint(tables, evidence, is_whole=True)
+    joint = program.log_joint(tables, batch.evidence(program), is_whole=True)
     if batch.labels is None:
         return logsumexp(joint, axis=-2)
     return log_joint_of_labels(joint, batch.labels)

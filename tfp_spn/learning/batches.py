@@ -16,13 +16,10 @@ import tensorflow as tf
 
 from tfp_spn._arguments import LARGEST_INTEGER, a_count, a_flag, reads
 from tfp_spn._typing import Tensor
+from tfp_spn.circuits.data import Data, values_and_mask
 from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.learning.class_labels import numbered
-from tfp_spn.learning.data_validation import (
-    Data,
-    check_total_weight,
-    validated,
-)
+from tfp_spn.learning.data_validation import check_total_weight, validated
 from tfp_spn.learning.even_batches import EvenBatches
 from tfp_spn.programs.program import Program
 
@@ -49,7 +46,6 @@ def unpack(data: object) -> Data:
     if isinstance(data, Data):
         return data
     x, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-    named = Data(x, None, labels, sample_weight)
     if isinstance(x, dict):
         unknown = sorted(set(x) - set(Data._fields))
         if unknown or "x" not in x:
@@ -57,15 +53,13 @@ def unpack(data: object) -> Data:
                 f"tfp_spn.learning: received data as a dict with keys {sorted(x)}, "
                 f"expected 'x' and any of {list(Data._fields[1:])}. Rename the keys."
             )
-        return named._replace(**x)
-    if isinstance(x, (tuple, list)):
-        if len(x) != 2:
-            raise ValueError(
-                f"tfp_spn.learning: received {len(x)} inputs, expected x or a pair "
-                "(x, observed). Stack the variables to one array x."
-            )
-        return named._replace(x=x[0], observed=x[1])
-    return named
+        return Data(None, None, labels, sample_weight)._replace(**x)
+    if isinstance(x, tuple | list) and len(x) != 2:
+        raise ValueError(
+            f"tfp_spn.learning: received {len(x)} inputs, expected x or a pair "
+            "(x, observed). Stack the variables to one array x."
+        )
+    return Data(*values_and_mask(x), labels, sample_weight)
 
 
 class Batches:

@@ -5,13 +5,12 @@ Each message says what was wrong, what was received, what is expected and what t
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from tfp_spn._arrays import as_array
 from tfp_spn._masks import mask_fault
 from tfp_spn._typing import TensorLike
+from tfp_spn.circuits.data import Data
 from tfp_spn.programs.digits import check_digits
 from tfp_spn.programs.folded_program import FoldedProgram
 from tfp_spn.programs.impossible_values import first_impossible, leaf_of_column
@@ -19,22 +18,6 @@ from tfp_spn.programs.labels import UNLABELLED
 from tfp_spn.programs.program import Program
 
 _OWNER = "tfp_spn.learning"
-
-
-class Data(NamedTuple):
-    """Examples, as arrays with examples first, or tensors.
-
-    Attributes:
-        x: ``[N, V]``, ``[N, V, D]`` or ``[N, height, width, D]``.
-        observed: bool ``[N, V]`` (``[N, height, width]`` of images) or `None`.
-        labels: int ``[N]`` or `None`.
-        sample_weight: ``[N]`` or `None`.
-    """
-
-    x: TensorLike
-    observed: TensorLike = None
-    labels: TensorLike = None
-    sample_weight: TensorLike = None
 
 
 def validated(

@@ -1,4 +1,4 @@
-"""E-steps that are not plain: tempered, with dropout, with statistics of columns."""
+"""E-steps: plain ones, tempered, with dropout, with statistics of columns."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfp_spn._arguments import a_flag, a_rate, reads
 from tfp_spn._typing import Expectations
 from tfp_spn.learning.adjustment import Adjustment, slots_of
-from tfp_spn.learning.batch_functions import Maximization, expectations_of
+from tfp_spn.learning.batch_functions import Maximization
 from tfp_spn.learning.batches import Batch
 from tfp_spn.learning.e_step import PLAIN, EStep
 from tfp_spn.learning.log_likelihood import mean_of_examples
@@ -88,21 +88,10 @@ class ExpectationMaximization:
         Returns:
             The mean log-likelihood *before* the M-step.
         """
-        total: Expectations | None = None
         replicas, number = self.replicas, int(self.steps or 0)
         e_step = self.e_step.at(number)
-        body, numbers = expectations_of, e_step.numbers(number)
-        if not e_step.is_plain:
-            body = e_step
-        for batch in replicas.in_step(batches):
-            found = replicas.run(body, batch, *numbers)
-            total = found if total is None else replicas.sum(total, found)
-        if total is None:
-            raise ValueError(
-                "ExpectationMaximization.epoch: received no batches, expected at least "
-                "one. An iterator can be consumed once only: pass a fresh one."
-            )
-        total = replicas.total(total)
+        owner, numbers = "ExpectationMaximization.epoch", e_step.numbers(number)
+        total = replicas.total_of(owner, e_step, batches, *numbers)
         move = Maximization(trainable_names(self.circuit), self.adjustments)
         replicas.change(move, total, self.step_size, self.pseudocount)
         if self.steps is not None:

@@ -21,6 +21,7 @@ from tfp_spn._arguments import (
 from tfp_spn._keras_typing import OptimizerLike
 from tfp_spn._typing import TensorLike
 from tfp_spn.circuits.circuit import Circuit
+from tfp_spn.circuits.data import Data
 from tfp_spn.circuits.fixed_scales import warn_of_fixed_scales
 from tfp_spn.distributions.dynamic_sum_product_network import (
     DynamicSumProductNetwork,
@@ -29,10 +30,9 @@ from tfp_spn.distributions.sum_product_network import SumProductNetwork
 from tfp_spn.learning.averaged_parameters import AveragingTrainer
 from tfp_spn.learning.batches import Batches, unpack
 from tfp_spn.learning.circuit_identity import circuit_identity
-from tfp_spn.learning.class_labels import classes_of, numbered
+from tfp_spn.learning.class_labels import classes_of, numbered, numbers_of, read_labels
 from tfp_spn.learning.compilation import is_worth_compiling
 from tfp_spn.learning.data_validation import (
-    Data,
     mask_of_lengths,
     split_off,
     validated,
@@ -230,9 +230,10 @@ def fit(
         batch_size = default_batch_size(x, way.is_full_batch)
     if lengths is not None:
         observed = mask_of_lengths(program, x, lengths, observed)
-    classes = classes_of(labels, program.num_classes, unlabelled)
-    data = Data(x, observed, labels, sample_weight)
-    data = numbered(data, classes, program.num_classes, unlabelled)
+    named = read_labels(labels, unlabelled)
+    classes = classes_of(named, program.num_classes)
+    numbers = numbers_of(named, classes, program.num_classes)
+    data = Data(x, observed, numbers, sample_weight)
     held_out_data = None
     if validation_split:
         data = validated(program, data)

@@ -131,7 +131,6 @@ class Stopping:
         if self.patience is not None and history.epochs_since_best() >= self.patience:
             return "patience"
         if self.tolerance is not None and len(values) > 1:
-            rise = values[-1] - values[-2]
-            if not rise >= self.tolerance and values[-2] > float("-inf"):
+            if not history.last_gain >= self.tolerance and values[-2] > float("-inf"):
                 return "tolerance"
         return self.reason if history.epochs >= self.epochs else ""

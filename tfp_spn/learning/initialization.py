@@ -7,8 +7,9 @@ import tensorflow as tf
 
 from tfp_spn._arguments import a_flag, a_seed, reads
 from tfp_spn._typing import TensorLike
+from tfp_spn.circuits.data import Data
 from tfp_spn.layers.leaves.initial_parameters import LeafData
-from tfp_spn.learning.data_validation import Data, flattened, validated
+from tfp_spn.learning.data_validation import flattened, validated
 from tfp_spn.learning.maximization import as_circuit, trainable_names
 from tfp_spn.learning.seeding import seeds_of_regions
 from tfp_spn.programs.folded_program import FoldedProgram

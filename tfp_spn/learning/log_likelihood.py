@@ -25,17 +25,9 @@ class LogLikelihood:
 
     def __call__(self, batches: Iterable[Batch]) -> float:
         """Per example, in nats."""
-        replicas = self.replicas
-        total = None
-        for batch in replicas.in_step(batches):
-            sums = replicas.run(log_likelihood_of, batch)
-            total = sums if total is None else replicas.sum(total, sums)
-        if total is None:
-            raise ValueError(
-                "LogLikelihood: received no batches, expected at least one. An "
-                "iterator can be consumed once only: pass a fresh one."
-            )
-        log_likelihood, weight = replicas.total(total)
+        log_likelihood, weight = self.replicas.total_of(
+            "LogLikelihood", log_likelihood_of, batches
+        )
         return mean_of_examples(float(log_likelihood), float(weight))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import keras
 import tensorflow as tf
@@ -60,28 +60,27 @@ class Terms:
         """The same, with a further one."""
         return replace(self, adjustments=(*self.adjustments, adjustment))
 
+    @property
+    def for_em(self) -> tuple[float, bool | None, tuple[Adjustment, ...], EStep]:
+        """What trainers by EM take behind the size of their steps."""
+        return self.pseudocount, self.jit_compile, self.adjustments, self.e_step
+
 
 class Method(abc.ABC):
     """A way to learn, as an object for ``fit(method=...)``.
 
     Subclasses are frozen dataclasses of their settings, whose `repr` a checkpoint
     records; `trainer` binds them to a circuit.
+
+    Attributes:
+        is_full_batch: Whether an epoch is one update.
+        step_sizes: Which step sizes `fit` may give: a number, functions too, or none.
+        is_gradient: Whether `fit` may give an optimizer.
     """
 
-    @property
-    def is_full_batch(self) -> bool:
-        """Whether an epoch is one update."""
-        return False
-
-    @property
-    def step_sizes(self) -> Literal["number", "any", "none"]:
-        """Which step sizes `fit` may give: a number, functions too, or none."""
-        return "none"
-
-    @property
-    def is_gradient(self) -> bool:
-        """Whether `fit` may give an optimizer."""
-        return False
+    is_full_batch: ClassVar[bool] = False
+    step_sizes: ClassVar[Literal["number", "any", "none"]] = "none"
+    is_gradient: ClassVar[bool] = False
 
     @abc.abstractmethod
     def trainer(self, circuit: Circuit, terms: Terms) -> Trainer:

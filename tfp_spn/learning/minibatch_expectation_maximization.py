@@ -14,7 +14,6 @@ from tfp_spn.learning.adjustment import Adjustment, slots_of
 from tfp_spn.learning.batch_functions import (
     Maximization,
     OnlineStep,
-    expectations_of,
 )
 from tfp_spn.learning.batches import Batch
 from tfp_spn.learning.e_step import PLAIN, EStep
@@ -108,8 +107,7 @@ class MinibatchExpectationMaximization:
         if replicas.strategy is None:
             step = OnlineStep(names, self.adjustments, e_step)
             return replicas.run(step, batch, size, self.pseudocount, *numbers)
-        body = expectations_of if e_step.is_plain else e_step
-        found = replicas.total(replicas.run(body, batch, *numbers))
+        found = replicas.total(replicas.run(e_step, batch, *numbers))
         move = Maximization(names, self.adjustments)
         replicas.change(move, found, size, self.pseudocount)
         return found

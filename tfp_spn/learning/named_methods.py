@@ -18,51 +18,29 @@ from tfp_spn.learning.step_sizes import named_step_size
 
 @dataclass(frozen=True)
 class _FullBatch(Method):
-    @property
-    def is_full_batch(self) -> bool:
-        return True
-
-    @property
-    def step_sizes(self) -> Literal["number", "any", "none"]:
-        return "number"
+    is_full_batch = True
+    step_sizes = "number"
 
     def trainer(self, circuit: Circuit, terms: Terms) -> Trainer:
         size = 1.0 if terms.step_size is None else terms.step_size
-        return ExpectationMaximization(
-            circuit,
-            float(size),  # type: ignore[arg-type]
-            terms.pseudocount,
-            terms.jit_compile,
-            terms.adjustments,
-            terms.e_step,
-        )
+        size = float(size)  # type: ignore[arg-type]
+        return ExpectationMaximization(circuit, size, *terms.for_em)
 
 
 @dataclass(frozen=True)
 class _Minibatch(Method):
-    @property
-    def step_sizes(self) -> Literal["number", "any", "none"]:
-        return "any"
+    step_sizes = "any"
 
     def trainer(self, circuit: Circuit, terms: Terms) -> Trainer:
         size = 0.1 if terms.step_size is None else terms.step_size
         if isinstance(size, str):
             size = named_step_size(size, terms.num_updates)
-        return MinibatchExpectationMaximization(
-            circuit,
-            size,
-            terms.pseudocount,
-            terms.jit_compile,
-            terms.adjustments,
-            terms.e_step,
-        )
+        return MinibatchExpectationMaximization(circuit, size, *terms.for_em)
 
 
 @dataclass(frozen=True)
 class _Gradient(Method):
-    @property
-    def is_gradient(self) -> bool:
-        return True
+    is_gradient = True
 
     def trainer(self, circuit: Circuit, terms: Terms) -> Trainer:
         if terms.adjustments or not terms.e_step.is_plain:
@@ -118,16 +96,16 @@ class WrappedMethod(Method):
         return method_of(self.method)
 
     @property
-    def is_full_batch(self) -> bool:
+    def is_full_batch(self) -> bool:  # type: ignore[override]
         """As the other one."""
         return self.inner.is_full_batch
 
     @property
-    def step_sizes(self) -> Literal["number", "any", "none"]:
+    def step_sizes(self) -> Literal["number", "any", "none"]:  # type: ignore[override]
         """As the other one."""
         return self.inner.step_sizes
 
     @property
-    def is_gradient(self) -> bool:
+    def is_gradient(self) -> bool:  # type: ignore[override]
         """As the other one."""
         return self.inner.is_gradient

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_spn._typing import Config, Params
+from tfp_spn.circuits.data import Data
 from tfp_spn.learning.checkpoint_file import (
     Arrays,
     Settings,
@@ -19,7 +20,6 @@ from tfp_spn.learning.checkpoint_file import (
     remove_leftovers,
     save,
 )
-from tfp_spn.learning.data_validation import Data
 from tfp_spn.learning.history import History
 
 

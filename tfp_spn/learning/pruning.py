@@ -14,14 +14,14 @@ from tfp_spn._typing import Params, Tensor, TensorLike
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.circuits.from_region_graph import RegionGraphCircuit
 from tfp_spn.circuits.resized import UnitClasses, Units
+from tfp_spn.learning.batch_functions import log_likelihood_under
 from tfp_spn.learning.batches import Batch, Batches
 from tfp_spn.learning.expectation_maximization import ExpectationMaximization
 from tfp_spn.learning.expected_counts_of_data import batches_of, expected_counts
-from tfp_spn.learning.log_likelihood import LogLikelihood
+from tfp_spn.learning.log_likelihood import LogLikelihood, mean_of_examples
 from tfp_spn.learning.maximization import as_circuit
 from tfp_spn.learning.replicas import Replicas
 from tfp_spn.ops.certainty import Certainty
-from tfp_spn.ops.log_space import logsumexp
 from tfp_spn.programs.nodes import Node
 from tfp_spn.programs.parameter_names import PRIOR, sums_name
 from tfp_spn.programs.program import Program
@@ -258,25 +258,14 @@ class _Kept:
         }
         weights = {name: v * packed[name] for name, v in tables.weights.items()}
         tables = tables.replaced(log_weights=log_weights, weights=weights)
-        evidence = batch.evidence(program)
-        joint = program.log_joint(tables, evidence, is_whole=True)
-        log_prob = tf.cast(logsumexp(joint, axis=-2), tf.float64)
-        weight = tf.cast(batch.weights, tf.float64)
-        total = tf.reduce_sum(tf.math.multiply_no_nan(log_prob, weight))
-        return total, tf.reduce_sum(weight)
+        return log_likelihood_under(program, tables, batch)
 
 
 def _kept_log_likelihood(
     circuit: Circuit, batches: Batches, kept: dict[str, np.ndarray]
 ) -> float:
-    replicas = Replicas(circuit)
     names = tuple(sorted(kept))
-    dtype = circuit.program.dtype
-    masks = [tf.constant(kept[name], dtype) for name in names]
-    log_likelihood = weight = 0.0
-    for batch in batches():
-        values = (batch, masks)
-        found = replicas.run(_Kept(names), values)
-        log_likelihood += float(found[0])
-        weight += float(found[1])
-    return log_likelihood / weight
+    masks = [tf.constant(kept[name], circuit.program.dtype) for name in names]
+    values = ((batch, masks) for batch in batches())
+    found = Replicas(circuit).total_of("prune", _Kept(names), values)
+    return mean_of_examples(*map(float, found))

@@ -213,6 +213,31 @@ class Replicas:
         with self._clear_about_lost_workers():
             return tf.nest.map_structure(self._any_of, self._summed(values))
 
+    def total_of(
+        self, owner: str, body: Body, batches: Iterable[Any], *numbers: float
+    ) -> Tensor:
+        """Sums what `run` returns over all batches and replicas.
+
+        Args:
+            owner: Who asks, for messages.
+            body: As of `run`.
+            batches: As of `in_step`.
+            *numbers: As of `run`.
+
+        Raises:
+            ValueError: There are no batches.
+        """
+        total: Any = None
+        for batch in self.in_step(batches):
+            found = self.run(body, batch, *numbers)
+            total = found if total is None else self.sum(total, found)
+        if total is None:
+            raise ValueError(
+                f"{owner}: received no batches, expected at least one. An iterator "
+                "can be consumed once only: pass a fresh one."
+            )
+        return self.total(total)
+
     def in_step(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """The batches, checked to be the same in all processes.
 

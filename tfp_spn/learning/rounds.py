@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
+from tfp_spn.circuits.data import Data
 from tfp_spn.learning.batches import Batch, Batches
-from tfp_spn.learning.data_validation import Data
 
 _LEAST_UPDATES = 1000
 _MOST_UPDATES = 5000

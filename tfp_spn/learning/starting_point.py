@@ -15,11 +15,11 @@ from typing import TypeGuard
 import keras
 
 from tfp_spn.circuits.circuit import Circuit
+from tfp_spn.circuits.data import Data
 from tfp_spn.layers.folded_sum import FoldedSum
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.layers.regions.base_sum import BaseSum
 from tfp_spn.layers.untouched import are_untouched
-from tfp_spn.learning.data_validation import Data
 from tfp_spn.learning.initialization import initialize_leaves
 
 

@@ -27,6 +27,7 @@ from tfp_spn.models.sequences import (
     to_sequences,
 )
 from tfp_spn.models.unsupervised import UnsupervisedTraining
+from tfp_spn.ops.axes import merge_axes, move_axis
 
 
 @register
@@ -212,41 +213,21 @@ class DynamicSumProductNetwork(UnsupervisedTraining, keras.Model):
         shape = self.compute_output_shape(shapes)
         return keras.KerasTensor(shape, dtype=self.top_network.outputs[0].dtype)
 
-    def compute_loss(
-        self,
-        x: TensorLike = None,
-        y: TensorLike = None,
-        y_pred: TensorLike = None,
-        sample_weight: TensorLike = None,
-        training: bool = True,
-    ) -> Tensor:
-        """The loss; weights of sequences count at every step.
-
-        Raises:
-            ValueError: Lengths come in the place of labels.
-        """
+    def _labels(self, x: TensorLike, y: TensorLike, y_pred: TensorLike) -> Tensor:
+        """Labels, but no lengths in their place."""
         if self.unsupervised:
             remedy = "pass them with the data: fit((x, lengths))."
             check_are_no_lengths(self._label, x, given_targets(y), remedy)
-        sample_weight = _over_steps(sample_weight, y_pred)
-        return super().compute_loss(
-            x=x,
-            y=y,
-            y_pred=y_pred,
-            sample_weight=sample_weight,
-            training=training,
-        )
+        return super()._labels(x, y, y_pred)
 
-    def compute_metrics(
-        self,
-        x: TensorLike,
-        y: TensorLike,
-        y_pred: TensorLike,
-        sample_weight: TensorLike = None,
-    ) -> dict[str, Any]:
-        """The metrics; weights of sequences count at every step."""
-        sample_weight = _over_steps(sample_weight, y_pred)
-        return super().compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+    def _weights(self, sample_weight: TensorLike, y_pred: TensorLike) -> TensorLike:
+        """Weights ``[batch]`` of outputs ``[batch, num_steps, outputs]``, for each."""
+        if sample_weight is None or len(y_pred.shape) != 3:
+            return sample_weight
+        weight = tf.convert_to_tensor(sample_weight)
+        if weight.shape.rank == 1:
+            weight = weight[:, tf.newaxis]
+        return tf.broadcast_to(weight, tf.shape(y_pred)[:2])
 
     def get_config(self) -> Config:
         """Returns the constructor's arguments."""
@@ -283,9 +264,7 @@ class DynamicSumProductNetwork(UnsupervisedTraining, keras.Model):
         """``[batch, num_steps, 1, decomps, nodes]``, 0 at steps that do not exist."""
         x = fill_padding(sequences)
         shape = tf.shape(x)
-        steps = tf.reshape(x, tf.concat([[-1], shape[2:]], 0))
-        steps = tf.ensure_shape(steps, [None, *x.shape[2:]])
-        regions = self.template_network(steps, training=training)
+        regions = self.template_network(merge_axes(x, 0, 2), training=training)
         values = self.interface_network_t0(regions, training=training)
         values = tf.reshape(values, [shape[0], shape[1], *values.shape[1:]])
         values = tf.ensure_shape(values, [*x.shape[:2], *values.shape[2:]])
@@ -307,14 +286,14 @@ class DynamicSumProductNetwork(UnsupervisedTraining, keras.Model):
         with hold_log_weights(la for la in inner if isinstance(la, BaseSum)):
             values, offset = interfaces_before(
                 advance,
-                _swap(current),
+                move_axis(current, 1, 0),
                 None if is_step is None else tf.transpose(is_step),
                 width=network.output_shape[-1],
                 last_only=self.return_last_step,
             )
         if self.return_last_step:
             return values, offset
-        return _swap(values), tf.transpose(offset)
+        return move_axis(values, 1, 0), tf.transpose(offset)
 
     def _check_networks(self) -> None:
         for name, network in self._networks.items():
@@ -352,11 +331,6 @@ def _is_shape(value: object) -> bool:
     return isinstance(value, list | tuple)
 
 
-def _swap(x: Tensor) -> Tensor:
-    """Exchanges the first two axes."""
-    return tf.transpose(x, [1, 0, *range(2, x.shape.rank)])
-
-
 def _last(values: Tensor, is_step: Tensor | None) -> Tensor:
     """``[batch, ...]`` of the last steps that exist."""
     if is_step is None:
@@ -365,13 +339,3 @@ def _last(values: Tensor, is_step: Tensor | None) -> Tensor:
     num_steps = tf.shape(is_step, tf.int64)[1]
     last = num_steps - 1 - tf.argmax(backwards, axis=1)
     return tf.gather(values, last, axis=1, batch_dims=1)
-
-
-def _over_steps(sample_weight: TensorLike, y_pred: TensorLike) -> Tensor:
-    """Weights ``[batch]`` of outputs ``[batch, num_steps, outputs]``, at every step."""
-    if sample_weight is None or len(y_pred.shape) != 3:
-        return sample_weight
-    weight = tf.convert_to_tensor(sample_weight)
-    if weight.shape.rank == 1:
-        weight = weight[:, tf.newaxis]
-    return tf.broadcast_to(weight, tf.shape(y_pred)[:2])

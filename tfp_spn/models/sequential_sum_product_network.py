@@ -25,6 +25,7 @@ from tfp_spn.layers.regions.permute_and_pad_scopes_random import (
     PermuteAndPadScopesRandom,
 )
 from tfp_spn.layers.regions.stock_layers import check_top
+from tfp_spn.models.sequences import over_axes
 from tfp_spn.models.unsupervised import UnsupervisedTraining
 from tfp_spn.ops.log_space import logsumexp
 from tfp_spn.sum_ops import SumOpSampleBackprop
@@ -144,7 +145,7 @@ class SequentialSumProductNetwork(UnsupervisedTraining, keras.Sequential):
         log_prob = logsumexp(self._log_joint(x, observed, False), axis=-1)
         if self.normalizer is None:
             return log_prob
-        mask = None if observed is None else _over_dims(observed, x)
+        mask = None if observed is None else over_axes(observed, x)
         return log_prob + self.normalizer.forward_log_det_jacobian(x, mask)
 
     def complete(
@@ -161,7 +162,7 @@ class SequentialSumProductNetwork(UnsupervisedTraining, keras.Sequential):
             Of the shape of `x`.
         """
         x, observed = self._checked(x, observed)
-        mask = _over_dims(observed, x)
+        mask = over_axes(observed, x)
         z = x if self.normalizer is None else self.normalizer(x, mask)
         given = self.distribution().condition(z, observed)
         if self._samples():
@@ -291,9 +292,9 @@ class SequentialSumProductNetwork(UnsupervisedTraining, keras.Sequential):
         value = x
         for layer in self.layers:
             if observed is not None and isinstance(layer, NormalizeStandardScore):
-                value = layer(value, _over_dims(observed, value))
+                value = layer(value, over_axes(observed, value))
             elif observed is not None and isinstance(layer, BaseLeaf):
-                mask = _over_nodes(observed)
+                mask = over_axes(observed, value)
                 hidden = tf.where(mask, value, tf.zeros_like(value))
                 value = layer(hidden)
                 value = tf.where(mask, value, tf.zeros_like(value))
@@ -346,20 +347,6 @@ class SequentialSumProductNetwork(UnsupervisedTraining, keras.Sequential):
 
     def _leaves(self) -> list[BaseLeaf]:
         return [layer for layer in self.layers if isinstance(layer, BaseLeaf)]
-
-
-def _over_dims(observed: Tensor, x: Tensor) -> Tensor:
-    """A mask of variables for all their dimensions, ``[batch, ...]`` like `x`."""
-    for _ in range(x.shape.rank - observed.shape.rank):
-        observed = observed[..., tf.newaxis]
-    return observed
-
-
-def _over_nodes(observed: Tensor) -> Tensor:
-    """A mask of variables against leaf values of rank 4."""
-    for _ in range(4 - observed.shape.rank):
-        observed = observed[..., tf.newaxis]
-    return observed
 
 
 def _fill_in_factors(layers: Sequence[keras.layers.Layer]) -> None:

@@ -8,11 +8,11 @@ import tensorflow as tf
 
 from tfp_spn._typing import ShapeLike, Tensor, TensorLike
 from tfp_spn.circuits.example_weights import NO_LABEL, given_targets
-from tfp_spn.circuits.finite_training import FiniteTraining
+from tfp_spn.circuits.keras_methods import KerasMethods
 from tfp_spn.layers.known_shapes import with_known_shape
 
 
-class UnsupervisedTraining(FiniteTraining):
+class UnsupervisedTraining(KerasMethods):
     """Mixin of Keras models whose loss and metrics may need no target.
 
     Data are ``x``, ``(x, labels)`` or ``(x, labels, sample_weight)``, as everywhere in
@@ -53,9 +53,9 @@ class UnsupervisedTraining(FiniteTraining):
         """The loss, of examples without a label if the model is unsupervised."""
         return super().compute_loss(  # type: ignore[misc]
             x=x,
-            y=self._labels(y, y_pred),
+            y=self._labels(x, y, y_pred),
             y_pred=y_pred,
-            sample_weight=sample_weight,
+            sample_weight=self._weights(sample_weight, y_pred),
             training=training,
         )
 
@@ -67,11 +67,18 @@ class UnsupervisedTraining(FiniteTraining):
         sample_weight: TensorLike = None,
     ) -> dict[str, Any]:
         """The metrics, of examples without a label if the model is unsupervised."""
-        return super().compute_metrics(
-            x, self._labels(y, y_pred), y_pred, sample_weight=sample_weight
+        return super().compute_metrics(  # type: ignore[misc]
+            x,
+            self._labels(x, y, y_pred),
+            y_pred,
+            sample_weight=self._weights(sample_weight, y_pred),
         )
 
-    def _labels(self, y: TensorLike, y_pred: TensorLike) -> Tensor:
+    def _weights(self, sample_weight: TensorLike, y_pred: TensorLike) -> TensorLike:
+        """Weights of what the model returns, of those of examples."""
+        return sample_weight
+
+    def _labels(self, x: TensorLike, y: TensorLike, y_pred: TensorLike) -> Tensor:
         is_unlabelled = given_targets(y) is None
         needs_none = not getattr(self.loss, "needs_labels", True)
         if self.unsupervised or (is_unlabelled and needs_none):

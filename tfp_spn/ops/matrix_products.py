@@ -107,13 +107,7 @@ def fold_batch(units: Tensor) -> Tensor:
     """``[..., R, K, N]`` to ``[R, K, ... * N]``."""
     rank = units.shape.rank
     order = [rank - 3, rank - 2, *range(rank - 3), rank - 1]
-    shape = tf.concat([tf.shape(units)[-3:-1], [-1]], 0)
-    lead = units.shape[:-3].concatenate(units.shape[-1:])
-    count = lead.num_elements() if lead.is_fully_defined() else None
-    if count == 0:  # -1 would be ambiguous
-        shape = tf.concat([tf.shape(units)[-3:-1], [0]], 0)
-    folded = tf.reshape(tf.transpose(units, order), shape)
-    return tf.ensure_shape(folded, [*units.shape[-3:-1], count])
+    return merge_axes(tf.transpose(units, order), 2, 0)
 
 
 def unfold_batch(folded: Tensor, units: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ few places that use a region.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -69,6 +69,13 @@ def gather_blank(
         value = tf.concat([value, fill], axis=axis)
         index = np.where(index < 0, size, index)
     return tf.gather(value, index, axis=axis)
+
+
+def inverse_index(index: Sequence[int] | np.ndarray, size: int) -> np.ndarray:
+    """int32 ``[size]``: where each number stands in `index`; -1: nowhere."""
+    place = np.full([size], -1, np.int32)
+    place[index] = np.arange(len(index))
+    return place
 
 
 def places_of(index: np.ndarray, num_regions: int) -> np.ndarray:

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from tfp_spn._typing import Tensor
 from tfp_spn.layers.leaves.evidence import Evidence
-from tfp_spn.ops.axes import transpose
+from tfp_spn.ops.axes import merge_axes, move_axis, transpose
 from tfp_spn.ops.conditional import pullback, with_captures_read
 from tfp_spn.ops.custom_gradient import custom_gradient
 from tfp_spn.programs.folded_program import FoldedProgram
@@ -162,12 +162,8 @@ def _blocked(
     result = forward(x, *constants)  # [B, ..., n, ...]
     rank = result.shape.rank - 1
     axis = axis % rank
-    order = [*range(1, axis + 1), 0, *range(axis + 1, rank + 1)]
-    result = transpose(result, order)
-    known = [*result.shape[:axis], static, *result.shape[axis + 2 :]]
-    shape = tf.shape(result)
-    merged = tf.concat([shape[:axis], [-1], shape[axis + 2 :]], 0)
-    result = tf.reshape(result, merged)
+    result = merge_axes(move_axis(result, 0, axis), axis, axis + 2)
+    known = [*result.shape[:axis], static, *result.shape[axis + 1 :]]
     begin = tf.zeros([rank], tf.int32)
     keep = [num_examples if a == axis else -1 for a in range(rank)]
     result = tf.slice(result, begin, keep)

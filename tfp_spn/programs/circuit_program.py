@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from tfp_spn._typing import Expectations, Tensor
 from tfp_spn.layers.leaves.evidence import Evidence, to_evidence
-from tfp_spn.layers.leaves.log_values import possible_values
 from tfp_spn.layers.leaves.parts import LeafPart
 from tfp_spn.programs import draws, expectations, moments
 from tfp_spn.programs.blocks import block_size, in_blocks
@@ -51,7 +50,7 @@ class CircuitProgram(FoldedProgram):
 
     def can_be(self, tables: Tables, evidence: Evidence, part: LeafPart) -> Tensor:
         """See `Program.can_be`."""
-        return possible_values(part, tables.leaf, evidence)
+        return part.can_be(tables.leaf, evidence)
 
     def mean_and_variance(
         self, tables: Tables, evidence: Evidence | None = None

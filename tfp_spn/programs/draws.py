@@ -56,7 +56,7 @@ def sample(
     values = in_blocks(
         of_block, program, tables, evidence, program.dtype, axis=1, copies=copies
     )
-    return _restore_examples(values, evidence)
+    return evidence.restore_draws(values, tf.get_static_value(n))
 
 
 def mode(
@@ -79,7 +79,7 @@ def mode(
     values = in_blocks(of_block, program, tables, given, program.dtype, axis=0)
     if evidence is None:
         return values[0]
-    return _restore_examples(values[tf.newaxis], evidence)[0]
+    return evidence.restore_draws(values[tf.newaxis], 1)[0]
 
 
 def _split_draws(values: Tensor, n: Tensor, count: Tensor) -> Tensor:
@@ -89,12 +89,3 @@ def _split_draws(values: Tensor, n: Tensor, count: Tensor) -> Tensor:
     return tf.ensure_shape(
         tf.reshape(values, shape), static.concatenate(values.shape[1:])
     )
-
-
-def _restore_examples(values: Tensor, evidence: Evidence) -> Tensor:
-    """``[n, N] + ...`` to ``[n] + S + ...``."""
-    shape = tf.shape(values)
-    shape = tf.concat([shape[:1], evidence.sample_shape, shape[2:]], 0)
-    static = values.shape[:1].concatenate(evidence.static_sample_shape)
-    known = static.concatenate(values.shape[2:])
-    return tf.ensure_shape(tf.reshape(values, shape), known)

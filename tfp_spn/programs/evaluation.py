@@ -17,7 +17,6 @@ import tensorflow as tf
 
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.evidence import Evidence
-from tfp_spn.layers.leaves.log_values import log_base
 from tfp_spn.ops.conditional import stop_recording
 from tfp_spn.ops.custom_gradient import custom_gradient
 from tfp_spn.ops.log_space import logsumexp, sum_to_shape_of
@@ -120,7 +119,7 @@ def evaluate(
 def log_joint_of(program: FoldedProgram, tables: Tables, evidence: Evidence) -> Tensor:
     """``log p(x, class) [..., C, N]``."""
     leaves = program.leaf_values(tables, evidence)
-    base = log_base(program.leaf, evidence)
+    base = program.leaf.log_base_of(evidence)
     return evaluate(program, tables, leaves).with_base(base)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
+from tfp_spn.ops.axes import move_axis
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +82,7 @@ class Examples:
         shape = tf.concat([self.batch_shape, [self.count], tf.shape(values)[1:]], 0)
         b = self.batch_rank
         values = tf.reshape(values, shape)
-        values = tf.transpose(values, [b, *range(b), b + 1, b + 2])
+        values = move_axis(values, b, 0)
         return tf.ensure_shape(values, [None] * (b + 1) + event.as_list())
 
     def _over_batch(self, table: Tensor, num_batch: int) -> Tensor:

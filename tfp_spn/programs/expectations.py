@@ -18,7 +18,6 @@ import tensorflow as tf
 
 from tfp_spn._typing import Expectations, Params, Tensor
 from tfp_spn.layers.leaves.evidence import Evidence
-from tfp_spn.layers.leaves.log_values import log_base
 from tfp_spn.ops.weighted_sum import weighted_sum
 from tfp_spn.programs.evaluation import evaluate
 from tfp_spn.programs.folded_program import FoldedProgram
@@ -53,7 +52,7 @@ def of_examples(
         Expectations as those of `tfp_spn.learning.expected_statistics`.
     """
     leaves = program.leaf_values(tables, evidence)
-    base = tf.cast(log_base(program.leaf, evidence), program.dtype)
+    base = tf.cast(program.leaf.log_base_of(evidence), program.dtype)
     if weights is None:
         weights = tf.ones_like(base)
     weights = tf.cast(weights, base.dtype)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
+from tfp_spn.ops.axes import reshape_axes
 from tfp_spn.ops.log_space import sum_to_shape_of
 from tfp_spn.ops.regions import places_of, sum_over_uses
 from tfp_spn.programs.folded_program import FoldedProgram
@@ -55,10 +56,7 @@ def _of_factor(step: Step, products: Tensor, factor: int) -> Tensor:
         uses = places_of(step.factor_units[factor], step.widths[factor])
         return sum_over_uses(products, uses, axis=-2)
     widths = list(step.widths)
-    lead, last = tf.shape(products)[:-2], tf.shape(products)[-1:]
-    by_unit = tf.reshape(products, tf.concat([lead, widths, last], 0))
+    by_unit = reshape_axes(products, -2, -1, widths)
     first = by_unit.shape.rank - 1 - len(widths)
     others = [first + a for a in range(len(widths)) if a != factor]
-    flow = tf.reduce_sum(by_unit, others)
-    static = [*products.shape[:-2], widths[factor], products.shape[-1]]
-    return tf.ensure_shape(flow, static)
+    return tf.reduce_sum(by_unit, others)

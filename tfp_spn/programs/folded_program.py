@@ -27,6 +27,7 @@ from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.layers.leaves.layout import LeafLayout
+from tfp_spn.ops.axes import reshape_axes
 from tfp_spn.ops.certainty import CHECKED, Certainty
 from tfp_spn.ops.weights import normalized_log_weights, normalized_weights
 from tfp_spn.programs.parameter_names import leaf_name
@@ -373,9 +374,7 @@ def _flat_event(value: Tensor, spec: SumSpec, shape: list[int]) -> Tensor:
     value = tf.identity(value)
     if value.shape.rank == 3 or spec.event_ndims == len(shape):
         return value
-    lead = value.shape.rank - spec.event_ndims
-    batch, static = tf.shape(value)[:lead], value.shape[:lead].concatenate(shape)
-    return tf.ensure_shape(tf.reshape(value, tf.concat([batch, shape], 0)), static)
+    return reshape_axes(value, -spec.event_ndims, 0, shape)
 
 
 def _concatenated(parts: list[Tensor]) -> Tensor:

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tfp_spn._typing import Tensor
 from tfp_spn.layers.leaves.parts import LeafPart, merged_variables
+from tfp_spn.ops.axes import reshape_axes
 from tfp_spn.programs.examples import Examples
 from tfp_spn.programs.folded_program import FoldedProgram
 from tfp_spn.programs.selection import Selected
@@ -85,7 +86,7 @@ class _PerVariable:
     def rows(self, table: Tensor, examples: Examples) -> Tensor:
         """Rows ``[V, M, D, G]`` of a component table ``[..., L, K, D, G]``."""
         num_rows = self.part.layout.num_slots * self.part.leaf.num_components
-        flat = _merge_axes(table, [num_rows, *table.shape[-2:]], 4)
+        flat = reshape_axes(table, -4, -2, [num_rows])
         return examples.rows(flat, 3, self.component)
 
     def by_variable(self, values: Tensor) -> Tensor:
@@ -110,19 +111,16 @@ class _PerRegion:
         layout, leaf = self.part.layout, self.part.leaf
         tail = table.shape[-2:]
         num_values = tail[0] * tail[1]
-        table = _merge_axes(table, [*table.shape[-4:-2], num_values], 4)
+        table = reshape_axes(table, -2, 0, [num_values])
         rank = table.shape.rank
         table = tf.transpose(table, [*range(rank - 2), rank - 1, rank - 2])
         table = layout.group_by_region(table)  # [..., R, W * D * G, K]
         table = tf.linalg.matrix_transpose(table)
         num_rows = layout.num_regions * leaf.num_components
-        table = _merge_axes(table, [num_rows, layout.width * num_values], 3)
+        table = reshape_axes(table, -3, 0, [num_rows, layout.width * num_values])
         row = self.regions * leaf.num_components
         rows = examples.rows(table, 2, row + tf.maximum(self.units, 0))
-        shape = tf.concat([tf.shape(rows)[:2], [layout.width, *tail]], 0)
-        return tf.ensure_shape(
-            tf.reshape(rows, shape), [*rows.shape[:2], layout.width, *tail]
-        )
+        return reshape_axes(rows, -1, 0, [layout.width, *tail])
 
     def by_variable(self, values: Tensor) -> Tensor:
         """``[A, M, W, D]`` to ``[M, V, D]``."""
@@ -142,10 +140,3 @@ class _PerRegion:
             num_examples * num_variables,
         )
         return tf.reshape(flat, [-1, num_variables, num_dims])
-
-
-def _merge_axes(table: Tensor, tail: list[int], num_axes: int) -> Tensor:
-    """Replaces the last `num_axes` axes by `tail`."""
-    batch = tf.shape(table)[: table.shape.rank - num_axes]
-    static = table.shape[: table.shape.rank - num_axes].concatenate(tail)
-    return tf.ensure_shape(tf.reshape(table, tf.concat([batch, tail], 0)), static)

@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
+from tfp_spn.ops.axes import reshape_axes
 from tfp_spn.ops.choice import best_index, cumulative_weights, index_of_quantile
 from tfp_spn.ops.log_space import finite_max
 from tfp_spn.ops.products import kronecker_digits
@@ -177,10 +178,8 @@ class _Chooser:
 def by_output(table: Tensor, step: Step) -> Tensor:
     """``[..., R, I, O]`` to ``[..., R * O, I]``."""
     table = tf.linalg.matrix_transpose(table)
-    batch = tf.shape(table)[:-3]
     rows = [table.shape[-3] * step.num_outputs, step.num_inputs]
-    static = table.shape[:-3].concatenate(rows)
-    return tf.ensure_shape(tf.reshape(table, tf.concat([batch, rows], 0)), static)
+    return reshape_axes(table, -3, 0, rows)
 
 
 def _root(program: FoldedProgram, chooser: _Chooser, seed: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_spn.layers.leaves.bounds import region_log_cdf
+from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.testing.leaf_case import LeafCase
 from tfp_spn.testing.quadrature import Quadrature
 
@@ -101,16 +102,13 @@ def _log_cdfs(case: LeafCase, x: np.ndarray) -> list[np.ndarray | None]:
     """``log P(X <= x)`` and ``log P(X > x)``, ``[V, K, N]``, if there are any."""
     found: list[np.ndarray | None] = []
     bounded = tf.ones([2, x.shape[-1]], tf.bool)
+    shape = x.shape[-1:]
     for exceeded in (tf.zeros_like(bounded), bounded):
+        evidence = Evidence(
+            tf.constant(x), None, shape, tf.TensorShape(shape), bounded, exceeded
+        )
         try:
-            value = region_log_cdf(
-                case.leaf,
-                case.params,
-                tf.constant(x),
-                bounded,
-                case.layout,
-                exceeded=exceeded,
-            )
+            value = region_log_cdf(case.leaf, case.params, evidence, case.layout)
             found.append(value.numpy())
         except NotImplementedError:
             found.append(None)

@@ -33,12 +33,12 @@ from tfp_spn.initializers.initial_values import initial_values
 from tfp_spn.layers.default_dtype import fill_in_dtype
 from tfp_spn.layers.finite_variables import FiniteVariables
 from tfp_spn.layers.known_shapes import KnownShapes
+from tfp_spn.layers.leaves.bounds import region_log_cdf
 from tfp_spn.layers.leaves.components import LeafComponents
 from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.layers.leaves.initial_parameters import LeafData, by_m_steps
 from tfp_spn.layers.leaves.initial_parameters import ParameterSpec as ParameterSpec
 from tfp_spn.layers.leaves.layout import LeafLayout
-from tfp_spn.layers.leaves.log_values import region_log_values
 from tfp_spn.layers.leaves.parts import LeafPart
 from tfp_spn.layers.untouched import note_start
 from tfp_spn.ops.axes import reshape_axes
@@ -233,6 +233,19 @@ class BaseLeaf(LeafComponents, KnownShapes, FiniteVariables, keras.layers.Layer)
         valid = tf.reduce_all(self.value_support.contains(x), axis=-2)
         return tf.where(valid, tf.zeros([], x.dtype), -float("inf"))
 
+    def log_base_of(self, evidence: Evidence) -> Tensor:
+        """The factor `log_base` of all variables, float64 ``[..., N]``.
+
+        It is -inf outside the support.
+        """
+        x, observed = evidence.x, evidence.observed
+        if observed is None and evidence.bounded is not None:
+            return tf.cast(tf.zeros_like(x[..., 0, 0, :]), tf.float64)
+        base = self.log_base(x)
+        if observed is not None:
+            base = tf.where(observed, base, tf.zeros_like(base))
+        return tf.reduce_sum(tf.cast(base, tf.float64), axis=-2)
+
     def safe_value(self, x: Tensor) -> Tensor:
         """`x` with a harmless value in place of those outside the support."""
         return self.value_support.safe_value(x)
@@ -245,7 +258,18 @@ class BaseLeaf(LeafComponents, KnownShapes, FiniteVariables, keras.layers.Layer)
         Without `log_base`. To be overridden by leaves that know a kind of evidence
         better than by their densities and cdfs.
         """
-        return region_log_values(self, params, evidence, layout)
+
+        def densities(hidden: Tensor | None = None) -> Tensor:
+            x, observed = evidence.x, evidence.observed
+            values = self.region_log_prob(params, x, observed, layout.pieces, hidden)
+            return layout.sum_over_pieces(values)
+
+        if evidence.hidden_at_modes:
+            return densities(self.component_mode_log_prob(params))
+        if evidence.bounded is None:
+            return densities()
+        below = region_log_cdf(self, params, evidence, layout)
+        return below if evidence.observed is None else below + densities()
 
     def region_log_prob(
         self,

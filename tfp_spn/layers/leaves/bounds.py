@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from tfp_spn._keras_bridge import Distribution
 from tfp_spn._typing import Params, Tensor
+from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.layers.leaves.parts import LeafPart, summed_regions
 from tfp_spn.layers.leaves.upper_tails import log_survival_function
@@ -29,25 +30,20 @@ if TYPE_CHECKING:
 def region_log_cdf(
     leaf: BaseLeaf,
     params: Params,
-    x: Tensor,
-    bounded: Tensor,
+    evidence: Evidence,
     layout: LeafLayout,
-    can_be_bounded: np.ndarray | None = None,
-    exceeded: Tensor | None = None,
 ) -> Tensor:
     """Logarithms ``[..., R, K, N]`` of the probability that all bounds hold.
 
     Args:
         leaf: The leaf layer.
         params: Its canonical parameters.
-        x: The bounds, ``[..., V, D, N]``.
-        bounded: bool ``[..., V, N]``: which of them there are.
+        evidence: Which variables are bounded, and by what. The families of those that
+            can never be may have no cdf.
         layout: The leaf regions.
-        can_be_bounded: bool ``[V]``: which variables are ever bounded; the families of
-            the others may have no cdf.
-        exceeded: bool ``[..., V, N]``: which of the bounds are not kept, but exceeded.
-            `None`: none.
     """
+    x, exceeded, can_be_bounded = evidence.x, evidence.exceeded, evidence.can_be_bounded
+    bounded: Tensor = evidence.bounded
     x = tf.where(bounded[..., tf.newaxis, :], x, tf.constant(math.inf, x.dtype))
     parts = list(leaf.parts(layout))
     if can_be_bounded is not None:

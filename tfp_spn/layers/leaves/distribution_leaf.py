@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Unpack
 
@@ -27,6 +26,7 @@ from tfp_spn.layers.leaves.family_parameters import FamilyParameter
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.layers.leaves.maximum_likelihood import above_zero
 from tfp_spn.layers.leaves.support import Support
+from tfp_spn.ops.axes import reshape_axes
 from tfp_spn.ops.long_sums import long_sum
 
 
@@ -227,30 +227,23 @@ class DistributionLeaf(ElementwiseLeaf):
         tables = {}
         for name, value in self.values(params).items():
             num_event = self._parameter(name).event_ndims
-            lead = tf.shape(value)[: value.shape.rank - num_event]
-            size = math.prod(value.shape[value.shape.rank - num_event :])
-            if self.event_ndims:
-                lead = tf.concat([lead, [1]], 0)
-            table = tf.reshape(value, tf.concat([lead, [size]], 0))
-            static = [None] * (table.shape.rank - 1) + [size]
+            start = value.shape.rank - num_event
+            sizes = [1, None] if self.event_ndims else [None]
+            table = reshape_axes(value, start, 0, sizes)
             dims = 1 if self.event_ndims else self.num_dims
-            static[-4:-1] = [self.num_slots, self.num_components, dims]
-            tables[name] = tf.ensure_shape(table, static)
+            static = [self.num_slots, self.num_components, dims, table.shape[-1]]
+            lead = [None] * (table.shape.rank - 4)
+            tables[name] = tf.ensure_shape(table, [*lead, *static])
         return tables
 
-    def distribution_of_rows(self, rows: Params) -> Distribution:
+    def component_distribution(self, rows: Params) -> Distribution:
         """Distributions of batch ``[...]`` of flattened parameters ``[..., G]``."""
         values = {}
         for name, row in rows.items():
             p = self._parameter(name)
             event = p.shape[len(p.shape) - p.event_ndims :]
-            values[name] = tf.reshape(row, tf.concat([tf.shape(row)[:-1], event], 0))
-            values[name].set_shape([*row.shape[:-1], *event])
+            values[name] = reshape_axes(row, -1, 0, event)
         return self.family.distribution(values)
-
-    def component_distribution(self, rows: Params) -> Distribution:
-        """The family itself."""
-        return self.distribution_of_rows(rows)
 
     def sample_component(self, rows: Params, seed: Tensor) -> Tensor:
         """Draws of the family."""
@@ -260,7 +253,7 @@ class DistributionLeaf(ElementwiseLeaf):
         if self.event_ndims:
             # One more row: TFP divides by the number of vectors.
             rows = {name: self._with_one_more(name, row) for name, row in rows.items()}
-        drawn = self.distribution_of_rows(rows).sample(seed=seed)
+        drawn = self.component_distribution(rows).sample(seed=seed)
         if self.event_ndims:
             drawn = tf.reshape(drawn[1:], shape)
         drawn = self.value_support.rounded_inwards(tf.cast(drawn, self.compute_dtype))

@@ -99,6 +99,14 @@ class Evidence:
         static = self.static_sample_shape.concatenate(value.shape[1:])
         return tf.ensure_shape(tf.reshape(value, shape), static)
 
+    def restore_draws(self, values: Tensor, n: int | None) -> Tensor:
+        """``[n, N] + ...`` to ``[n] + S + ...``; `n` as far as it is known."""
+        shape = tf.shape(values)
+        shape = tf.concat([shape[:1], self.sample_shape, shape[2:]], 0)
+        static = tf.TensorShape([n]).concatenate(self.static_sample_shape)
+        static = static.concatenate(values.shape[2:])
+        return tf.ensure_shape(tf.reshape(values, shape), static)
+
 
 def to_evidence(
     value: Tensor,

@@ -99,19 +99,7 @@ def of_class(
         ValueError: TFP does not tell enough about a parameter.
     """
     with tf.init_scope():  # what is remembered must belong to no graph
-        return _of_class(owner, family, num_dims, dtype, shapes, constants, is_vector)
-
-
-def _of_class(
-    owner: str,
-    family: Any,
-    num_dims: int,
-    dtype: tf.DType,
-    shapes: tuple[tuple[str, tuple[int, ...] | None], ...] | None,
-    constants: tuple[str, ...],
-    is_vector: bool,
-) -> dict[str, FamilyParameter]:
-    properties = family_parameters(family, dtype)
+        properties = family_parameters(family, dtype)
     arguments = set(inspect.signature(family.__init__).parameters) - {"self"}
     for given, what in ((dict(shapes or ()), "parameters"), (constants, "constants")):
         unknown = set(given) - arguments
@@ -131,10 +119,11 @@ def _of_class(
             and p.event_ndims is not None
             and name not in constants
         }
-    return {
-        name: _of_property(owner, name, properties, num_dims, shape, is_vector)
-        for name, shape in names.items()
-    }
+    with tf.init_scope():
+        return {
+            name: _of_property(owner, name, properties, num_dims, shape, is_vector)
+            for name, shape in names.items()
+        }
 
 
 def _of_property(

@@ -11,7 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_spn._typing import Params, Tensor
+from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.layers.leaves.layout import LeafLayout
+from tfp_spn.ops.regions import inverse_index
 
 if TYPE_CHECKING:
     from tfp_spn.layers.leaves.base_leaf import BaseLeaf
@@ -83,12 +85,12 @@ class LeafPart:
     @functools.cached_property
     def slot_place(self) -> np.ndarray:
         """int32 ``[L]``: where the circuit's slots are among the part's, or -1."""
-        return _places(self.slots, self.num_slots)
+        return inverse_index(self.slots, self.num_slots)
 
     @functools.cached_property
     def region_place(self) -> np.ndarray:
         """int32 ``[R]``: where the circuit's regions are among the part's, or -1."""
-        return _places(self.regions, self.num_regions)
+        return inverse_index(self.regions, self.num_regions)
 
     def params(self, params: Params) -> Params:
         """The part's parameters, under the layer's own names."""
@@ -100,6 +102,15 @@ class LeafPart:
     def prefixed(self, values: Params) -> Params:
         """Under their names among those of all parts."""
         return {self.prefix + name: value for name, value in values.items()}
+
+    def can_be(self, params: Params, evidence: Evidence) -> Tensor:
+        """``[..., V', N]``: whether some component can take each value."""
+        x = self.leaf.safe_value(self.of_variable(evidence.x, -3))
+        x = self.layout.gather_variables(x, axis=-3)
+        log_prob = self.leaf.component_log_prob(self.params(params), x)
+        of_slot = tf.reduce_any(log_prob > -float("inf"), axis=-2, keepdims=True)
+        ways = self.layout.sum_over_slots(tf.cast(of_slot, tf.int32))
+        return ways[..., 0, :] > 0
 
     def of_variable(self, values: Tensor, axis: int) -> Tensor:
         """``[..., V, ...]`` to ``[..., V', ...]``."""
@@ -192,9 +203,3 @@ def _of_equal_batches(values: Sequence[Tensor], axis: int) -> list[Tensor]:
         static = static_lead.concatenate([size]).concatenate(static_tail)
         result.append(tf.ensure_shape(wide, static))
     return result
-
-
-def _places(index: np.ndarray, total: int) -> np.ndarray:
-    place = np.full([total], -1, np.int32)
-    place[index] = np.arange(len(index))
-    return place

@@ -16,6 +16,7 @@ from tfp_spn.layers.leaves.edges import checked_edges
 from tfp_spn.layers.leaves.elementwise_leaf import slot_flow
 from tfp_spn.layers.leaves.interval_leaf import IntervalLeaf
 from tfp_spn.layers.leaves.layout import LeafLayout
+from tfp_spn.ops.axes import gather_rows
 from tfp_spn.ops.choice import sample_index
 from tfp_spn.ops.log_space import log_add_exp, safe_log
 from tfp_spn.ops.long_sums import long_sum
@@ -125,16 +126,8 @@ class PiecewiseLinearLeaf(IntervalLeaf):
         part = tf.clip_by_value((x - low) / (high - low), 0.0, 1.0)[..., tf.newaxis]
         table = self.log_probs(params)  # [..., L, D, J, K]
         table -= tf.constant(np.log(self.areas), table.dtype)[:, tf.newaxis]
-        batch = tf.broadcast_dynamic_shape(tf.shape(table)[:-2], tf.shape(number)[:-1])
-        static = tf.broadcast_static_shape(table.shape[:-2], number.shape[:-1])
-        tails = table.shape[-2:], number.shape[-1:]
-        table = tf.broadcast_to(table, tf.concat([batch, tf.shape(table)[-2:]], 0))
-        table = tf.ensure_shape(table, static.concatenate(tails[0]))
-        number = tf.broadcast_to(number, tf.concat([batch, tf.shape(number)[-1:]], 0))
-        number = tf.ensure_shape(number, static.concatenate(tails[1]))
-        rank = number.shape.rank - 1
-        below = tf.gather(table, number, axis=-2, batch_dims=rank)
-        above = tf.gather(table, number + 1, axis=-2, batch_dims=rank)
+        rows = gather_rows(table, tf.concat([number, number + 1], -1))
+        below, above = tf.split(rows, 2, axis=-2)
         return below + safe_log(1 - part), above + safe_log(part)
 
     def sample_component(self, rows: Params, seed: Tensor) -> Tensor:

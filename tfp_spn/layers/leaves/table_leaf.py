@@ -15,6 +15,7 @@ from tfp_spn._typing import Config, Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import ParameterSpec
 from tfp_spn.layers.leaves.counted_leaf import CountedLeaf
 from tfp_spn.layers.leaves.initial_parameters import LeafData
+from tfp_spn.ops.axes import gather_rows, move_axis
 from tfp_spn.ops.custom_gradient import custom_gradient
 from tfp_spn.ops.log_space import logsumexp, softmax
 from tfp_spn.ops.long_sums import long_sum
@@ -64,15 +65,7 @@ class TableLeaf(CountedLeaf):
         if logits.shape.rank == 4 and x.shape.rank == 3:
             rows = self._normalized_rows(logits, x + self.row_offset(x))
         else:
-            table = self.log_probs(params)
-            batch = tf.broadcast_dynamic_shape(tf.shape(table)[:-4], tf.shape(x)[:-3])
-            static = tf.broadcast_static_shape(table.shape[:-4], x.shape[:-3])
-            tails = table.shape[-4:], x.shape[-3:]
-            table = tf.broadcast_to(table, tf.concat([batch, tf.shape(table)[-4:]], 0))
-            table = tf.ensure_shape(table, static.concatenate(tails[0]))
-            x = tf.broadcast_to(x, tf.concat([batch, tf.shape(x)[-3:]], 0))
-            x = tf.ensure_shape(x, static.concatenate(tails[1]))
-            rows = tf.gather(table, x, axis=-2, batch_dims=x.shape.rank - 1)
+            rows = gather_rows(self.log_probs(params), x)
         return tf.linalg.matrix_transpose(long_sum(rows, axis=-3))
 
     def _normalized_rows(self, logits: Tensor, index: Tensor) -> Tensor:
@@ -96,10 +89,7 @@ class TableLeaf(CountedLeaf):
 
     def component_tables(self, params: Params) -> Params:
         """`log_probs`, ``[..., L, K, D, G]``."""
-        log_probs = self.log_probs(params)
-        rank = log_probs.shape.rank
-        order = [*range(rank - 3), rank - 1, rank - 3, rank - 2]
-        return {"log_probs": tf.transpose(log_probs, order)}
+        return {"log_probs": move_axis(self.log_probs(params), -1, -3)}
 
     def component_probs(self, params: Params) -> Tensor:
         """``[..., L, K, D, G]``."""

@@ -33,6 +33,8 @@ class RegionLayer(KnownShapes, FiniteVariables, keras.layers.Layer):
     """
 
     keeps_input_dtype = True
+    _axes = ("scopes", "decomps", "nodes")
+    _first_layers = "FlatToRegions and a leaf layer, and give keras.Input a full shape"
 
     def __init__(self, **kwargs: Unpack[LayerOptions]) -> None:
         fill_in_dtype(kwargs)
@@ -44,18 +46,18 @@ class RegionLayer(KnownShapes, FiniteVariables, keras.layers.Layer):
         return f'{type(self).__name__} "{self.name}"'
 
     def check_input_shape(self, input_shape: Shape) -> tuple[int, int, int]:
-        """Returns scopes, decomps and nodes.
+        """Returns scopes, decomps and nodes; of images, height, width and channels.
 
         Raises:
             ValueError: If the rank is not four or one of the three is unknown.
         """
         shape = tuple(input_shape)
         if len(shape) != 4 or None in shape[1:]:
+            a, b, c = self._axes
             raise ValueError(
-                f"{self.label}: received input shape {shape}, expected [batch, scopes, "
-                "decomps, nodes] with known scopes, decomps and nodes. Begin the "
-                "stack with FlatToRegions and a leaf layer, and give keras.Input a "
-                "full shape."
+                f"{self.label}: received input shape {shape}, expected [batch, {a}, "
+                f"{b}, {c}] with known {a}, {b} and {c}. Begin the stack with "
+                f"{self._first_layers}."
             )
         return shape[1:]  # type: ignore[return-value]
 

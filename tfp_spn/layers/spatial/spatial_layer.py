@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 
 from tfp_spn._typing import TensorLike
-from tfp_spn.layers.regions.region_layer import RegionLayer, Shape
+from tfp_spn.layers.regions.region_layer import RegionLayer
 from tfp_spn.layers.spatial.grid_scopes import GridScopes, attach_scopes, scopes_of
 
 
@@ -20,21 +20,8 @@ class SpatialLayer(RegionLayer):
 
     keeps_scopes = True
     gives_cells = True  # a grid: a root has to wait for regions
-
-    def check_input_shape(self, input_shape: Shape) -> tuple[int, int, int]:
-        """Returns height, width and channels.
-
-        Raises:
-            ValueError: If the rank is not four or one of the three is unknown.
-        """
-        shape = tuple(input_shape)
-        if len(shape) != 4 or None in shape[1:]:
-            raise ValueError(
-                f"{self.label}: received input shape {shape}, expected [batch, height, "
-                "width, channels] with known height, width and channels. Begin the "
-                "stack with keras.Input((height, width, dims)) and a leaf layer."
-            )
-        return shape[1:]  # type: ignore[return-value]
+    _axes = ("height", "width", "channels")
+    _first_layers = "keras.Input((height, width, dims)) and a leaf layer"
 
     def scopes_out(self, scopes: GridScopes) -> GridScopes | None:
         """Scopes of the output's cells.

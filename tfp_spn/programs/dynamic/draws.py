@@ -7,7 +7,6 @@ from tensorflow_probability import random as tfp_random
 
 from tfp_spn._typing import Tensor
 from tfp_spn.layers.leaves.evidence import Evidence
-from tfp_spn.layers.leaves.log_values import log_base
 from tfp_spn.ops.chain import Chain
 from tfp_spn.ops.choice import sample_index
 from tfp_spn.ops.log_chain import backward_messages, best_path, log_matmul
@@ -63,7 +62,7 @@ def sample(
     else:
         values = draw(None)
     drawn = _sequences(program, examples, values, n, count)
-    return _restore_draws(drawn, n, evidence)
+    return evidence.restore_draws(drawn, tf.get_static_value(n))
 
 
 def mode(
@@ -76,7 +75,7 @@ def mode(
         modal = block.with_hidden_at_modes()
         leaves = template.leaf_values(tables, modal)
         evaluation = evaluate_max(template, tables, leaves)
-        return evaluation.with_base(log_base(template.leaf, block))
+        return evaluation.with_base(template.leaf.log_base_of(block))
 
     chain = program.chain(tables, emissions(program, tables, evidence, best))
     path = best_path(*chain[:4])
@@ -97,7 +96,7 @@ def mode(
     )
     modes = mode_values(program.step, tables.step, examples, selected)
     drawn = _sequences(program, examples, modes, one, count)
-    return _restore_draws(drawn, one, evidence)[0]
+    return evidence.restore_draws(drawn, 1)[0]
 
 
 def _draw_path(chain: Chain, n: Tensor, seed: Tensor, has_evidence: bool) -> Tensor:
@@ -192,13 +191,3 @@ def _sequences(
     rank = values.shape.rank + 2
     order = [0, 2, *range(3, rank - 2), 1, rank - 2, rank - 1]
     return tf.transpose(split, order)
-
-
-def _restore_draws(values: Tensor, n: Tensor, evidence: Evidence) -> Tensor:
-    """``[n, N] + P + [T, V, D]`` to ``[n] + S + P + [T, V, D]``."""
-    shape = tf.shape(values)
-    shape = tf.concat([shape[:1], evidence.sample_shape, shape[2:]], 0)
-    lead = tf.TensorShape([tf.get_static_value(n)])
-    static = lead.concatenate(evidence.static_sample_shape)
-    known = static.concatenate(values.shape[2:])
-    return tf.ensure_shape(tf.reshape(values, shape), known)

@@ -9,7 +9,6 @@ import tensorflow as tf
 
 from tfp_spn._typing import Expectations, Tensor
 from tfp_spn.layers.leaves.evidence import Evidence, nothing_known, to_evidence
-from tfp_spn.layers.leaves.log_values import possible_values
 from tfp_spn.layers.leaves.parts import LeafPart
 from tfp_spn.ops.sum_rules import SumRule
 from tfp_spn.programs.circuit_program import CircuitProgram
@@ -56,7 +55,7 @@ class DynamicProgram(DynamicStructure):
     ) -> Tensor:
         """See `Program.can_be`."""
         steps = step_evidence(self, evidence)
-        possible = possible_values(part, tables.step.leaf, steps)[..., tf.newaxis, :]
+        possible = part.can_be(tables.step.leaf, steps)[..., tf.newaxis, :]
         return moments.examples_of_steps(self, possible)[..., 0, :]
 
     def mean_and_variance(

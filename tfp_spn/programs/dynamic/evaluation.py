@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfp_spn._typing import Tensor
 from tfp_spn.layers.leaves.evidence import Evidence
-from tfp_spn.ops.axes import transpose
+from tfp_spn.ops.axes import merge_axes, move_axis, reshape_axes
 from tfp_spn.ops.chain import Chain, log_chain
 from tfp_spn.programs.blocks import Function, in_blocks
 from tfp_spn.programs.dynamic.structure import DynamicStructure, DynamicTables
@@ -23,34 +23,23 @@ def step_evidence(program: DynamicStructure, evidence: Evidence) -> Evidence:
     """Evidence for the template: ``[..., V, D, T N]``, or ``[..., T, V, D, N]``."""
     if program.parameters_in_time:
         return evidence
-    masks = [_merge_last(_move(mask, -3, -2)) for mask in evidence.masks]
-    return evidence.with_parts(_merge_last(_move(evidence.x, -4, -2)), masks)
+    masks = [merge_axes(move_axis(mask, -3, -2), -2, 0) for mask in evidence.masks]
+    x = merge_axes(move_axis(evidence.x, -4, -2), -2, 0)
+    return evidence.with_parts(x, masks)
 
 
 def by_step(program: DynamicStructure, values: Tensor) -> Tensor:
     """``[..., K, T N]`` (or ``[..., T, K, N]``) to ``[T, ..., K, N]``."""
-    if not program.parameters_in_time:
-        num_steps, count = program.num_steps, values.shape[-1]
-        count = None if count is None else count // num_steps
-        shape = tf.concat([tf.shape(values)[:-1], [num_steps, -1]], 0)
-        if count == 0:
-            shape = tf.concat([tf.shape(values)[:-1], [num_steps, 0]], 0)
-        static = [*values.shape[:-1], num_steps, count]
-        values = tf.ensure_shape(tf.reshape(values, shape), static)
-        values = _move(values, -2, -3)  # [..., T, K, N]
-    rank = values.shape.rank
-    order = [rank - 3, *range(rank - 3), rank - 2, rank - 1]
-    return tf.transpose(values, order)
+    if program.parameters_in_time:
+        return move_axis(values, -3, 0)
+    return move_axis(reshape_axes(values, -1, 0, [program.num_steps, None]), -2, 0)
 
 
 def to_steps(program: DynamicStructure, values: Tensor) -> Tensor:
     """The inverse of `by_step`."""
-    rank = values.shape.rank
-    order = [*range(1, rank - 2), 0, rank - 2, rank - 1]
-    values = tf.transpose(values, order)  # [..., T, K, N]
     if program.parameters_in_time:
-        return values
-    return _merge_last(_move(values, -3, -2))
+        return move_axis(values, 0, -3)
+    return merge_axes(move_axis(values, 0, -2), -2, 0)
 
 
 def emissions(
@@ -91,7 +80,7 @@ def known_steps(evidence: Evidence) -> Tensor | None:
     known = evidence.known
     if known is None:
         return None
-    return _time_first(tf.reduce_any(known, -2))[..., tf.newaxis, :]
+    return move_axis(tf.reduce_any(known, -2), -2, 0)[..., tf.newaxis, :]
 
 
 def existing_steps(evidence: Evidence) -> Tensor | None:
@@ -134,27 +123,3 @@ def log_prob_of_evidence(
     """``log p(x)``, ``[..., N]``."""
     chain = chain_of(program, tables, evidence)
     return log_chain(chain, parallel, tables.step.certainty)
-
-
-def _move(value: Tensor, source: int, target: int) -> Tensor:
-    """Moves an axis to a place; both are counted from the end."""
-    order = list(range(value.shape.rank))
-    axis = order.pop(source)
-    order.insert(len(order) + 1 + target, axis)
-    return transpose(value, order)
-
-
-def _merge_last(value: Tensor) -> Tensor:
-    """``[..., T, N]`` to ``[..., T N]``."""
-    shape, static = tf.shape(value), value.shape
-    count = None
-    if static[-1] is not None and static[-2] is not None:
-        count = static[-1] * static[-2]
-    merged = tf.concat([shape[:-2], [shape[-2] * shape[-1]]], 0)
-    return tf.ensure_shape(tf.reshape(value, merged), [*static[:-2], count])
-
-
-def _time_first(value: Tensor) -> Tensor:
-    """``[..., T, N]`` to ``[T, ..., N]``."""
-    rank = value.shape.rank
-    return transpose(value, [rank - 2, *range(rank - 2), rank - 1])

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from tfp_spn._typing import Tensor
 from tfp_spn.layers.leaves.evidence import Evidence
+from tfp_spn.ops.axes import move_axis, reshape_axes
 from tfp_spn.ops.chain import log_chain
 from tfp_spn.ops.sum_rules import SumOpGradBackprop
 from tfp_spn.programs import posterior
@@ -47,13 +48,4 @@ def examples_of_steps(program: DynamicStructure, values: Tensor) -> Tensor:
     """``[..., V, D, T N]`` to ``[..., T, V, D, N]``."""
     if program.parameters_in_time:
         return values
-    num_steps = program.num_steps
-    count = values.shape[-1]
-    count = None if count is None else count // num_steps
-    examples = tf.shape(values)[-1] // num_steps
-    shape = tf.concat([tf.shape(values)[:-1], [num_steps, examples]], 0)
-    values = tf.reshape(values, shape)
-    values = tf.ensure_shape(values, [*values.shape[:-2], num_steps, count])
-    rank = values.shape.rank
-    order = [*range(rank - 4), rank - 2, rank - 4, rank - 3, rank - 1]
-    return tf.transpose(values, order)
+    return move_axis(reshape_axes(values, -1, 0, [program.num_steps, None]), -2, -4)

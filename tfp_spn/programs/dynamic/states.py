@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from tfp_spn._typing import Tensor
 from tfp_spn.layers.leaves.evidence import Evidence
+from tfp_spn.ops.axes import move_axis
 from tfp_spn.ops.certainty import CHECKED, Certainty
 from tfp_spn.ops.chain import Chain, log_chain
 from tfp_spn.ops.log_chain import backward_messages, forward_messages, log_matmul
@@ -86,6 +87,4 @@ def log_prefixes(chain: Chain) -> Tensor:
 
 def in_user_shape(evidence: Evidence, values: Tensor) -> Tensor:
     """``[T, ..., F, N]`` to ``S + P + [T, F]``."""
-    rank = values.shape.rank
-    order = [*range(1, rank - 2), 0, rank - 2, rank - 1]
-    return evidence.restore(tf.transpose(values, order))
+    return evidence.restore(move_axis(values, 0, -3))

@@ -27,6 +27,7 @@ import tensorflow as tf
 
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
+from tfp_spn.ops.axes import move_axis, reshape_axes
 from tfp_spn.ops.certainty import CHECKED, Certainty
 from tfp_spn.ops.chain import Chain
 from tfp_spn.ops.sum_rules import SumRule
@@ -255,10 +256,10 @@ class DynamicStructure:
             )
             fixed = tf.stop_gradient(value)
             weights[spec.parameter] = normalized_weights(fixed, spec.logspace)
-        transition = _time_first(chain[TRANSITION])
+        transition = move_axis(chain[TRANSITION], -3, 0)
         interface = chain.get(INTERFACE)
         if interface is not None:
-            interface = _time_first(interface)
+            interface = move_axis(interface, -3, 0)
         if self.sum_product == "tucker":
             interface = self._units_of_states()
         step = self.step.tables(self._step_params(params), certainty)
@@ -344,19 +345,7 @@ class DynamicStructure:
 
     def _by_root_and_unit(self, values: Tensor) -> Tensor:
         """``[..., Q, N]`` to ``[..., K, Z, N]``, of ``"tucker"``."""
-        pairs = [self.num_roots, self.num_interfaces]
-        lead, tail = tf.shape(values)[:-2], tf.shape(values)[-1:]
-        pairwise = tf.reshape(values, tf.concat([lead, pairs, tail], 0))
-        static = [*values.shape[:-2], *pairs, values.shape[-1]]
-        return tf.ensure_shape(pairwise, static)
-
-
-def _time_first(value: Tensor) -> Tensor:
-    """``[..., T', I, O]`` to ``[T', ..., I, O]``."""
-    rank = value.shape.rank
-    if rank == 3:
-        return value
-    return tf.transpose(value, [rank - 3, *range(rank - 3), rank - 2, rank - 1])
+        return reshape_axes(values, -2, -1, [self.num_roots, self.num_interfaces])
 
 
 def _with_batch_rank(value: Tensor, lead: int, event: int, rank: int) -> Tensor:
