@@ -87,7 +87,16 @@ def dynamic_from_circuit(
         >>> circuit.live_params()["transition"].shape
         TensorShape([1, 3, 3])
     """
-    return DynamicCircuit(**locals())
+    return DynamicCircuit(
+        template,
+        num_steps,
+        num_interfaces,
+        sum_product,
+        is_stationary=is_stationary,
+        sum_op=sum_op,
+        accumulator_initializer=accumulator_initializer,
+        name=name,
+    )
 
 
 @register
