@@ -12,7 +12,6 @@ import tensorflow as tf
 
 from tfp_spn._arguments import shown
 from tfp_spn._typing import Tensor, TensorLike
-from tfp_spn.circuits.data import values_and_mask
 from tfp_spn.circuits.keras_call import KerasCall
 
 NO_LABEL = -1
@@ -28,9 +27,8 @@ def targets_beside(
     sample_weight: TensorLike, inputs: TensorLike, y: TensorLike
 ) -> TensorLike:
     """Targets, of no column if there are none to keep the weights of arrays."""
-    x, _ = values_and_mask(inputs)
-    if y is None and sample_weight is not None and _is_array(x):
-        return np.zeros([x.shape[0], 0], _DTYPE)
+    if y is None and sample_weight is not None and _are_arrays(inputs):
+        return np.zeros([len(keras.tree.flatten(inputs)[0]), 0], _DTYPE)
     return y
 
 
@@ -72,7 +70,7 @@ def check_weights(model: keras.Model, sample_weight: TensorLike) -> None:
 def check_class_weight(call: KerasCall) -> None:
     """Raises a `ValueError` if classes are weighed of arrays without labels."""
     data, class_weight = call.data, call.arguments.get("class_weight")
-    if class_weight and data.labels is None and _is_array(data.x):
+    if class_weight and data.labels is None and _are_arrays(data.x):
         raise ValueError(
             f"{call.method.__name__}: class_weight weighs classes, received "
             f"class_weight={shown(class_weight)} without labels, expected labels too. "
@@ -80,6 +78,6 @@ def check_class_weight(call: KerasCall) -> None:
         )
 
 
-def _is_array(x: TensorLike) -> bool:
+def _are_arrays(inputs: TensorLike) -> bool:
     """Whether data are no stream, which would have to bring labels and weights."""
-    return hasattr(x, "shape")
+    return all(hasattr(x, "shape") for x in keras.tree.flatten(inputs))
