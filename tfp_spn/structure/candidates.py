@@ -159,7 +159,7 @@ def continuous_mixtures(
     exponent = math.log2(_POINTS_BY_COLUMNS / train.num_variables)
     exponent += 0.5 * max(0.0, math.log2(seconds / 60))
     num_points = 2 ** min(max(int(exponent), 6), 10)
-    size = num_points * train.num_variables * max(1.0, len(train.values) / _ROWS)
+    size = num_points * train.num_variables * max(1.0, train.weights.sum() / _ROWS)
     most = int(_COMPONENTS_BY_COLUMNS / size)
     has_many_rows = len(train.values) >= _MANY_ROWS
     settings = {
