@@ -49,6 +49,11 @@ def test_weights_without_targets_count(make: Any) -> None:
     for found in (
         model.evaluate(X, sample_weight=W, **plain),
         model.evaluate(X, None, 20, 0, W),
+        *(
+            []
+            if make is _stack
+            else [model.evaluate((X, None), sample_weight=W, **plain)]
+        ),
     ):
         np.testing.assert_allclose(found, [-right, right], rtol=1e-5)
     start = model.get_weights()

@@ -10,7 +10,9 @@ from tests.structure.structure_cases import dependent_rows, mixed_rows
 from tfp_spn import learning, structure
 from tfp_spn.structure import Report, Trial, candidates, learn
 from tfp_spn.structure.columns import read_columns
+from tfp_spn.structure.continuous_ensemble import Member, learn_members
 from tfp_spn.structure.continuous_learner import ContinuousLearner
+from tfp_spn.structure.distinct_rows import without_copies
 
 learn_module = sys.modules["tfp_spn.structure.learn"]
 
@@ -49,7 +51,9 @@ def test_the_best_is_chosen_by_validation(monkeypatch):
     code = spn.report.trials[1].code
     names = {"x": x, "validation_data": x, "observed": None, "sample_weight": None}
     exec(code, names)
-    assert names["circuit"].region_graph.num_variables == 4
+    train, valid = (without_copies(read_columns(x, None, "test")) for _ in range(2))
+    again = candidates.hidden_chow_liu_trees(train, valid, 10.0, 0).circuit()
+    assert names["circuit"].region_graph == again.region_graph
 
 
 def test_errors_and_degenerate_tables():
@@ -114,6 +118,31 @@ def test_an_interruption_ends_the_search_with_the_best_so_far(monkeypatch):
     mixture = structure.continuous_mixture(x, **settings)
     assert mixture.is_interrupted
     assert len(mixture.history) == 1
+
+
+def test_an_interruption_keeps_the_networks_that_are_finished():
+    count = 0
+
+    def learned(number, ends):
+        nonlocal count
+        count += 1
+        if number == 1:
+            raise KeyboardInterrupt
+        return Member(None, None, None, np.zeros(3), (), False)
+
+    [member] = learn_members(learned, 4, np.inf, 0.0, np.ones(3))
+    assert member.is_interrupted
+    assert count == 2
+
+
+def test_a_network_that_adds_nothing_is_left_out():
+    gains = iter([[0.0, -9.0], [-9.0, 0.0], [-9.0, -9.0], [0.0, 0.0]])
+
+    def learned(number, ends):
+        return Member(None, None, None, np.array(next(gains)), (), False)
+
+    members = learn_members(learned, 4, np.inf, 1e-4, np.ones(2))
+    np.testing.assert_array_equal([m.of_held_out for m in members], [[0, -9], [-9, 0]])
 
 
 def test_numbers_that_depend_closely_need_many_states():

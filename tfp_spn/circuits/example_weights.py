@@ -28,7 +28,7 @@ def targets_beside(
 ) -> TensorLike:
     """Targets, of no column if there are none to keep the weights of arrays."""
     if y is None and sample_weight is not None and _are_arrays(inputs):
-        return np.zeros([len(keras.tree.flatten(inputs)[0]), 0], _DTYPE)
+        return np.zeros([len(_parts(inputs)[0]), 0], _DTYPE)
     return y
 
 
@@ -80,4 +80,10 @@ def check_class_weight(call: KerasCall) -> None:
 
 def _are_arrays(inputs: TensorLike) -> bool:
     """Whether data are no stream, which would have to bring labels and weights."""
-    return all(hasattr(x, "shape") for x in keras.tree.flatten(inputs))
+    parts = _parts(inputs)
+    return bool(parts) and all(hasattr(part, "shape") for part in parts)
+
+
+def _parts(inputs: TensorLike) -> list:
+    """The inputs one by one, without a mask that is `None`."""
+    return [part for part in keras.tree.flatten(inputs) if part is not None]

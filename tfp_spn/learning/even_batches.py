@@ -15,9 +15,9 @@ class EvenBatches:
 
     An example that weighs more than all of them do on average in a place of a batch,
     ``sum(sample_weight) / batch_size``, is in every batch with an equal part of its
-    weight; there are fewer of these than places. Each other example is in one batch.
-    So an epoch passes every weight once, and batches are alike even if one row counts
-    a thousand times, as it does where the copies of rows are counted.
+    weight; only the heaviest of these, if they would take more than half of the places.
+    Each other example is in one batch. So an epoch passes every weight once, and
+    batches are alike even if one row counts a thousand times.
 
     Args:
         num_examples: At least one.
@@ -32,12 +32,13 @@ class EvenBatches:
         sample_weight: npt.ArrayLike | None = None,
     ) -> None:
         self.batch_size = batch_size
-        heavy = np.zeros([num_examples], bool)
         self.weight = np.ones([num_examples])
         if sample_weight is not None:
             self.weight = np.asarray(sample_weight, np.float64)
+        heavy = np.zeros([num_examples], bool)
         if num_examples > batch_size:
-            heavy = self.weight > self.weight.sum() / batch_size
+            order = np.argsort(-self.weight, kind="stable")[: batch_size // 2]
+            heavy[order] = self.weight[order] > self.weight.sum() / batch_size
         self.heavy, self.light = np.flatnonzero(heavy), np.flatnonzero(~heavy)
         self._places = batch_size - len(self.heavy)
         self.count = max(1, -(-len(self.light) // self._places))

@@ -18,6 +18,7 @@ from tfp_spn.learning import History, fit
 from tfp_spn.learning.even_batches import EvenBatches
 from tfp_spn.learning.rounds import default_batch_size
 from tfp_spn.region_graphs import RegionGraph, mixture_of_hidden_chow_liu_trees
+from tfp_spn.region_graphs.mutual_information import DataType
 from tfp_spn.structure.columns import Columns
 from tfp_spn.structure.continuous_mixture import continuous_mixture
 from tfp_spn.structure.leaf_estimates import (
@@ -38,10 +39,10 @@ _PREFACE = (
     "# x, validation_data: rows to learn from and to judge by\n"
     "# observed, sample_weight: of x, or None\n"
     "import keras\nimport tfp_spn\n"
-)
-_DISTINCT = (
     "x, observed, sample_weight = tfp_spn.structure.distinct_rows(\n"
     "    x, observed, sample_weight)\n"
+    "held_out = tfp_spn.structure.distinct_rows(validation_data)\n"
+    'validation_data = dict(zip(["x", "observed", "sample_weight"], held_out))\n'
 )
 
 _POINTS_BY_COLUMNS = 2**16
@@ -90,7 +91,7 @@ def independent_columns(
         f"    x, observed=observed{_weight_code(train)},\n"
         f"    kinds={list(train.kinds)}, min_rows=2**31 - 1)"
     )
-    return Learned(lambda: circuit, (), None, _preface(train) + code)
+    return Learned(lambda: circuit, (), None, _PREFACE + code)
 
 
 def hidden_chow_liu_trees(
@@ -123,10 +124,12 @@ def _hidden_trees(
 ) -> Learned:
     start = time.perf_counter()
     num_bins = None if train.is_categorical else 8
+    data_type: DataType = "discrete" if train.is_categorical else "auto"
     graph = mixture_of_hidden_chow_liu_trees(
         train.values.astype(np.int64) if train.is_categorical else train.values,
         num_trees,
         observed=train.observed,
+        data_type=data_type,
         num_bins=num_bins,
         sample_weight=train.weights,
         seed=seed,
@@ -140,13 +143,13 @@ def _hidden_trees(
     code = (
         "graph = tfp_spn.region_graphs.mixture_of_hidden_chow_liu_trees(\n"
         f"    x, {num_trees}, observed=observed{_weight_code(train)},\n"
-        f"    num_bins={num_bins}, seed={seed})\n"
+        f"    data_type={data_type!r}, num_bins={num_bins}, seed={seed})\n"
         f"leaf = {leaf_code(train, num_sums)}\n"
         "circuit = tfp_spn.circuits.from_region_graph(\n"
         f"    graph, leaf, {num_sums}, leaf_sums=False)\n"
         f"{em_code}"
     )
-    return Learned(lambda: circuit, curve, None, _preface(train) + code, is_interrupted)
+    return Learned(lambda: circuit, curve, None, _PREFACE + code, is_interrupted)
 
 
 def continuous_mixtures(
@@ -172,10 +175,9 @@ def continuous_mixtures(
         "max_seconds": round(seconds),
         "seed": seed,
     }
+    table: Any = train  # of categories, too, that are in held-out rows alone
     mixture = continuous_mixture(
-        train.values,
-        observed=train.observed,
-        sample_weight=train.weights,
+        table,
         validation_data=_as_data(valid),
         **settings,
     )
@@ -190,7 +192,7 @@ def continuous_mixtures(
         mixture.circuit,
         mixture.history,
         mixture.validation,
-        _preface(train) + code,
+        _PREFACE + code,
         mixture.is_interrupted,
     )
 
@@ -215,7 +217,7 @@ def learned_spn(train: Columns, valid: Columns, seconds: float, seed: int) -> Le
         f"    min_rows={min_rows}, seed={seed})\n"
         f"{em_code}"
     )
-    return Learned(lambda: circuit, curve, None, _preface(train) + code, is_interrupted)
+    return Learned(lambda: circuit, curve, None, _PREFACE + code, is_interrupted)
 
 
 def _online_em(
@@ -312,10 +314,6 @@ def _as_data(columns: Columns) -> dict[str, np.ndarray]:
         "observed": columns.observed,
         "sample_weight": columns.weights,
     }
-
-
-def _preface(columns: Columns) -> str:
-    return _PREFACE + (_DISTINCT if columns.is_weighted else "")
 
 
 def _weight_code(columns: Columns) -> str:

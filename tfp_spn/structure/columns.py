@@ -116,7 +116,7 @@ def _inner_quantiles(
 
 
 def read_columns(
-    x: npt.ArrayLike,
+    x: npt.ArrayLike | Columns,
     observed: npt.ArrayLike | None,
     owner: str,
     kinds: Sequence[Kind] | None = None,
@@ -128,7 +128,8 @@ def read_columns(
     are counts, all else is real. A column without any value is real.
 
     Args:
-        x: ``[N, V]``: an array, a DataFrame or lists. NaN means missing.
+        x: ``[N, V]``: an array, a DataFrame or lists. NaN means missing. A table that
+            was read already is returned as it is.
         observed: bool ``[N, V]``, or ``[V]`` for all rows; `None`: all.
         owner: Who reads, for messages.
         kinds: Of each column, in place of what its values say.
@@ -140,6 +141,8 @@ def read_columns(
         ValueError: Shapes do not fit, a value is infinite, or does not fit its kind, or
             weights are negative or all zero.
     """
+    if isinstance(x, Columns):
+        return x
     raw, mask = read_table(x, observed, owner)
     weights = checked_weights(sample_weight, len(raw), owner)
     if weights is None:

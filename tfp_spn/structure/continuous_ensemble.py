@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,9 +15,6 @@ from tfp_spn.structure.continuous_decoder import ContinuousDecoder
 
 _NUM_STEPS = 100
 """Of EM over proportions, which are few and need no more."""
-
-_LEAST_GAIN = 1e-3
-"""Part of the log-likelihood: for less a larger circuit is not worth it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,16 +42,21 @@ def learn_members(
     learn: Callable[[int, float], Member],
     most: int,
     ends: float,
+    least_gain: float,
     sample_weight: npt.NDArray[np.float64],
 ) -> list[Member]:
-    """Learns one after another, until one more makes held-out rows no likelier.
+    """Learns one after another, until one more makes held-out rows hardly likelier.
 
     Args:
         learn: Learns the member of a number, until an end on the clock.
         most: Members at most.
         ends: When the time is over. After the first, a member begins only if there is
             as much left as the longest took.
+        least_gain: Nats per held-out row: a member that adds less is left out.
         sample_weight: Of the held-out rows.
+
+    Returns:
+        The members; after an interruption (Ctrl-C) those that were finished.
     """
     members: list[Member] = []
     longest, best = 0.0, -np.inf
@@ -61,10 +64,17 @@ def learn_members(
         start = time.perf_counter()
         if members and (members[-1].is_interrupted or start + longest > ends):
             break
-        members.append(learn(number, ends))
+        try:
+            members.append(learn(number, ends))
+        except KeyboardInterrupt:
+            if not members:
+                raise
+            members[-1] = dataclasses.replace(members[-1], is_interrupted=True)
+            break
         longest = max(longest, time.perf_counter() - start)
         _, value = log_proportions(members, sample_weight)
-        if members[1:] and not value > best + _LEAST_GAIN * abs(best):
+        if members[1:] and not value > best + least_gain:
+            members.pop()
             break
         best = value
     return members

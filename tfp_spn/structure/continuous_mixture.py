@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
+from scipy.special import logsumexp
 
 from tfp_spn._arguments import (
     LARGEST_INTEGER,
@@ -53,6 +54,9 @@ _MAX_TABLE = 2**16
 _OF_NETWORK = 0.7
 """Part of the time for the network; what is left is for the points."""
 
+_LEAST_GAIN = 1e-4
+"""Nats per column of a held-out row: for less a larger circuit is not worth it."""
+
 _LEAST_LOG_PART = math.log(1e-3)
 """Of a mixture of several: networks that contribute less are left out."""
 
@@ -87,15 +91,18 @@ class ContinuousMixture:
 
         Args:
             num_points: If given, so many points for each network, spread over the
-                prior by a Sobol sequence, all of equal weight, in place of the learned
-                ones: any size of circuit from one mixture. Powers of two are best.
+                prior by a Sobol sequence, of equal weights within a network, in place
+                of the learned ones: any size of circuit from one mixture. Powers of two
+                are best.
         """
         points, log_weights = self.points, self.log_weights
         if num_points is not None:
             base = sobol_points(num_points, points.shape[1])
             points = np.asarray(normal_points(base, tf.fill([points.shape[1]], 0.5)))
-            points = np.tile(points, [len(self.decoder.networks), 1])
-            log_weights = np.full([len(points)], -np.log(len(points)))
+            num_networks = len(self.decoder.networks)
+            points = np.tile(points, [num_networks, 1])
+            parts = logsumexp(log_weights.reshape([num_networks, -1]), axis=1)
+            log_weights = np.repeat(parts - np.log(num_points), num_points)
         parameters = self.decoder.parameters(tf.constant(points), training=False)
         values = {k: v.numpy().astype(np.float64) for k, v in parameters.items()}
         if self.decoder.num_parent_states > 1:
@@ -233,7 +240,7 @@ def continuous_mixture(
         turns = start + _OF_NETWORK * (ends - start)
         learner.learn_network(base, epochs, learning_rate, turns)
         now = time.perf_counter()
-        if num_networks > 1:  # the time of points is that of the next network
+        if num_networks > 1 and ends < math.inf:  # as much for the next network
             ends = min(ends, now + (now - start))
         points, log_weights = learner.learn_points(
             base, point_epochs, learning_rate, ends
@@ -248,7 +255,8 @@ def continuous_mixture(
         )
 
     ends = math.inf if max_seconds is None else time.perf_counter() + max_seconds
-    members = learn_members(learn, num_networks, ends, valid.weights)
+    least_gain = _LEAST_GAIN * columns.num_variables
+    members = learn_members(learn, num_networks, ends, least_gain, valid.weights)
     return _mixed(members, valid.weights)
 
 

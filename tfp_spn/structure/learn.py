@@ -101,7 +101,7 @@ def learn(
     columns; a mixture of hidden Chow-Liu trees; a continuous mixture of Chow-Liu trees,
     of several networks if there is time; one hidden Chow-Liu tree of many states where
     rows are many or columns are not categorical; for the latter also LearnSPN if there
-    are minutes. Copies of rows are counted first (`distinct_rows`).
+    are minutes. Where many rows are copies, they are counted (`distinct_rows`).
 
     Args:
         x: ``[N, V]``: an array or DataFrame of categories (integers from 0 to 31),
