@@ -120,18 +120,6 @@ class Circuit(KerasMethods, FiniteVariables, keras.Model):
                 x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training
             )
 
-    def compute_metrics(
-        self,
-        x: TensorLike,
-        y: TensorLike,
-        y_pred: TensorLike,
-        sample_weight: TensorLike = None,
-    ) -> dict[str, Any]:
-        """The metrics."""
-        return super().compute_metrics(
-            x, given_targets(y), y_pred, sample_weight=sample_weight
-        )
-
     def _log_prior(self) -> Tensor | None:
         """``log p(class) [num_classes]``."""
         return self.program.tables(self.live_params()).log_prior

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import keras
 
@@ -11,6 +12,7 @@ from tfp_spn._typing import Tensor, TensorLike
 from tfp_spn.circuits.example_weights import (
     check_class_weight,
     check_weights,
+    given_targets,
     targets_beside,
 )
 from tfp_spn.circuits.finite_training import finite_training
@@ -94,6 +96,31 @@ class KerasMethods:
         check_class_weight(call)
         call.replace(checked)
         return call
+
+    def compute_metrics(
+        self,
+        x: TensorLike,
+        y: TensorLike,
+        y_pred: TensorLike,
+        sample_weight: TensorLike = None,
+    ) -> dict[str, Any]:
+        """The metrics."""
+        return super().compute_metrics(  # type: ignore[misc]
+            x,
+            self._labels(x, y, y_pred),
+            y_pred,
+            sample_weight=self._weights(sample_weight, y_pred),
+        )
+
+    def _labels(
+        self, x: TensorLike, y: TensorLike, y_pred: TensorLike
+    ) -> Tensor | None:
+        """Labels of examples, of their targets."""
+        return given_targets(y)
+
+    def _weights(self, sample_weight: TensorLike, y_pred: TensorLike) -> TensorLike:
+        """Weights of what the model returns, of those of examples."""
+        return sample_weight
 
     def save(self, filepath: object, *args: object, **kwargs: object) -> None:
         """Keras' `save`, in its own format.

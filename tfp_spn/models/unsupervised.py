@@ -59,26 +59,8 @@ class UnsupervisedTraining(KerasMethods):
             training=training,
         )
 
-    def compute_metrics(
-        self,
-        x: TensorLike,
-        y: TensorLike,
-        y_pred: TensorLike,
-        sample_weight: TensorLike = None,
-    ) -> dict[str, Any]:
-        """The metrics, of examples without a label if the model is unsupervised."""
-        return super().compute_metrics(  # type: ignore[misc]
-            x,
-            self._labels(x, y, y_pred),
-            y_pred,
-            sample_weight=self._weights(sample_weight, y_pred),
-        )
-
-    def _weights(self, sample_weight: TensorLike, y_pred: TensorLike) -> TensorLike:
-        """Weights of what the model returns, of those of examples."""
-        return sample_weight
-
     def _labels(self, x: TensorLike, y: TensorLike, y_pred: TensorLike) -> Tensor:
+        """Labels of examples; none is a class if the model is unsupervised."""
         is_unlabelled = given_targets(y) is None
         needs_none = not getattr(self.loss, "needs_labels", True)
         if self.unsupervised or (is_unlabelled and needs_none):
