@@ -56,7 +56,6 @@ class _FallingRate:
     def __init__(self, start: float, num_steps: int, ends: float) -> None:
         self._start, self._num_steps, self._step = start, num_steps, 0
         self._began, self._ends = time.perf_counter(), ends
-        self.rate = start
 
     def __call__(self) -> float:
         """The rate of the next step."""
@@ -65,8 +64,7 @@ class _FallingRate:
             now = time.perf_counter()
             part = max(part, (now - self._began) / max(self._ends - self._began, 1e-9))
         self._step += 1
-        self.rate = self._start * 0.5 * (1 + math.cos(math.pi * min(part, 1.0)))
-        return self.rate
+        return self._start * 0.5 * (1 + math.cos(math.pi * min(part, 1.0)))
 
 
 class ContinuousLearner:
@@ -122,27 +120,24 @@ class ContinuousLearner:
             gradients = tape.gradient(loss, [v.value for v in variables])
             optimizer.apply(gradients, variables)
 
-        def fall(rate: float, epochs: int) -> tuple[bool, float]:
-            falling = _FallingRate(rate, epochs * self.batches.count, ends)
+        def of_rows(rows: Batch) -> None:
+            shift = self.rng_of_points.random(base.shape[1], dtype=np.float32)
+            step(rows.arrays, tf.constant(shift))
 
-            def of_rows(rows: Batch) -> None:
-                optimizer.learning_rate.assign(falling())
-                shift = self.rng_of_points.random(base.shape[1], dtype=np.float32)
-                step(rows.arrays, tf.constant(shift))
-
-            is_worse = self._until_worse(
+        def fall(epochs: int) -> bool:
+            return self._until_worse(
                 of_rows,
                 lambda: (center, log_weights),
                 network.weights,
+                optimizer.learning_rate,
                 epochs,
                 ends,
                 "network",
             )
-            return is_worse, falling.rate
 
-        is_worse, rate = fall(learning_rate, epochs)
-        if is_worse and rate > _LOW_RATE * learning_rate:
-            fall(rate, 1 + int(np.argmax(self.history)) // 2)
+        is_worse = fall(epochs)
+        if is_worse and float(optimizer.learning_rate) > _LOW_RATE * learning_rate:
+            fall(1 + int(np.argmax(self.history)) // 2)
 
     def learn_points(
         self, base: np.ndarray, epochs: int, learning_rate: float, ends: float
@@ -170,16 +165,11 @@ class ContinuousLearner:
         def state() -> tuple[Tensor, Tensor]:
             return tf.convert_to_tensor(points), tf.nn.log_softmax(logits.value)
 
-        falling = _FallingRate(learning_rate, epochs * self.batches.count, ends)
-
-        def of_rows(rows: Batch) -> None:
-            optimizer.learning_rate.assign(falling())
-            step(rows.arrays)
-
         self._until_worse(
-            of_rows,
+            lambda rows: step(rows.arrays),
             state,
             variables,
+            optimizer.learning_rate,
             epochs,
             ends,
             "points",
@@ -203,11 +193,12 @@ class ContinuousLearner:
         step: Callable[[Batch], None],
         state: Callable[[], tuple[Tensor, Tensor]],
         variables: list[Any],
+        rate: Any,
         epochs: int,
         ends: float,
         name: str,
     ) -> bool:
-        """Epochs until validation says that it gets worse; keeps the best.
+        """Epochs at a falling rate until validation gets worse; keeps the best.
 
         Returns:
             Whether it got worse, rather than that epochs or time are over.
@@ -215,13 +206,19 @@ class ContinuousLearner:
         if self.is_interrupted:
             return False
         evaluate = tf.function(self._log_likelihood)
+        falling = _FallingRate(float(rate), epochs * self.batches.count, ends)
+
+        def step_at_rate(rows: Batch) -> None:
+            rate.assign(falling())
+            step(rows)
+
         best_values: list[np.ndarray] = []
         bar = tqdm(range(epochs), desc=name, disable=not self.verbose, leave=False)
         try:
             best, waited = self._validate(evaluate, state), 0
             best_values = [v.numpy() for v in variables]
             for _ in bar:
-                if not self._epoch(step, ends):
+                if not self._epoch(step_at_rate, ends):
                     break
                 value = self._validate(evaluate, state)
                 self.history.append(value)
