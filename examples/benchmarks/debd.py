@@ -65,16 +65,7 @@ def by_structure(name: str, **arguments: Any) -> Callable:
         circuit = learn(train, seed=seed, **arguments)
         spn = tfp_spn.distributions.SumProductNetwork(circuit)
         left = seconds - (time.perf_counter() - start)
-        fit(
-            spn,
-            train,
-            valid,
-            left,
-            seed,
-            method="em",
-            pseudocount=0.0,
-            batch_size=BATCH,
-        )
+        fit(spn, train, valid, left, seed, method="em", pseudocount=0.0)
         return spn
 
     return method
@@ -110,7 +101,6 @@ def by_online_em(make_graph: Callable, num_sums: int) -> Callable:
             seconds,
             seed,
             epochs=epochs,
-            batch_size=BATCH,
             method="online_em",
             step_size=step_size,
             pseudocount=0.05,
@@ -151,6 +141,13 @@ def by_columns(train, valid, seconds: float, seed: int) -> Any:
     )
 
 
+OF_ALL_ROWS: dict[str, Callable] = {
+    "fit_of_hidden_chow_liu_tree": by_defaults,
+    "smoothed_chow_liu_tree": by_chow_liu_tree,
+    "independent_columns": by_columns,
+}
+"""These learn from the validation data, too: they are compared, but never chosen."""
+
 METHODS: dict[str, Callable] = {
     "learn": by_learn,
     "continuous_mixture": by_continuous_mixture,
@@ -167,17 +164,8 @@ METHODS: dict[str, Callable] = {
         lambda graphs, x, seed: graphs.random_binary_trees(x.shape[1], 4, 40, seed),
         num_sums=12,
     ),
-    "fit_of_hidden_chow_liu_tree": by_defaults,
-    "smoothed_chow_liu_tree": by_chow_liu_tree,
-    "independent_columns": by_columns,
+    **OF_ALL_ROWS,
 }
-
-OF_ALL_ROWS = (
-    "fit_of_hidden_chow_liu_tree",
-    "smoothed_chow_liu_tree",
-    "independent_columns",
-)
-"""These learn from the validation data, too: they are compared, but never chosen."""
 
 
 def fit(spn, train, valid, seconds: float, seed: int, **arguments: Any) -> None:
@@ -192,6 +180,7 @@ def fit(spn, train, valid, seconds: float, seed: int, **arguments: Any) -> None:
         clock.model.stop_training = time.perf_counter() > ends
 
     clock = keras.callbacks.LambdaCallback(on_epoch_end=look_at_the_clock)
+    arguments = {"epochs": 50, "batch_size": BATCH, **arguments}
     tfp_spn.learning.fit(
         spn,
         train,
@@ -200,7 +189,7 @@ def fit(spn, train, valid, seconds: float, seed: int, **arguments: Any) -> None:
         callbacks=[clock],
         seed=seed,
         verbose=False,
-        **{"epochs": 50, **arguments},
+        **arguments,
     )
 
 
