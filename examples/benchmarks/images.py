@@ -2,7 +2,7 @@
 
     python examples/benchmarks/images.py [--data NAME|FILE] [--region-graphs NAME ...]
         [--sum-products NAME ...] [--leaves NAME ...] [--leaf-sums NAME ...]
-        [--methods NAME ...] [--units N] [--epochs N] [--output FILE.json]
+        [--methods NAME ...] [--units N] [--epochs N] [--output FILE.json] [--verbose]
 
 Trains a circuit with one root, ``p(x)``, for each combination and prints its number of
 parameters, the seconds of an epoch (the median, without the first one's compilation)
@@ -99,7 +99,7 @@ def train(
         "patience": options.patience,
         "callbacks": [seconds],
         "seed": options.seed,
-        "verbose": False,
+        "verbose": options.verbose,
     }
     if method == "em":
         step = keras.optimizers.schedules.PolynomialDecay(1.0, num_steps, 1e-3)
@@ -170,6 +170,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--learning-rate", type=float, default=0.05)
     parser.add_argument("--pseudocount", type=float, default=0.01)
     parser.add_argument("--output", type=Path, metavar="FILE.json")
+    parser.add_argument("--verbose", action="store_true", help="a line for each epoch")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
