@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -11,6 +13,7 @@ from tfp_spn._typing import TensorLike
 from tfp_spn.circuits.data import values_and_mask
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.programs.digits import check_digits, may_lose, with_checked_digits
+from tfp_spn.programs.rounded_densities import changed_by_rounding
 
 _FLOATS = [np.dtype(name) for name in ("float16", "float32", "float64")]
 
@@ -77,7 +80,13 @@ def _values(model: keras.Model, x: TensorLike, observed: TensorLike) -> TensorLi
     flags = None
     if mask is not None:
         flags = np.broadcast_to(mask, array.shape).reshape(len(array), -1)
-    check_digits(owner, dtype, array, tuple(array.shape[1:]), flags)
+    shape, changed = tuple(array.shape[1:]), None
+    circuit = model.circuit_of_data() if tf.executing_eagerly() else None
+    if circuit is not None and shape == circuit.program.event_shape:
+        program, params = circuit.program, circuit.live_params()
+        variables = range(program.num_variables)
+        changed = functools.partial(changed_by_rounding, program, params, variables)
+    check_digits(owner, dtype, array, shape, flags, changed=changed)
     return x
 
 
