@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import decimal
 import numbers
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+
+from tfp_spn._arguments import shown
 
 _NA_TYPES = {"NoneType", "NAType"}  # of pandas, which need not be there
 
@@ -96,7 +99,16 @@ def _check_container(value: object, owner: str, what: str) -> None:
             f"{owner}: {what} is sparse, received a {name}, expected a dense array. "
             f"Use {what}.toarray(), or tf.sparse.to_dense({what}) of a tensor."
         )
-    if hasattr(value, "__next__") or isinstance(value, (dict, set, frozenset)):
+    if isinstance(value, Mapping):
+        keys = [key for key in value if key != "x"]
+        apart = ", ".join([f"{what}['x']", *(f"{key}={what}[{key!r}]" for key in keys)])
+        stacked = f"Stack its columns by np.stack(list({what}.values()), -1)."
+        raise TypeError(
+            f"{owner}: {what} is no array, received a {name} with the keys "
+            f"{shown(list(value))}, expected numbers. "
+            + (f"Pass its arrays one by one: {apart}." if "x" in value else stacked)
+        )
+    if hasattr(value, "__next__") or isinstance(value, (set, frozenset)):
         raise TypeError(
             f"{owner}: {what} is no array, received a {name}, expected numbers. Use "
             f"np.stack(list({what})) of a generator of rows, or wrap one of batches by "

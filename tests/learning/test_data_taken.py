@@ -307,6 +307,21 @@ def test_remedies_fit_the_data() -> None:
             learning.fit(circuit, x, epochs=1, verbose=False)
 
 
+def test_dicts_say_where_their_arrays_go() -> None:
+    circuit = normal_circuit()
+    x, lengths = np.zeros([2, 2]), np.ones(2, int)
+    batches = tf.data.Dataset.from_tensors({"x": x, "lengths": lengths})
+    for data, words in (
+        ({"x": x, "lengths": lengths}, r"one by one: x\['x'\], lengths=x\['lengths'\]"),
+        ({"a": x[:, 0], "b": x[:, 1]}, r"keys \['a', 'b'\].* np.stack"),
+        (batches, r"mask: observed=tf.sequence_mask\(lengths, num_steps\)"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=words):
+            learning.fit(circuit, data, epochs=1, verbose=False)
+    with pytest.raises(TypeError, match=r"one by one: value\['x'\]"):
+        distributions.SumProductNetwork(circuit).log_prob({"x": x, "observed": x > 0})
+
+
 def test_values_of_single_variables_keep_their_digits() -> None:
     posteriors = distributions.SumProductNetwork(
         normal_circuit()
