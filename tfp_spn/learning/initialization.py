@@ -41,7 +41,9 @@ def initialize_leaves(
     - counts and categories: each component's probabilities are drawn from a Dirichlet
       distribution around the variable's frequencies;
     - any other family that has an M-step: the M-step on data half of which are one
-      example.
+      example;
+    - families of `tfd` over the real line with a location and a scale: both as above,
+      before the M-step if there is one.
 
     The examples are drawn by k-means++ [1] and local search [2], of variables divided
     by their standard deviations, among at most 1,000 of the data: they lie far from
@@ -52,7 +54,7 @@ def initialize_leaves(
 
     A leaf layer of your own starts otherwise by its method `initial_parameters`. A
     `MixedLeaf` treats each variable by its own family. Only trainable parameters are
-    set; families without an M-step keep theirs.
+    set; other families without an M-step keep theirs.
 
     Args:
         spn: A circuit, or a distribution over one.
