@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfp_spn import (
     circuits,
     distributions,
+    from_nan,
     layers,
     learning,
     losses,
@@ -390,3 +391,30 @@ def test_a_fit_that_was_refused_in_its_graph_does_not_spoil_the_next() -> None:
                 circuit.fit(dataset, verbose=0)
         else:
             circuit.fit(dataset, verbose=0)
+
+
+def test_marks_of_missing_values_are_not_read_as_numbers() -> None:
+    """Without a mask; NaN among numbers is an impossible value, as ever."""
+    pd = pytest.importorskip("pandas")
+    circuit = normal_circuit()
+    spn = distributions.SumProductNetwork(circuit)
+    frame = pd.DataFrame({"a": pd.array([1, None], dtype="Int64"), "b": [0.5, 0.5]})
+    rows = [[1.0, 0.5], [None, 0.5]]
+    observed = np.array([[True, True], [False, True]])
+    posteriors = spn.univariate_posteriors()
+    for x in (frame, rows, np.array(rows, object)):
+        for query in (spn.log_prob, spn.cdf, spn.log_joint, posteriors.log_prob):
+            with pytest.raises(
+                ValueError, match=r"missing values, received .*from_nan"
+            ):
+                query(x)
+        want = spn.log_prob([[1.0, 0.5], [0.0, 0.5]], observed=observed)
+        np.testing.assert_allclose(spn.log_prob(x, observed=observed), want)
+        assert spn.condition(x, observed).mean().shape == (2, 2)
+        values, flags = from_nan(x)
+        np.testing.assert_array_equal(flags, observed)
+        np.testing.assert_allclose(spn.log_prob(values, observed=flags), want)
+    for x in (frame, np.array(rows, object)):
+        with pytest.raises(ValueError, match=r"missing values, received .*from_nan"):
+            circuit.predict(x, verbose=0)
+    assert spn.log_prob([[np.nan, 0.5]]) == -np.inf

@@ -38,24 +38,30 @@ def with_kept_digits(
     x, own = values_and_mask(inputs)
     if x is inputs:  # Keras reads other lists as several inputs
         is_list = isinstance(inputs, list)
-        return x if is_list else _values(model, _readable(owner, x), observed)
+        if is_list:
+            return x
+        return _values(
+            model, _readable(owner, x, has_mask=observed is not None), observed
+        )
     what = "observed" if isinstance(inputs, dict) else "mask"
     own = _readable(owner, own, what)
-    x = _values(model, _readable(owner, x), own)
+    x = _values(model, _readable(owner, x, has_mask=own is not None), own)
     if not isinstance(inputs, dict):
         return (x, own)
     return {**inputs, "x": x} if own is None else {**inputs, "x": x, "observed": own}
 
 
-def _readable(owner: str, x: TensorLike, what: str = "x") -> TensorLike:
+def _readable(
+    owner: str, x: TensorLike, what: str = "x", has_mask: bool = False
+) -> TensorLike:
     """An array in place of what holds numbers that Keras cannot read."""
     is_frame = hasattr(x, "to_numpy") and hasattr(x, "dtypes")
     is_sparse = hasattr(x, "toarray") or isinstance(x, tf.SparseTensor)
     if is_frame or is_sparse or isinstance(x, np.ma.MaskedArray | list):
-        return as_array(x, owner, what)
+        return as_array(x, owner, what, has_mask)
     is_odd = isinstance(x, np.ndarray) and x.dtype.kind not in "biu"
     is_odd &= getattr(x, "dtype", None) not in _FLOATS
-    return as_array(x, owner, what) if is_odd else x
+    return as_array(x, owner, what, has_mask) if is_odd else x
 
 
 def _values(model: keras.Model, x: TensorLike, observed: TensorLike) -> TensorLike:

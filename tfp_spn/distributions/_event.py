@@ -116,7 +116,7 @@ class Event:
             observed: Its mask, if there is one; it may be wrong.
             params: Parameters of the circuit; read where digits may be lost.
         """
-        tensor = as_tensor(value)
+        tensor = as_tensor(value, takes_missing=observed is not None)
         dtype, rank = self.program.dtype, tensor.shape.rank
         if rank is None or not may_lose(tensor.dtype, dtype):
             return tensor
@@ -319,17 +319,22 @@ class Event:
         return value[..., 0] if self.ndims == 1 else value
 
 
-def as_tensor(value: TensorLike, what: str = "value") -> Tensor:
+def as_tensor(
+    value: TensorLike, what: str = "value", takes_missing: bool = True
+) -> Tensor:
     """A tensor of the value's own dtype.
 
     TFP would convert arrays to the distribution's dtype, which for integers cuts 0.7
-    to 0 and turns NaN into some number.
+    to 0 and turns NaN into some number. Marks of missing values that are no numbers, of
+    frames and lists, are refused unless there is a mask.
     """
     is_composite = isinstance(value, tf.RaggedTensor | tf.SparseTensor)
     if (tf.is_tensor(value) or isinstance(value, tf.Variable)) and not is_composite:
         return tf.convert_to_tensor(value)
     try:
-        return tf.convert_to_tensor(as_array(value, "SumProductNetwork", what))
+        return tf.convert_to_tensor(
+            as_array(value, "SumProductNetwork", what, takes_missing)
+        )
     except NotImplementedError:  # a list of symbolic tensors
         return tf.convert_to_tensor(value)
 
