@@ -16,14 +16,12 @@ _IS_XDIST_WORKER = "PYTEST_XDIST_WORKER" in os.environ
 if _IS_XDIST_WORKER:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# Tests compile far more than they run, unless TFP_SPN_OPTIMIZE is set: XLA does not
-# optimise its code, and three tests in four compute queries operation by operation.
-# (Grappler is on: without it TensorFlow 2.21 crashes in some functions.)
-_IS_OPTIMIZED = "TFP_SPN_OPTIMIZE" in os.environ
-if not _IS_OPTIMIZED:
-    _FLAGS = os.environ.get("XLA_FLAGS", "")
-    _FLAGS += " --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
-    os.environ["XLA_FLAGS"] = _FLAGS
+from tests.quick_tracing import IS_OPTIMIZED, trace_quickly  # noqa: E402
+
+# Tests compile far more than they run, unless TFP_SPN_OPTIMIZE is set: also, three
+# tests in four compute queries operation by operation.
+if not IS_OPTIMIZED:
+    trace_quickly()
 
 import hypothesis  # noqa: E402 - after the environment is set
 import keras  # noqa: E402
@@ -37,7 +35,6 @@ from tfp_spn.programs.traces import Traces  # noqa: E402
 if _IS_XDIST_WORKER:  # one core per worker: threads of several would only compete
     tf.config.threading.set_intra_op_parallelism_threads(1)
 keras.utils.set_random_seed(0)
-gc.freeze()  # what has been imported stays: no collection looks at it again
 
 # Derandomized: a failure on one machine is a failure on every machine. Search for new
 # examples with `--hypothesis-profile=search`.
@@ -48,6 +45,12 @@ hypothesis.settings.register_profile(
     "search", deadline=None, max_examples=500, print_blob=True
 )
 hypothesis.settings.load_profile("fixed")
+
+
+def pytest_collection_finish() -> None:
+    """What has been imported stays: no collection of garbage looks at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +89,7 @@ def _queries_are_compiled_in_some_tests(request):
     """
     is_marked = request.node.get_closest_marker("compiled") is not None
     turn = zlib.crc32(request.node.nodeid.encode()) % 4
-    is_compiled = _IS_OPTIMIZED or is_marked or turn == 0
+    is_compiled = IS_OPTIMIZED or is_marked or turn == 0
     Traces.call = _compiled_call if is_compiled else _call_operation_by_operation
     yield
     Traces.call = _compiled_call

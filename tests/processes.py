@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import json
 import os
 import runpy
@@ -17,6 +18,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -75,16 +77,31 @@ def _server() -> subprocess.Popen[str]:
 
 
 def _serve() -> None:
-    """Forks for each request; only children return."""
-    answers = os.fdopen(os.dup(1), "w")
+    """Forks for each request."""
+    gc.freeze()  # children share the memory
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
-            answers.close()
-            _run(json.loads(line))
-            return
+            status = _status_of(json.loads(line))
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)  # taking all apart would take a second
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        print(status, file=answers, flush=True)
+        print(status, flush=True)
+
+
+def _status_of(request: Mapping[str, Any]) -> int:
+    """Runs one program, and tells what it ends with."""
+    try:
+        _run(request)
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return 0
 
 
 def _run(request: Mapping[str, Any]) -> None:
@@ -98,20 +115,24 @@ def _run(request: Mapping[str, Any]) -> None:
         inner = [name for name in sys.modules if name.startswith(package + ".")]
         sys.modules.update(dict.fromkeys([package, *inner]))
     code, words = request["code"], request["words"]
-    sys.path.remove(str(Path(__file__).parent))
     if code is None:
         sys.argv = words
-        sys.path[:0] = [str(Path(words[0]).parent), str(ROOT)]
+        sys.path.insert(0, str(Path(words[0]).parent))
         runpy.run_path(words[0], run_name="__main__")
     else:
         sys.argv = ["-c", *words]
-        sys.path[:0] = ["", str(ROOT)]
+        sys.path.insert(0, "")
         exec(code, {"__name__": "__main__"})
 
 
 if __name__ == "__main__":
+    sys.path[0] = str(ROOT)
+    from tests.quick_tracing import IS_OPTIMIZED, trace_quickly
+
+    if not IS_OPTIMIZED:
+        trace_quickly()
+
     import keras  # noqa: F401
-    import tensorflow  # noqa: F401
     import tensorflow_probability
 
     with contextlib.suppress(AttributeError):  # it is loaded when first touched
