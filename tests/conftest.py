@@ -6,7 +6,9 @@ import gc
 import logging
 import os
 import random
+import weakref
 import zlib
+from collections import Counter
 
 # Read when TensorFlow, matplotlib or a BLAS is first loaded, so set before any of them.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -72,25 +74,45 @@ def _functions_are_compiled_again():
 
 
 _compiled_call = Traces.call
+_OFTEN = 12
+_num_calls: weakref.WeakKeyDictionary[Traces, Counter] = weakref.WeakKeyDictionary()
 
 
 def _call_operation_by_operation(self, body, certainty, *arguments, **options):
-    """`Traces.call` that compiles inside of functions only."""
-    options["is_compiled"] = not tf.executing_eagerly()
+    """`Traces.call` that compiles inside of functions, and what is called often.
+
+    A dozen calls, operation by operation, take as long as one trace.
+    """
+    num_calls = _num_calls.setdefault(self, Counter())
+    num_calls[body, certainty] += 1
+    if tf.executing_eagerly() and num_calls[body, certainty] <= _OFTEN:
+        options["is_compiled"] = False
     return _compiled_call(self, body, certainty, *arguments, **options)
+
+
+def _is_compiled(item: pytest.Function) -> bool:
+    """Whether a test is marked, or it is its turn.
+
+    Of tests with parameters that of the first or the second variant and of every eighth
+    from there, of others that of one in four, by name.
+    """
+    if IS_OPTIMIZED or item.get_closest_marker("compiled") is not None:
+        return True
+    turn = zlib.crc32(item.nodeid.partition("[")[0].encode())
+    if hasattr(item, "callspec"):
+        return sum(item.callspec.indices.values()) % 8 == turn % 2
+    return turn % 4 == 0
 
 
 @pytest.fixture(autouse=True)
 def _queries_are_compiled_in_some_tests(request):
-    """In one of four, by its name, and in those that are marked.
+    """What a query computes is the same otherwise, in a third of the time.
 
-    What a query computes is the same, in a third of the time: of small circuits, that
-    are asked a few times, nearly all of it is tracing.
+    Of small circuits, that are asked a few times, nearly all of it is tracing.
     """
-    is_marked = request.node.get_closest_marker("compiled") is not None
-    turn = zlib.crc32(request.node.nodeid.encode()) % 4
-    is_compiled = IS_OPTIMIZED or is_marked or turn == 0
+    is_compiled = _is_compiled(request.node)
     Traces.call = _compiled_call if is_compiled else _call_operation_by_operation
+    _num_calls.clear()
     yield
     Traces.call = _compiled_call
 

@@ -2,8 +2,7 @@
 
 A server imports TensorFlow, TFP and Keras, and nothing of ours, and forks for each
 program. It runs no operation, so that TensorFlow has no threads yet that a fork loses.
-What depends on how a process starts (hash seeds, Keras' backend, its memory) needs
-`subprocess`.
+What depends on how a process starts (Keras' backend, its memory) needs `subprocess`.
 """
 
 from __future__ import annotations
@@ -67,6 +66,7 @@ def _server() -> subprocess.Popen[str]:
     if not _SERVERS:
         server = subprocess.Popen(
             [sys.executable, __file__],
+            env={**os.environ, "PYTHONHASHSEED": "7"},  # other hashes than here
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
