@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.processes import output_of
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "tfp_spn"
 MAX_LINES = 500
@@ -296,28 +298,21 @@ def test_all_lists_the_re_exports(path: Path) -> None:
     assert set(declared) - {"__version__"} == set(re_exports(path))
 
 
-def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, **environment},
+def test_import_needs_no_plotting_package() -> None:
+    """The optional packages load when `tfp_spn.visualization` is first touched."""
+    output_of(code="import tfp_spn", hidden=["matplotlib", "plotly"])
+
+
+def test_another_keras_backend_is_refused() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "import tfp_spn"],
+        env={**os.environ, "KERAS_BACKEND": "numpy"},
         cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
-
-
-def test_import_needs_no_plotting_package() -> None:
-    """The optional packages load when `tfp_spn.visualization` is first touched."""
-    done = run_python(
-        "import sys; sys.modules.update(matplotlib=None, plotly=None); import tfp_spn"
-    )
-    assert done.returncode == 0, done.stderr
-
-
-def test_another_keras_backend_is_refused() -> None:
-    done = run_python("import tfp_spn", KERAS_BACKEND="numpy")
     assert done.returncode != 0
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("ImportError: tfp_spn needs Keras on its TensorFlow backend")
