@@ -158,4 +158,4 @@ def test_numbers_need_many_states_and_few_rows_of_categories_few(monkeypatch):
         candidates.hidden_chow_liu_tree(own, own, 5.0, 0).circuit().arguments
         for own in (numbers, bits)
     ]
-    assert [own["num_sums"] for own in states] == [64, 32]
+    assert [own["num_sums"] for own in states] == [64, 16]

@@ -33,6 +33,7 @@ _FEW_COLUMNS, _MANY_COLUMNS = 32, 200
 """Up to the first, hidden Chow-Liu trees have more states, from the second on fewer."""
 
 _FEW_ROWS = 2000
+"""Different ones."""
 
 _PREFACE = (
     "# x, validation_data: rows to learn from and to judge by\n"
@@ -101,10 +102,10 @@ def hidden_chow_liu_tree(
     Numbers that depend on each other closely need many states.
     """
     num_sums = 64 if train.num_variables <= _MANY_COLUMNS else 16
-    if train.is_categorical and train.num_variables <= _FEW_COLUMNS:
-        num_sums *= 2
-    if train.is_categorical and train.weights.sum() < _FEW_ROWS:
+    if train.is_categorical and len(train.values) < _FEW_ROWS:
         num_sums = max(num_sums // 4, 8)
+    elif train.num_variables <= _FEW_COLUMNS and len(train.values) >= _MANY_ROWS:
+        num_sums *= 2
     return _hidden_trees(train, valid, seconds, seed, 1, num_sums)
 
 

@@ -25,8 +25,8 @@ _LEAST_GAIN = 1e-4
 """Nats per column that a phase has to gain, or it is the last one."""
 
 _SMALLEST_BATCH, _LARGEST_BATCH = 64, 1024
-_BATCHES = 4
-"""Of rows that are few: larger ones generalise better, from such a start."""
+_BATCHES = 8
+"""Of rows that are few: smaller ones are too noisy, larger ones overfit."""
 
 
 @dataclass
