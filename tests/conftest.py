@@ -6,7 +6,9 @@ import gc
 import logging
 import os
 import random
+import weakref
 import zlib
+from collections import Counter
 
 # Read when TensorFlow, matplotlib or a BLAS is first loaded, so set before any of them.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -16,14 +18,12 @@ _IS_XDIST_WORKER = "PYTEST_XDIST_WORKER" in os.environ
 if _IS_XDIST_WORKER:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# Tests compile far more than they run, unless TFP_SPN_OPTIMIZE is set: XLA does not
-# optimise its code, and three tests in four compute queries operation by operation.
-# (Grappler is on: without it TensorFlow 2.21 crashes in some functions.)
-_IS_OPTIMIZED = "TFP_SPN_OPTIMIZE" in os.environ
-if not _IS_OPTIMIZED:
-    _FLAGS = os.environ.get("XLA_FLAGS", "")
-    _FLAGS += " --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
-    os.environ["XLA_FLAGS"] = _FLAGS
+from tests.quick_tracing import IS_OPTIMIZED, trace_quickly  # noqa: E402
+
+# Tests compile far more than they run, unless TFP_SPN_OPTIMIZE is set: also, three
+# tests in four compute queries operation by operation.
+if not IS_OPTIMIZED:
+    trace_quickly()
 
 import hypothesis  # noqa: E402 - after the environment is set
 import keras  # noqa: E402
@@ -37,7 +37,6 @@ from tfp_spn.programs.traces import Traces  # noqa: E402
 if _IS_XDIST_WORKER:  # one core per worker: threads of several would only compete
     tf.config.threading.set_intra_op_parallelism_threads(1)
 keras.utils.set_random_seed(0)
-gc.freeze()  # what has been imported stays: no collection looks at it again
 
 # Derandomized: a failure on one machine is a failure on every machine. Search for new
 # examples with `--hypothesis-profile=search`.
@@ -48,6 +47,12 @@ hypothesis.settings.register_profile(
     "search", deadline=None, max_examples=500, print_blob=True
 )
 hypothesis.settings.load_profile("fixed")
+
+
+def pytest_collection_finish() -> None:
+    """What has been imported stays: no collection of garbage looks at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -69,25 +74,45 @@ def _functions_are_compiled_again():
 
 
 _compiled_call = Traces.call
+_OFTEN = 12
+_num_calls: weakref.WeakKeyDictionary[Traces, Counter] = weakref.WeakKeyDictionary()
 
 
 def _call_operation_by_operation(self, body, certainty, *arguments, **options):
-    """`Traces.call` that compiles inside of functions only."""
-    options["is_compiled"] = not tf.executing_eagerly()
+    """`Traces.call` that compiles inside of functions, and what is called often.
+
+    A dozen calls, operation by operation, take as long as one trace.
+    """
+    num_calls = _num_calls.setdefault(self, Counter())
+    num_calls[body, certainty] += 1
+    if tf.executing_eagerly() and num_calls[body, certainty] <= _OFTEN:
+        options["is_compiled"] = False
     return _compiled_call(self, body, certainty, *arguments, **options)
+
+
+def _is_compiled(item: pytest.Function) -> bool:
+    """Whether a test is marked, or it is its turn.
+
+    Of tests with parameters that of the first or the second variant and of every eighth
+    from there, of others that of one in four, by name.
+    """
+    if IS_OPTIMIZED or item.get_closest_marker("compiled") is not None:
+        return True
+    turn = zlib.crc32(item.nodeid.partition("[")[0].encode())
+    if hasattr(item, "callspec"):
+        return sum(item.callspec.indices.values()) % 8 == turn % 2
+    return turn % 4 == 0
 
 
 @pytest.fixture(autouse=True)
 def _queries_are_compiled_in_some_tests(request):
-    """In one of four, by its name, and in those that are marked.
+    """What a query computes is the same otherwise, in a third of the time.
 
-    What a query computes is the same, in a third of the time: of small circuits, that
-    are asked a few times, nearly all of it is tracing.
+    Of small circuits, that are asked a few times, nearly all of it is tracing.
     """
-    is_marked = request.node.get_closest_marker("compiled") is not None
-    turn = zlib.crc32(request.node.nodeid.encode()) % 4
-    is_compiled = _IS_OPTIMIZED or is_marked or turn == 0
+    is_compiled = _is_compiled(request.node)
     Traces.call = _compiled_call if is_compiled else _call_operation_by_operation
+    _num_calls.clear()
     yield
     Traces.call = _compiled_call
 

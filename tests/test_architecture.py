@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.processes import output_of
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "tfp_spn"
 MAX_LINES = 500
@@ -53,19 +55,20 @@ ALLOWED_UNITS: dict[str, set[str]] = {
 
 _NUMERIC = {"numpy", "scipy"}
 _KERAS = _NUMERIC | {"tensorflow", "keras", "tqdm"}
+_CLUSTERING = {"sklearn", "threadpoolctl"}
 ALLOWED_HOSTS: dict[str, set[str]] = {
     "region_graphs": _NUMERIC,
     "ops": _NUMERIC | {"tensorflow"},
     "sum_ops": _KERAS,
-    "initializers": _KERAS | {"sklearn"},
+    "initializers": _KERAS | _CLUSTERING,
     "constraints": _KERAS,
     "config": _KERAS,
     "layers": _KERAS,
     "programs": _NUMERIC | {"tensorflow", "tensorflow_probability"},
     "circuits": _KERAS,
     "distributions": _KERAS | {"tensorflow_probability"},
-    "learning": _KERAS,
-    "structure": _KERAS | {"sklearn"},
+    "learning": _KERAS | _CLUSTERING,
+    "structure": _KERAS | _CLUSTERING,
     "losses": _KERAS,
     "metrics": _KERAS,
     "models": _KERAS,
@@ -77,6 +80,10 @@ ALLOWED_HOSTS: dict[str, set[str]] = {
     "visualize": set(),
 }
 BRIDGE = "_keras_bridge"
+HOSTS_OF_PRIVATE_MODULES = {
+    BRIDGE: {"tensorflow_probability"},
+    "_clustering": _CLUSTERING,
+}
 
 # Methods whose contract is documented by Keras, and whose arguments by the class.
 HOST_HOOKS = {
@@ -218,8 +225,7 @@ def test_private_modules_stand_below_all_units(path: Path) -> None:
         return
     public = {name for name in imported_units(path) if not name.startswith("_")}
     assert not public
-    bridge_only = {"tensorflow_probability"} if path.stem == BRIDGE else set()
-    assert third_party(path) <= _KERAS | bridge_only
+    assert third_party(path) <= _KERAS | HOSTS_OF_PRIVATE_MODULES.get(path.stem, set())
 
 
 @in_package
@@ -292,28 +298,21 @@ def test_all_lists_the_re_exports(path: Path) -> None:
     assert set(declared) - {"__version__"} == set(re_exports(path))
 
 
-def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, **environment},
+def test_import_needs_no_plotting_package() -> None:
+    """The optional packages load when `tfp_spn.visualization` is first touched."""
+    output_of(code="import tfp_spn", hidden=["matplotlib", "plotly"])
+
+
+def test_another_keras_backend_is_refused() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "import tfp_spn"],
+        env={**os.environ, "KERAS_BACKEND": "numpy"},
         cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
-
-
-def test_import_needs_no_plotting_package() -> None:
-    """The optional packages load when `tfp_spn.visualization` is first touched."""
-    done = run_python(
-        "import sys; sys.modules.update(matplotlib=None, plotly=None); import tfp_spn"
-    )
-    assert done.returncode == 0, done.stderr
-
-
-def test_another_keras_backend_is_refused() -> None:
-    done = run_python("import tfp_spn", KERAS_BACKEND="numpy")
     assert done.returncode != 0
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("ImportError: tfp_spn needs Keras on its TensorFlow backend")

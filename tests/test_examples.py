@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from tests.processes import output_of
 
 MARGIN = (
     r"margin over independent leaves (\S+) ",
@@ -30,15 +31,7 @@ DIGITS_FIGURES = {
 
 
 def run_example(name: str, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, str(EXAMPLES / name), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=900,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return output_of(EXAMPLES / name, *arguments)
 
 
 def numbers(pattern: str, text: str) -> list[float]:

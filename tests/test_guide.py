@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.processes import output_of
 
 GUIDE = Path(__file__).resolve().parents[1] / "examples" / "guide"
 PAGES = sorted(GUIDE.glob("*.md"))
@@ -30,15 +30,7 @@ def test_programs_run(page: Path, tmp_path: Path) -> None:
         assert len(parts) > 20
     program = tmp_path / "program.py"
     program.write_text("\n".join(parts), encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, str(program)],
-        cwd=GUIDE.parents[1],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    output_of(program, cwd=GUIDE.parents[1])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 import tfp_spn
+from tests.processes import output_of
 
 L, tfd = tfp_spn.layers, tfp.distributions
 X = np.random.default_rng(0).normal(size=[3, 2]).astype("float32")
@@ -162,7 +161,4 @@ def test_layers_follow_floatx() -> None:
         circuit = tfp_spn.circuits.from_region_graph(graph, leaf, num_sums=2)
         assert {w.dtype for w in circuit.weights} == {"float64"}
     """
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+    output_of(code=code)

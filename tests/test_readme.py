@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
+
+from tests.processes import output_of
 
 ROOT = Path(__file__).resolve().parents[1]
 MAX_PROGRAM_LINES = 20
@@ -30,15 +30,7 @@ def test_program_is_short() -> None:
 def test_program_runs(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(first_program(), encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, str(program)],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    output_of(program, cwd=tmp_path)
 
 
 def test_test_command_is_what_ci_runs() -> None:

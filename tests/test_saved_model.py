@@ -16,6 +16,7 @@ import tensorflow as tf
 import tfp_spn
 from tests.cases import CASES
 from tests.models.test_models import MASK, X, sequential
+from tests.processes import output_of
 from tfp_spn import circuits, distributions, layers, region_graphs
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -67,6 +68,7 @@ np.savez("found.npz", log_prob=spn.log_prob(given["x"], observed=given["observed
 
 
 def run(code: str, folder: Path) -> dict[str, np.ndarray]:
+    """What a program finds in a process in which nothing has been imported."""
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=folder,
@@ -155,7 +157,8 @@ def test_keras_files_in_a_new_process(tmp_path):
     model.save(tmp_path / "model.keras")
     given = {"x": X, "observed": MASK, "z": X, "mask": MASK}
     np.savez(tmp_path / "given.npz", **given)
-    found = run(LOAD_KERAS, tmp_path)
+    output_of(code=LOAD_KERAS, cwd=tmp_path)
+    found = dict(np.load(tmp_path / "found.npz"))
     expected = {
         "log_prob": spn.log_prob(X, observed=MASK),
         "model": model.log_prob(X, MASK),

@@ -45,6 +45,7 @@ from typing import TYPE_CHECKING, Any
 from tfp_spn import _backend
 
 _backend.require_tensorflow_backend()
+_backend.leave_code_as_written()
 
 from tfp_spn import circuits as circuits  # noqa: E402 - after the check of the backend
 from tfp_spn import config as config  # noqa: E402

@@ -1,4 +1,4 @@
-"""The one check made before anything else: Keras must run on TensorFlow."""
+"""What comes before all else: Keras runs on TensorFlow, which takes us as written."""
 
 from __future__ import annotations
 
@@ -29,3 +29,15 @@ def require_tensorflow_backend() -> None:
     received = keras.backend.backend()
     if received != "tensorflow":
         raise ImportError(_MESSAGE.format(received=received))
+
+
+def leave_code_as_written() -> None:
+    """Tells AutoGraph that no code of this package branches on tensors.
+
+    Otherwise a user's `tf.function` has all that it reaches parsed and rewritten, which
+    takes seconds.
+    """
+    from tensorflow.python.autograph.core import config
+
+    rule = config.DoNotConvert(__package__)
+    config.CONVERSION_RULES = (rule, *config.CONVERSION_RULES)

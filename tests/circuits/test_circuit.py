@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -14,12 +11,12 @@ import tensorflow as tf
 
 from tests.cases import CASES
 from tests.layers.stacks import make_stack
+from tests.processes import output_of
 from tfp_spn import circuits, initializers, layers, region_graphs, sum_ops
 from tfp_spn.circuits import RegionGraphCircuit
 from tfp_spn.distributions import SumProductNetwork
 from tfp_spn.learning import NegativeLogJoint, NegativeLogLikelihood, fit
 
-ROOT = Path(__file__).resolve().parents[2]
 SAVED = ["normal", "classes", "float64", "vectors", "uneven partitions", "hard EM"]
 
 
@@ -34,19 +31,6 @@ def disturb(circuit, seed=0):
     rng = np.random.default_rng(seed)
     for variable in circuit.trainable_variables:
         variable.assign_add(rng.normal(size=variable.shape))
-
-
-def in_new_process(code, *arguments):
-    done = subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
 
 
 # --- linear accumulators -----------------------------------------------------------
@@ -185,7 +169,7 @@ circuit = keras.saving.load_model(sys.argv[1])
 spn = tfp_spn.distributions.SumProductNetwork(circuit)
 print(json.dumps(spn.log_prob(json.loads(sys.argv[2])).numpy().tolist()))
 """
-    out = in_new_process(code, path, json.dumps(c.x.tolist()))
+    out = output_of(path, json.dumps(c.x.tolist()), code=code)
     want = c.distribution.log_prob(c.x)
     np.testing.assert_allclose(json.loads(out.splitlines()[-1]), want, rtol=1e-6)
 
@@ -300,7 +284,7 @@ np.savez(
 )
 assert not any(m.split(".")[0] == "tfp_spn" for m in sys.modules)
 """
-    in_new_process(code, tmp_path)
+    output_of(tmp_path, code=code)
     results = np.load(tmp_path / "results.npz")
     given = spn.condition(c.x, observed)
     close = np.testing.assert_allclose

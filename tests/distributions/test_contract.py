@@ -150,34 +150,44 @@ PARAMS = [
 ]
 
 
+def answers(name, spn):
+    """Of each query, and the distribution given evidence."""
+    c = shared(name)
+    observed = np.arange(c.x.shape[1]) % 2 == 0
+    given = spn.condition(c.x[0], observed)
+    found = {
+        "log_prob": spn.log_prob(c.x[0]),
+        "marginal": spn.log_prob(c.x[0], observed=observed),
+        "mean": spn.mean(),
+        "mode": spn.mode(),
+        "conditional mean": given.mean(),
+        "conditional variance": given.variance(),
+        "conditional mode": given.mode(),
+    }
+    if c.x.ndim == 2:
+        found["posteriors"] = spn.univariate_posteriors().mean()
+    return found, given
+
+
+@functools.cache
+def answers_of_the_variables(name):
+    return answers(name, SumProductNetwork(shared(name).circuit))[0]
+
+
 @pytest.mark.parametrize(("name", "parameter"), PARAMS)
 def test_any_parameter_may_be_batched_alone(name, parameter):
+    """The first member has the circuit's own value, the second another one."""
     c = shared(name)
     params = c.circuit.live_params()
-    params[parameter] = stacked_params(c.circuit, (2,))[parameter]
-    batched = SumProductNetwork(c.circuit, params)
-    observed = np.arange(c.x.shape[1]) % 2 == 0
-    given = batched.condition(c.x[0], observed)
-    queries = {
-        "log_prob": lambda d, _: d.log_prob(c.x[0]),
-        "marginal": lambda d, _: d.log_prob(c.x[0], observed=observed),
-        "mean": lambda d, _: d.mean(),
-        "mode": lambda d, _: d.mode(),
-        "conditional mean": lambda _, d: d.mean(),
-        "conditional variance": lambda _, d: d.variance(),
-        "conditional mode": lambda _, d: d.mode(),
-        "posteriors": lambda d, _: d.univariate_posteriors().mean(),
-    }
-    if c.x.ndim == 3:
-        del queries["posteriors"]
-    for query, ask in queries.items():
-        got = ask(batched, given)
-        for member in range(2):
-            one = {**params, parameter: params[parameter][member]}
-            spn = SumProductNetwork(c.circuit, one)
-            want = ask(spn, spn.condition(c.x[0], observed))
+    other = stacked_params(c.circuit, ())[parameter]
+    batch = {**params, parameter: tf.stack([params[parameter], other])}
+    got, given = answers(name, SumProductNetwork(c.circuit, batch))
+    one = SumProductNetwork(c.circuit, {**params, parameter: other})
+    members = answers_of_the_variables(name), answers(name, one)[0]
+    for member, wanted in enumerate(members):
+        for query, want in wanted.items():
             np.testing.assert_allclose(
-                got[member], want, rtol=1e-4, atol=1e-5, err_msg=query
+                got[query][member], want, rtol=1e-4, atol=1e-5, err_msg=query
             )
     assert given.sample(3, seed=(0, 1)).shape == (3, 2, *c.x.shape[1:])
 

@@ -8,8 +8,6 @@ import io
 import json
 import os
 import pickle
-import subprocess
-import sys
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -23,6 +21,7 @@ import tensorflow_probability as tfp
 
 from tests.data.v0_1 import write as v0_1
 from tests.learning.learning_cases import assert_same, data_of, values_of
+from tests.processes import output_of
 from tfp_spn import circuits, constraints, layers, region_graphs, sum_ops
 from tfp_spn._function_identity import function_identity
 from tfp_spn.learning import (
@@ -151,18 +150,13 @@ def test_functions_are_known_in_another_process() -> None:
     program = (
         "from tests.learning.test_checkpoint_files import FUNCTIONS\n"
         "from tfp_spn._function_identity import function_identity as identity\n"
+        "print(hash('tfp_spn'))\n"
         "print([identity(f) for pair in FUNCTIONS.values() for f in pair])"
     )
-    found = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "PYTHONHASHSEED": "7"},
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    hashed, found = output_of(code=program).splitlines()
+    assert int(hashed) != hash("tfp_spn")
     here = [function_identity(f) for pair in FUNCTIONS.values() for f in pair]
-    assert found.stdout.strip() == str(here)
+    assert found == str(here)
 
 
 def mixed(*variables: list[int]) -> Any:

@@ -16,6 +16,7 @@ import pytest
 import tensorflow as tf
 
 from tests.learning.learning_cases import circuit_of
+from tests.processes import output_of
 from tfp_spn.learning import sum_over_replicas
 from tfp_spn.learning.replicas import Replicas
 
@@ -53,9 +54,7 @@ def finished(*processes: subprocess.Popen[str]) -> list[str]:
 
 
 def run(*arguments: Any) -> None:
-    process = start(*arguments)
-    (output,) = finished(process)
-    assert process.returncode == 0, output
+    output_of(PROGRAM, *arguments)
 
 
 def start_workers(

@@ -10,8 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.autograph.impl import api as autograph_api
 from tensorflow.python.framework.ops import gradient_registry
 
+from tests.cases import CASES
 from tests.tracing import num_traces
 from tfp_spn import layers, region_graphs
 from tfp_spn.circuits import clear_traces, from_region_graph
@@ -222,3 +224,23 @@ def test_functions_of_users_keep_their_gradients(circuit):
         tape.watch(x)
         value = spn.log_prob(x)
     np.testing.assert_allclose(found, tape.gradient(value, x), rtol=1e-6)
+
+
+def test_autograph_rewrites_nothing_of_the_package(monkeypatch):
+    """It takes seconds to parse all that a user's function reaches."""
+    convert, seen = autograph_api._convert_actual, []
+
+    def noted(entity, program_ctx):
+        seen.append(entity.__module__)
+        return convert(entity, program_ctx)
+
+    monkeypatch.setattr(autograph_api, "_convert_actual", noted)
+    spn = CASES["classes"]().distribution
+
+    @tf.function
+    def posterior(x):
+        return spn.posterior_marginal(x).logits_parameter(), spn.circuit(x)
+
+    posterior(tf.zeros([2, 4], tf.int32))
+    assert __name__ in seen
+    assert not [module for module in seen if module.startswith("tfp_spn")]

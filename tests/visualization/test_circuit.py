@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
 
 import tfp_spn
 from tests.cases import CASES
+from tests.processes import run_program
 from tfp_spn import layers, region_graphs, visualization
 from tfp_spn.visualization._circuit_drawing import draw
 
@@ -146,19 +143,8 @@ def test_visualize_dense_spn(tmp_path):
 
 
 def test_plotly_is_asked_for_by_name():
-    code = (
-        "import sys; sys.modules['plotly'] = None\n"
-        "from tfp_spn import visualization\n"
-        "visualization.visualize_dense_spn(None)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=Path(__file__).resolve().parents[2],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    code = "from tfp_spn import visualization\nvisualization.visualize_dense_spn(None)"
+    done = run_program(code=code, hidden=["plotly"])
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("ImportError: visualize_dense_spn draws with plotly")
     assert 'pip install "tfp_spn[visualization]"' in last

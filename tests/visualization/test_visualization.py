@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
+from tests.processes import run_program
 from tfp_spn import region_graphs, visualization
 from tfp_spn.learning import History
 from tfp_spn.visualization.region_graph import region_positions
@@ -319,18 +318,10 @@ def test_errors_say_what_is_wrong(name):
 
 def test_without_matplotlib_the_extra_is_named():
     code = (
-        "import sys; sys.modules.update(matplotlib=None, plotly=None)\n"
         "from tfp_spn import region_graphs, visualization\n"
         "visualization.plot_region_graph(region_graphs.linear_tree(3))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=Path(__file__).resolve().parents[2],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = run_program(code=code, hidden=["matplotlib", "plotly"])
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("ImportError: tfp_spn.visualization draws with matplotlib")
     assert "tfp_spn[visualization]" in last

@@ -79,17 +79,29 @@ def fold(
         logspace: Whether their weights are stored as logarithms.
     """
     widths = (num_components, num_sums, num_root_units)
-    candidates = []
+    candidates: list[FoldedGraph] = []
     for with_leaf_products in (False, True) if product == "hadamard" else (False,):
         tops = nodes_of(region_graph, *widths, leaf_sums)
         storage = storage_of(tops, product)
         if with_leaf_products and not multiply_leaves_first(tops):
             continue
+        orders: list[list[list[Node]]] = []
         for level in (late, early):
             groups = [storage.leaves, *ordered_groups(tops, product, level)]
+            order = [[*group, *_children_of(group)] for group in groups]
+            if order in orders:
+                continue
+            orders.append(order)
             spec = SumSpec("", 0, rule, logspace)
             candidates.append(_steps_of(tops, groups, product, spec, storage))
+    if len(candidates) == 1:
+        return candidates[0]
     return min(candidates, key=_num_operations)
+
+
+def _children_of(group: list[Node]) -> list[Node]:
+    """What the nodes of a step read, in order."""
+    return [child for node in group for child in node.children]
 
 
 def _num_operations(folded: FoldedGraph) -> int:
