@@ -102,6 +102,12 @@ def _check_container(value: object, owner: str, what: str) -> None:
             f"{owner}: {what} is sparse, received a {name}, expected a dense array. "
             f"Use {what}.toarray(), or tf.sparse.to_dense({what}) of a tensor."
         )
+    if hasattr(value, "element_spec"):
+        raise TypeError(
+            f"{owner}: {what} is no array, received a dataset, expected numbers. "
+            f"Collect rows of a dataset of arrays by np.concatenate(list({what}.take("
+            "100).as_numpy_iterator()))."
+        )
     if isinstance(value, Mapping):
         keys = [key for key in value if key != "x"]
         apart = ", ".join([f"{what}['x']", *(f"{key}={what}[{key!r}]" for key in keys)])
@@ -229,4 +235,6 @@ def _of_objects(array: np.ndarray) -> np.ndarray:
             values[i] = float(value)
         elif not isinstance(value, kinds):
             return array
-    return np.array(values).reshape(array.shape)
+    read = np.array(values)  # of fractions and of large integers, objects again
+    read = read.astype(np.float64) if read.dtype.kind == "O" else read
+    return read.reshape(array.shape)

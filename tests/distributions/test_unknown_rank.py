@@ -41,6 +41,7 @@ QUERIES = {
     "checked": CHECKED.log_prob,
     "conditioned": CONDITIONED.log_prob,
     "conditioned_cdf": CONDITIONED.log_cdf,
+    "survival": SPN.log_survival_function,
     "batch": BATCH.log_prob,
     "sequences": SEQUENCES.log_prob,
 }
@@ -72,3 +73,17 @@ def test_retraced_functions_need_no_rank() -> None:
     function = tf.function(SPN.log_prob, reduce_retracing=True, autograph=False)
     for x in (X[0, 0], X[0], X):
         np.testing.assert_allclose(function(x), SPN.log_prob(x), rtol=1e-5)
+
+
+def test_queries_that_need_a_rank_say_so() -> None:
+    known = [True, False, False, True]
+    for query in (
+        lambda x: SPN.condition(x, known).mean(),
+        lambda x: SPN.univariate_posteriors(x, known).mean(),
+        lambda x: SPN.univariate_posteriors(x).mean(),
+        lambda x: SEQUENCES.condition(x, [[True], [False]]).mean(),
+        lambda x: CONDITIONED.condition(x, known).mean(),
+    ):
+        function = tf.function(query, [tf.TensorSpec(None)], autograph=False)
+        with pytest.raises(ValueError, match="unknown rank.* tf.ensure_shape"):
+            function(X)

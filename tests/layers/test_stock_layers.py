@@ -50,6 +50,11 @@ CASES = {
         "take it out",
     ),
     "no regions": (_spatial, (2, 2, 1), "SpatialToRegions"),
+    "no regions above many cells": (
+        lambda: [L.NormalLeaf(2), L.Local2DSum(2), L.RootSum(False)],
+        (4, 4, 1),
+        "SpatialToRegions",
+    ),
     "no regions above sums": (
         lambda: _spatial(above=[L.Local2DSum(2), L.InputDropout(0.1)]),
         (2, 2, 1),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import decimal
+import fractions
+
 import keras
 import numpy as np
 import pytest
@@ -255,6 +258,9 @@ def test_masks_of_arrays_are_not_dropped() -> None:
         spn.log_prob(x.data, observed=flags)
     with pytest.raises(TypeError, match=refused.format("data")):
         region_graphs.hidden_chow_liu_tree(x)
+    for layer in (layers.NormalLeaf(2), layers.NormalizeStandardScore()):
+        with pytest.raises(TypeError, match=refused.format("x")):
+            layer(x[:, np.newaxis, :, np.newaxis])
     whole = np.ma.masked_array(x.data, mask=False)
     np.testing.assert_allclose(spn.log_prob(whole), spn.log_prob(x.data))
 
@@ -276,7 +282,12 @@ def test_methods_of_keras_take_data_as_fit_does() -> None:
     before = model.get_weights()
     masked = np.ma.masked_array(x, mask=x > 0)
     sparse = scipy.sparse.csr_array(x)
-    for data, words in ((masked, "masked array"), (sparse, "x is sparse")):
+    ragged = tf.ragged.constant([[1.0, 2.0], [3.0]])
+    for data, words in (
+        (masked, "masked array"),
+        (sparse, "x is sparse"),
+        (ragged, "x is ragged"),
+    ):
         for method in (model.fit, model.evaluate, model.predict):
             with pytest.raises(TypeError, match=words):
                 method(data, verbose=0)
@@ -418,3 +429,7 @@ def test_marks_of_missing_values_are_not_read_as_numbers() -> None:
         with pytest.raises(ValueError, match=r"missing values, received .*from_nan"):
             circuit.predict(x, verbose=0)
     assert spn.log_prob([[np.nan, 0.5]]) == -np.inf
+    exact = [[fractions.Fraction(1, 2), 2**70], [decimal.Decimal("0.5"), 2**70]]
+    np.testing.assert_array_equal(
+        spn.log_prob(exact), spn.log_prob([[0.5, 2.0**70]] * 2)
+    )

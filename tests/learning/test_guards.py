@@ -271,3 +271,9 @@ def test_a_checkpoint_knows_its_data_and_objective(name, tmp_path) -> None:
         fit(circuit, **{**same, **change}, epochs=3)
     assert f"received {{{key}: " in str(error.value)
     assert_same(before, values_of(circuit))
+
+
+def test_a_checkpoint_is_a_path() -> None:
+    for wrong in (3, True, b"fit.npz", ["fit.npz"]):
+        with pytest.raises(TypeError, match="fit: `checkpoint` is a path, received"):
+            fit(circuit_of(), NORMAL, checkpoint=wrong)

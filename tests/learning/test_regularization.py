@@ -151,6 +151,10 @@ def test_few_values_for_each_parameter_are_smoothed() -> None:
     run(plain, x, epochs=2)
     run(told, x, epochs=2, pseudocount=1.0, regularization=MarginalPseudocount())
     assert_same(values_of(plain), values_of(told))
+    weighed, weight = mixture(), np.repeat([1.0, 0.0], [4, 36])  # of weight 0: nothing
+    more = np.concatenate([x, np.repeat(x, 9, axis=0)])
+    run(weighed, more, epochs=2, sample_weight=weight)
+    assert_same(values_of(plain), values_of(weighed))
     run(online, x, method="online_em", epochs=1, batch_size=2)
     told = mixture()
     settings = {"pseudocount": 0.5, "regularization": MarginalPseudocount()}

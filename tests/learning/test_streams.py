@@ -14,6 +14,7 @@ import pytest
 import tensorflow as tf
 
 from tests.learning.learning_cases import assert_same, circuit_of, data_of, values_of
+from tfp_spn import initializers, losses
 from tfp_spn.circuits import clear_traces
 from tfp_spn.learning import (
     Batch,
@@ -24,6 +25,7 @@ from tfp_spn.learning import (
     MinibatchExpectationMaximization,
     OnlineExpectationMaximization,
     fit,
+    initialize_leaves,
 )
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -189,6 +191,25 @@ def test_endless_datasets_need_a_number_of_steps() -> None:
                 Batches(circuit.program, endless, 25)
         history = fit(circuit, endless, steps_per_epoch=3, epochs=2, verbose=False)
         assert history.epochs == 2
+    endless = rows.map(lambda x: tf.cast(x, tf.float32)).repeat()
+    circuit = circuit_of()
+    circuit.compile("sgd", losses.NegativeLogLikelihood())
+    for call, steps in (
+        (lambda: circuit.fit(endless, verbose=0), "steps_per_epoch"),
+        (lambda: circuit.evaluate(endless, verbose=0), "steps"),
+        (lambda: circuit.predict(endless, verbose=0), "steps"),
+        (
+            lambda: circuit.fit(X, validation_data=endless, verbose=0),
+            "validation_steps",
+        ),
+    ):
+        with pytest.raises(ValueError, match=f"never ends, without {steps}, .*=100"):
+            call()
+    with pytest.raises(ValueError, match="data that never end"):
+        initializers.KMeans(endless)((4, 2, 1))
+    with pytest.raises(TypeError, match=r"received a dataset.* np.concatenate"):
+        initialize_leaves(circuit, endless)
+    assert len(circuit.predict(endless, steps=2, verbose=0)) == 50
     for steps, what in ((0, "` must be at least 1"), (2, " is for datasets")):
         data = X if steps else rows
         with pytest.raises(ValueError, match=f"steps_per_epoch{what}"):

@@ -121,7 +121,10 @@ def heavy_tailed(family: str) -> tuple[circuits.Circuit, np.ndarray, np.ndarray]
         family, 3, initializers=start, constants=constants, dtype="float64"
     )
     of = components(family)
-    return mixture(leaf), of.mean().numpy(), of.variance().numpy()
+    moments = [of.mean().numpy(), of.variance().numpy()]
+    if family != "StudentT":  # which alone may take any value
+        moments = [np.where(np.isnan(value), np.inf, value) for value in moments]
+    return mixture(leaf), *moments
 
 
 def moments(weights: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> tuple:

@@ -57,6 +57,7 @@ def _readable(
     """An array in place of what holds numbers that Keras cannot read."""
     is_frame = hasattr(x, "to_numpy") and hasattr(x, "dtypes")
     is_sparse = hasattr(x, "toarray") or isinstance(x, tf.SparseTensor)
+    is_sparse |= isinstance(x, tf.RaggedTensor)
     if is_frame or is_sparse or isinstance(x, np.ma.MaskedArray | list):
         return as_array(x, owner, what, has_mask)
     is_odd = isinstance(x, np.ndarray) and x.dtype.kind not in "biu"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from tfp_spn._typing import TensorLike
 from tfp_spn.circuits.data import Data, values_and_mask
@@ -29,6 +30,7 @@ class KerasCall:
         self, method: Callable, args: tuple, kwargs: dict[str, object]
     ) -> None:
         self.method = method
+        self._known = inspect.signature(method).parameters
         self.arguments = inspect.signature(method).bind(*args, **kwargs).arguments
         self.arguments.update(self.arguments.pop("kwargs", {}))
 
@@ -41,6 +43,22 @@ class KerasCall:
         """The examples; a stream of batches, which brings the rest, is `x`."""
         given = self.arguments.get
         return Data(*values_and_mask(given("x")), given("y"), given("sample_weight"))
+
+    def check_end(self) -> None:
+        """Raises a `ValueError` for datasets that never end, unless steps are given."""
+        names = (("x", "steps_per_epoch"), ("validation_data", "validation_steps"))
+        for name, steps in names:
+            steps = steps if "steps" not in self._known else "steps"
+            data = self.arguments.get(name)
+            is_endless = isinstance(data, tf.data.Dataset) and (
+                data.cardinality() == tf.data.INFINITE_CARDINALITY
+            )
+            if is_endless and self.arguments.get(steps) is None:
+                raise ValueError(
+                    f"{self.method.__name__}: received {name}, a dataset that never "
+                    f"ends, without {steps}, expected one that can be read to its end. "
+                    f"Leave out repeat(), or pass {steps}=100."
+                )
 
     def replace(
         self, prepared: Callable[[TensorLike, TensorLike, TensorLike], tuple]

@@ -100,6 +100,7 @@ class KerasMethods:
 
         call = KerasCall(getattr(super(), name), args, kwargs)
         check_class_weight(call)
+        call.check_end()
         call.replace(checked)
         return call
 

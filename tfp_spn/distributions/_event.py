@@ -267,7 +267,18 @@ class Event:
         return sum(can_be_bounded)
 
     def lead_of(self, value: Tensor) -> tf.TensorShape:
-        """Returns the axes before the event."""
+        """Returns the axes before the event.
+
+        Raises:
+            ValueError: The rank of the value is not known.
+        """
+        if value.shape.rank is None:
+            event = ", ".join(map(str, self.shape))
+            raise ValueError(
+                f"{self.owner}: received a value of unknown rank, expected [..., "
+                f"{event}] of a rank that is known, which this query needs. Use "
+                f"tf.ensure_shape(value, [None, {event}]) first."
+            )
         return value.shape[: value.shape.rank - self.ndims]
 
     def spread(
@@ -280,8 +291,9 @@ class Event:
             with equal leading shapes; the mask is `None` when everything is observed.
         """
         value = self.value(value)
+        self.lead_of(value)
         if observed is not None:
-            observed = self.mask(observed, value.shape[: value.shape.rank - self.ndims])
+            observed = self.mask(observed, self.lead_of(value))
         if self.ndims == 3:
             value = merge_pixels(value, 3)
             observed = None if observed is None else merge_pixels(observed, 2)

@@ -100,7 +100,7 @@ class SequenceEvent(Event):
         """
         value = self.value(value)
         if observed is not None:
-            observed = self.mask(observed, value.shape[: value.shape.rank - self.ndims])
+            observed = self.mask(observed, self.lead_of(value))
         value, observed = self.step.spread(value, observed)
         if self.has_all_steps:
             return value, observed
@@ -152,7 +152,7 @@ class SequenceEvent(Event):
     ) -> Given:
         """Puts sequences at the front; after their ends nothing is known."""
         self.check_value(value)
-        lead = value.shape[: value.shape.rank - self.ndims]
+        lead = self.lead_of(value)
         if padding not in ("right", "left"):
             raise ValueError(
                 f"{self.owner}: received padding={padding!r}, expected 'right' (behind "

@@ -85,9 +85,7 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
             event = distribution._event  # noqa: SLF001
             params = distribution.params
             value = event.value(event.as_tensor(value, observed, params))
-            observed = event.mask(
-                observed, value.shape[: value.shape.rank - event.ndims]
-            )
+            observed = event.mask(observed, event.lead_of(value))
             self._distribution = distribution
             self._event = event
             self._value = value
@@ -182,8 +180,7 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
             name: Name of the result.
         """
         value = self._event.value(self._as_tensor(value, observed))
-        lead = value.shape[: value.shape.rank - self._event.ndims]
-        observed = self._event.mask(observed, lead)
+        observed = self._event.mask(observed, self._event.lead_of(value))
         if validate_args is None:
             validate_args = self.validate_args
         return type(self)(

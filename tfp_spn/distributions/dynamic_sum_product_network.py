@@ -224,6 +224,7 @@ class DynamicSumProductNetwork(
         value, observed, _ = self._event.with_lengths(value, *given, **named)
         return self.log_cdf_of(value, observed)
 
+    @of_any_rank
     def _log_survival_function(
         self, value: Tensor, *given: TensorLike, **named: TensorLike
     ) -> Tensor:

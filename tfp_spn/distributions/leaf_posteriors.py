@@ -12,6 +12,7 @@ from tfp_spn.distributions._of_variable import OfVariable
 from tfp_spn.distributions._tensor_values import TensorValues
 from tfp_spn.layers.leaves.bounds import cdf_of_angles
 from tfp_spn.layers.leaves.family_densities import family_log_prob
+from tfp_spn.layers.leaves.moments import moment
 from tfp_spn.layers.leaves.support import (
     SUPPORT_OF_FAMILY,
     SUPPORTS,
@@ -127,12 +128,13 @@ class LeafMixture(OfVariable, TensorValues, tfd.MixtureSameFamily):
         return tf.reduce_logsumexp(tails + log_weights, axis=-1)
 
     def _mean(self) -> Tensor:
-        mean = self.components_distribution.mean()
+        mean = moment(self.components_distribution, "mean")
         return self._moments(mean, tf.zeros_like(mean))[0]
 
     def _variance(self) -> Tensor:
         components = self.components_distribution
-        return self._moments(components.mean(), components.variance())[1]
+        mean, variance = (moment(components, q) for q in ("mean", "variance"))
+        return self._moments(mean, variance)[1]
 
     def _moments(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and variance of those of the components, ``[..., K]``."""

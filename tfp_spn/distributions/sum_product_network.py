@@ -170,6 +170,7 @@ class SumProductNetwork(CircuitView, tfd.AutoCompositeTensorDistribution):
         """
         return self.log_cdf_of(value, observed)
 
+    @of_any_rank
     def _log_survival_function(
         self, value: Tensor, observed: TensorLike | None = None
     ) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import tensorflow as tf
 
 from tfp_spn._arrays import as_array, is_frame
 
@@ -16,7 +17,17 @@ def array_batches(owner: str, data: object) -> Iterator[np.ndarray]:
         owner: Who reads them, for messages.
         data: An array, rows of numbers, or an iterable of batches (such as a
             `tf.data.Dataset`) that are arrays or tuples that begin with one.
+
+    Raises:
+        ValueError: The data never end.
     """
+    if isinstance(data, tf.data.Dataset) and (
+        data.cardinality() == tf.data.INFINITE_CARDINALITY
+    ):
+        raise ValueError(
+            f"{owner}: received data that never end, expected a dataset that can be "
+            "read to its end. Leave out repeat(), or use data.take(100)."
+        )
     is_rows = isinstance(data, list | tuple) and data and np.ndim(data[0]) == 1
     if (
         is_rows

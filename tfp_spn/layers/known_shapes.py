@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import keras
+import numpy as np
 import tensorflow as tf
 
+from tfp_spn._arrays import as_array
 from tfp_spn._typing import ShapeLike, Tensor, TensorLike
 
 
@@ -16,8 +18,10 @@ class KnownShapes:
     """
 
     def __call__(self, x: TensorLike, *args: object, **kwargs: object) -> Tensor:
-        """Calls the layer."""
+        """Calls the layer; masked arrays, whose mask Keras drops, are refused."""
         layer: keras.layers.Layer = self
+        if np.ma.isMaskedArray(x):
+            x = as_array(x, f'{type(self).__name__} "{layer.name}"')
         if layer.built and _has_unknown_axes(x):
             known = (layer.get_build_config() or {}).get("input_shape")
             x = x if known is None else with_known_shape(x, known)

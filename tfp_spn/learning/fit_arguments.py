@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from typing import Any
 
 import tensorflow as tf
 
-from tfp_spn._arguments import a_rate
+from tfp_spn._arguments import a_rate, shown
 from tfp_spn.learning.method import Method
 from tfp_spn.learning.named_methods import method_of
 from tfp_spn.learning.step_sizes import STEP_SIZES
@@ -21,6 +22,13 @@ def check_arguments(arguments: dict[str, Any]) -> None:
       ValueError: A value is wrong, or arguments do not fit together.
     """
     method = method_of(arguments["method"])
+    checkpoint = arguments["checkpoint"]
+    if not (checkpoint is None or isinstance(checkpoint, str | os.PathLike)):
+        raise TypeError(
+            "fit: `checkpoint` is a path, received "
+            f"checkpoint={shown(checkpoint)} of type {type(checkpoint).__name__}, "
+            'expected text. Pass a name such as "fit.npz".'
+        )
     if not arguments["circuit"].trainable_variables:
         warnings.warn(
             "fit: nothing can be learned, received a circuit all of whose parameters "

@@ -53,7 +53,11 @@ def default_smoothing(
     ):
         return _USUAL, regularization
     x, observed = train.data.x, train.data.observed
-    num_values = np.size(x) if observed is None else int(np.sum(observed))
+    weight = train.data.sample_weight
+    counts = np.ones(len(x), bool) if weight is None else weight > 0
+    num_values = np.size(x[counts])
+    if observed is not None:
+        num_values = int(np.sum(observed[counts]))
     num_parameters = sum(np.prod(v.shape) for v in circuit.trainable_variables)
     if num_values >= _VALUES_PER_PARAMETER * num_parameters:
         return _USUAL, regularization

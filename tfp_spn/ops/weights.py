@@ -80,8 +80,9 @@ def _log_normalized(accumulators: Tensor, logspace: bool, axis: int) -> Tensor:
 
 def _nonnegative(accumulators: Tensor, axis: int) -> Tensor:
     """Stored weights, those below zero raised to it; equal ones if none is above."""
-    is_some = tf.reduce_any(accumulators > 0, axis, keepdims=True)
-    return tf.where(is_some, tf.maximum(accumulators, 0), tf.ones_like(accumulators))
+    positive = tf.maximum(accumulators, 0)
+    total = tf.reduce_sum(positive, axis, keepdims=True)
+    return positive + tf.where(total > 0, tf.zeros_like(total), tf.ones_like(total))
 
 
 def _linear_gradient(counts: Tensor, accumulators: Tensor, axis: int) -> Tensor:

@@ -24,6 +24,7 @@ from tfp_spn.layers.leaves.family_densities import family_log_prob
 from tfp_spn.layers.leaves.family_parameters import FamilyParameter
 from tfp_spn.layers.leaves.m_steps import FAMILIES
 from tfp_spn.layers.leaves.maximum_likelihood import MaximumLikelihood
+from tfp_spn.layers.leaves.moments import moment
 from tfp_spn.layers.leaves.support import (
     SUPPORT_OF_FAMILY,
     SUPPORTS,
@@ -185,7 +186,7 @@ class Family:
                 self.has_mode = False
             for query in ("mean", "variance"):
                 try:
-                    value = getattr(distribution, query)()
+                    value = moment(distribution, query)
                     self.has_moments &= not np.any(np.isnan(value))
                 except NotImplementedError:
                     self.has_moments = False
@@ -219,7 +220,7 @@ class Family:
     def ask(self, distribution: object, query: str) -> Tensor:
         """A statistic, or an error that says which family lacks which."""
         try:
-            value = tf.cast(getattr(distribution, query)(), self.dtype)
+            value = tf.cast(moment(distribution, query), self.dtype)
         except NotImplementedError:
             raise NotImplementedError(
                 f"{self.label}: the family has no {query}, so that this query is not "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from tfp_spn._arguments import a_flag, reads
@@ -96,6 +95,11 @@ class RootSum(BaseSum):
         )
         self.return_weighted_child_logits = return_weighted_child_logits
 
+    def __call__(self, x: TensorLike, *args: object, **kwargs: object) -> Tensor:
+        """Calls the layer; a grid of cells is refused, before `build` counts them."""
+        check_has_left_grid(self.label, x)
+        return super().__call__(x, *args, **kwargs)
+
     def build(self, input_shape: Shape) -> None:
         """Creates the accumulators."""
         self.add_accumulators((1, 1, self._num_children(input_shape), 1))
@@ -111,11 +115,6 @@ class RootSum(BaseSum):
         children = to_kernel(tf.reshape(x, [-1, 1, 1, num_children]))
         log_y = from_kernel(checked_weighted_sum(children, log_w, self.sum_op))
         return log_y[:, 0, 0, :]
-
-    def compute_output_spec(self, x: TensorLike) -> keras.KerasTensor:
-        """Symbolic output."""
-        check_has_left_grid(self.label, x)
-        return super().compute_output_spec(x)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """``[batch, decomps * nodes]`` or ``[batch, 1]``."""
