@@ -150,6 +150,7 @@ def entries() -> dict[str, Entry]:
         (learning.grow, {"circuit": circuit()}),
         (learning.prune, {"circuit": circuit(), "x": x, "fraction": 0.5}),
         (learning.initialize_leaves, {"spn": circuit(), "x": x}),
+        (learning.distill, {"spn": circuit(), "x": x}),
         (metrics.BitsPerDimension, {"num_dimensions": 2}),
         (models.DynamicSumProductNetwork, networks),
         (models.SequentialSumProductNetwork, {}),

@@ -55,19 +55,20 @@ ALLOWED_UNITS: dict[str, set[str]] = {
 
 _NUMERIC = {"numpy", "scipy"}
 _KERAS = _NUMERIC | {"tensorflow", "keras", "tqdm"}
+_CLUSTERING = {"sklearn", "threadpoolctl"}
 ALLOWED_HOSTS: dict[str, set[str]] = {
     "region_graphs": _NUMERIC,
     "ops": _NUMERIC | {"tensorflow"},
     "sum_ops": _KERAS,
-    "initializers": _KERAS | {"sklearn"},
+    "initializers": _KERAS | _CLUSTERING,
     "constraints": _KERAS,
     "config": _KERAS,
     "layers": _KERAS,
     "programs": _NUMERIC | {"tensorflow", "tensorflow_probability"},
     "circuits": _KERAS,
     "distributions": _KERAS | {"tensorflow_probability"},
-    "learning": _KERAS,
-    "structure": _KERAS | {"sklearn"},
+    "learning": _KERAS | _CLUSTERING,
+    "structure": _KERAS | _CLUSTERING,
     "losses": _KERAS,
     "metrics": _KERAS,
     "models": _KERAS,
@@ -79,6 +80,10 @@ ALLOWED_HOSTS: dict[str, set[str]] = {
     "visualize": set(),
 }
 BRIDGE = "_keras_bridge"
+HOSTS_OF_PRIVATE_MODULES = {
+    BRIDGE: {"tensorflow_probability"},
+    "_clustering": _CLUSTERING,
+}
 
 # Methods whose contract is documented by Keras, and whose arguments by the class.
 HOST_HOOKS = {
@@ -220,8 +225,7 @@ def test_private_modules_stand_below_all_units(path: Path) -> None:
         return
     public = {name for name in imported_units(path) if not name.startswith("_")}
     assert not public
-    bridge_only = {"tensorflow_probability"} if path.stem == BRIDGE else set()
-    assert third_party(path) <= _KERAS | bridge_only
+    assert third_party(path) <= _KERAS | HOSTS_OF_PRIVATE_MODULES.get(path.stem, set())
 
 
 @in_package

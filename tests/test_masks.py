@@ -44,6 +44,7 @@ def readers_of_tables() -> dict[str, Reader]:
         "initialize_leaves": lambda m: learning.initialize_leaves(
             case.circuit, TABLE, observed=m
         ),
+        "distill": lambda m: learning.distill(case.circuit, TABLE, observed=m),
         "mutual_information": lambda m: region_graphs.mutual_information(
             TABLE, observed=m
         ),

@@ -4,32 +4,38 @@ from __future__ import annotations
 
 import decimal
 import numbers
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from tfp_spn._arguments import shown
+
 _NA_TYPES = {"NoneType", "NAType"}  # of pandas, which need not be there
 
 
-def as_array(value: object, owner: str, what: str = "x") -> np.ndarray:
+def as_array(
+    value: object, owner: str, what: str = "x", takes_missing: bool = True
+) -> np.ndarray:
     """Data as an array of floats, integers or bools.
 
     Frames are read column by column, so that columns of different types become one
-    array. Their missing values, and `None` in lists, become NaN.
+    array. Their missing values, and `None` in lists, become NaN, or are refused.
 
     Args:
         value: An array, an eager tensor, a DataFrame, a column of one, or lists.
         owner: Who reads the data, for messages.
         what: What they are to it, for messages.
+        takes_missing: Whether there is a mask beside them, or NaN is refused later.
 
     Raises:
         TypeError: The data are not numbers, sparse, masked or a generator.
-        ValueError: The rows are of unequal lengths.
+        ValueError: The rows are of unequal lengths, or values are missing.
     """
     _check_container(value, owner, what)
     if is_frame(value):
-        return _of_frame(value, owner, what)
-    return _numbers(_read(value, owner, what), owner, what)
+        return _of_frame(value, owner, what, takes_missing)
+    return _of_column(value, owner, what, takes_missing)
 
 
 def is_frame(value: object) -> bool:
@@ -96,7 +102,16 @@ def _check_container(value: object, owner: str, what: str) -> None:
             f"{owner}: {what} is sparse, received a {name}, expected a dense array. "
             f"Use {what}.toarray(), or tf.sparse.to_dense({what}) of a tensor."
         )
-    if hasattr(value, "__next__") or isinstance(value, (dict, set, frozenset)):
+    if isinstance(value, Mapping):
+        keys = [key for key in value if key != "x"]
+        apart = ", ".join([f"{what}['x']", *(f"{key}={what}[{key!r}]" for key in keys)])
+        stacked = f"Stack its columns by np.stack(list({what}.values()), -1)."
+        raise TypeError(
+            f"{owner}: {what} is no array, received a {name} with the keys "
+            f"{shown(list(value))}, expected numbers. "
+            + (f"Pass its arrays one by one: {apart}." if "x" in value else stacked)
+        )
+    if hasattr(value, "__next__") or isinstance(value, (set, frozenset)):
         raise TypeError(
             f"{owner}: {what} is no array, received a {name}, expected numbers. Use "
             f"np.stack(list({what})) of a generator of rows, or wrap one of batches by "
@@ -110,18 +125,29 @@ def _is_masked(value: object) -> bool:
     return isinstance(value, list | tuple) and any(map(_is_masked, value))
 
 
-def _of_frame(frame: Any, owner: str, what: str) -> np.ndarray:
+def _of_frame(frame: Any, owner: str, what: str, takes_missing: bool) -> np.ndarray:
     names = list(frame.columns)
     pick = frame.iloc.__getitem__ if hasattr(frame, "iloc") else None
     columns = [
-        _numbers(
-            np.asarray(pick((slice(None), i)) if pick else frame[name]),
+        _of_column(
+            pick((slice(None), i)) if pick else frame[name],
             owner,
             f"column {name!r} of {what}",
+            takes_missing,
         )
         for i, name in enumerate(names)
     ]
     return np.stack(columns, axis=-1) if columns else np.zeros([len(frame), 0])
+
+
+def _of_column(column: Any, owner: str, what: str, takes_missing: bool) -> np.ndarray:
+    """One column of a frame, or any other array or list."""
+    is_nullable = any(hasattr(column, name) for name in ("isna", "is_null"))
+    is_nullable &= not isinstance(getattr(column, "dtype", None), np.dtype)
+    array = _numbers(_read(column, owner, what), owner, what, takes_missing)
+    if is_nullable and not takes_missing and array.dtype.kind == "f":
+        _check_none_is_missing(np.isnan(array), "NA", owner, what)
+    return array
 
 
 def _read(value: object, owner: str, what: str) -> np.ndarray:
@@ -135,9 +161,15 @@ def _read(value: object, owner: str, what: str) -> np.ndarray:
         ) from None
 
 
-def _numbers(array: np.ndarray, owner: str, what: str) -> np.ndarray:
+def _numbers(
+    array: np.ndarray, owner: str, what: str, takes_missing: bool = True
+) -> np.ndarray:
     if array.dtype.kind == "O":
-        array = _of_objects(array)
+        numbers_only = _of_objects(array)
+        if not takes_missing and numbers_only.dtype.kind == "f":
+            missing = np.array([_is_missing(mark) for mark in array.ravel().tolist()])
+            _check_none_is_missing(missing, "None or NA", owner, what)
+        array = numbers_only
     if array.dtype.name.startswith(("bfloat", "float8")):
         return array.astype(np.float32)
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
@@ -148,6 +180,22 @@ def _numbers(array: np.ndarray, owner: str, what: str) -> np.ndarray:
             f"expected floats, integers or bools. {_remedy_of(array)}"
         )
     return array
+
+
+def _check_none_is_missing(
+    is_missing: np.ndarray, mark: str, owner: str, what: str
+) -> None:
+    if is_missing.any():
+        raise ValueError(
+            f"{owner}: {what} has missing values, received {mark} "
+            f"({int(is_missing.sum())} such values) without a mask, expected numbers. "
+            "Split them by x, observed = tfp_spn.from_nan(x), and pass "
+            "observed=observed."
+        )
+
+
+def _is_missing(value: object) -> bool:
+    return type(value).__name__ in _NA_TYPES
 
 
 def _remedy_of(array: np.ndarray) -> str:
@@ -172,7 +220,7 @@ def _remedy_of(array: np.ndarray) -> str:
 def _of_objects(array: np.ndarray) -> np.ndarray:
     """Numbers that stand in an array of objects; anything else as it is."""
     values = array.ravel().tolist()
-    missing = [type(value).__name__ in _NA_TYPES for value in values]
+    missing = [_is_missing(value) for value in values]
     kinds = (numbers.Real, np.bool_, decimal.Decimal)
     for i, value in enumerate(values):
         if missing[i]:

@@ -20,12 +20,15 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
+from tensorflow_probability import math as tfp_math
 from tensorflow_probability.python.distributions.distribution import (
     DiscreteDistributionMixin,
 )
 from tensorflow_probability.python.internal.parameter_properties import (
     ParameterProperties,
 )
+
+from tfp_spn._typing import Tensor
 
 Distribution: TypeAlias = tfd.Distribution
 """A distribution of TFP."""
@@ -58,6 +61,17 @@ def family_named(name: str) -> Any:
     """The class ``tfd.<name>``, or `None`."""
     family = getattr(tfd, name, None)
     return family if is_family(family) else None
+
+
+def betainc(a: Tensor, b: Tensor, x: Tensor) -> Tensor:
+    """The regularised incomplete beta function, with gradients by all of its arguments.
+
+    Args:
+        a: Above 0.
+        b: Above 0.
+        x: From 0 to 1.
+    """
+    return tfp_math.betainc(a, b, x)
 
 
 def name_of_family(family: object) -> str | None:

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tfp_spn._arguments import LARGEST_INTEGER, a_count, a_rate, reads
 from tfp_spn._serialization import register
 from tfp_spn._typing import Config, DTypeLike, Tensor, TensorLike
+from tfp_spn.learning.targets import check_are_classes
 from tfp_spn.ops.log_space import logsumexp
 from tfp_spn.programs.labels import log_joint_of_labels
 
@@ -83,6 +84,9 @@ class LogJoint(MeanOverExamples):
         name: Name of the metric.
         dtype: See `keras.metrics.Metric`.
 
+    Raises:
+        ValueError: Targets are one-hot vectors.
+
     Example:
         >>> import numpy as np, tfp_spn
         >>> metric = tfp_spn.metrics.LogJoint()
@@ -95,6 +99,7 @@ class LogJoint(MeanOverExamples):
 
     def example_values(self, y_true: TensorLike, y_pred: Tensor) -> Tensor:
         """``log p(x, y)``."""
+        check_are_classes("LogJoint", y_true, y_pred)
         shape = tf.shape(y_pred)
         joint = tf.transpose(tf.reshape(y_pred, [-1, shape[-1]]))
         labels = tf.reshape(y_true, [-1])

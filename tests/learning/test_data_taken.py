@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfp_spn import (
     circuits,
     distributions,
+    from_nan,
     layers,
     learning,
     losses,
@@ -19,10 +20,10 @@ from tfp_spn import (
 )
 
 
-def normal_circuit(dtype: str = "float32") -> circuits.Circuit:
+def normal_circuit(dtype: str = "float32", leaf: object = None) -> circuits.Circuit:
     return circuits.from_region_graph(
         region_graphs.fully_factorized(2),
-        leaf=layers.NormalLeaf(1, scale_trainable=True, dtype=dtype),
+        leaf=leaf or layers.NormalLeaf(1, scale_trainable=True, dtype=dtype),
         num_sums=1,
         leaf_sums=False,
     )
@@ -77,12 +78,84 @@ def test_queries_refuse_values_whose_digits_float32_loses() -> None:
                 query(x)
 
 
-def normal_stack(kind: type = models.SequentialSumProductNetwork) -> keras.Model:
+NOW = 1.7e9  # float32 has it, but no second beside it
+AT_NOW = {"location_initializer": keras.initializers.Constant(NOW)}
+ROUNDED = "rounds the values of column {} by much .* received 17000000.*float64"
+
+
+@pytest.mark.parametrize(
+    "leaf",
+    [
+        layers.NormalLeaf(2, **AT_NOW),
+        layers.CauchyLeaf(2, **AT_NOW),
+        layers.DistributionLeaf(
+            "Gumbel", 2, initializers={"loc": AT_NOW["location_initializer"]}
+        ),
+        layers.MixedLeaf(
+            [(layers.BernoulliLeaf(2), [0]), (layers.LaplaceLeaf(2, **AT_NOW), [1])]
+        ),
+    ],
+    ids=["normal", "cauchy", "gumbel", "mixed"],
+)
+def test_a_single_row_is_not_rounded_by_the_width_of_its_components(leaf) -> None:
+    """Nothing but the components can tell."""
+    circuit = normal_circuit(leaf=leaf)
+    spn = distributions.SumProductNetwork(circuit)
+    first = 1.0 if isinstance(leaf, layers.MixedLeaf) else NOW
+    fine, row = np.array([first, NOW]), np.array([first, NOW + 5.3])
+    for query in (
+        spn.log_prob,
+        spn.cdf,
+        spn.log_joint,
+        lambda x: spn.condition(x, [False, True]),
+        lambda x: spn.log_prob(x, observed=[False, True]),
+        lambda x: circuit(x[np.newaxis]),
+    ):
+        query(fine)
+        for x in (row, tf.constant(row)):
+            with pytest.raises(ValueError, match=ROUNDED.format(1)):
+                query(x)
+    for query in (
+        lambda x: spn.marginal([1]).log_prob(x[1:]),
+        lambda x: spn.condition(fine, [True, False]).marginal([1]).log_prob(x[1:]),
+    ):
+        query(fine)
+        with pytest.raises(ValueError, match="rounds the values of column"):
+            query(row)
+    assert spn.log_prob(row, observed=[True, False]) > -np.inf
+    assert not np.isnan(spn.log_prob([first, 1e300]))
+    spn.log_prob(row.astype(np.float32))  # on purpose
+
+
+def test_single_rows_of_steps_stacks_and_wide_components() -> None:
+    leaf = layers.NormalLeaf(2, **AT_NOW)
+    template = circuits.from_region_graph(
+        region_graphs.fully_factorized(2), leaf, num_sums=1, num_classes=2
+    )
+    of_steps = circuits.dynamic_from_circuit(template, 3)
+    x = np.full([3, 2], NOW)
+    x[2, 1] += 33.3
+    with pytest.raises(ValueError, match=ROUNDED.format("2, 1")):
+        distributions.DynamicSumProductNetwork(of_steps).log_prob(x)
+    stack = normal_stack(leaf=layers.NormalLeaf(1, **AT_NOW))
+    for query in (stack, stack.log_prob, stack.predict_on_batch):
+        with pytest.raises(ValueError, match=ROUNDED.format("1")):
+            query(x[2:])
+    wide = layers.NormalLeaf(2, **AT_NOW, scale_initializer="ones", min_scale=1e4)
+    wide = distributions.SumProductNetwork(normal_circuit(leaf=wide))
+    far = distributions.SumProductNetwork(normal_circuit())
+    assert wide.log_prob(x[2]) < 0
+    assert far.log_prob(x[2]) < -1e18
+
+
+def normal_stack(
+    kind: type = models.SequentialSumProductNetwork, leaf: object = None
+) -> keras.Model:
     return kind(
         [
             keras.Input((2,)),
             layers.FlatToRegions(1),
-            layers.NormalLeaf(1),
+            leaf or layers.NormalLeaf(1),
             layers.DenseProduct(2),
             layers.RootSum(False),
         ]
@@ -235,6 +308,21 @@ def test_remedies_fit_the_data() -> None:
             learning.fit(circuit, x, epochs=1, verbose=False)
 
 
+def test_dicts_say_where_their_arrays_go() -> None:
+    circuit = normal_circuit()
+    x, lengths = np.zeros([2, 2]), np.ones(2, int)
+    batches = tf.data.Dataset.from_tensors({"x": x, "lengths": lengths})
+    for data, words in (
+        ({"x": x, "lengths": lengths}, r"one by one: x\['x'\], lengths=x\['lengths'\]"),
+        ({"a": x[:, 0], "b": x[:, 1]}, r"keys \['a', 'b'\].* np.stack"),
+        (batches, r"mask: observed=tf.sequence_mask\(lengths, num_steps\)"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=words):
+            learning.fit(circuit, data, epochs=1, verbose=False)
+    with pytest.raises(TypeError, match=r"one by one: value\['x'\]"):
+        distributions.SumProductNetwork(circuit).log_prob({"x": x, "observed": x > 0})
+
+
 def test_values_of_single_variables_keep_their_digits() -> None:
     posteriors = distributions.SumProductNetwork(
         normal_circuit()
@@ -303,3 +391,30 @@ def test_a_fit_that_was_refused_in_its_graph_does_not_spoil_the_next() -> None:
                 circuit.fit(dataset, verbose=0)
         else:
             circuit.fit(dataset, verbose=0)
+
+
+def test_marks_of_missing_values_are_not_read_as_numbers() -> None:
+    """Without a mask; NaN among numbers is an impossible value, as ever."""
+    pd = pytest.importorskip("pandas")
+    circuit = normal_circuit()
+    spn = distributions.SumProductNetwork(circuit)
+    frame = pd.DataFrame({"a": pd.array([1, None], dtype="Int64"), "b": [0.5, 0.5]})
+    rows = [[1.0, 0.5], [None, 0.5]]
+    observed = np.array([[True, True], [False, True]])
+    posteriors = spn.univariate_posteriors()
+    for x in (frame, rows, np.array(rows, object)):
+        for query in (spn.log_prob, spn.cdf, spn.log_joint, posteriors.log_prob):
+            with pytest.raises(
+                ValueError, match=r"missing values, received .*from_nan"
+            ):
+                query(x)
+        want = spn.log_prob([[1.0, 0.5], [0.0, 0.5]], observed=observed)
+        np.testing.assert_allclose(spn.log_prob(x, observed=observed), want)
+        assert spn.condition(x, observed).mean().shape == (2, 2)
+        values, flags = from_nan(x)
+        np.testing.assert_array_equal(flags, observed)
+        np.testing.assert_allclose(spn.log_prob(values, observed=flags), want)
+    for x in (frame, np.array(rows, object)):
+        with pytest.raises(ValueError, match=r"missing values, received .*from_nan"):
+            circuit.predict(x, verbose=0)
+    assert spn.log_prob([[np.nan, 0.5]]) == -np.inf

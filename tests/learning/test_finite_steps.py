@@ -206,3 +206,14 @@ def test_messages_know_the_leaf_of_mixed_circuits_and_steps_of_sequences() -> No
             ValueError, match=f"of NormalLeaf, received 1e.30 at {place}"
         ):
             fit(circuit, data, method="gradient", **settings)
+
+
+def test_sums_that_overflow_are_no_basis_of_a_step() -> None:
+    """The mean of the values is in range, their sum is not: its inverse would be 0."""
+    circuit = circuits.from_region_graph(
+        region_graphs.fully_factorized(1), layers.DistributionLeaf("Exponential", 1), 1
+    )
+    x = np.full([20, 1], 3e37, np.float32)
+    with pytest.raises(ValueError, match="not finite, received nan in 'leaf_rate'"):
+        fit(circuit, x, epochs=2, initialize=False, verbose=False)
+    fit(circuit, x[:5], epochs=2, initialize=False, verbose=False)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tests.learning.learning_cases import circuit_of, data_of, leaf_of
-from tfp_spn import circuits, layers, losses, region_graphs
+from tfp_spn import circuits, layers, losses, models, region_graphs
 from tfp_spn.learning import fit
 
 X = data_of("normal", 60)
@@ -90,3 +91,27 @@ def test_of_fit_of_keras() -> None:
         warnings.filterwarnings("error", message=".*fixed scales")
         circuit.fit((X * 50, mask & [False]), verbose=0, batch_size=60)
         circuit.fit(X, verbose=0, batch_size=60)
+
+
+def test_of_fit_of_stacks() -> None:
+    tf.config.run_functions_eagerly(True)
+    stack = [
+        keras.Input((4,)),
+        layers.FlatToRegions(1),
+        layers.NormalLeaf(2),
+        layers.DenseProduct(4),
+        layers.RootSum(return_weighted_child_logits=False),
+    ]
+    model = models.SequentialSumProductNetwork(stack)
+    normalized = models.SequentialSumProductNetwork(
+        [stack[0], layers.NormalizeStandardScore(), *stack[1:]]
+    )
+    for of in (model, normalized):
+        of.compile("sgd", losses.NegativeLogLikelihood())
+    with pytest.warns(UserWarning, match="fixed scales.* 4 variables") as caught:
+        model.fit(X * 50, verbose=0, batch_size=60)
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*fixed scales")
+        model.fit(X, verbose=0, batch_size=60)
+        normalized.fit(X * 50, verbose=0, batch_size=60)

@@ -13,6 +13,7 @@ from tests.learning.learning_cases import (
     data_of,
     values_of,
 )
+from tfp_spn import circuits, layers, region_graphs
 from tfp_spn.learning import fit, initialize_leaves
 
 
@@ -73,3 +74,49 @@ def test_it_helps_on_data_far_away() -> None:
     first = fit(plain, x, epochs=1, initialize=False, verbose=False)
     second = fit(prepared, x, epochs=1, verbose=False, initialize=True)
     assert second.log_likelihood[0] > first.log_likelihood[0] + 100
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Exponential",
+        "Gamma",
+        "HalfNormal",
+        "InverseGamma",
+        "InverseGaussian",
+        "StudentT",
+    ],
+)
+def test_starts_do_not_depend_on_the_unit_of_the_data(name) -> None:
+    """Nor does what EM makes of them: densities are divided by the unit."""
+    tf.config.run_functions_eagerly(True)
+    rng = np.random.default_rng(0)
+    x = np.abs(np.concatenate([rng.normal(m, 1, (40, 1)) for m in (3, 12)])) + 0.1
+    found = []
+    for unit in (1.0, 1e6, 1e16):
+        circuit = circuits.from_region_graph(
+            region_graphs.fully_factorized(1),
+            layers.DistributionLeaf(name, 2),
+            num_sums=2,
+            leaf_sums=False,
+        )
+        history = fit(
+            circuit, (x * unit).astype("float32"), epochs=8, verbose=False, tolerance=0
+        )
+        found.append(history.log_likelihood[-1] + np.log(unit))
+    np.testing.assert_allclose(found, found[0], atol=0.01)
+
+
+def test_families_with_location_and_scale_begin_where_the_data_are() -> None:
+    """Those without an M-step, too."""
+    x = 1e6 + np.random.default_rng(0).normal(0, 50, (60, 1))
+    for name in ("Gumbel", "Logistic", "StudentT"):
+        circuit = circuits.from_region_graph(
+            region_graphs.fully_factorized(1), layers.DistributionLeaf(name, 2), 1
+        )
+        initialize_leaves(circuit, x)
+        leaf = circuit.leaf
+        values = leaf.values(leaf.canonical(leaf.live_params()))
+        assert (np.abs(values["loc"] - 1e6) < 200).all()
+        assert (np.asarray(values["scale"]) > 5).all()
+        assert (np.asarray(values["scale"]) < 100).all()

@@ -55,6 +55,15 @@ def test_impossible_examples(name):
     assert abs(metric.result()) == np.inf
 
 
+def test_one_hot_vectors_are_no_labels() -> None:
+    metric = metrics.LogJoint()
+    for labels in (np.eye(2)[LABELS], np.eye(2, dtype=int)[LABELS].tolist()):
+        with pytest.raises(ValueError, match=r"LogJoint: targets are no .*argmax"):
+            metric.update_state(labels, JOINT)
+    metric.update_state(LABELS[:, np.newaxis].tolist(), JOINT[..., :])
+    np.testing.assert_allclose(metric.result(), CASES["LogJoint"][1].mean(), rtol=1e-5)
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_config_is_complete(name):
     metric = CASES[name][0](name="other", dtype="float64")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
@@ -13,14 +12,16 @@ from tfp_spn.layers.leaves.cauchy_leaf import CauchyLeaf
 from tfp_spn.layers.leaves.location_scale_leaf import LocationScaleLeaf
 from tfp_spn.layers.leaves.parts import LeafPart
 from tfp_spn.programs.parameter_names import leaf_name, to_leaf
-from tfp_spn.programs.program import Program
+
+if TYPE_CHECKING:
+    from tfp_spn.circuits.circuit import Circuit
 
 _MAX_ROWS = 10_000
 _FACTOR = 3.0
 
 
 def warn_of_fixed_scales(
-    circuit: keras.Model, x: Any, observed: Any, stacklevel: int = 3
+    circuit: Circuit, x: Any, observed: Any, stacklevel: int = 3
 ) -> None:
     """Warns, once for all variables, where a fixed scale is far from that of the data.
 
@@ -29,14 +30,14 @@ def warn_of_fixed_scales(
     factor of three then cost nats that no number of components makes good.
 
     Args:
-        circuit: A circuit; other models are passed over.
+        circuit: A circuit.
         x: An array ``[N, *event_shape]``; anything else is not read.
         observed: The mask, ``[N, *mask_shape]``.
         stacklevel: See `warnings.warn`; 2 is whoever calls this.
     """
-    program: Program | None = getattr(circuit, "program", None)
+    program = circuit.program
     is_array = isinstance(x, np.ndarray) and x.dtype.kind in "iufb"
-    if program is None or not is_array or x.shape[1:] != tuple(program.event_shape):
+    if not is_array or x.shape[1:] != tuple(program.event_shape):
         return
     layout = program.step.layout
     rows = (-1, layout.num_variables, layout.num_dims)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -11,6 +13,7 @@ from tfp_spn._typing import TensorLike
 from tfp_spn.circuits.data import values_and_mask
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.programs.digits import check_digits, may_lose, with_checked_digits
+from tfp_spn.programs.rounded_densities import changed_by_rounding
 
 _FLOATS = [np.dtype(name) for name in ("float16", "float32", "float64")]
 
@@ -35,24 +38,30 @@ def with_kept_digits(
     x, own = values_and_mask(inputs)
     if x is inputs:  # Keras reads other lists as several inputs
         is_list = isinstance(inputs, list)
-        return x if is_list else _values(model, _readable(owner, x), observed)
+        if is_list:
+            return x
+        return _values(
+            model, _readable(owner, x, has_mask=observed is not None), observed
+        )
     what = "observed" if isinstance(inputs, dict) else "mask"
     own = _readable(owner, own, what)
-    x = _values(model, _readable(owner, x), own)
+    x = _values(model, _readable(owner, x, has_mask=own is not None), own)
     if not isinstance(inputs, dict):
         return (x, own)
     return {**inputs, "x": x} if own is None else {**inputs, "x": x, "observed": own}
 
 
-def _readable(owner: str, x: TensorLike, what: str = "x") -> TensorLike:
+def _readable(
+    owner: str, x: TensorLike, what: str = "x", has_mask: bool = False
+) -> TensorLike:
     """An array in place of what holds numbers that Keras cannot read."""
     is_frame = hasattr(x, "to_numpy") and hasattr(x, "dtypes")
     is_sparse = hasattr(x, "toarray") or isinstance(x, tf.SparseTensor)
     if is_frame or is_sparse or isinstance(x, np.ma.MaskedArray | list):
-        return as_array(x, owner, what)
+        return as_array(x, owner, what, has_mask)
     is_odd = isinstance(x, np.ndarray) and x.dtype.kind not in "biu"
     is_odd &= getattr(x, "dtype", None) not in _FLOATS
-    return as_array(x, owner, what) if is_odd else x
+    return as_array(x, owner, what, has_mask) if is_odd else x
 
 
 def _values(model: keras.Model, x: TensorLike, observed: TensorLike) -> TensorLike:
@@ -77,7 +86,13 @@ def _values(model: keras.Model, x: TensorLike, observed: TensorLike) -> TensorLi
     flags = None
     if mask is not None:
         flags = np.broadcast_to(mask, array.shape).reshape(len(array), -1)
-    check_digits(owner, dtype, array, tuple(array.shape[1:]), flags)
+    shape, changed = tuple(array.shape[1:]), None
+    circuit = model.circuit_of_data() if tf.executing_eagerly() else None
+    if circuit is not None and shape == circuit.program.event_shape:
+        program, params = circuit.program, circuit.live_params()
+        variables = range(program.num_variables)
+        changed = functools.partial(changed_by_rounding, program, params, variables)
+    check_digits(owner, dtype, array, shape, flags, changed=changed)
     return x
 
 

@@ -74,7 +74,9 @@ class KerasMethods:
         """
         call = self._read("fit", args, kwargs)
         check_possible(self, call.data)
-        warn_of_fixed_scales(self, call.data.x, call.data.observed)
+        circuit = self.circuit_of_data()
+        if circuit is not None:
+            warn_of_fixed_scales(circuit, call.data.x, call.data.observed)
         with finite_training(self, call):
             return call()
 
@@ -83,6 +85,10 @@ class KerasMethods:
     train_on_batch = _checked("train_on_batch")
     test_on_batch = _checked("test_on_batch")
     predict_on_batch = _checked("predict_on_batch")
+
+    def circuit_of_data(self) -> Any:
+        """The circuit that data are for as they come, or `None` if there is none."""
+        return self if hasattr(self, "program") else None
 
     def _read(self, name: str, args: tuple, kwargs: dict) -> KerasCall:
         """A call of Keras' method, with data that passed the checks."""

@@ -40,6 +40,7 @@ class UnitClasses:
         sizes: Units of each class.
         resizable: Classes that may change: those of no root.
         leaves: Classes whose units are components of leaves.
+        scopes: The variables below the regions of each class.
     """
 
     def __init__(self, circuit: Circuit, owner: str) -> None:
@@ -58,6 +59,10 @@ class UnitClasses:
         tops = {self.class_of(node) for node in self.tops}
         self.resizable = [c for c in self.sizes if c not in tops]
         self.leaves = {self.class_of(node) for node in self.storage.leaves}
+        self.scopes: dict[int, set[int]] = {c: set() for c in self.sizes}
+        for node in nodes:
+            scope = circuit.region_graph.scopes[node.region]
+            self.scopes[self.class_of(node)].update(scope)
 
     def class_of(self, node: Node) -> int:
         """The number of a node's class."""

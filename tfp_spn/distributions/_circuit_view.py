@@ -225,7 +225,7 @@ class CircuitView(TensorValues):
         return tf.ensure_shape(drawn, lead.concatenate(middle).concatenate(tail))
 
     def _as_tensor(self, value: TensorLike, observed: Any = None) -> Tensor:
-        return self._event.as_tensor(value, observed)
+        return self._event.as_tensor(value, observed, self._params)
 
     def _checked(self, value: TensorLike, *arguments: TensorLike) -> Tensor:
         """The value as a tensor, checked at run time if `validate_args`."""

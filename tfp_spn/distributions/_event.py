@@ -7,6 +7,7 @@ all variables and picks them out of results again.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,15 +18,13 @@ import tensorflow as tf
 
 from tfp_spn._arrays import as_array
 from tfp_spn._masks import mask_fault
-from tfp_spn._typing import Tensor, TensorLike
+from tfp_spn._typing import Params, Tensor, TensorLike
 from tfp_spn.layers.leaves.evidence import Evidence, merge_pixels
 from tfp_spn.ops.axes import reshape_axes
 from tfp_spn.ops.regions import gather_blank, inverse_index
 from tfp_spn.programs.digits import check_digits, may_lose, with_checked_digits
 from tfp_spn.programs.program import Program
-
-_LEAST = 1e-4
-"""Rounding below is not looked for: a tenth of the smallest scale of leaves."""
+from tfp_spn.programs.rounded_densities import SMALLEST, changed_by_rounding
 
 
 class Given(NamedTuple):
@@ -107,14 +106,17 @@ class Event:
         """``[V']``, or ``[height, width]`` of whole images."""
         return self.program.mask_shape if self.is_full else (len(self.variables),)
 
-    def as_tensor(self, value: TensorLike, observed: TensorLike = None) -> Tensor:
+    def as_tensor(
+        self, value: TensorLike, observed: TensorLike, params: Params
+    ) -> Tensor:
         """A tensor of the value's own dtype, unless the circuit's loses its digits.
 
         Args:
             value: The value.
             observed: Its mask, if there is one; it may be wrong.
+            params: Parameters of the circuit; read where digits may be lost.
         """
-        tensor = as_tensor(value)
+        tensor = as_tensor(value, takes_missing=observed is not None)
         dtype, rank = self.program.dtype, tensor.shape.rank
         if rank is None or not may_lose(tensor.dtype, dtype):
             return tensor
@@ -122,7 +124,14 @@ class Event:
             return tensor
         if hasattr(tensor, "numpy"):
             flags = self._known_flags(observed, self.lead_of(tensor))
-            check_digits(self.owner, dtype, tensor, self.shape, flags, _LEAST)
+            changed = None
+            if tf.executing_eagerly():  # else parameters have no values
+                changed = functools.partial(
+                    changed_by_rounding, self.program, params, self.variables
+                )
+            check_digits(
+                self.owner, dtype, tensor, self.shape, flags, SMALLEST, changed
+            )
             return tensor
         if tensor.dtype.is_integer and self.program.step.leaf.is_discrete:
             return tensor
@@ -131,7 +140,9 @@ class Event:
             mask = self.mask(observed, self.lead_of(tensor))
             if self.ndims > len(self.mask_shape):
                 mask = mask[..., tf.newaxis]
-        return with_checked_digits(self.owner, dtype, tensor, self.ndims, mask, _LEAST)
+        return with_checked_digits(
+            self.owner, dtype, tensor, self.ndims, mask, SMALLEST
+        )
 
     def _known_flags(
         self, observed: TensorLike, lead: tf.TensorShape
@@ -308,17 +319,22 @@ class Event:
         return value[..., 0] if self.ndims == 1 else value
 
 
-def as_tensor(value: TensorLike, what: str = "value") -> Tensor:
+def as_tensor(
+    value: TensorLike, what: str = "value", takes_missing: bool = True
+) -> Tensor:
     """A tensor of the value's own dtype.
 
     TFP would convert arrays to the distribution's dtype, which for integers cuts 0.7
-    to 0 and turns NaN into some number.
+    to 0 and turns NaN into some number. Marks of missing values that are no numbers, of
+    frames and lists, are refused unless there is a mask.
     """
     is_composite = isinstance(value, tf.RaggedTensor | tf.SparseTensor)
     if (tf.is_tensor(value) or isinstance(value, tf.Variable)) and not is_composite:
         return tf.convert_to_tensor(value)
     try:
-        return tf.convert_to_tensor(as_array(value, "SumProductNetwork", what))
+        return tf.convert_to_tensor(
+            as_array(value, "SumProductNetwork", what, takes_missing)
+        )
     except NotImplementedError:  # a list of symbolic tensors
         return tf.convert_to_tensor(value)
 

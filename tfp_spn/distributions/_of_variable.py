@@ -35,7 +35,7 @@ class OfVariable:
     def _as_tensor(self, value: TensorLike, observed: Any = None) -> Tensor:
         """The value in the dtype of the families, which must not lose its digits."""
         spread: Any = self
-        tensor, dtype = as_tensor(value), spread.dtype
+        tensor, dtype = as_tensor(value, takes_missing=False), spread.dtype
         if not dtype.is_floating:
             return tensor
         columns = spread.batch_shape[-1:]

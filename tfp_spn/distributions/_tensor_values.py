@@ -54,7 +54,7 @@ class TensorValues:
 
     def _as_tensor(self, value: TensorLike, observed: Any = None) -> Tensor:
         """The value as it is; `observed` may be the mask that comes with it."""
-        return as_tensor(value)
+        return as_tensor(value, takes_missing=observed is not None)
 
     def _cdf(self, value: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """What `tfd.QuantizedDistribution` looks for."""

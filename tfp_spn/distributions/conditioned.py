@@ -83,7 +83,8 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
         parameters = dict(locals())
         with tf.name_scope(name) as name:
             event = distribution._event  # noqa: SLF001
-            value = event.value(event.as_tensor(value, observed))
+            params = distribution.params
+            value = event.value(event.as_tensor(value, observed, params))
             observed = event.mask(
                 observed, value.shape[: value.shape.rank - event.ndims]
             )
@@ -138,7 +139,7 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
         return self._distribution.event_shape_tensor()
 
     def _as_tensor(self, value: TensorLike, observed: TensorLike = None) -> Tensor:
-        return self._event.as_tensor(value, observed)
+        return self._event.as_tensor(value, observed, self._distribution.params)
 
     def _ask(self, function: Callable[..., T], *arguments: Tensor) -> T:
         """The answer to a query that is given the evidence."""
@@ -180,7 +181,7 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
             validate_args: As in the constructor; default: as this distribution.
             name: Name of the result.
         """
-        value = self._event.value(self._event.as_tensor(value, observed))
+        value = self._event.value(self._as_tensor(value, observed))
         lead = value.shape[: value.shape.rank - self._event.ndims]
         observed = self._event.mask(observed, lead)
         if validate_args is None:

@@ -18,7 +18,7 @@ from tfp_spn.layers.leaves.support import (
     Support,
     integers_up_to,
 )
-from tfp_spn.layers.leaves.upper_tails import log_survival_function
+from tfp_spn.layers.leaves.tails import log_cdf, log_survival_function
 from tfp_spn.ops.log_space import log1mexp, safe_log
 from tfp_spn.ops.mixture_moments import (
     finite_range,
@@ -106,7 +106,7 @@ class LeafMixture(OfVariable, TensorValues, tfd.MixtureSameFamily):
         support = _support_of(self.components_distribution)
         if support is None:
             return super()._log_cdf(x)
-        return support.log_cdf(x, super()._log_cdf)
+        return support.log_cdf(x, self._log_cdf_within)
 
     def _log_survival_function(self, x: Tensor) -> Tensor:
         support = _support_of(self.components_distribution)
@@ -114,8 +114,15 @@ class LeafMixture(OfVariable, TensorValues, tfd.MixtureSameFamily):
             return log1mexp(self._log_cdf(x))
         return support.log_survival(x, self._log_survival_within)
 
+    def _log_cdf_within(self, x: Tensor) -> Tensor:
+        return self._mixed(log_cdf(self.components_distribution, x[..., tf.newaxis]))
+
     def _log_survival_within(self, x: Tensor) -> Tensor:
-        tails = log_survival_function(self.components_distribution, x[..., tf.newaxis])
+        components = self.components_distribution
+        return self._mixed(log_survival_function(components, x[..., tf.newaxis]))
+
+    def _mixed(self, tails: Tensor) -> Tensor:
+        """Logarithms of probabilities under the components, ``[..., K]``, to sums."""
         log_weights = tf.math.log_softmax(self.mixture_distribution.logits_parameter())
         return tf.reduce_logsumexp(tails + log_weights, axis=-1)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 import numpy as np
@@ -17,6 +16,7 @@ from tfp_spn._arguments import (
     one_of,
     reads,
 )
+from tfp_spn._clustering import import_cluster
 from tfp_spn._serialization import register
 from tfp_spn._typing import Config, DTypeLike, Tensor
 from tfp_spn.initializers._data import by_cell, collected, standardized, without_data
@@ -171,7 +171,7 @@ class KMeans(keras.initializers.Initializer):
         distinct = np.unique(x, axis=0)
         if len(distinct) <= num_clusters:
             return distinct[np.arange(num_clusters) * len(distinct) // num_clusters]
-        found = _import_cluster().KMeans(
+        found = import_cluster("KMeans").KMeans(
             num_clusters,
             init={"kmeans++": "k-means++"}.get(self.centroid_initialization, "random"),
             n_init=1,
@@ -233,14 +233,3 @@ def _resized(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         images, size, antialias=True, data_format="channels_last"
     )
     return keras.ops.convert_to_numpy(resized).astype(np.float64)
-
-
-def _import_cluster() -> Any:
-    try:
-        from sklearn import cluster
-    except ImportError as error:
-        raise ImportError(
-            "KMeans clusters with scikit-learn, which cannot be imported "
-            f'({error}). Install it with: pip install "tfp_spn[clustering]"'
-        ) from error
-    return cluster

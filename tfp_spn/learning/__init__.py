@@ -25,6 +25,7 @@ from tfp_spn.learning.averaged_parameters import (
 )
 from tfp_spn.learning.batches import Batch as Batch
 from tfp_spn.learning.batches import Batches as Batches
+from tfp_spn.learning.distillation import distill as distill
 from tfp_spn.learning.expectation_maximization import (
     ExpectationMaximization as ExpectationMaximization,
 )
@@ -99,6 +100,7 @@ __all__ = [
     "NegativeLogLikelihood",
     "OnlineExpectationMaximization",
     "add_expectations",
+    "distill",
     "expected_statistics",
     "fit",
     "initialize_leaves",

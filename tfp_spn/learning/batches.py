@@ -49,9 +49,15 @@ def unpack(data: object) -> Data:
     if isinstance(x, dict):
         unknown = sorted(set(x) - set(Data._fields))
         if unknown or "x" not in x:
+            remedy = "Rename the keys."
+            if "lengths" in unknown:
+                remedy = (
+                    "Make lengths a mask: observed=tf.sequence_mask(lengths, num_steps)"
+                    "[..., tf.newaxis]."
+                )
             raise ValueError(
                 f"tfp_spn.learning: received data as a dict with keys {sorted(x)}, "
-                f"expected 'x' and any of {list(Data._fields[1:])}. Rename the keys."
+                f"expected 'x' and any of {list(Data._fields[1:])}. {remedy}"
             )
         return Data(None, None, labels, sample_weight)._replace(**x)
     if isinstance(x, tuple | list) and len(x) != 2:

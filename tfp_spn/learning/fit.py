@@ -340,7 +340,14 @@ def fit(
             has_data = not (train.is_dataset or initialize)
             start_from(circuit, train.data if has_data else None, seed)
         if initialize and not progress.history.epochs:
-            initialize_leaves(circuit, train.data.x, train.data.observed, seed)
+            given = train.data
+            initialize_leaves(
+                circuit,
+                given.x,
+                given.observed,
+                seed,
+                sample_weight=given.sample_weight,
+            )
         finite.check_start(state.take(), progress.best, checkpoint)
         progress.history.classes = classes
         hooks.begin()

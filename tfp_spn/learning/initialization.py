@@ -28,6 +28,7 @@ def initialize_leaves(
     seed: int = 0,
     *,
     default_only: bool = False,
+    sample_weight: TensorLike = None,
 ) -> None:
     """Sets leaf components to where the data are.
 
@@ -40,18 +41,20 @@ def initialize_leaves(
     - counts and categories: each component's probabilities are drawn from a Dirichlet
       distribution around the variable's frequencies;
     - any other family that has an M-step: the M-step on data half of which are one
-      example.
+      example;
+    - families of `tfd` over the real line with a location and a scale: both as above,
+      before the M-step if there is one.
 
-    The examples are drawn by k-means++ [1], of variables divided by their standard
-    deviations, among at most 1,000 of the data: they lie far from each other, so that
-    each of several clusters has a component to begin with. Regions without common
-    variables (those of a repetition) take the same examples in the same order, so that
-    their components fit together; in no region are two alike, unless it has fewer
-    different values than components.
+    The examples are drawn by k-means++ [1] and local search [2], of variables divided
+    by their standard deviations, among at most 1,000 of the data: they lie far from
+    each other, so that each of several clusters has a component to begin with. Regions
+    without common variables (those of a repetition) take the same examples in the same
+    order, so that their components fit together; in no region are two alike, unless it
+    has fewer different values than components.
 
     A leaf layer of your own starts otherwise by its method `initial_parameters`. A
     `MixedLeaf` treats each variable by its own family. Only trainable parameters are
-    set; families without an M-step keep theirs.
+    set; other families without an M-step keep theirs.
 
     Args:
         spn: A circuit, or a distribution over one.
@@ -62,6 +65,8 @@ def initialize_leaves(
         seed: Seed of the draws.
         default_only: Whether leaf layers that were given initializers keep what these
             made.
+        sample_weight: How often each example counts, ``[N]``: the same as repeated
+            examples. Default: once.
 
     Raises:
         TypeError: Data of a wrong type.
@@ -80,12 +85,15 @@ def initialize_leaves(
     References:
         [1]: Arthur, Vassilvitskii. k-means++: the advantages of careful seeding. SODA
         2007.
+        [2]: Lattanzi, Sohler. A better k-means++ algorithm via local search. ICML 2019.
     """
     circuit = as_circuit(spn)
-    data = validated(circuit.program, Data(x, observed))
+    data = validated(circuit.program, Data(x, observed, None, sample_weight))
     data = _steps_as_examples(circuit.program, data)
     program = circuit.program.step
     if not len(data.x):  # nothing is known
+        return
+    if data.sample_weight is not None and not data.sample_weight.any():
         return
     rng = np.random.default_rng([seed, 1])
     values, mask = _subset(program, data, rng)
@@ -121,11 +129,15 @@ def initialize_leaves(
 def _steps_as_examples(program: Program, data: Data) -> Data:
     """All examples, or all steps of sequences, of which anything is known."""
     x = data.x.reshape(-1, *program.step.event_shape)
+    weight = data.sample_weight
+    if weight is not None:
+        weight = np.repeat(weight, len(x) // len(weight))
     if data.observed is None:
-        return Data(x)
+        return Data(x, sample_weight=weight)
     observed = data.observed.reshape(-1, *program.step.mask_shape)
     known = observed.reshape(len(observed), -1).any(-1)
-    return Data(x[known], observed[known])
+    weight = None if weight is None else weight[known]
+    return Data(x[known], observed[known], None, weight)
 
 
 def _subset(
@@ -133,7 +145,10 @@ def _subset(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Some rows in any order, float64 ``[N, V, D]``, and their mask ``[N, V, 1]``."""
     data = flattened(program, data)
-    rows = rng.permutation(len(data.x))[:_MAX_ROWS]
+    rows = np.arange(len(data.x))
+    if data.sample_weight is not None:
+        rows = repeated(data.sample_weight, rng)
+    rows = rng.permutation(rows)[:_MAX_ROWS]
     x = np.asarray(data.x[rows], np.float64)
     if x.ndim == 2:
         x = x[..., np.newaxis]
@@ -141,6 +156,19 @@ def _subset(
         return x, np.ones([*x.shape[:2], 1], bool)
     mask = data.observed[rows][..., np.newaxis]
     return np.where(mask, x, 0.0), mask
+
+
+def repeated(weight: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Rows as often as they count, in units of the smallest weight above zero.
+
+    Exactly so if there are no fractions and no more than `_MAX_ROWS`, else on average.
+    """
+    some = np.flatnonzero(weight)
+    ends = np.cumsum(weight[some])
+    least = np.ceil(ends[-1] / weight[some].min() - 1e-6)
+    count = int(min(least, _MAX_ROWS))
+    places = (rng.random() + np.arange(count)) * (ends[-1] / count)
+    return some[np.searchsorted(ends[:-1], places, side="right")]
 
 
 def _deviation(x: np.ndarray, mask: np.ndarray) -> np.ndarray:

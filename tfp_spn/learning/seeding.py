@@ -2,7 +2,9 @@
 
 k-means++ (Arthur and Vassilvitskii 2007): the first example is drawn evenly, each
 further one in proportion to its squared distance from the nearest one so far, the best
-of a few draws.
+of a few draws. Then local search (Lattanzi and Sohler 2019): some more times an example
+that is drawn likewise takes the place of the one that is missed least, if the squared
+distances become less; a cluster that got none finds one that shares another.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-_NUM_DRAWS = 4
+_NUM_DRAWS, _MAX_EXCHANGES = 4, 25
 
 Scopes = Sequence[Sequence[int]]
 
@@ -37,7 +39,9 @@ def seeds_of_regions(
     deviations = np.ones([len(scopes), *x.shape[1:]])
     for group in disjoint_groups(scopes):
         together = [v for region in group for v in scopes[region]]
-        shared, nearest = _seeds(_points(x, together), num_seeds, rng)
+        points = _points(x, together)
+        shared = _seeds(points, num_seeds, rng)
+        nearest = _improve(shared, points, rng)
         deviations[group] = _deviation_within(x, nearest)
         for region in group:
             points = _points(x, scopes[region])
@@ -45,7 +49,7 @@ def seeds_of_regions(
             rows[region] = shared
             if len(first) < num_seeds:
                 twins = np.setdiff1d(np.arange(num_seeds), first)
-                found, _ = _seeds(points, num_seeds, rng, shared[first])
+                found = _seeds(points, num_seeds, rng, shared[first])
                 rows[region, twins] = found[len(first) :]
     return rows, deviations
 
@@ -84,23 +88,51 @@ def _seeds(
     num_seeds: int,
     rng: np.random.Generator,
     first: np.ndarray | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of ``points [N, F]``, those of `first` before others; each one's nearest."""
+) -> np.ndarray:
+    """Rows of ``points [N, F]``, those of `first` before others."""
     seeds = [rng.integers(len(points))] if first is None else list(first)
-    distances = _square_distances(points, np.array(seeds))
-    nearest, cluster = distances.min(0), distances.argmin(0)
+    nearest = _square_distances(points, np.array(seeds)).min(0)
     while len(seeds) < num_seeds and nearest.any():
         draws = rng.choice(len(points), _NUM_DRAWS, p=nearest / nearest.sum())
         left = np.minimum(_square_distances(points, draws), nearest)
         best = left.sum(-1).argmin()
-        cluster = np.where(left[best] < nearest, len(seeds), cluster)
         seeds.append(draws[best])
         nearest = left[best]
     # No other value is left: any rows will do.
     seeds.extend(rng.integers(len(points), size=num_seeds - len(seeds)))
-    return np.array(seeds), cluster
+    return np.array(seeds)
+
+
+def _improve(
+    seeds: np.ndarray, points: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Exchanges rows in `seeds` for better ones; returns each row's nearest seed."""
+    distances = _square_distances(points, seeds)
+    if len(seeds) < 2:
+        return distances.argmin(0)
+    every, is_new = np.arange(len(points)), True
+    for _ in seeds[:_MAX_EXCHANGES]:
+        if is_new:
+            first, second = np.argpartition(distances, 1, axis=0)[:2]
+            nearest, next_nearest = distances[first, every], distances[second, every]
+        total = nearest.sum()
+        if not total > 0:
+            break
+        draws = rng.choice(len(points), _NUM_DRAWS, p=nearest / total)
+        new = _square_distances(points, draws)
+        left = np.minimum(new, nearest)  # with all seeds kept
+        missed = np.minimum(new, next_nearest) - left
+        without = left.sum(-1)[:, np.newaxis] + np.stack(
+            [np.bincount(first, of_draw, len(seeds)) for of_draw in missed]
+        )
+        draw, seed = np.unravel_index(without.argmin(), without.shape)
+        is_new = bool(without[draw, seed] < total)
+        if is_new:
+            seeds[seed], distances[seed] = draws[draw], new[draw]
+    return distances.argmin(0)
 
 
 def _square_distances(points: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """``[T, N]``: of all points from those in `rows`."""
-    return np.stack([np.square(points - points[row]).sum(-1) for row in rows])
+    offsets = (points - points[row] for row in rows)
+    return np.stack([np.einsum("nf,nf->n", offset, offset) for offset in offsets])

@@ -47,7 +47,14 @@ def start_from(circuit: Circuit, data: Data | None, seed: int) -> None:
             if part.leaf.trainable and part.leaf.has_stock_initializers:
                 _redraw(part.leaf)
     if data is not None:
-        initialize_leaves(circuit, data.x, data.observed, seed, default_only=True)
+        initialize_leaves(
+            circuit,
+            data.x,
+            data.observed,
+            seed,
+            default_only=True,
+            sample_weight=data.sample_weight,
+        )
 
 
 def _variables_of(circuit: Circuit) -> list[keras.Variable]:

@@ -51,25 +51,26 @@ class CircuitLoss(keras.losses.Loss):
                 f"weights too. {remedy}"
             )
         if self.needs_labels:
-            self._check_labels(y_true, y_pred)
+            check_are_classes(type(self).__name__, y_true, y_pred)
         return super().__call__(*self._pair(y_true, y_pred), sample_weight)
-
-    def _check_labels(self, y_true: TensorLike, y_pred: TensorLike) -> None:
-        """Refuses one-hot vectors, as far as shapes are known."""
-        own = tf.TensorShape(_shape_of(y_true))
-        outputs = tf.TensorShape(_shape_of(y_pred))
-        if own.rank is None or own.rank != outputs.rank or own[-1] in (1, None):
-            return
-        raise ValueError(
-            f"{type(self).__name__}: targets are no labels, received shape "
-            f"{tuple(own)} for log-probabilities of shape {tuple(outputs)}, expected "
-            f"{tuple(outputs[:-1])}: one class number each. Pass class numbers, of "
-            "one-hot vectors labels.argmax(-1)."
-        )
 
     def _pair(self, y_true: TensorLike, y_pred: TensorLike) -> tuple[Tensor, Tensor]:
         """Targets and output as tensors."""
         return y_true, y_pred
+
+
+def check_are_classes(owner: str, y_true: TensorLike, y_pred: TensorLike) -> None:
+    """Raises a `ValueError` for one-hot vectors, as far as shapes are known."""
+    own = tf.TensorShape(_shape_of(y_true))
+    outputs = tf.TensorShape(_shape_of(y_pred))
+    if own.rank is None or own.rank != outputs.rank or own[-1] in (1, None):
+        return
+    raise ValueError(
+        f"{owner}: targets are no labels, received shape {tuple(own)} for "
+        f"log-probabilities of shape {tuple(outputs)}, expected {tuple(outputs[:-1])}: "
+        "one class number each. Pass class numbers, of one-hot vectors "
+        "labels.argmax(-1)."
+    )
 
 
 def _shape_of(value: TensorLike) -> ShapeLike:

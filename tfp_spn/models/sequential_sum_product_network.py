@@ -280,11 +280,18 @@ class SequentialSumProductNetwork(UnsupervisedTraining, keras.Sequential):
             self.__dict__["_stack_of_z_scores"] = known  # Keras must not track it
         return from_layers(known)
 
-    def _check_structure(self) -> None:
-        """Compiles complete stacks, which refuses those that are not distributions."""
+    def circuit_of_data(self) -> Circuit | None:
+        """The circuit, unless it sees z-scores only, or layers are missing."""
+        return self._circuit() if self.normalizer is None and self._is_whole() else None
+
+    def _is_whole(self) -> bool:
         layers = self.layers if self.normalizer is None else self.layers[1:]
         layers = without_training_layers(layers)
-        if is_stack(layers) and all(layer.built for layer in layers):
+        return is_stack(layers) and all(layer.built for layer in layers)
+
+    def _check_structure(self) -> None:
+        """Compiles complete stacks, which refuses those that are not distributions."""
+        if self._is_whole():
             self._circuit()
 
     def _log_joint(self, x: Tensor, observed: Tensor | None, training: bool) -> Tensor:

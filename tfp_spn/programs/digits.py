@@ -7,6 +7,7 @@ gone, and no query can say so. A few rows tell whether it was.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ _MAX_MERGED = 0.25
 """So many of 100 distinct values are one with another if they are rounded by about a
 hundredth of their deviation."""
 
+Changed = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
 
 def may_lose(given: tf.DType | np.dtype, kept: tf.DType) -> bool:
     """Whether there are numbers of one dtype that the other cannot hold."""
@@ -37,6 +40,7 @@ def check_digits(
     event_shape: tuple[int, ...],
     observed: np.ndarray | None = None,
     least: float = 0.0,
+    changed: Changed | None = None,
 ) -> None:
     """Raises unless values stay distinct in the dtype of a circuit.
 
@@ -48,9 +52,11 @@ def check_digits(
         event_shape: The columns are its axes, flattened.
         observed: bool ``[N, V]`` or `None`: the others may be anything.
         least: Rounding by less than this is let pass unseen.
+        changed: Of rows before and after rounding, which values it changes too much
+            for the circuit as it is. Default: nothing is known of that.
 
     Raises:
-        ValueError: The values of a column are not told apart.
+        ValueError: The values of a column are not told apart, or changed.
     """
     kept = dtype.as_numpy_dtype
     if not may_lose(x.dtype, dtype):
@@ -67,19 +73,21 @@ def check_digits(
         rows[~np.repeat(chosen, per_flag, axis=1)] = np.nan
     if not len(rows) or _rounding(rows, kept) < least:
         return
-    rows.sort(axis=0)  # NaN comes last
     with np.errstate(over="ignore"):
         rounded = rows.astype(kept)
+    if changed is not None:
+        _check_changes(owner, dtype, rows, rounded, event_shape, changed)
+    rows.sort(axis=0)  # NaN comes last
+    rounded.sort(axis=0)
     is_next = rows[1:] > rows[:-1]
     merged = is_next & ~(rounded[1:] > rounded[:-1]) & np.isfinite(rounded[1:])
     wrong = merged.sum(0) > _MAX_MERGED * (1 + is_next.sum(0))
     if wrong.any():
         column = int(np.argmax(wrong))
         row = int(np.argmax(merged[:, column]))
-        place = np.unravel_index(column, event_shape)
         raise ValueError(
             f"{owner}: {dtype.name}, the dtype of the circuit, cannot tell the "
-            f"values of column {', '.join(map(str, place))} apart, received "
+            f"values of column {_place(column, event_shape)} apart, received "
             f"{rows[row, column]!s} and {rows[row + 1, column]!s}, which both become "
             f"{rounded[row, column]!s}, expected values that keep their digits "
             f"({int(wrong.sum())} such columns). {_REMEDY}"
@@ -136,6 +144,30 @@ def with_checked_digits(
     check = tf.debugging.Assert(~tf.reduce_any(wrong), [message, first])
     with tf.control_dependencies([check]):
         return tf.identity(x)
+
+
+def _check_changes(
+    owner: str,
+    dtype: tf.DType,
+    rows: np.ndarray,
+    rounded: np.ndarray,
+    event_shape: tuple[int, ...],
+    changed: Changed,
+) -> None:
+    wrong = changed(rows, rounded)
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        raise ValueError(
+            f"{owner}: {dtype.name}, the dtype of the circuit, rounds the values of "
+            f"column {_place(column, event_shape)} by much of the width of its "
+            f"components, received {rows[row, column]!s}, which becomes "
+            f"{rounded[row, column]!s}, expected values that keep their digits "
+            f"({int(wrong.any(0).sum())} such columns). {_REMEDY}"
+        )
+
+
+def _place(column: int, event_shape: tuple[int, ...]) -> str:
+    return ", ".join(map(str, np.unravel_index(column, event_shape)))
 
 
 def _rounding(x: Any, dtype: np.dtype) -> float:

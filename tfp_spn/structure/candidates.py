@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
 
-from tfp_spn._typing import Config
 from tfp_spn.circuits import RegionGraphCircuit, assign_log_weights, from_region_graph
-from tfp_spn.learning import History, fit
-from tfp_spn.learning.even_batches import EvenBatches
-from tfp_spn.learning.rounds import default_batch_size
 from tfp_spn.region_graphs import RegionGraph, mixture_of_hidden_chow_liu_trees
 from tfp_spn.region_graphs.mutual_information import DataType
 from tfp_spn.structure.columns import Columns
@@ -28,12 +22,17 @@ from tfp_spn.structure.leaf_estimates import (
     leaf_layer,
 )
 from tfp_spn.structure.learn_spn import learn_spn
+from tfp_spn.structure.timed_fit import (
+    as_data,
+    begin_with_clusters,
+    fit_within,
+    weight_code,
+)
 
-_STEP_SIZE = 0.3
-_MAX_EPOCHS = 200
-_UPDATES = 1500
-_UPDATES_BY_SECOND = 50
-"""Of online EM where there is time for more; each takes a part of that."""
+_FEW_COLUMNS, _MANY_COLUMNS = 32, 200
+"""Up to the first, hidden Chow-Liu trees have more states, from the second on fewer."""
+
+_FEW_ROWS = 2000
 
 _PREFACE = (
     "# x, validation_data: rows to learn from and to judge by\n"
@@ -88,30 +87,32 @@ def independent_columns(
     assign_leaves(circuit, lambda _, variable: estimate(train, variable, rows))
     code = (
         "circuit = tfp_spn.structure.learn_spn(\n"
-        f"    x, observed=observed{_weight_code(train)},\n"
+        f"    x, observed=observed{weight_code(train)},\n"
         f"    kinds={list(train.kinds)}, min_rows=2**31 - 1)"
     )
     return Learned(lambda: circuit, (), None, _PREFACE + code)
 
 
+def hidden_chow_liu_tree(
+    train: Columns, valid: Columns, seconds: float, seed: int
+) -> Learned:
+    """One tree of many states, fewer for many columns or few rows of categories.
+
+    Numbers that depend on each other closely need many states.
+    """
+    num_sums = 64 if train.num_variables <= _MANY_COLUMNS else 16
+    if train.is_categorical and train.num_variables <= _FEW_COLUMNS:
+        num_sums *= 2
+    if train.is_categorical and train.weights.sum() < _FEW_ROWS:
+        num_sums = max(num_sums // 4, 8)
+    return _hidden_trees(train, valid, seconds, seed, 1, num_sums)
+
+
 def hidden_chow_liu_trees(
     train: Columns, valid: Columns, seconds: float, seed: int
 ) -> Learned:
-    """A mixture of hidden Chow-Liu trees, by online EM with a falling step."""
-    num_trees = 4 if train.num_variables <= 200 else 1
-    num_sums = 16 if train.weights.sum() >= 2000 else 8
-    return _hidden_trees(train, valid, seconds, seed, num_trees, num_sums)
-
-
-def wide_hidden_chow_liu_tree(
-    train: Columns, valid: Columns, seconds: float, seed: int
-) -> Learned:
-    """One tree of many states.
-
-    Numbers that depend on each other closely need them, and many rows can fill them.
-    """
-    num_sums = 64 if train.num_variables <= 128 else 32
-    return _hidden_trees(train, valid, seconds, seed, 1, num_sums)
+    """A mixture of several trees of fewer states."""
+    return _hidden_trees(train, valid, seconds, seed, 4, 16)
 
 
 def _hidden_trees(
@@ -122,7 +123,7 @@ def _hidden_trees(
     num_trees: int,
     num_sums: int,
 ) -> Learned:
-    start = time.perf_counter()
+    ends = time.perf_counter() + seconds
     num_bins = None if train.is_categorical else 8
     data_type: DataType = "discrete" if train.is_categorical else "auto"
     graph = mixture_of_hidden_chow_liu_trees(
@@ -137,19 +138,20 @@ def _hidden_trees(
     circuit = from_region_graph(
         graph, leaf_layer(train, num_sums), num_sums, leaf_sums=False
     )
-    curve, em_code, is_interrupted = _online_em(
-        circuit, train, valid, start + seconds, seed
-    )
+    start_code = begin_with_clusters(circuit, train, seed)
+    found = fit_within(circuit, train, valid, ends, seed)
     code = (
         "graph = tfp_spn.region_graphs.mixture_of_hidden_chow_liu_trees(\n"
-        f"    x, {num_trees}, observed=observed{_weight_code(train)},\n"
+        f"    x, {num_trees}, observed=observed{weight_code(train)},\n"
         f"    data_type={data_type!r}, num_bins={num_bins}, seed={seed})\n"
         f"leaf = {leaf_code(train, num_sums)}\n"
         "circuit = tfp_spn.circuits.from_region_graph(\n"
         f"    graph, leaf, {num_sums}, leaf_sums=False)\n"
-        f"{em_code}"
+        f"{start_code}{found.code}"
     )
-    return Learned(lambda: circuit, curve, None, _PREFACE + code, is_interrupted)
+    return Learned(
+        lambda: circuit, found.curve, None, _PREFACE + code, found.is_interrupted
+    )
 
 
 def continuous_mixtures(
@@ -178,13 +180,13 @@ def continuous_mixtures(
     table: Any = train  # of categories, too, that are in held-out rows alone
     mixture = continuous_mixture(
         table,
-        validation_data=_as_data(valid),
+        validation_data=as_data(valid),
         **settings,
     )
     named = "".join(f"    {key}={value!r},\n" for key, value in settings.items())
     code = (
         "mixture = tfp_spn.structure.continuous_mixture(\n"
-        f"    x, observed=observed{_weight_code(train)},\n"
+        f"    x, observed=observed{weight_code(train)},\n"
         f"    validation_data=validation_data,\n{named})\n"
         "circuit = mixture.circuit()"
     )
@@ -199,7 +201,7 @@ def continuous_mixtures(
 
 def learned_spn(train: Columns, valid: Columns, seconds: float, seed: int) -> Learned:
     """LearnSPN, and online EM over what it found."""
-    start = time.perf_counter()
+    ends = time.perf_counter() + seconds
     min_rows = max(50, int(train.weights.sum() / 50))
     circuit = learn_spn(
         np.where(train.observed, train.values, np.nan),
@@ -208,117 +210,13 @@ def learned_spn(train: Columns, valid: Columns, seconds: float, seed: int) -> Le
         min_rows=min_rows,
         seed=seed,
     )
-    curve, em_code, is_interrupted = _online_em(
-        circuit, train, valid, start + seconds, seed
-    )
+    found = fit_within(circuit, train, valid, ends, seed)
     code = (
         "circuit = tfp_spn.structure.learn_spn(\n"
-        f"    x, observed=observed{_weight_code(train)}, kinds={list(train.kinds)},\n"
+        f"    x, observed=observed{weight_code(train)}, kinds={list(train.kinds)},\n"
         f"    min_rows={min_rows}, seed={seed})\n"
-        f"{em_code}"
+        f"{found.code}"
     )
-    return Learned(lambda: circuit, curve, None, _PREFACE + code, is_interrupted)
-
-
-def _online_em(
-    circuit: RegionGraphCircuit,
-    train: Columns,
-    valid: Columns,
-    ends: float,
-    seed: int,
-) -> tuple[tuple[float, ...], str, bool]:
-    """As many epochs as there is time for; the best parameters are kept.
-
-    Returns:
-        Validation log-likelihoods, the code, and whether it was interrupted.
-    """
-    batch_size = default_batch_size(train.values, False)
-    num_updates = EvenBatches(len(train.values), batch_size, train.weights).count
-    shared: Config = {
-        "method": "online_em",
-        "observed": train.observed,
-        "sample_weight": train.weights if train.is_weighted else None,
-        "validation_data": _as_data(valid),
-        "batch_size": batch_size,
-        "pseudocount": 0.05,
-        "patience": 10,
-        "seed": seed,
-        "verbose": False,
-        "callbacks": [_Deadline(ends)],
-    }
-    curve: list[float] = []
-    epochs, is_interrupted = 0, False
-    try:
-        start = time.perf_counter()
-        for _ in range(2):  # what is compiled at first takes no time in the second
-            start = time.perf_counter()
-            history = _fit(
-                circuit, _values(train), epochs=1, step_size=_STEP_SIZE, **shared
-            )
-            curve += history.validation_log_likelihood
-        of_epoch = time.perf_counter() - start
-        left = ends - time.perf_counter()
-        updates = max(_UPDATES, int(_UPDATES_BY_SECOND * left))
-        wanted = min(_MAX_EPOCHS, max(15, updates // num_updates))
-        epochs = min(wanted, int(0.9 * left / of_epoch))
-        if epochs > 0:
-            schedule = keras.optimizers.schedules.CosineDecay(
-                _STEP_SIZE, epochs * num_updates, alpha=0.02
-            )
-            history = _fit(
-                circuit, _values(train), epochs=epochs, step_size=schedule, **shared
-            )
-            curve += history.validation_log_likelihood
-    except KeyboardInterrupt:  # `fit` has left the best of its epochs
-        is_interrupted = True
-    phases = [f"({_STEP_SIZE}, 2)"]
-    if epochs > 0:
-        decay = f"{_STEP_SIZE}, {epochs * num_updates}, alpha=0.02"
-        schedule_code = f"keras.optimizers.schedules.CosineDecay({decay})"
-        phases.append(f"({schedule_code}, {epochs})")
-    sample_weight = "sample_weight=sample_weight, " if train.is_weighted else ""
-    code = (
-        f"for step_size, epochs in [{', '.join(phases)}]:\n"
-        "    tfp_spn.learning.fit(\n"
-        '        circuit, x, method="online_em", observed=observed, epochs=epochs,\n'
-        f"        {sample_weight}step_size=step_size,\n"
-        "        validation_data=validation_data,\n"
-        f"        batch_size={batch_size}, pseudocount=0.05, patience=10, seed={seed})"
+    return Learned(
+        lambda: circuit, found.curve, None, _PREFACE + code, found.is_interrupted
     )
-    return tuple(curve), code, is_interrupted
-
-
-def _fit(circuit: RegionGraphCircuit, x: np.ndarray, **arguments: Any) -> History:
-    """A fit that does not warn of ending before it converges: time is given."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        return fit(circuit, x, **arguments)
-
-
-class _Deadline(keras.callbacks.Callback):
-    """Ends a fit after the epoch in which time runs out."""
-
-    def __init__(self, ends: float) -> None:
-        super().__init__()
-        self._ends = ends
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Looks at the clock."""
-        if time.perf_counter() > self._ends:
-            self.model.stop_training = True
-
-
-def _as_data(columns: Columns) -> dict[str, np.ndarray]:
-    return {
-        "x": _values(columns),
-        "observed": columns.observed,
-        "sample_weight": columns.weights,
-    }
-
-
-def _weight_code(columns: Columns) -> str:
-    return ", sample_weight=sample_weight" if columns.is_weighted else ""
-
-
-def _values(columns: Columns) -> np.ndarray:
-    return columns.values.astype(np.float32)

@@ -17,10 +17,10 @@ from tfp_spn.distributions import SumProductNetwork
 from tfp_spn.structure.candidates import (
     Learned,
     continuous_mixtures,
+    hidden_chow_liu_tree,
     hidden_chow_liu_trees,
     independent_columns,
     learned_spn,
-    wide_hidden_chow_liu_tree,
 )
 from tfp_spn.structure.columns import Columns, Kind, read_columns
 from tfp_spn.structure.distinct_rows import without_copies
@@ -32,9 +32,6 @@ _MIN_SECONDS = 5.0
 
 _SECONDS_OF_LEARN_SPN = 300.0
 """LearnSPN, which nothing interrupts, is tried if there are so many altogether."""
-
-_MANY_ROWS = 30_000
-"""From so many on hidden Chow-Liu trees of more states are tried, too."""
 
 _FOR_THE_CIRCUIT = 0.2
 """Part of the time for building and judging circuits."""
@@ -98,10 +95,11 @@ def learn(
 
     Looks at the columns, tries models that suit them one after another, each within a
     part of the time, and takes the one of highest validation likelihood: independent
-    columns; a mixture of hidden Chow-Liu trees; a continuous mixture of Chow-Liu trees,
-    of several networks if there is time; one hidden Chow-Liu tree of many states where
-    rows are many or columns are not categorical; for the latter also LearnSPN if there
-    are minutes. Where many rows are copies, they are counted (`distinct_rows`).
+    columns; a hidden Chow-Liu tree of many states, which begins with clusters (with
+    scikit-learn); a continuous mixture of Chow-Liu trees, of several networks if there
+    is time; where columns are not categorical also a mixture of several hidden Chow-Liu
+    trees, and LearnSPN if there are minutes. Where many rows are copies, they are
+    counted (`distinct_rows`).
 
     Args:
         x: ``[N, V]``: an array or DataFrame of categories (integers from 0 to 31),
@@ -191,9 +189,9 @@ def _candidates_for(
         ("independent columns", 0.0, independent_columns)
     ]
     if columns.num_variables > 1 and columns.weights.sum() > 20:
-        found.append(("hidden Chow-Liu trees", 1.0, hidden_chow_liu_trees))
-        if not columns.is_categorical or columns.weights.sum() >= _MANY_ROWS:
-            found.append(("wide hidden Chow-Liu tree", 2.0, wide_hidden_chow_liu_tree))
+        found.append(("hidden Chow-Liu tree", 1.0, hidden_chow_liu_tree))
+        if not columns.is_categorical:
+            found.append(("hidden Chow-Liu trees", 1.0, hidden_chow_liu_trees))
         found.append(("continuous mixture", 2.0, continuous_mixtures))
         if not columns.is_categorical and time_budget >= _SECONDS_OF_LEARN_SPN:
             found.append(("LearnSPN", 0.5, learned_spn))

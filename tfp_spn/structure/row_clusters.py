@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
+from tfp_spn._clustering import cluster_labels
 from tfp_spn.structure.columns import Columns
-
-_MAX_CLUSTERED = 10_000
-"""Rows that centres are learned from."""
 
 
 class RowClusters:
@@ -59,19 +55,9 @@ class RowClusters:
         rng: np.random.Generator,
     ) -> npt.NDArray[np.int64]:
         """The cluster of each row."""
-        cluster = _import_cluster(self._owner)
-        own = np.concatenate([self._features[v][rows] for v in scope], axis=1)
-        chosen, weights = own, self._columns.weights[rows]
-        if len(own) > _MAX_CLUSTERED:
-            some = rng.choice(len(own), _MAX_CLUSTERED, replace=False)
-            chosen, weights = own[some], weights[some]
-        num_different = len(np.unique(chosen, axis=0))
-        k_means = cluster.KMeans(
-            min(num_clusters, num_different),
-            n_init=3,
-            random_state=int(rng.integers(2**31)),
-        ).fit(chosen, sample_weight=weights)
-        return np.asarray(k_means.predict(own), np.int64)
+        points = np.concatenate([self._features[v][rows] for v in scope], axis=1)
+        weights = self._columns.weights[rows]
+        return cluster_labels(points, weights, num_clusters, rng, self._owner, n_init=3)
 
 
 def _features(columns: Columns) -> list[npt.NDArray[np.float32]]:
@@ -94,14 +80,3 @@ def _features(columns: Columns) -> list[npt.NDArray[np.float32]]:
             table = table / (scale if scale > 0 else 1.0)
         features.append(table.astype(np.float32))
     return features
-
-
-def _import_cluster(owner: str) -> Any:
-    try:
-        from sklearn import cluster
-    except ImportError as error:
-        raise ImportError(
-            f"{owner} clusters with scikit-learn, which cannot be imported "
-            f'({error}). Install it with: pip install "tfp_spn[clustering]"'
-        ) from error
-    return cluster

@@ -19,7 +19,7 @@ from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.layers.leaves.parts import LeafPart, summed_regions
-from tfp_spn.layers.leaves.upper_tails import log_survival_function
+from tfp_spn.layers.leaves.tails import log_cdf, log_survival_function
 from tfp_spn.ops.axes import move_axis
 from tfp_spn.ops.log_space import at_most_zero, log1mexp, log_add_exp, safe_log
 
@@ -134,7 +134,7 @@ def _of_family(leaf: BaseLeaf, components: Distribution, x: Tensor) -> Tensor:
             return safe_log(cdf_of_angles(components, x))
         if leaf.value_support.depends_on_parameters:
             return _by_component(components, x)
-        return tf.cast(components.log_cdf(x), x.dtype)
+        return log_cdf(components, x)
     except NotImplementedError:
         raise NotImplementedError(
             f"cdf: not defined, since {leaf.label} has none. Choose a family that has "

@@ -63,11 +63,11 @@ def student_t() -> MaximumLikelihood:
 
 
 def half_normal() -> MaximumLikelihood:
-    """Matches the mean square."""
+    """Matches the mean square, in units of each component's own."""
     return MaximumLikelihood(
-        lambda p, x: (tf.square(x),),
-        lambda p: (tf.square(p["scale"]),),
-        lambda mean, p: {"scale": root(mean[0])},
+        lambda p, x: (tf.square(x / p["scale"]),),
+        lambda p: (tf.ones_like(p["scale"]),),
+        lambda mean, p: {"scale": tf.maximum(MIN_SCALE, p["scale"] * tf.sqrt(mean[0]))},
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Unpack
 
@@ -23,9 +24,10 @@ from tfp_spn.layers.leaves.base_leaf import ParameterSpec
 from tfp_spn.layers.leaves.elementwise_leaf import ElementwiseLeaf, slot_flow
 from tfp_spn.layers.leaves.family import Family
 from tfp_spn.layers.leaves.family_parameters import FamilyParameter
+from tfp_spn.layers.leaves.initial_parameters import LeafData, by_m_steps
 from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.layers.leaves.maximum_likelihood import above_zero
-from tfp_spn.layers.leaves.support import Support
+from tfp_spn.layers.leaves.support import SUPPORTS, Support
 from tfp_spn.ops.axes import reshape_axes
 from tfp_spn.ops.long_sums import long_sum
 
@@ -297,6 +299,19 @@ class DistributionLeaf(ElementwiseLeaf):
 
     # --- EM ---------------------------------------------------------------------
 
+    def initial_parameters(self, data: LeafData) -> Params:
+        """By M-steps; locations and scales over the real line begin as in `NormalLeaf`.
+
+        Those alone do where the family has no M-step.
+        """
+        start = {}
+        if self.value_support is SUPPORTS["real"] and not self.event_ndims:
+            for name, value in (("loc", data.location), ("scale", data.scale)):
+                if {"loc", "scale"} <= set(self.parameters):
+                    value = tf.constant(value, self.compute_dtype)
+                    start[name] = self._parameter(name).unconstrained(value)
+        return by_m_steps(self, data, start)
+
     def _rule_values(self, params: Params) -> Params:
         values = {**self.values(params), **self.family.constants}
         return {**values, "loc_is_constant": "loc" in self.family.constants}
@@ -321,12 +336,11 @@ class DistributionLeaf(ElementwiseLeaf):
                 values[name] = self._parameter(name).expanded(values[name])
         sums = {"count": tf.reduce_sum(flow, -1)}
         for number, statistic in enumerate(rule.statistics(values, x)):
-            # Where nothing flows, one that overflows would count as NaN.
-            statistic = tf.clip_by_value(statistic, flow.dtype.min, flow.dtype.max)
             if statistic.shape[1] == 1 and self.num_components > 1:
                 total = tf.einsum("lkn,lfn->lkf", flow, statistic[:, 0])
-            else:
-                total = tf.einsum("lkn,lkfn->lkf", flow, statistic)
+            else:  # where nothing flows, one that overflows does not count
+                terms = tf.math.multiply_no_nan(statistic, flow[:, :, tf.newaxis])
+                total = tf.reduce_sum(terms, -1)
             sums[f"statistic_{number}"] = total
         return sums
 
@@ -335,15 +349,18 @@ class DistributionLeaf(ElementwiseLeaf):
     ) -> Params:
         """Moves the expectations of the family's statistics by `step_size`.
 
-        `pseudocount` examples distributed as the current component are added.
+        `pseudocount` examples distributed as the current component are added. What
+        follows from sums that overflowed is NaN, for `fit` to refuse.
         """
         rule = self.family.m_step(self.num_dims)
         values = self._rule_values(params)
         count = statistics["count"]
         total = (tf.maximum(count, 1e-30) + pseudocount)[..., tf.newaxis]
         mean = []
+        is_finite = tf.ones_like(count, tf.bool)
         for number, old in enumerate(rule.expected(values)):
             sums = statistics[f"statistic_{number}"]
+            is_finite &= tf.reduce_all(tf.math.is_finite(sums), -1)
             target = (sums + pseudocount * old) / total
             step = tf.cast(step_size, old.dtype)
             # A whole step is taken exactly: old may be infinite.
@@ -357,7 +374,11 @@ class DistributionLeaf(ElementwiseLeaf):
                     self._within_reach(name, new[name])
                 )
                 ones = [1] * (stored.shape.rank - count.shape.rank)
-                received = tf.reshape(count > 0, [*count.shape, *ones])
+                received, known = (
+                    tf.reshape(flags, [*count.shape, *ones])
+                    for flags in (count > 0, is_finite)
+                )
+                stored = tf.where(known, stored, tf.constant(math.nan, stored.dtype))
                 result[name] = tf.where(received, stored, old)
         return result
 

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 _MAX_EXAMPLES = 1000
 _CONCENTRATION = 4.0
-_NUM_M_STEPS = 3
-"""From afar the first one finds the place, and only then the spread."""
+_PSEUDOCOUNTS = (0.0, 0.0, 0.0, 0.0, 0.01)
+"""Of the M-steps: from afar the first ones find the place, and only then the spread;
+pseudocounts are examples of where the component was, so there are none before that."""
 
 
 @dataclass(frozen=True)
@@ -83,25 +84,33 @@ class LeafData:
         return np.maximum(log_draws, -12.0)
 
 
-def by_m_steps(leaf: BaseLeaf, data: LeafData) -> Params:
+def by_m_steps(leaf: BaseLeaf, data: LeafData, start: Params | None = None) -> Params:
     """M-steps in which one example weighs as much as all others together.
 
-    Nothing of a leaf without parameters or without an M-step.
+    Args:
+        leaf: The leaf layer.
+        data: The data.
+        start: Parameters before the first step, in place of the layer's own.
+
+    Returns:
+        Parameters; of a leaf without parameters or without an M-step, `start` alone.
     """
+    start = start or {}
     if not leaf.parameters:
         return {}
     x, observed = data.x[:_MAX_EXAMPLES], data.observed[:_MAX_EXAMPLES]
     dtype, layout = leaf.compute_dtype, data.layout
     flow = np.full((*data.rows.shape, len(x)), 1 / len(x))
     np.put_along_axis(flow, data.rows[..., np.newaxis], 1.0, axis=-1)
-    params = leaf.canonical(leaf.live_params())
+    params = {**leaf.canonical(leaf.live_params()), **start}
     value, mask = tf.constant(x.transpose(1, 2, 0), dtype), observed[..., 0].T
-    for _ in range(_NUM_M_STEPS):
+    for pseudocount in _PSEUDOCOUNTS:
         try:
             statistics = leaf.expected_statistics(
                 params, value, tf.constant(mask), tf.constant(flow, dtype), layout
             )
         except NotImplementedError:
-            return {}
-        params = leaf.maximize(params, statistics, tf.constant(1.0, dtype), 0.01)
+            return start
+        whole = tf.constant(1.0, dtype)
+        params = leaf.maximize(params, statistics, whole, pseudocount)
     return params

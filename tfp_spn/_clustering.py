@@ -1,0 +1,68 @@
+"""k-means of scikit-learn, which is optional."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+_MAX_ROWS = 10_000
+"""That centres are learned from."""
+
+
+def import_cluster(owner: str) -> Any:
+    """`sklearn.cluster`.
+
+    Raises:
+        ImportError: scikit-learn is not installed.
+    """
+    try:
+        from sklearn import cluster
+    except ImportError as error:
+        raise ImportError(
+            f"{owner} clusters with scikit-learn, which cannot be imported "
+            f'({error}). Install it with: pip install "tfp_spn[clustering]"'
+        ) from error
+    return cluster
+
+
+def cluster_labels(
+    points: npt.NDArray[np.float32],
+    weights: npt.NDArray[np.float64],
+    num_clusters: int,
+    rng: np.random.Generator,
+    owner: str,
+    **settings: int,
+) -> npt.NDArray[np.int64]:
+    """The cluster of each row, a number from 0.
+
+    Args:
+        points: ``[N, F]``.
+        weights: How often each row counts, ``[N]``.
+        num_clusters: At most so many: rows that are alike share one.
+        rng: Of the rows that k-means learns from and begins with.
+        owner: Who clusters, for messages.
+        **settings: Further ones of `sklearn.cluster.KMeans`.
+
+    Raises:
+        ImportError: scikit-learn is not installed.
+    """
+    cluster = import_cluster(owner)
+    from sklearn.exceptions import ConvergenceWarning
+    from threadpoolctl import threadpool_limits  # which scikit-learn requires
+
+    chosen = np.arange(len(points))
+    if len(points) > _MAX_ROWS:
+        chosen = rng.choice(len(points), _MAX_ROWS, replace=False)
+    k_means = cluster.KMeans(
+        min(num_clusters, len(chosen)),
+        random_state=int(rng.integers(2**31)),
+        **settings,
+    )
+    # So small a job, threads would only wait for each other.
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # rows that are alike
+        k_means.fit(points[chosen], sample_weight=weights[chosen])
+        return np.asarray(k_means.predict(points), np.int64)
