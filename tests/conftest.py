@@ -123,6 +123,7 @@ def _no_traces_of_other_modules():
     yield
     clear_traces()
     gc.collect()
+    gc.freeze()  # what is left, modules keep
     tf.random.set_seed(0)  # TensorFlow forgets its kernels
 
 

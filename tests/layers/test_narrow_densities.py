@@ -106,7 +106,7 @@ def test_the_only_floor_of_scales_is_min_scale(dtype: str) -> None:
             params = leaf.canonical(leaf.live_params())
             np.testing.assert_allclose(leaf.scale(params), [[[1e-9]]], rtol=1e-3)
             learning.fit(
-                circuit, x, epochs=20, initialize=True, pseudocount=0.0, verbose=False
+                circuit, x, epochs=12, initialize=True, pseudocount=0.0, verbose=False
             )
             learned = leaf.scale(leaf.canonical(leaf.live_params())).numpy().item()
             assert 3e-10 < learned < 2e-9

@@ -93,7 +93,7 @@ def _length_from(steps: Sequence[Step], start: int) -> int:
 def _slots(step: Step, start: int, number: int) -> list[int]:
     """Which factors are read from the step before; nothing if others read the run."""
     chains = [a for a, g in enumerate(step.factors) if g.sources == (number,)]
-    others = [g for a, g in enumerate(step.factors) if a not in chains]
+    others = [g for g in step.factors if g.sources != (number,)]
     if any(source > start for gather in others for source in gather.sources):
         return []
     return chains
