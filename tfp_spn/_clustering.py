@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from typing import Any
 
@@ -51,7 +52,6 @@ def cluster_labels(
     """
     cluster = import_cluster(owner)
     from sklearn.exceptions import ConvergenceWarning
-    from threadpoolctl import threadpool_limits  # which scikit-learn requires
 
     chosen = np.arange(len(points))
     if len(points) > _MAX_ROWS:
@@ -62,7 +62,15 @@ def cluster_labels(
         **settings,
     )
     # So small a job, threads would only wait for each other.
-    with threadpool_limits(1), warnings.catch_warnings():
+    with _thread_pools().limit(limits=1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # rows that are alike
         k_means.fit(points[chosen], sample_weight=weights[chosen])
         return np.asarray(k_means.predict(points), np.int64)
+
+
+@functools.cache
+def _thread_pools() -> Any:
+    """Those of the libraries that scikit-learn calls; looking for them takes time."""
+    from threadpoolctl import ThreadpoolController  # which scikit-learn requires
+
+    return ThreadpoolController()
