@@ -237,6 +237,7 @@ def test_hard_em_counts_whole_examples(rule, classes) -> None:
     assert last > first
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize(
     "family", ["normal", pytest.param("categorical", marks=pytest.mark.slow)]
 )
