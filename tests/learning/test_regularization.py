@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tests.learning.learning_cases import assert_same, circuit_of, data_of, values_of
 from tests.learning.learning_cases import run as run_in_batches
-from tfp_spn import region_graphs
+from tfp_spn import learning, region_graphs
 from tfp_spn.circuits import dynamic_from_circuit
 from tfp_spn.learning import (
     Adjustment,
@@ -354,3 +354,26 @@ def test_errors() -> None:
     ):
         with pytest.raises((TypeError, ValueError), match=message):
             make()
+
+
+def test_by_default_weights_smooth_as_repeated_rows_do() -> None:
+    """Ten rows are few for so many parameters, a hundred times each they are not."""
+    rows = data_of("bernoulli", 10).astype(np.float32)
+    values = []
+    for x, weight in (
+        (rows, np.full(10, 100.0)),
+        (np.repeat(rows, 100, axis=0), None),
+    ):
+        circuit = circuit_of()
+        learning.fit(
+            circuit,
+            x,
+            method="em",
+            sample_weight=weight,
+            epochs=2,
+            initialize=False,
+            verbose=False,
+        )
+        values.append(values_of(circuit))
+    for name, value in values[0].items():
+        np.testing.assert_allclose(value, values[1][name], rtol=1e-3, atol=1e-4)

@@ -27,11 +27,12 @@ def default_smoothing(
 ) -> tuple[float, object]:
     """Pseudocount and regularization of a fit whose pseudocount was not given.
 
-    Usually 0.01 examples. Where there are fewer than two observed values for each
-    parameter, one example that looks like the data's columns (in an epoch, of methods
-    that learn from batches), for EM on arrays: such circuits learn single rows by
-    heart. (500 rows of 839 words, on others: -166 nats with 8 states and -183 with 32
-    by the former, -160 and -161 by the latter; independent columns have -181.)
+    Usually 0.01 examples. Where there are fewer than two observed values (of an example
+    of weight two each twice) for each parameter, one example that looks like the data's
+    columns (in an epoch, of methods that learn from batches), for EM on arrays: such
+    circuits learn single rows by heart. (500 rows of 839 words, on others: -166 nats
+    with 8 states and -183 with 32 by the former, -160 and -161 by the latter;
+    independent columns have -181.)
 
     Args:
         circuit: The circuit.
@@ -54,10 +55,11 @@ def default_smoothing(
         return _USUAL, regularization
     x, observed = train.data.x, train.data.observed
     weight = train.data.sample_weight
-    counts = np.ones(len(x), bool) if weight is None else weight > 0
-    num_values = np.size(x[counts])
+    weight = np.ones(len(x)) if weight is None else weight
+    values_of_row = np.size(x[0]) * np.ones(len(x))
     if observed is not None:
-        num_values = int(np.sum(observed[counts]))
+        values_of_row = np.sum(observed.reshape(len(x), -1), axis=1)
+    num_values = float(weight @ values_of_row)
     num_parameters = sum(np.prod(v.shape) for v in circuit.trainable_variables)
     if num_values >= _VALUES_PER_PARAMETER * num_parameters:
         return _USUAL, regularization
