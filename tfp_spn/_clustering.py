@@ -53,9 +53,9 @@ def cluster_labels(
     cluster = import_cluster(owner)
     from sklearn.exceptions import ConvergenceWarning
 
-    chosen = np.arange(len(points))
-    if len(points) > _MAX_ROWS:
-        chosen = rng.choice(len(points), _MAX_ROWS, replace=False)
+    if not points.shape[1]:  # nothing is known
+        return np.zeros(len(points), np.int64)
+    chosen, weights = drawn_rows(weights, _MAX_ROWS, rng)
     k_means = cluster.KMeans(
         min(num_clusters, len(chosen)),
         random_state=int(rng.integers(2**31)),
@@ -64,8 +64,26 @@ def cluster_labels(
     # So small a job, threads would only wait for each other.
     with _thread_pools().limit(limits=1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # rows that are alike
-        k_means.fit(points[chosen], sample_weight=weights[chosen])
+        k_means.fit(points[chosen], sample_weight=weights)
         return np.asarray(k_means.predict(points), np.int64)
+
+
+def drawn_rows(
+    weights: npt.NDArray[np.float64], most: int, rng: np.random.Generator
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """All rows, or some of too many, and their weights.
+
+    Rows that all weigh the same are drawn without replacement, others in proportion to
+    their weights, and then count as often as they were drawn.
+    """
+    if len(weights) <= most:
+        return np.arange(len(weights)), weights
+    if np.all(weights == weights[0]):
+        rows = np.sort(rng.choice(len(weights), most, replace=False))
+        return rows, weights[rows]
+    drawn = rng.choice(len(weights), most, p=weights / weights.sum())
+    rows, count = np.unique(drawn, return_counts=True)
+    return rows, count * (weights.sum() / most)
 
 
 @functools.cache

@@ -20,7 +20,7 @@ from tests.learning.test_prune_and_grow import STATES, log_prob, mixed
 from tfp_spn import layers, region_graphs
 from tfp_spn.circuits import dynamic_from_circuit, from_region_graph, image_circuit
 from tfp_spn.distributions import SumProductNetwork
-from tfp_spn.learning import distill, fit, initialize_leaves
+from tfp_spn.learning import distill, distillation, fit, initialize_leaves
 
 # Two kinds of rows, apart in every variable: whatever k-means draws, it finds them.
 PATTERNS = np.array([[0, 0, 1, 1], [1, 1, 0, 0]], np.int32)
@@ -155,6 +155,58 @@ def test_a_seed_says_everything_and_frozen_parameters_stay() -> None:
     changed = {name for name in after if np.any(after[name] != before[name])}
     assert changed
     assert not any(name.startswith("leaf") for name in changed)
+
+
+def test_weights_are_repeated_rows_that_are_too_many() -> None:
+    """Rows are drawn by weight: of three draws none is of weight zero."""
+    circuit = circuit_of(graph=GRAPH)
+    weight = np.zeros(len(ROWS))
+    weight[[0, -1]] = 1e3
+    distill(circuit, ROWS, sample_weight=weight, max_rows=3)
+    probs = SumProductNetwork(circuit).prob(PATTERNS).numpy()
+    assert np.all(probs > 0.4)
+
+
+def test_nothing_is_known_of_a_variable_or_of_all() -> None:
+    observed = np.ones(ROWS.shape, bool)
+    observed[:, 2:] = False
+    for known in (observed, np.zeros(ROWS.shape, bool)):
+        circuit = circuit_of(sum_product="tucker")
+        distill(circuit, ROWS, observed=known)
+        total = SumProductNetwork(circuit).prob(STATES).numpy().sum()
+        assert total == pytest.approx(1, rel=1e-5)
+
+
+def test_one_frozen_parameter_and_pruned_edges_stay() -> None:
+    circuit = circuit_of("normal", graph=GRAPH)
+    scale = circuit.leaf.parameters["scale"]
+    scale.assign(np.full(scale.shape, 7.0))
+    scale.trainable = False
+    distill(circuit, data_of("normal"))
+    np.testing.assert_array_equal(scale.numpy(), 7.0)
+    circuit = circuit_of(graph=GRAPH)
+    variable = circuit.sums[0].accumulators
+    value = variable.numpy()
+    value[:, 0] = -np.inf
+    variable.assign(value)
+    distill(circuit, data_of("bernoulli"))
+    np.testing.assert_array_equal(np.isneginf(variable.numpy()), np.isneginf(value))
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ImportError])
+def test_parameters_are_as_before_an_error(
+    monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    def failing(*_: Any, **__: Any) -> None:
+        raise error
+
+    name = "import_cluster" if error is ImportError else "cluster_labels"
+    monkeypatch.setattr(distillation, name, failing)
+    circuit = circuit_of(graph=GRAPH)
+    before = values_of(circuit)
+    with pytest.raises(error):
+        distill(circuit, ROWS)
+    assert_same(before, values_of(circuit))
 
 
 def test_what_is_refused() -> None:

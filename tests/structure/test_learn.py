@@ -48,12 +48,42 @@ def test_the_best_is_chosen_by_validation(monkeypatch):
     assert best.name != "independent columns"
     for trial in spn.report.trials:  # the code is complete
         compile(trial.code, trial.name, "exec")
-    code = spn.report.trials[1].code
-    names = {"x": x, "validation_data": x, "observed": None, "sample_weight": None}
-    exec(code, names)
+
+
+@pytest.mark.filterwarnings("ignore:fit. the log-likelihood was still rising")
+@pytest.mark.parametrize("kind", ["bits", "categories", "counts", "reals", "mixed"])
+def test_the_code_learns_the_same(monkeypatch, kind):
+    """Tables of every kind, the last column of which is never seen."""
+    monkeypatch.setattr(timed_fit, "_MAX_EPOCHS", 2)
+    rng = np.random.default_rng(0)
+    columns = {
+        "bits": rng.integers(0, 2, [60, 2]),
+        "categories": rng.integers(0, 3, [60, 2]),
+        "counts": rng.poisson(40, [60, 2]),
+        "reals": rng.normal(size=[60, 2]),
+    }
+    columns["mixed"] = np.concatenate([columns["categories"], columns["counts"]], 1)
+    x = np.concatenate([columns[kind], np.full([60, 1], np.nan)], 1)
     train, valid = (without_copies(read_columns(x, None, "test")) for _ in range(2))
-    again = candidates.hidden_chow_liu_tree(train, valid, 10.0, 0).circuit()
-    assert names["circuit"].region_graph == again.region_graph
+    found = candidates.hidden_chow_liu_tree(train, valid, 30.0, 0)
+    names = {"x": x, "validation_data": x, "observed": None, "sample_weight": None}
+    exec(found.code, names)
+    one, other = (
+        learn_module._validation(circuit, valid)
+        for circuit in (found.circuit(), names["circuit"])
+    )
+    assert one == pytest.approx(other, rel=1e-6)
+
+
+def test_a_candidate_that_fails_is_left_out(monkeypatch):
+    def failing(*_):
+        raise ValueError("no such luck")
+
+    monkeypatch.setattr(learn_module, "hidden_chow_liu_tree", failing)
+    monkeypatch.setattr(learn_module, "continuous_mixtures", failing)
+    with pytest.warns(UserWarning, match="hidden Chow-Liu tree left out: no such luck"):
+        spn = learn(dependent_rows(60), time_budget=40, verbose=False)
+    assert [t.name for t in spn.report.trials] == ["independent columns"]
 
 
 def test_errors_and_degenerate_tables():

@@ -7,21 +7,25 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tfp_spn._arguments import a_count, a_seed, reads
-from tfp_spn._clustering import cluster_labels
+from tfp_spn._clustering import cluster_labels, drawn_rows, import_cluster
 from tfp_spn._typing import Expectations, TensorLike
 from tfp_spn.circuits.data import Data
 from tfp_spn.circuits.resized import UnitClasses
 from tfp_spn.learning.batches import Batches
 from tfp_spn.learning.data_validation import flattened, validated
 from tfp_spn.learning.expectations import add_expectations, to_float64
+from tfp_spn.learning.initialization import initialize_leaves
 from tfp_spn.learning.maximization import as_circuit, maximize, trainable_names
-from tfp_spn.learning.starting_point import start_from
+from tfp_spn.learning.starting_point import is_new, start_from
 from tfp_spn.programs.nodes import Node
 from tfp_spn.programs.parameter_names import PRIOR, sums_name
 
 _OWNER = "distill"
 _PSEUDOCOUNT = 1.0
 _NUM_ITERATIONS = 10
+_NUM_M_STEPS = 3
+"""At most: those of some families depend on where the parameters are."""
+
 _MAX_INDICATORS = 16
 """Integers with more different values are numbers rather than categories."""
 
@@ -54,13 +58,16 @@ def distill(
 
         p(z = j | parent = k) = (N[j, k] + 1 / I) / (N[k] + 1)
 
-    over ``I`` inputs of a sum, with the counts ``N`` of rows in both clusters; leaves
-    begin with an M-step on their clusters, from where `initialize_leaves` has put them.
-    `fit` goes on from here, if not told to initialize, in a fraction of the updates,
-    and mostly to a better end. Online EM should take small steps: 0.1 to 0.3.
+    over ``I`` inputs of a sum, with the counts ``N`` of rows in both clusters (each of
+    several partitions adds its own to both); leaves begin with M-steps on their
+    clusters, from where `initialize_leaves` has put them. A state without rows keeps
+    its weights, in a new circuit random ones. `fit` goes on from here, if not told to
+    initialize, in a fraction of the updates, and mostly to a better end. Online EM
+    should take small steps: 0.1 to 0.3.
 
-    Rows are compared in squared distance: integers with at most 16 different values as
-    indicators, other values in standard deviations, missing ones at the mean.
+    Rows are compared in squared distance: integers with at most 16 different values (of
+    variables of one dimension) as indicators, other values in standard deviations,
+    missing ones at the mean. On an error or Ctrl-C parameters are as before.
 
     Args:
         spn: A circuit of `tfp_spn.circuits.from_region_graph`, or a distribution over
@@ -71,7 +78,7 @@ def distill(
         labels: Classes, int ``[N]``, of a circuit with several roots. Default: roots
             are states like others.
         sample_weight: How often each row counts, ``[N]``. Default: once.
-        max_rows: More rows are drawn from, without replacement.
+        max_rows: Of more rows so many are drawn, by their weights.
         seed: Of all that is drawn.
 
     Raises:
@@ -99,32 +106,54 @@ def distill(
     """
     circuit = as_circuit(spn)
     classes = UnitClasses(circuit, _OWNER)
-    program = circuit.program
-    data = validated(program, Data(x, observed, labels, sample_weight))
+    data = validated(circuit.program, Data(x, observed, labels, sample_weight))
+    import_cluster(_OWNER)  # before anything is changed
     rng = np.random.default_rng([seed, 3])
-    data = _subset(data, max_rows, rng)
-    start_from(circuit, data, seed)
-    flat = flattened(program, data)
-    weights = np.ones(len(flat.x))
-    if flat.sample_weight is not None:
-        weights = np.asarray(flat.sample_weight, np.float64)
-    codes = _codes(classes, flat, weights, rng)
-    expectations: Expectations = {
-        "sums": _counts(classes, codes, weights),
-        "leaf": _leaf_statistics(classes, data, codes),
-    }
-    params = circuit.live_params()
-    trainable = trainable_names(circuit)
-    new = maximize(program, params, expectations, 1.0, _PSEUDOCOUNT, trainable)
-    for name, value in new.items():
-        params[name].assign(value)
+    before = circuit.get_weights()
+    try:
+        _distill(classes, _some_rows(data, max_rows, rng), seed, rng)
+    except BaseException:
+        circuit.set_weights(before)
+        raise
 
 
-def _subset(data: Data, max_rows: int, rng: np.random.Generator) -> Data:
-    if len(data.x) <= max_rows:
-        return data
-    rows = np.sort(rng.choice(len(data.x), max_rows, replace=False))
-    return Data(*(None if value is None else value[rows] for value in data))
+def _distill(
+    classes: UnitClasses, data: Data, seed: int, rng: np.random.Generator
+) -> None:
+    circuit = classes.circuit
+    if is_new(circuit):
+        start_from(circuit, data, seed)
+    else:
+        initialize_leaves(
+            circuit, data.x, data.observed, seed, sample_weight=data.sample_weight
+        )
+    weights = np.asarray(data.sample_weight, np.float64)
+    codes = _codes(classes, flattened(circuit.program, data), weights, rng)
+    counts = _counts(classes, codes, weights)
+    params, names = circuit.live_params(), trainable_names(circuit)
+    for _ in range(_NUM_M_STEPS):
+        statistics = _leaf_statistics(classes, data, codes)
+        found: Expectations = {"sums": counts, "leaf": statistics}
+        new = maximize(circuit.program, params, found, 1.0, _PSEUDOCOUNT, names)
+        is_same = all(
+            np.allclose(value, params[name], 1e-4, 1e-5) for name, value in new.items()
+        )
+        for name, value in new.items():
+            params[name].assign(value)
+        if is_same:
+            break
+
+
+def _some_rows(data: Data, max_rows: int, rng: np.random.Generator) -> Data:
+    """At most so many of the rows that count, and their weights."""
+    weights = np.ones(len(data.x))
+    if data.sample_weight is not None:
+        weights = np.asarray(data.sample_weight, np.float64)
+    counted = np.flatnonzero(weights)
+    rows, weights = drawn_rows(weights[counted], max_rows, rng)
+    rows = counted[rows]
+    taken = (None if value is None else value[rows] for value in data)
+    return Data(*taken)._replace(sample_weight=weights)
 
 
 def _codes(
@@ -160,8 +189,9 @@ def _points(
         own = x[:, v].astype(np.float64)
         seen = np.ones(len(own), bool) if data.observed is None else data.observed[:, v]
         values = np.unique(own[seen])
-        is_category = len(values) <= _MAX_INDICATORS and not np.any(values % 1)
-        if own.shape[1] == 1 and is_category:
+        is_category = own.shape[1] == 1 and not np.any(values % 1)
+        is_category &= len(values) <= _MAX_INDICATORS
+        if is_category:
             own = (own == values).astype(np.float64)
         counted = weights * seen
         total = max(counted.sum(), np.finfo(np.float64).tiny)

@@ -79,7 +79,8 @@ def _redraw(leaf: BaseLeaf) -> None:
     new.add_parameters(slots, leaf.num_dims)
     values: Mapping[str, keras.Variable] = new.parameters
     for name, variable in leaf.parameters.items():
-        variable.assign(values[name])
+        if variable.trainable:
+            variable.assign(values[name])
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ from tfp_spn.structure.leaf_estimates import (
 )
 from tfp_spn.structure.learn_spn import learn_spn
 from tfp_spn.structure.timed_fit import (
+    AS_FLOAT32,
     as_data,
     begin_with_clusters,
     fit_within,
@@ -139,13 +140,13 @@ def _hidden_trees(
     circuit = from_region_graph(
         graph, leaf_layer(train, num_sums), num_sums, leaf_sums=False
     )
-    start_code = begin_with_clusters(circuit, train, seed)
+    start_code = begin_with_clusters(circuit, train, seconds, seed)
     found = fit_within(circuit, train, valid, ends, seed)
     code = (
         "graph = tfp_spn.region_graphs.mixture_of_hidden_chow_liu_trees(\n"
         f"    x, {num_trees}, observed=observed{weight_code(train)},\n"
         f"    data_type={data_type!r}, num_bins={num_bins}, seed={seed})\n"
-        f"leaf = {leaf_code(train, num_sums)}\n"
+        f"{AS_FLOAT32}leaf = {leaf_code(train, num_sums)}\n"
         "circuit = tfp_spn.circuits.from_region_graph(\n"
         f"    graph, leaf, {num_sums}, leaf_sums=False)\n"
         f"{start_code}{found.code}"
@@ -216,7 +217,7 @@ def learned_spn(train: Columns, valid: Columns, seconds: float, seed: int) -> Le
         "circuit = tfp_spn.structure.learn_spn(\n"
         f"    x, observed=observed{weight_code(train)}, kinds={list(train.kinds)},\n"
         f"    min_rows={min_rows}, seed={seed})\n"
-        f"{found.code}"
+        f"{AS_FLOAT32}{found.code}"
     )
     return Learned(
         lambda: circuit, found.curve, None, _PREFACE + code, found.is_interrupted

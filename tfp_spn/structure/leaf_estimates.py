@@ -67,21 +67,30 @@ def leaf_code(columns: Columns, num_components: int) -> str:
     """Python that makes `leaf_layer` without probabilities of zero."""
     if columns.is_binary:
         return f"tfp_spn.layers.BernoulliLeaf({num_components})"
-    makers = {
-        "categorical": f"CategoricalLeaf({num_components}, "
-        f"{int(columns.num_categories.max())})",
-        "count": f'DistributionLeaf("Poisson", {num_components}, '
-        'parameters={"log_rate": ()})',
-        "real": f"NormalLeaf({num_components}, scale_trainable=True, "
-        f"min_scale={_min_scale(columns)})",
+    makers: dict[str, Callable[[], str]] = {
+        "categorical": lambda: (
+            f"CategoricalLeaf({num_components}, {int(columns.num_categories.max())})"
+        ),
+        "count": lambda: (
+            f'DistributionLeaf("Poisson", {num_components}, '
+            'parameters={"log_rate": ()})'
+        ),
+        "real": lambda: (
+            f"NormalLeaf({num_components}, scale_trainable=True, "
+            f"min_scale={_min_scale(columns)})"
+        ),
     }
     pairs = [
-        f"    (tfp_spn.layers.{maker}, "
-        f"{[v for v, own in enumerate(columns.kinds) if own == kind]}),\n"
-        for kind, maker in makers.items()
+        (
+            f"tfp_spn.layers.{make()}",
+            [v for v, k in enumerate(columns.kinds) if k == kind],
+        )
+        for kind, make in makers.items()
         if kind in columns.kinds
     ]
-    return "".join(["[\n", *pairs, "]"])
+    if len(pairs) == 1:
+        return pairs[0][0]
+    return "".join(["[\n", *(f"    ({leaf}, {own}),\n" for leaf, own in pairs), "]"])
 
 
 def _min_scale(columns: Columns) -> float:

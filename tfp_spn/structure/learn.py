@@ -155,18 +155,18 @@ def learn(
             start = time.perf_counter()
             try:
                 learned = candidate(train, valid, seconds, seed)
-                value = learned.validation
-                if value is None:
-                    value = _validation(learned.circuit(), valid)
-            except ImportError as error:
-                warnings.warn(f"learn: {name} left out: {error}", stacklevel=2)
+            except Exception as error:
+                if best is None:
+                    raise
+                warnings.warn(f"learn: {name} left out: {error}", stacklevel=4)
                 continue
+            value, is_interrupted = _judged(learned, valid)
             taken = time.perf_counter() - start
             trial = Trial(name, value, taken, learned.curve, learned.code)
             trials.append(trial)
             if best is None or value > best[0].validation:
                 best = trial, learned
-            if learned.is_interrupted:
+            if is_interrupted:
                 break
     except KeyboardInterrupt:
         if best is None:
@@ -196,6 +196,18 @@ def _candidates_for(
         if not columns.is_categorical and time_budget >= _SECONDS_OF_LEARN_SPN:
             found.append(("LearnSPN", 0.5, learned_spn))
     return found
+
+
+def _judged(learned: Learned, valid: Columns) -> tuple[float, bool]:
+    """Validation log-likelihood, and whether the search was interrupted (Ctrl-C)."""
+    if learned.validation is not None:
+        return learned.validation, learned.is_interrupted
+    try:
+        return _validation(learned.circuit(), valid), learned.is_interrupted
+    except KeyboardInterrupt:
+        if not learned.curve:
+            raise
+        return max(learned.curve), True
 
 
 def _validation(circuit: RegionGraphCircuit, valid: Columns) -> float:

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from tfp_spn.circuits import RegionGraphCircuit
+from tfp_spn.circuits.resized import UnitClasses
 from tfp_spn.learning import Batches, Data, History, LogLikelihood, distill, fit
 from tfp_spn.learning.even_batches import EvenBatches
 from tfp_spn.structure.columns import Columns
@@ -23,6 +24,12 @@ _UPDATES = 300
 _MAX_EPOCHS = 200
 _LEAST_GAIN = 1e-4
 """Nats per column that a phase has to gain, or it is the last one."""
+
+_PART_FOR_CLUSTERS = 0.3
+_WORK_OF_SECOND = 2.5e8
+"""Rows by columns by states that k-means shares out in a second."""
+
+_FEWEST_CLUSTERED, _MOST_CLUSTERED = 500, 10_000
 
 _SMALLEST_BATCH, _LARGEST_BATCH = 64, 1024
 _BATCHES = 8
@@ -44,25 +51,42 @@ class TimedFit:
     is_interrupted: bool = False
 
 
-def begin_with_clusters(circuit: RegionGraphCircuit, train: Columns, seed: int) -> str:
-    """Clusters as latent variables; nothing without scikit-learn.
+AS_FLOAT32 = (
+    'x = x.astype("float32")\n'
+    'validation_data["x"] = validation_data["x"].astype("float32")\n'
+)
+"""Python for the dtype of circuits."""
+
+
+def begin_with_clusters(
+    circuit: RegionGraphCircuit, train: Columns, seconds: float, seed: int
+) -> str:
+    """Clusters as latent variables, in a part of the seconds.
+
+    Without scikit-learn nothing is done.
 
     Returns:
         Python that does it again.
     """
+    classes = UnitClasses(circuit, "learn")
+    work = sum(len(scope) * classes.sizes[c] for c, scope in classes.scopes.items())
+    rows = int(_PART_FOR_CLUSTERS * seconds * _WORK_OF_SECOND / work)
+    max_rows = min(max(rows, _FEWEST_CLUSTERED), _MOST_CLUSTERED)
     try:
         distill(
             circuit,
             train.values.astype(np.float32),
             observed=train.observed,
             sample_weight=train.weights,
+            max_rows=max_rows,
             seed=seed,
         )
     except ImportError:
         return ""
     return (
         "tfp_spn.learning.distill(\n"
-        f"    circuit, x, observed=observed{weight_code(train)}, seed={seed})\n"
+        f"    circuit, x, observed=observed{weight_code(train)},\n"
+        f"    max_rows={max_rows}, seed={seed})\n"
     )
 
 
@@ -151,7 +175,7 @@ class _Fitted:
         found = history.validation_log_likelihood
         self.curve += found
         gain = max(found) - self.best
-        self._keep(max(found), (epochs, num_updates))
+        self._keep(max(found), (len(found), num_updates))
         return gain > _LEAST_GAIN * self.train.num_variables
 
     def keep_better(self) -> None:
