@@ -36,6 +36,8 @@ def with_kept_digits(
     """
     owner = f'{type(model).__name__} "{model.name}"'
     x, own = values_and_mask(inputs)
+    if isinstance(x, tf.RaggedTensor) and getattr(model, "takes_ragged", False):
+        return inputs
     if x is inputs:  # Keras reads other lists as several inputs
         is_list = isinstance(inputs, list)
         if is_list:

@@ -45,7 +45,12 @@ class KerasMethods:
     tensors of graphs, such as elements of a `tf.data.Dataset`, when the graph runs.
     Frames with nullable columns and the like become arrays; masked and sparse ones are
     refused. Weights of examples count, with or without targets.
+
+    Attributes:
+        takes_ragged: Whether the model reads ragged tensors itself.
     """
+
+    takes_ragged = False
 
     def __call__(self, inputs: TensorLike, *args: object, **kwargs: object) -> Tensor:
         """Calls the model."""

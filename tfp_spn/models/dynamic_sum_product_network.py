@@ -112,6 +112,8 @@ class DynamicSumProductNetwork(UnsupervisedTraining, keras.Model):
             Sequence Data. PGM, 2016.
     """
 
+    takes_ragged = True
+
     @reads(return_last_step=a_flag(), unsupervised=a_flag())
     def __init__(
         self,
