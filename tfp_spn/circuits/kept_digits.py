@@ -36,15 +36,13 @@ def with_kept_digits(
     """
     owner = f'{type(model).__name__} "{model.name}"'
     x, own = values_and_mask(inputs)
-    if isinstance(x, tf.RaggedTensor) and getattr(model, "takes_ragged", False):
+    if isinstance(x, tf.RaggedTensor) and model.takes_ragged:
         return inputs
     if x is inputs:  # Keras reads other lists as several inputs
-        is_list = isinstance(inputs, list)
-        if is_list:
+        if isinstance(inputs, list):
             return x
-        return _values(
-            model, _readable(owner, x, has_mask=observed is not None), observed
-        )
+        x = _readable(owner, x, has_mask=observed is not None)
+        return _values(model, x, observed)
     what = "observed" if isinstance(inputs, dict) else "mask"
     own = _readable(owner, own, what)
     x = _values(model, _readable(owner, x, has_mask=own is not None), own)

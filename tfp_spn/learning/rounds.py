@@ -141,7 +141,19 @@ def default_batch_size(source: object, is_full_batch: bool) -> int:
         count = len(source)  # type: ignore[arg-type]
     except TypeError:  # no data at all, which is said elsewhere
         return _MOST_BATCH
-    size = _LEAST_BATCH
-    while size < _MOST_BATCH and size * _BATCHES < count:
+    return batch_size_of(count, _BATCHES, _LEAST_BATCH, _MOST_BATCH)
+
+
+def batch_size_of(count: int, num_batches: int, least: int, most: int) -> int:
+    """`least`, doubled until an epoch has at most so many batches, or up to `most`.
+
+    Args:
+        count: Examples.
+        num_batches: Of an epoch.
+        least: The smallest batch.
+        most: The largest batch.
+    """
+    size = least
+    while size < most and size * num_batches < count:
         size *= 2
     return size

@@ -15,6 +15,7 @@ from tfp_spn.circuits import RegionGraphCircuit
 from tfp_spn.circuits.resized import UnitClasses
 from tfp_spn.learning import Batches, Data, History, LogLikelihood, distill, fit
 from tfp_spn.learning.even_batches import EvenBatches
+from tfp_spn.learning.rounds import batch_size_of
 from tfp_spn.structure.columns import Columns
 
 _STEP_SIZE = 0.3
@@ -36,7 +37,7 @@ _BATCHES = 8
 """Of rows that are few: smaller ones are too noisy, larger ones overfit."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class TimedFit:
     """What was done within the seconds.
 
@@ -46,9 +47,9 @@ class TimedFit:
         is_interrupted: Whether it was (Ctrl-C); the best until then is kept.
     """
 
-    curve: tuple[float, ...] = ()
-    code: str = ""
-    is_interrupted: bool = False
+    curve: tuple[float, ...]
+    code: str
+    is_interrupted: bool
 
 
 AS_FLOAT32 = (
@@ -143,10 +144,10 @@ class _Fitted:
 
     def __post_init__(self) -> None:
         """Chooses the size of batches by the number of rows."""
-        self.batch_size = _SMALLEST_BATCH
         count = len(self.train.values)
-        while self.batch_size < _LARGEST_BATCH and self.batch_size * _BATCHES < count:
-            self.batch_size *= 2
+        self.batch_size = batch_size_of(
+            count, _BATCHES, _SMALLEST_BATCH, _LARGEST_BATCH
+        )
         weights = self.train.weights
         self.num_updates = EvenBatches(count, self.batch_size, weights).count
 
