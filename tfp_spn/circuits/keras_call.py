@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
-import tensorflow as tf
 
+from tfp_spn._datasets import is_endless
 from tfp_spn._typing import TensorLike
 from tfp_spn.circuits.data import Data, values_and_mask
 
@@ -49,11 +49,8 @@ class KerasCall:
         names = (("x", "steps_per_epoch"), ("validation_data", "validation_steps"))
         for name, steps in names:
             steps = steps if "steps" not in self._known else "steps"
-            data = self.arguments.get(name)
-            is_endless = isinstance(data, tf.data.Dataset) and (
-                data.cardinality() == tf.data.INFINITE_CARDINALITY
-            )
-            if is_endless and self.arguments.get(steps) is None:
+            given = self.arguments.get
+            if is_endless(given(name)) and given(steps) is None:
                 raise ValueError(
                     f"{self.method.__name__}: received {name}, a dataset that never "
                     f"ends, without {steps}, expected one that can be read to its end. "

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import tensorflow as tf
 
 from tfp_spn._arrays import as_array, is_frame
+from tfp_spn._datasets import is_endless
 
 
 def array_batches(owner: str, data: object) -> Iterator[np.ndarray]:
@@ -21,9 +21,7 @@ def array_batches(owner: str, data: object) -> Iterator[np.ndarray]:
     Raises:
         ValueError: The data never end.
     """
-    if isinstance(data, tf.data.Dataset) and (
-        data.cardinality() == tf.data.INFINITE_CARDINALITY
-    ):
+    if is_endless(data):
         raise ValueError(
             f"{owner}: received data that never end, expected a dataset that can be "
             "read to its end. Leave out repeat(), or use data.take(100)."

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_spn._arguments import LARGEST_INTEGER, a_count, a_flag, reads
+from tfp_spn._datasets import is_endless
 from tfp_spn._typing import Tensor
 from tfp_spn.circuits.data import Data, values_and_mask
 from tfp_spn.layers.leaves.evidence import Evidence
@@ -226,7 +227,7 @@ class Batches:
 
 
 def _check_end(dataset: tf.data.Dataset) -> None:
-    if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
+    if is_endless(dataset):
         raise ValueError(
             "tfp_spn.learning: received a dataset that never ends, expected one that "
             "an epoch can read to its end. Leave out repeat(), which every epoch does "
