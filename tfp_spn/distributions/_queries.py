@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_MAX_DRAWN_STEPS = 100
-
 
 @dataclass(frozen=True)
 class Query:
@@ -58,17 +56,6 @@ class Query:
         event = self.event.of(program)
         return self.function(event, tables, *arguments, **dict(self.options))
 
-    def is_worth_compiling(self, program: Program) -> bool:
-        """Whether it is compiled unasked.
-
-        Draws go down a chain step by step, not in a loop as other queries do: of 300
-        steps they take 37 s to compile, and a second each without. Whoever draws often
-        does so in a `tf.function`.
-        """
-        return self.function not in (sample, mode) or (
-            len(program.step.steps) <= _MAX_DRAWN_STEPS
-        )
-
 
 def ask(
     distribution: CircuitView,
@@ -89,14 +76,7 @@ def ask(
     query = Query(function, distribution.event_key, tuple(sorted(options.items())))
     params, program = distribution.params, distribution.program
     is_large = num_examples is None or num_examples > program.max_examples
-    return answer(
-        program,
-        query,
-        params,
-        *arguments,
-        is_large=is_large,
-        is_compiled=query.is_worth_compiling(program),
-    )
+    return answer(program, query, params, *arguments, is_large=is_large)
 
 
 def log_joint(event: Event, tables: ProgramTables, given: Given) -> Tensor:

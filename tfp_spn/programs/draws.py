@@ -8,7 +8,12 @@ from tensorflow_probability import random as tfp_random
 from tfp_spn._typing import Tensor
 from tfp_spn.layers.leaves.evidence import Evidence, nothing_known
 from tfp_spn.programs.blocks import in_blocks
-from tfp_spn.programs.evaluation import Evaluation, evaluate_max, with_inputs
+from tfp_spn.programs.evaluation import (
+    Evaluation,
+    evaluate_max,
+    in_scans,
+    with_inputs,
+)
 from tfp_spn.programs.examples import Examples
 from tfp_spn.programs.folded_program import FoldedProgram
 from tfp_spn.programs.leaf_draws import mode_values, sample_values
@@ -31,7 +36,8 @@ def sample(
     n = tf.convert_to_tensor(n, tf.int32)
     if evidence is None:
         examples = Examples(tables.batch_shape(), tables.batch_rank, n)
-        leaves = select_leaves(program, tables, examples, select_seed, "sample")
+        loops = in_scans(program, tables)
+        leaves = select_leaves(*loops, examples, select_seed, "sample")
         values = sample_values(program, tables, examples, leaves, value_seed)
         return examples.unflatten(values)
 
@@ -42,14 +48,14 @@ def sample(
         batch = tables.batch_shape(block.x)
         examples = Examples(batch, tables.batch_rank, n * count, count)
 
+        leaves = program.leaf_values(tables, block)
+        loops = in_scans(program, tables, leaves)
+
         def draw(evaluation: Evaluation) -> Tensor:
-            leaves = select_leaves(
-                program, tables, examples, seeds[0], "sample", evaluation
-            )
+            leaves = select_leaves(*loops, examples, seeds[0], "sample", evaluation)
             return sample_values(program, tables, examples, leaves, seeds[1])
 
-        leaves = program.leaf_values(tables, block)
-        drawn = examples.unflatten(with_inputs(program, tables, leaves, draw))
+        drawn = examples.unflatten(with_inputs(*loops, leaves, draw))
         return _split_draws(drawn, n, count)
 
     copies = int(tf.get_static_value(n) or 1)
@@ -69,11 +75,12 @@ def mode(
     def of_block(tables: Tables, block: Evidence, _: Tensor) -> Tensor:
         modal = block.with_hidden_at_modes()
         leaves = program.leaf_values(tables, modal)
-        evaluation = evaluate_max(program, tables, leaves)
+        loops = in_scans(program, tables, leaves)
+        evaluation = evaluate_max(*loops, leaves)
         batch, count = tables.batch_shape(block.x), tf.shape(block.x)[-1]
         examples = Examples(batch, tables.batch_rank, count)
         unused = tf.zeros([2], tf.int32)
-        selected = select_leaves(program, tables, examples, unused, "max", evaluation)
+        selected = select_leaves(*loops, examples, unused, "max", evaluation)
         return examples.unflatten(mode_values(program, tables, examples, selected))
 
     values = in_blocks(of_block, program, tables, given, program.dtype, axis=0)

@@ -143,7 +143,7 @@ class _Passes:
         elif _is_mostly_shared(program, tables, leaves):
             self.done = _Folded(program, tables, leaves)
         else:
-            self.done = _Scaled(*_with_scans(program, tables, leaves), leaves)
+            self.done = _Scaled(*in_scans(program, tables, leaves), leaves)
 
     def roots(self) -> tuple[Tensor, Tensor]:
         """Log-values of the roots and their offset."""
@@ -300,17 +300,6 @@ def _second_derivatives(
     return derivatives(flow, *sources, *d_flows)
 
 
-def _with_scans(
-    program: FoldedProgram, tables: Tables, leaves: Tensor
-) -> tuple[FoldedProgram, Tables]:
-    """Returns the program with long chains as loops, unless there is a batch."""
-    ranks = [leaves.shape.rank, *(w.shape.rank for w in tables.weights.values())]
-    if max(ranks) > 3:
-        return program, tables
-    scanned = program.scanned
-    return scanned, tables.replaced(slices=scanned.slices)
-
-
 def _with_batch(tables: Tables, leaves: Tensor) -> Tensor:
     """Leaf values that have the batch of all tables."""
     batch = tables.batch_shape_above(leaves)
@@ -334,6 +323,21 @@ def _is_mostly_shared(program: FoldedProgram, tables: Tables, leaves: Tensor) ->
         if rank > max(3, leaves.shape.rank) or step.sums.always_exact:
             return False
     return bool(batch) and 1 not in batch and cost[False] >= cost[True]
+
+
+def in_scans(
+    program: FoldedProgram, tables: Tables, leaves: Tensor | None = None
+) -> tuple[FoldedProgram, Tables]:
+    """Returns the program with long chains as loops, unless there is a batch.
+
+    `leaves` are log-values of the leaf regions, if the circuit is to be evaluated.
+    """
+    ranks = [3 + tables.batch_rank] if leaves is None else [leaves.shape.rank]
+    ranks += [weights.shape.rank for weights in tables.weights.values()]
+    if max(ranks) > 3:
+        return program, tables
+    scanned = program.scanned
+    return scanned, tables.replaced(slices=scanned.slices)
 
 
 def with_inputs(

@@ -59,8 +59,9 @@ class Examples:
         """
         num_batch = values.shape.rank - 3
         num_regions, num_units = values.shape[-3], values.shape[-2]
-        if num_batch == 0 and self.batch_rank == 0 and isinstance(regions, np.ndarray):
-            if not np.array_equal(regions, np.arange(num_regions)):
+        if num_batch == 0 and self.batch_rank == 0 and len(regions.shape) == 1:
+            is_static = isinstance(regions, np.ndarray)
+            if not (is_static and np.array_equal(regions, np.arange(num_regions))):
                 values = tf.gather(values, regions)
             if self.num_evidence is None:
                 return values

@@ -14,11 +14,18 @@ import tensorflow as tf
 from tfp_spn._typing import Expectations, Tensor
 from tfp_spn.ops.log_space import logsumexp, safe_log
 from tfp_spn.ops.sum_rules import SumRule, tie_seed
-from tfp_spn.programs.evaluation import Evaluation, with_inputs
+from tfp_spn.programs.evaluation import Evaluation, in_scans, with_inputs
 from tfp_spn.programs.examples import Examples, as_columns
 from tfp_spn.programs.folded_program import FoldedProgram
 from tfp_spn.programs.labels import UNLABELLED, log_joint_of_labels
-from tfp_spn.programs.selection import Selected, by_output, follow, root_region
+from tfp_spn.programs.selected import Selected
+from tfp_spn.programs.selection import (
+    Choice,
+    by_output,
+    follow,
+    root_region,
+    row_of_sum,
+)
 from tfp_spn.programs.steps import Step, SumSpec
 from tfp_spn.programs.tables import Tables
 
@@ -50,11 +57,12 @@ def hard_flows(
         ``log p(x | class) [C, N]`` and flows: ``leaves [R, K, N]``, ``log_weights``
         ``[regions, I, O]`` by parameter, ``log_prior [C]`` (empty without one).
     """
+    loops = in_scans(program, tables, leaves)
 
     def route(evaluation: Evaluation) -> tuple[Tensor, Expectations]:
-        return _Routing(program, tables, evaluation, weights, labels).flows()
+        return _Routing(*loops, evaluation, weights, labels).flows()
 
-    return with_inputs(program, tables, leaves, route)
+    return with_inputs(*loops, leaves, route)
 
 
 class _Routing:
@@ -95,9 +103,8 @@ class _Routing:
             prior_counts = tf.math.unsorted_segment_sum(
                 self.weights, chosen[0], program.num_classes
             )
-        leaf = follow(
-            program, self.examples, *root_region(program, chosen), self._children
-        )
+        root = root_region(program, chosen)
+        leaf = follow(program, self.examples, root, self._choice, self._note)
         steps = enumerate(program.steps)
         counts = [self.counts[n] for n, step in steps if step.sums is not None]
         flows = {
@@ -122,21 +129,29 @@ class _Routing:
         prior: Any = self.program.prior  # there is one with a `log_prior`
         return _select(prior, log_x, log_prior[:, tf.newaxis])
 
-    def _children(self, number: int, selected: Selected) -> Tensor:
-        """Returns the selected children of a step, and notes the counts."""
+    def _choice(self, number: int) -> Choice:
+        """How a step chooses; see `tfp_spn.programs.selection`."""
         step: Step = self.program.steps[number]
-        unit = tf.maximum(selected.units, 0)
-        if step.sums is None:
-            return unit
-        region = 0 if step.sums.shared else as_columns(selected.regions)
-        row = region * step.num_outputs + unit
-        inputs = self.examples.evidence(
-            self.evaluation.inputs[number], selected.regions
-        )
-        log_x = inputs if self.evaluation.is_log else safe_log(inputs)
+        spec = step.sums
+        if spec is None:
+            return lambda selected, _: tf.maximum(selected.units, 0)
         table = by_output(self.tables.log_weights_of(number), step)
-        log_w = tf.linalg.matrix_transpose(self.examples.rows(table, 2, row))
-        child = _select(step.sums, log_x, log_w)
+        inputs = self.evaluation.inputs[number]
+
+        def choose(selected: Selected, _: int | Tensor) -> Tensor:
+            children = self.examples.evidence(inputs, selected.regions)
+            log_x = children if self.evaluation.is_log else safe_log(children)
+            rows = self.examples.rows(table, 2, row_of_sum(step, selected))
+            return _select(spec, log_x, tf.linalg.matrix_transpose(rows))
+
+        return choose
+
+    def _note(self, number: int, selected: Selected, child: Tensor) -> None:
+        """Counts how often the sums of a step select each child."""
+        step = self.program.steps[number]
+        if step.sums is None:
+            return
+        row = row_of_sum(step, selected)
         num_rows = (1 if step.sums.shared else step.num_regions) * step.num_outputs
         cell = tf.where(selected.units >= 0, row * step.num_inputs + child, -1)
         counts = tf.math.unsorted_segment_sum(
@@ -146,7 +161,6 @@ class _Routing:
         )
         shape = [-1, step.num_outputs, step.num_inputs]
         self.counts[number] = tf.linalg.matrix_transpose(tf.reshape(counts, shape))
-        return child
 
     def _leaf_flow(self, selected: Selected) -> Tensor:
         """``[R, K, N]``."""

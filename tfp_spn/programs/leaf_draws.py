@@ -10,7 +10,7 @@ from tfp_spn.layers.leaves.parts import LeafPart, merged_variables
 from tfp_spn.ops.axes import reshape_axes
 from tfp_spn.programs.examples import Examples
 from tfp_spn.programs.folded_program import FoldedProgram
-from tfp_spn.programs.selection import Selected
+from tfp_spn.programs.selected import Selected
 from tfp_spn.programs.tables import Tables
 
 

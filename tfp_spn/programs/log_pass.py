@@ -7,6 +7,7 @@ partitions keeps its digits, however many variables a region covers.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ from tfp_spn.programs.flows import Flows
 from tfp_spn.programs.folded_program import FoldedProgram
 from tfp_spn.programs.products import log_products_of
 from tfp_spn.programs.scaled_values import Roots, Value, roots_of
+from tfp_spn.programs.scan_pass import scan_log_upward
 from tfp_spn.programs.steps import SumSpec
 from tfp_spn.programs.tables import Tables
 
@@ -51,7 +53,8 @@ def log_upward(
         program: The circuit.
         tables: Its parameters.
         leaves: Log-values of the leaf regions, ``[..., R, K, N]``.
-        exact: Whether to sum term by term rather than by a matrix product.
+        exact: Whether to sum term by term rather than by a matrix product; always if
+            there are scans.
     """
     lossy = [tf.constant(False)]
 
@@ -129,9 +132,15 @@ def _evaluate(
     values = [Value(maximum, log=leaves - maximum, is_relative=True)]
     inputs = []
     for number, step in enumerate(program.steps):
+        log_w = tables.log_weights_of(number)
+        if step.sums is not None and step.length > 1:
+            sums_of = functools.partial(summed, step.sums)
+            log_x, value = scan_log_upward(step, values, log_w, sums_of)
+            inputs.append(log_x)
+            values.append(value)
+            continue
         log_x, log_scale = log_products_of(program, number, values)
         inputs.append(log_x)
-        log_w = tables.log_weights_of(number)
         if step.sums is not None and log_w is not None:
             log_x, own = summed(step.sums, log_x, log_w)
             if log_scale is not None:

@@ -66,6 +66,18 @@ def log_products_of(
 ) -> tuple[Tensor, Tensor | None]:
     """The same as logarithms, not brought to a largest one of 0."""
     step = program.steps[number]
+    if step.num_partitions == 1:
+        return log_multiplied(step, values), None
+    log_scales = [value.log_scale for value in values]
+    compared = compared_partitions(program, number, log_scales, None)
+    logs = log_multiplied(step, values, compared.exponent)
+    return merge_units(split_partitions(logs, step.num_regions)), compared.offset
+
+
+def log_multiplied(
+    step: Step, values: Sequence[Value], exponent: Tensor | None = None
+) -> Tensor:
+    """Logarithms ``[..., J, U, N]`` of all partitions; see `multiplied`."""
     read = _Reader(values)
     segments = [_ask_logs(step, factors, read) for factors in step.segments]
     logs = concat_regions(
@@ -74,16 +86,8 @@ def log_products_of(
             for requests, factors in zip(segments, step.segments, strict=True)
         ]
     )
-    compared = None
-    if step.num_partitions > 1:
-        log_scales = [value.log_scale for value in values]
-        compared = compared_partitions(program, number, log_scales, None)
-    exponent = _total_exponent(step, values, compared and compared.exponent)
-    if exponent is not None:
-        logs += exponent
-    if compared is None:
-        return logs, None
-    return merge_units(split_partitions(logs, step.num_regions)), compared.offset
+    exponent = _total_exponent(step, values, exponent)
+    return logs if exponent is None else logs + exponent
 
 
 def is_log(step: Step, values: Sequence[Value]) -> bool:

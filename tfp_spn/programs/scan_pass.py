@@ -1,6 +1,7 @@
-"""The fast passes of a scan: a loop up, a loop down, and all else at once.
+"""The passes of a scan: a loop up, a loop down, and all else at once.
 
-See `tfp_spn.programs.scans` and `tfp_spn.programs.scaled_pass`.
+See `tfp_spn.programs.scans`, and for what the loops do `tfp_spn.programs.scaled_pass`,
+`tfp_spn.programs.log_pass` and `tfp_spn.programs.selection`.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ import tensorflow as tf
 
 from tfp_spn._typing import Tensor
 from tfp_spn.ops.axes import merge_axes, reshape_axes
+from tfp_spn.ops.log_space import finite_max
 from tfp_spn.ops.matrix_products import unit_gradient, weight_gradient, weighted_units
 from tfp_spn.ops.regions import gather_blank, places_of, sum_over_uses
-from tfp_spn.programs.products import multiplied
+from tfp_spn.programs.products import log_multiplied, multiplied
 from tfp_spn.programs.scaled_values import Value
 from tfp_spn.programs.scans import parts_of
-from tfp_spn.programs.steps import Step
+from tfp_spn.programs.selected import INACTIVE, Selected
+from tfp_spn.programs.steps import Gather, Step
 
 
 def scan_upward(
@@ -52,7 +55,7 @@ def scan_upward(
         return t + 1, after, inputs.write(t, product), sums.write(t, total)
 
     first = tf.broadcast_to(first, tf.shape(by_step)[1:])
-    _, _, inputs, sums = _loop(step, body, first, 2)
+    _, _, inputs, sums = _loop(step, body, first, [first.shape] * 2)
     log_scale = own
     if own_of_first is not None:
         rest = tf.zeros(
@@ -90,18 +93,118 @@ def scan_downward(
         before = tf.ensure_shape(sum_over_uses(products, uses), flow.shape)
         return n + 1, before, quotients.write(t, quotient), flows.write(t, products)
 
-    _, _, quotients, flows = _loop(step, body, tf.zeros_like(received_of[0]), 2)
+    nothing = tf.zeros_like(received_of[0])
+    _, _, quotients, flows = _loop(step, body, nothing, [nothing.shape] * 2)
     counts = weights * weight_gradient(inputs, _merged(step, quotients), weights)
     return _merged(step, flows), counts
 
 
+def scan_log_upward(
+    step: Step,
+    values: Sequence[Value],
+    log_weights: Tensor,
+    summed: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+) -> tuple[Tensor, Value]:
+    """Evaluates a scan in log space.
+
+    Args:
+        step: The scan.
+        values: Those that it reads, its own one excepted; without a batch.
+        log_weights: ``[R, I, O]`` of its regions.
+        summed: Returns the sums of the regions of one step, and what they are relative
+            to, of logarithms ``[R / T, I, N]`` and log-weights.
+
+    Returns:
+        What the sums range over, ``[R, I, N]``, up to a constant per region and
+        example; the sums.
+    """
+    parts = parts_of(step)
+    others = log_multiplied(parts.others, values)
+    by_step, of_step = _by_step(step, others), _by_step(step, log_weights)
+
+    def body(
+        t: Tensor, before: Tensor, *arrays: tf.TensorArray
+    ) -> tuple[Tensor | tf.TensorArray, ...]:
+        log_x = by_step[t] + before
+        log_y, own = summed(log_x, of_step[t])
+        largest = finite_max(log_y, -2)
+        log_y -= largest
+        after = gather_blank(log_y, parts.previous, -3)
+        after = tf.ensure_shape(after, before.shape)
+        found = zip(arrays, (log_x, log_y, own + largest), strict=True)
+        return t + 1, after, *(array.write(t, value) for array, value in found)
+
+    first = log_multiplied(parts.first, values)
+    first = tf.broadcast_to(first, tf.shape(by_step)[1:])
+    shapes = [first.shape, first.shape, first[..., :1, :].shape]
+    _, _, inputs, sums, log_scale = _loop(step, body, first, shapes)
+    value = Value(_merged(step, log_scale), log=_merged(step, sums), is_relative=True)
+    return _merged(step, inputs), value
+
+
+def scan_selection(
+    step: Step, requested: Tensor, choose: Callable[[Selected, Tensor], Tensor]
+) -> tuple[Selected, Tensor]:
+    """Selects units of a scan and their children, from its last step to its first.
+
+    Args:
+        step: The scan.
+        requested: int32 ``[R, M]``: units that other steps selected, or `INACTIVE`.
+        choose: Returns the children ``[R / T, M]`` that the selected regions of one
+            step select, given its number in the scan.
+
+    Returns:
+        The selected units of all regions, the last step's first, and their children.
+    """
+    parts = parts_of(step)
+    size = len(parts.previous)
+    requested_of = reshape_axes(requested, 0, 1, [step.length, size])
+
+    def body(
+        n: Tensor, handed: Tensor, units: tf.TensorArray, children: tf.TensorArray
+    ) -> tuple:
+        t = step.length - 1 - n
+        unit = tf.maximum(requested_of[t], handed)  # one of them at most is active
+        child = choose(Selected(t * size + np.arange(size), unit), t)
+        before = tf.where(unit >= 0, child, INACTIVE)
+        before = tf.math.unsorted_segment_max(before, parts.previous, size)
+        before = tf.ensure_shape(tf.maximum(before, INACTIVE), handed.shape)
+        return n + 1, before, units.write(n, unit), children.write(n, child)
+
+    nothing = tf.fill(tf.shape(requested_of)[1:], INACTIVE)
+    nothing = tf.ensure_shape(nothing, requested_of.shape[1:])
+    _, _, units, children = _loop(step, body, nothing, [nothing.shape] * 2)
+    regions = np.arange(step.num_regions).reshape(step.length, size)[::-1].reshape(-1)
+    selected = Selected(regions, merge_axes(units.stack(), 0, 2))
+    return selected, merge_axes(children.stack(), 0, 2)
+
+
+def scan_requests(
+    step: Step, selected: Selected, child: Tensor
+) -> list[tuple[Gather, Selected]]:
+    """Returns what `scan_selection` selects of other values, by place in gathers."""
+    parts = parts_of(step)
+    size = len(parts.previous)
+    child = tf.where(selected.units >= 0, child, INACTIVE)
+    of_others = Selected(selected.regions, child)
+    of_first = Selected(np.arange(size), child[-size:])
+    [first] = parts.first.factors
+    return [
+        *((gather, of_others) for gather in parts.others.factors),
+        (first, of_first),
+    ]
+
+
 def _loop(
-    step: Step, body: Callable[..., tuple], first: Tensor, num_arrays: int
+    step: Step,
+    body: Callable[..., tuple],
+    first: Tensor,
+    shapes: Sequence[tf.TensorShape],
 ) -> tuple:
-    """Runs `body` for each step, with arrays for its results."""
+    """Runs `body` for each step, with arrays for its results, of these shapes."""
     arrays = [
-        tf.TensorArray(first.dtype, step.length, element_shape=first.shape)
-        for _ in range(num_arrays)
+        tf.TensorArray(first.dtype, step.length, element_shape=shape)
+        for shape in shapes
     ]
     return tf.while_loop(
         lambda t, *_: t < step.length,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -23,31 +22,16 @@ from tfp_spn.ops.products import kronecker_digits
 from tfp_spn.programs.evaluation import Evaluation
 from tfp_spn.programs.examples import Examples, as_columns
 from tfp_spn.programs.folded_program import FoldedProgram
+from tfp_spn.programs.scan_pass import scan_requests, scan_selection
+from tfp_spn.programs.selected import INACTIVE, Selected, merged, over_all_regions
 from tfp_spn.programs.steps import Gather, Step
 from tfp_spn.programs.tables import Tables
 
-INACTIVE = -1
-
 Mode = Literal["sample", "max"]
 
-
-@dataclass(frozen=True, eq=False)
-class Selected:
-    """Units of some regions of one value, for each example.
-
-    Attributes:
-        regions: int ``[A]``, or ``[A, M]`` where examples differ.
-        units: int32 ``[A, M]``, or `INACTIVE` where the region is not in the example's
-            induced tree. No two active entries of an example have equal regions.
-    """
-
-    regions: np.ndarray | Tensor
-    units: Tensor
-
-    @property
-    def is_static(self) -> bool:
-        """Whether all examples have equal regions."""
-        return isinstance(self.regions, np.ndarray)
+Choice = Callable[[Selected, int | Tensor], Tensor]
+"""Maps what is selected of a step's regions to the selected children, int32 ``[A, M]``;
+the other argument is the number of a step in its scan, 0 of others."""
 
 
 def select_leaves(
@@ -72,59 +56,62 @@ def select_leaves(
             follows the prior.
         classes: int32 ``[1, M]``: where to begin, if that is not to be selected.
     """
-    seeds = tf.unstack(
-        tf.random.experimental.stateless_split(seed, len(program.steps) + 1)
-    )
+    lengths = [step.length for step in program.steps]
+    seeds = tf.random.experimental.stateless_split(seed, sum(lengths) + 1)
+    *by_step, root_seed = tf.split(seeds, [*lengths, 1])  # equal with and without scans
     chooser = _Chooser(tables, examples, mode, evaluation)
-    root = _root(program, chooser, seeds[-1]) if classes is None else classes
+    root = _root(program, chooser, root_seed[0]) if classes is None else classes
     return follow(
         program,
         examples,
-        *root_region(program, root),
-        lambda number, selected: chooser.children(
-            number, program.steps[number], selected, seeds[number]
-        ),
+        root_region(program, root),
+        lambda number: chooser.choice(number, program.steps[number], by_step[number]),
     )
 
 
 def follow(
     program: FoldedProgram,
     examples: Examples,
-    places: np.ndarray | Tensor,
-    units: Tensor,
-    children: Callable[[int, Selected], Tensor],
+    root: Selected,
+    choice_of: Callable[[int], Choice],
+    note: Callable[[int, Selected, Tensor], None] = lambda *_: None,
 ) -> Selected:
     """Follows the selected children down to the leaves.
 
     Args:
         program: The circuit.
         examples: How many examples there are.
-        places: Place of each example's root region in the root's gather, as `Selected`.
-        units: The selected units of it, ``[A, M]``.
-        children: Maps the number of a step and what is selected of its regions to the
-            selected children, int32 ``[A, M]``.
+        root: The root region of each example and the selected unit of it, by place in
+            the root's gather.
+        choice_of: Maps the number of a step to how it chooses.
+        note: Called with the number of each step, what is selected of its regions, and
+            the selected children.
     """
     pending: dict[int, list[Selected]] = defaultdict(list)
-    _request(pending, program.root, places, units)
+    _request(pending, program.root, root)
     for number in reversed(range(len(program.steps))):
-        step = program.steps[number]
-        selected = merged(pending.pop(number + 1), step.num_regions, examples)
-        child = children(number, selected)
-        for gather, (place, unit) in zip(
-            step.factors, _factor_units(step, selected, child), strict=True
-        ):
-            _request(pending, gather, place, unit)
+        step, choice = program.steps[number], choice_of(number)
+        requests = pending.pop(number + 1)
+        if step.length > 1:
+            selected = over_all_regions(requests, step.num_regions, examples)
+            selected, child = scan_selection(step, selected.units, choice)
+            gathered = scan_requests(step, selected, child)
+        else:
+            selected = merged(requests, step.num_regions, examples)
+            child = choice(selected, 0)
+            gathered = _requests(step, selected, child)
+        note(number, selected, child)
+        for gather, place in gathered:
+            _request(pending, gather, place)
     return merged(pending.pop(0), program.layout.num_regions, examples)
 
 
-def root_region(
-    program: FoldedProgram, chosen: Tensor
-) -> tuple[np.ndarray | Tensor, Tensor]:
-    """Place in the root's gather and unit of the chosen class, ``[1, M]``."""
+def root_region(program: FoldedProgram, chosen: Tensor) -> Selected:
+    """The root region of the chosen class ``[1, M]``, by place in the root's gather."""
     num_units = program.num_classes // len(program.root.index)
     if len(program.root.index) == 1:
-        return np.zeros([1], np.int32), chosen
-    return chosen // num_units, chosen % num_units
+        return Selected(np.zeros([1], np.int32), chosen)
+    return Selected(chosen // num_units, chosen % num_units)
 
 
 class _Chooser:
@@ -142,30 +129,30 @@ class _Chooser:
         self.is_max = mode == "max"
         self.evaluation = evaluation
 
-    def children(
-        self, number: int, step: Step, selected: Selected, seed: Tensor
-    ) -> Tensor:
-        """int32 ``[A, M]``: the child that each selected sum selects."""
-        unit = tf.maximum(selected.units, 0)
-        if step.sums is None:
-            return unit
-        row = unit  # of all regions, if they share their weights
-        if not step.sums.shared:
-            row = as_columns(selected.regions) * step.num_outputs + unit
-        if self.evaluation is None:
-            cumulative = cumulative_weights(self.tables.weights_of(number), axis=-2)
-            rows = self.examples.rows(by_output(cumulative, step), 2, row)
-            return index_of_quantile(rows, seed, axis=-1)
-        evaluation = self.evaluation
-        inputs = self.examples.evidence(evaluation.inputs[number], selected.regions)
-        if evaluation.is_log:
-            table = by_output(self.tables.log_weights_of(number), step)
-        else:
-            table = by_output(self.tables.weights_of(number), step)
-        rows = tf.linalg.matrix_transpose(self.examples.rows(table, 2, row))
-        if not evaluation.is_log:
-            return index_of_quantile(cumulative_weights(rows * inputs, -2), seed, -2)
-        return self.choose(rows + inputs, seed)
+    def choice(self, number: int, step: Step, seeds: Tensor) -> Choice:
+        """How a step chooses, given a seed ``[2]`` for each step that it stands for."""
+        evaluation, examples = self.evaluation, self.examples
+        is_log = evaluation is not None and evaluation.is_log
+        tables = self.tables
+        weights = tables.log_weights_of(number) if is_log else tables.weights_of(number)
+        if weights is None:
+            return lambda selected, _: tf.maximum(selected.units, 0)
+        if evaluation is None:
+            weights = cumulative_weights(weights, axis=-2)
+        table = by_output(weights, step)
+
+        def choose(selected: Selected, t: int | Tensor) -> Tensor:
+            rows = examples.rows(table, 2, row_of_sum(step, selected))
+            if evaluation is None:
+                return index_of_quantile(rows, seeds[t], axis=-1)
+            rows = tf.linalg.matrix_transpose(rows)
+            inputs = examples.evidence(evaluation.inputs[number], selected.regions)
+            if is_log:
+                return self.choose(rows + inputs, seeds[t])
+            cumulative = cumulative_weights(rows * inputs, -2)
+            return index_of_quantile(cumulative, seeds[t], -2)
+
+        return choose
 
     def choose(self, log_weighted: Tensor, seed: Tensor) -> Tensor:
         """Indices ``[A, M]`` among log-weights ``[A, I, M]``."""
@@ -180,6 +167,14 @@ def by_output(table: Tensor, step: Step) -> Tensor:
     table = tf.linalg.matrix_transpose(table)
     rows = [table.shape[-3] * step.num_outputs, step.num_inputs]
     return reshape_axes(table, -3, 0, rows)
+
+
+def row_of_sum(step: Step, selected: Selected) -> Tensor:
+    """int32 ``[A, M]``: where the weights of selected sums stand in `by_output`."""
+    unit = tf.maximum(selected.units, 0)
+    if step.sums is not None and step.sums.shared:
+        return unit
+    return as_columns(selected.regions) * step.num_outputs + unit
 
 
 def _root(program: FoldedProgram, chooser: _Chooser, seed: Tensor) -> Tensor:
@@ -197,10 +192,10 @@ def _root(program: FoldedProgram, chooser: _Chooser, seed: Tensor) -> Tensor:
     return chooser.choose(log_joint, seed)
 
 
-def _factor_units(
+def _requests(
     step: Step, selected: Selected, child: Tensor
-) -> list[tuple[np.ndarray | Tensor, Tensor]]:
-    """Per factor, places in its gather and the units selected there."""
+) -> list[tuple[Gather, Selected]]:
+    """Returns what a step selects of its factors, by place in their gathers."""
     partition, unit = child // step.num_products, child % step.num_products
     if step.factor_units is not None:
         units = [tf.gather(chosen, unit) for chosen in step.factor_units]
@@ -212,16 +207,17 @@ def _factor_units(
     if step.num_partitions > 1:
         places = as_columns(places) * step.num_partitions + partition
     is_active = selected.units >= 0
-    return [(places, tf.where(is_active, unit, INACTIVE)) for unit in units]
+    return [
+        (gather, Selected(places, tf.where(is_active, unit, INACTIVE)))
+        for gather, unit in zip(step.factors, units, strict=True)
+    ]
 
 
 def _request(
-    pending: dict[int, list[Selected]],
-    gather: Gather,
-    places: np.ndarray | Tensor,
-    units: Tensor,
+    pending: dict[int, list[Selected]], gather: Gather, selected: Selected
 ) -> None:
     """Hands the selection of gathered regions to the values they came from."""
+    places, units = selected.regions, selected.units
     if isinstance(places, np.ndarray):
         index = gather.index[places]
     else:
@@ -240,47 +236,3 @@ def _request(
             part = tf.where(is_own, units, INACTIVE)
             region = tf.clip_by_value(place, 0, size - 1)
             pending[source].append(Selected(region, part))
-
-
-def merged(requests: list[Selected], num_regions: int, examples: Examples) -> Selected:
-    """What all parents selected: at most one of them is active for each region."""
-    if len(requests) == 1 and not requests[0].is_static:
-        if requests[0].units.shape[0] <= num_regions:
-            return requests[0]
-    elif all(request.is_static for request in requests):
-        regions = np.concatenate([request.regions for request in requests])
-        units = [request.units for request in requests]
-        if len(np.unique(regions)) == len(regions):
-            return Selected(
-                regions, units[0] if len(units) == 1 else tf.concat(units, 0)
-            )
-    elif sum(request.units.shape[0] for request in requests) <= num_regions:
-        units = tf.concat([request.units for request in requests], 0)
-        regions = [
-            tf.broadcast_to(as_columns(request.regions), tf.shape(request.units))
-            for request in requests
-        ]
-        return Selected(tf.concat(regions, 0), units)
-    return _over_all_regions(requests, num_regions, examples)
-
-
-def _over_all_regions(
-    requests: list[Selected], num_regions: int, examples: Examples
-) -> Selected:
-    """Merges selections into one that lists all regions of the value."""
-    total = examples.total
-    if all(request.is_static for request in requests):
-        regions = np.concatenate([request.regions for request in requests])
-        units = tf.concat([request.units for request in requests], 0)
-        units = tf.math.unsorted_segment_max(units, regions, num_regions)
-    else:
-        units = tf.concat([tf.reshape(r.units, [-1]) for r in requests], 0)
-        example = tf.range(total, dtype=tf.int32)
-        cells = [
-            tf.reshape(as_columns(r.regions) * total + example, [-1]) for r in requests
-        ]
-        units = tf.math.unsorted_segment_max(
-            units, tf.concat(cells, 0), num_regions * total
-        )
-        units = tf.reshape(units, [num_regions, total])
-    return Selected(np.arange(num_regions), tf.maximum(units, INACTIVE))
