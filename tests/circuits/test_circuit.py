@@ -333,6 +333,25 @@ def test_fit_of_classes():
     assert np.array_equal(c.distribution.posterior_mode(c.x[:3]), [0, 1, 2])
 
 
+def test_fit_traces_a_step_once(monkeypatch):
+    traced = []
+    train_step = RegionGraphCircuit.train_step
+    monkeypatch.setattr(
+        RegionGraphCircuit,
+        "train_step",
+        lambda self, data: traced.append(1) or train_step(self, data),
+    )
+    graph = region_graphs.random_binary_trees(4, 2, num_repetitions=1, seed=0)
+    circuit = circuits.from_region_graph(
+        graph, layers.BernoulliLeaf(2), 2, num_classes=3
+    )
+    circuit.compile("adam", NegativeLogJoint(), metrics=["accuracy"])
+    x = np.random.default_rng(0).integers(0, 2, [8, 4])
+    history = circuit.fit(x, np.arange(8) % 3, batch_size=4, epochs=2, verbose=0)
+    assert len(traced) == 1
+    assert set(history.history) == {"accuracy", "loss"}
+
+
 @pytest.fixture
 def mixed_precision():
     keras.config.set_dtype_policy("mixed_float16")

@@ -20,6 +20,7 @@ from tfp_spn.circuits.fixed_scales import warn_of_fixed_scales
 from tfp_spn.circuits.impossible_data import check_possible
 from tfp_spn.circuits.kept_digits import with_kept_digits
 from tfp_spn.circuits.keras_call import KerasCall
+from tfp_spn.circuits.training_variables import make_training_variables
 from tfp_spn.layers.finite_variables import check_loaded
 
 # Names and arguments as Python shows them; the text is ours.
@@ -83,6 +84,7 @@ class KerasMethods:
         if circuit is not None:
             warn_of_fixed_scales(circuit, call.data.x, call.data.observed)
         with finite_training(self, call):
+            make_training_variables(self, call.data)
             return call()
 
     evaluate = _checked("evaluate")
