@@ -11,6 +11,9 @@ import speed_measurement as measurement
 NUM_ROWS = 10
 """Rows of each query."""
 
+OF_ALL_ROWS = ("log_prob", "gradient", "condition().mean()")
+"""Queries that are also asked of all rows, which are more than one block."""
+
 
 class Recorder:
     """Seconds that calls take, and memory above that after the imports."""
@@ -76,6 +79,10 @@ def measure(name: str, jit_compile: bool | None) -> dict[str, Any]:
     for query, call in queries(spn, x[:NUM_ROWS]).items():
         for number in ("first", "second", "third"):
             recorder.call(f"{query}, {number} call", call)
+    of_all = queries(spn, x)
+    for query in OF_ALL_ROWS:
+        for number in ("first", "second"):
+            recorder.call(f"{query} of all rows, {number} call", of_all[query])
     return recorder.records
 
 

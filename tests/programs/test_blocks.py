@@ -66,6 +66,53 @@ def test_blocks_change_nothing(name, max_unrolled, small_blocks, monkeypatch):
     np.testing.assert_allclose(in_blocks, at_once, rtol=1e-5, atol=1e-6)
 
 
+def underflowing_spn() -> SumProductNetwork:
+    """Of values near zero the best child has no weight in the sum that needs it."""
+    graph = region_graphs.from_nested_lists([[0, 1], 2])
+    circuit = from_region_graph(graph, layers.NormalLeaf(3), 3)
+    params = circuit.live_params()
+    location, weights = params["leaf_location"], params["sums_0"]
+    location.assign(location * 0.1 + [[0.0], [FAR], [2 * FAR]])
+    forbidden = np.zeros(weights.shape, bool)
+    forbidden[:, 0, 1:] = True
+    weights.assign(tf.where(forbidden, -np.inf, weights))
+    return SumProductNetwork(circuit)
+
+
+FAR = 20.0
+
+
+def answers(spn: SumProductNetwork, x: np.ndarray) -> dict[str, np.ndarray]:
+    mask = np.array([True, True, False])
+    with tf.GradientTape() as tape:
+        log_prob = spn.log_prob(x)
+    [gradient] = tape.gradient(log_prob, [spn.circuit.live_params()["leaf_location"]])
+    given = spn.condition(x, mask)
+    found = {"log_prob": log_prob, "gradient": gradient, "mean": given.mean()}
+    return {name: np.array(value) for name, value in found.items()}
+
+
+@pytest.mark.compiled
+def test_lost_digits_of_some_blocks(small_blocks, monkeypatch):
+    spn = underflowing_spn()
+    rng = np.random.default_rng(0)
+    safe = rng.normal(FAR, 1.0, [NUM_EXAMPLES, 3]).astype(np.float32)
+    answers(spn, safe)
+    kinds = {key[1] for key in spn.program.traces._functions}
+    assert kinds == {"blockwise"}  # no exact pass is traced
+
+    x = safe.copy()
+    x[20] -= FAR
+    in_blocks = answers(spn, x)
+    kinds = {key[1] for key in spn.program.traces._functions}
+    assert kinds == {"blockwise", "checked", "exact"}
+    set_block_size(monkeypatch, 1000)
+    for name, want in answers(spn, x).items():
+        np.testing.assert_allclose(in_blocks[name], want, rtol=1e-5, err_msg=name)
+    alone = answers(spn, x[20:21])
+    np.testing.assert_allclose(in_blocks["log_prob"][20], alone["log_prob"][0], 1e-5)
+
+
 def test_batches_of_circuits(small_blocks, monkeypatch):
     spn, (x, mask) = normal_spn(batch=2), examples()
     x, mask = x[:, np.newaxis], mask[:, np.newaxis]

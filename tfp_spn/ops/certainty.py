@@ -30,10 +30,12 @@ class Certainty:
         is_exact: Whether passes are exact from the start.
         flags: Collects whether passes were lossy, scalar bools, in place of evaluating
             again; `None`: they evaluate again.
+        is_large: Whether there may be too much for one pass, if flags are collected.
     """
 
     is_exact: bool = False
     flags: list[Tensor] | None = None
+    is_large: bool = False
 
     def choose(self, is_lossy: Tensor, exact: Callable[[], Nest], fast: Nest) -> Nest:
         """The results of a fast pass, or of the exact one where that is needed."""
@@ -44,6 +46,18 @@ class Certainty:
         return tf.nest.map_structure(
             lambda value, like: tf.ensure_shape(value, like.shape), chosen, fast
         )
+
+    def of_part(self) -> Certainty:
+        """The same for a part that is computed in a loop, of which no flag comes out.
+
+        What the part's `is_lossy` is, the loop hands out for `note`.
+        """
+        return self if self.flags is None else reporting()
+
+    def note(self, is_lossy: Tensor) -> None:
+        """Collects the flags of parts."""
+        if self.flags is not None:
+            self.flags.append(tf.reduce_any(is_lossy))
 
     @property
     def is_lossy(self) -> Tensor:
@@ -59,6 +73,6 @@ EXACT = Certainty(is_exact=True)
 """Never takes the fast pass."""
 
 
-def reporting() -> Certainty:
+def reporting(is_large: bool = False) -> Certainty:
     """Takes the fast pass and collects whether it was lossy."""
-    return Certainty(flags=[])
+    return Certainty(flags=[], is_large=is_large)

@@ -69,13 +69,14 @@ def in_blocks(
         axis: The axis of the result, counted from the front if not negative.
         copies: How often the function evaluates each example.
     """
-    if tables.certainty.flags is not None:  # which no loop could hand out
-        return function(tables, evidence, tf.constant(0))
+    certainty = tables.certainty
+    is_reporting = certainty.flags is not None
     size = max(block_size(program) // max(copies, 1), 1)
     num_examples = evidence.x.shape[-1]
-    if num_examples is not None and num_examples <= size:
+    is_small = num_examples is not None and num_examples <= size
+    if is_small or (is_reporting and not certainty.is_large):
         return function(tables, evidence, tf.constant(0))
-    if num_examples is not None:
+    if num_examples is not None or is_reporting:
         return _blocked(function, tables, evidence, dtype, axis, size)
     return tf.cond(
         tf.shape(evidence.x)[-1] <= size,
@@ -113,10 +114,14 @@ def _blocked(
     masks = [split_examples(mask, num_blocks, size) for mask in evidence.masks]
     constants = tf.nest.flatten(_differentiable(tables))
 
-    def of_block(number: Tensor, x: Tensor, *constants: Tensor) -> Tensor:
+    def of_block(
+        number: Tensor, x: Tensor, *constants: Tensor
+    ) -> tuple[Tensor, Tensor]:
         values = tf.nest.pack_sequence_as(_differentiable(tables), constants)
         block = evidence.with_parts(x, [mask[number] for mask in masks])
-        return function(_replaced(tables, values), block, number)
+        certainty = tables.certainty.of_part()
+        part = _replaced(tables.replaced(certainty=certainty), values)
+        return function(part, block, number), certainty.is_lossy
 
     if not tf.executing_eagerly():
         number_spec = tf.TensorSpec([], tf.int32)
@@ -125,21 +130,25 @@ def _blocked(
     numbers = tf.range(num_blocks)
 
     @custom_gradient
-    def forward(x: Tensor, *constants: Tensor) -> tuple[Tensor, Callable]:
-        def evaluate(number: Tensor) -> Tensor:
+    def forward(x: Tensor, *constants: Tensor) -> tuple[tuple, Callable]:
+        def evaluate(number: Tensor) -> tuple[Tensor, Tensor]:
             return of_block(number, x[number], *constants)
 
         if static is not None and num_blocks <= _MAX_UNROLLED:
-            result = tf.stack([evaluate(tf.constant(n)) for n in range(num_blocks)])
+            blocks = [evaluate(tf.constant(n)) for n in range(num_blocks)]
+            results = tuple(tf.stack(parts) for parts in zip(*blocks, strict=True))
         else:
-            result = tf.map_fn(
-                evaluate, numbers, fn_output_signature=dtype, parallel_iterations=1
+            results = tf.map_fn(
+                evaluate,
+                numbers,
+                fn_output_signature=(dtype, tf.bool),
+                parallel_iterations=1,
             )
 
-        def backward(flow: Tensor) -> list[Tensor]:
+        def backward(flow: Tensor, _: Tensor) -> list[Tensor]:
             def body(number: Tensor, flows: tf.TensorArray, totals: list) -> tuple:
                 def of_sources(*sources: Tensor) -> Tensor:
-                    return of_block(number, *sources)
+                    return of_block(number, *sources)[0]
 
                 sources = [x[number], *constants]
                 d_x, *d_constants = pullback(of_sources, sources, flow[number])
@@ -157,9 +166,10 @@ def _blocked(
             )
             return [flows.stack(), *totals]
 
-        return result, backward
+        return results, backward
 
-    result = forward(x, *constants)  # [B, ..., n, ...]
+    result, is_lossy = forward(x, *constants)  # [B, ..., n, ...]
+    tables.certainty.note(is_lossy)
     rank = result.shape.rank - 1
     axis = axis % rank
     result = merge_axes(move_axis(result, 0, axis), axis, axis + 2)

@@ -125,12 +125,16 @@ def covariance(program: FoldedProgram, tables: Tables, leaves: Tensor) -> Tensor
         tf.reshape(padded, shape), [rank - 1, *range(rank - 1), rank]
     )  # [num_blocks, ..., R, K, block]
     blocks = tf.ensure_shape(blocks, [None, *leaves.shape[:-1], block])
-    checked = tables.in_a_loop
-    by_block = tf.map_fn(
-        lambda part: _covariance(program, checked, part),
-        blocks,
-        fn_output_signature=program.dtype,
+
+    def of_part(part: Tensor) -> tuple[Tensor, Tensor]:
+        certainty = tables.certainty.of_part()
+        its_tables = tables.replaced(certainty=certainty)
+        return _covariance(program, its_tables, part), certainty.is_lossy
+
+    by_block, is_lossy = tf.map_fn(
+        of_part, blocks, fn_output_signature=(program.dtype, tf.bool)
     )  # [num_blocks, ..., E, E, block]
+    tables.certainty.note(is_lossy)
     rank = by_block.shape.rank
     merged = tf.transpose(by_block, [*range(1, rank - 1), 0, rank - 1])
     shape = tf.concat([tf.shape(merged)[: rank - 2], [num_examples + padding]], 0)

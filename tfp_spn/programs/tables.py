@@ -40,13 +40,6 @@ class Tables:
     batch: Tensor | None = None
     certainty: Certainty = CHECKED
 
-    @property
-    def in_a_loop(self) -> Tables:
-        """The same where no flag can be handed out: what is not exact is checked."""
-        if self.certainty.flags is None:
-            return self
-        return self.replaced(certainty=CHECKED)
-
     def in_this_graph(self) -> Tables:
         """The same, with weights that the present graph has read itself.
 

@@ -70,8 +70,9 @@ class Traces:
 
         Args:
             body: A function of a module, or of hashable parts: it is kept.
-            certainty: ``"checked"``, ``"exact"``, or ``"reporting"``: then the result
-                is a pair, with whether digits may have been lost.
+            certainty: ``"checked"``, ``"exact"``, ``"reporting"``, then the result is a
+                pair, with whether digits may have been lost, or ``"blockwise"``, the
+                same where there may be too much for one pass.
             *arguments: Nests of tensors, or `None`.
             is_compiled: Whether to compile it at all, which
                 `tf.config.run_functions_eagerly` may forbid, too.
@@ -98,9 +99,9 @@ class Traces:
     def _computed(self, body: Body, certainty: str, arguments: tuple) -> Tensor:
         """What the compiled function of a body computes."""
         program = next(iter(self._programs))
-        if certainty != "reporting":
+        if certainty in _CERTAINTIES:
             return body(program, _CERTAINTIES[certainty], *arguments)
-        found = reporting()
+        found = reporting(is_large=certainty == "blockwise")
         return body(program, found, *arguments), found.is_lossy
 
     def _call_function(self, key: tuple, arguments: tuple) -> Tensor:
@@ -245,8 +246,8 @@ def answer(
 ) -> T:
     """``body(program, certainty, *arguments)``, by a compiled function if it is eager.
 
-    The exact passes are traced and run only if the fast ones were lossy; not so if
-    there is too much for one pass, so that `body` goes on block by block.
+    The exact passes are traced and run only if the fast ones were lossy: of everything,
+    or of single blocks if there is too much for one pass.
 
     Args:
         program: The program.
@@ -268,7 +269,7 @@ def answer(
             body, certainty, *arguments, is_compiled=is_compiled, **options
         )
 
-    if is_large:
-        return call("checked")
-    result, is_lossy = call("reporting")
-    return call("exact") if is_lossy else result
+    result, is_lossy = call("blockwise" if is_large else "reporting")
+    if not is_lossy:
+        return result
+    return call("checked" if is_large else "exact")

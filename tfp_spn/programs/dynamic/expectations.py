@@ -115,7 +115,6 @@ def _template_counts(
     count = evidence.x.shape[-1]
     if count is not None and count <= size:
         return _counts_of_block(program, tables, evidence, flows)
-    tables = tables.in_a_loop
     num_blocks = -(-tf.shape(evidence.x)[-1] // size)
     x = split_examples(evidence.x, num_blocks, size)
     masks = [split_examples(mask, num_blocks, size) for mask in evidence.masks]
@@ -123,21 +122,25 @@ def _template_counts(
     padded = tf.pad(flows, [[0, 0], [0, missing]])  # what fills up does not count
     blocks = split_examples(padded, num_blocks, size)
 
-    def of_block(number: Tensor) -> Expectations:
+    def of_block(number: Tensor) -> tuple[Expectations, Tensor]:
+        certainty = tables.certainty.of_part()
+        part = tables.replaced(certainty=certainty)
         block = evidence.with_parts(x[number], [mask[number] for mask in masks])
-        return _counts_of_block(program, tables, block, blocks[number])
+        counts = _counts_of_block(program, part, block, blocks[number])
+        return counts, certainty.is_lossy
 
-    def body(number: Tensor, total: Expectations) -> tuple:
-        new = of_block(number)
-        return number + 1, tf.nest.map_structure(tf.add, total, new)
+    def body(number: Tensor, total: Expectations, is_lossy: Tensor) -> tuple:
+        new, is_new_lossy = of_block(number)
+        total = tf.nest.map_structure(tf.add, total, new)
+        return number + 1, total, is_lossy | is_new_lossy
 
-    first = of_block(tf.constant(0))
-    _, total = tf.while_loop(
-        lambda number, _: number < num_blocks,
+    _, total, is_lossy = tf.while_loop(
+        lambda number, *_: number < num_blocks,
         body,
-        (tf.constant(1), first),
+        (tf.constant(1), *of_block(tf.constant(0))),
         parallel_iterations=1,
     )
+    tables.certainty.note(is_lossy)
     return total
 
 
