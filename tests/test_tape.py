@@ -12,7 +12,6 @@ from tests.cases import CASES
 from tfp_spn import circuits, layers, region_graphs
 from tfp_spn.distributions import SumProductNetwork
 
-
 # Datasets optimise what they compute, the loop over them included, for many seconds.
 AS_IS = tf.data.Options()
 AS_IS.experimental_optimization.apply_default_optimizations = False

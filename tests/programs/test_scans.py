@@ -13,7 +13,9 @@ from tfp_spn.layers.leaves.evidence import nothing_known
 from tfp_spn.ops.certainty import CHECKED, EXACT
 from tfp_spn.programs import evaluation, hard_flows, selection
 from tfp_spn.programs.draws import mode, sample
+from tfp_spn.programs.exact import ExactFlows
 from tfp_spn.programs.examples import Examples
+from tfp_spn.programs.folded_program import FoldedProgram
 from tfp_spn.programs.selected import over_all_regions
 from tfp_spn.sum_ops import SumOpHardEMBackprop
 
@@ -60,7 +62,7 @@ def program_and_tables(request):
 def _both(program, tables, is_exact=False):
     """The program step by step and with loops, each with its tables."""
     tables = tables.replaced(certainty=EXACT if is_exact else CHECKED)
-    scanned, of_scans = evaluation.in_scans(program, tables)
+    scanned, of_scans = program.in_scans(tables)
     assert max(step.length for step in scanned.steps) >= 16
     return (program, tables), (scanned, of_scans)
 
@@ -124,6 +126,24 @@ def test_exact_values_are_equal(program_and_tables):
         np.testing.assert_allclose(found[0], values, rtol=1e-5)
 
 
+@pytest.mark.parametrize("rule", [None, SumOpHardEMBackprop()], ids=["own", "hard"])
+def test_exact_flows_are_equal(program_and_tables, rule, monkeypatch):
+    program, tables = program_and_tables
+    leaves = program.leaf_values(tables, _evidence(program, 0.2))
+    flow = tf.random.stateless_uniform([program.num_classes, 6], seed=(1, 2))
+
+    def flows():
+        return ExactFlows(rule)(program, EXACT, leaves, tables.log_weights, flow)
+
+    found = flows()
+    monkeypatch.setattr(FoldedProgram, "in_scans", lambda *loops: loops[:2])
+    tf.nest.map_structure(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
+        found,
+        flows(),
+    )
+
+
 def test_impossible_evidence_stays_impossible(program_and_tables):
     program, tables = program_and_tables
     leaves = program.leaf_values(tables, _evidence(program, 0.0))
@@ -160,7 +180,7 @@ def test_hard_counts_are_equal(program_and_tables, monkeypatch):
         return hard_flows.hard_flows(program, tables, leaves, weights, None)
 
     found = flows()
-    monkeypatch.setattr(hard_flows, "in_scans", lambda *loops: loops[:2])
+    monkeypatch.setattr(FoldedProgram, "in_scans", lambda *loops: loops[:2])
     tf.nest.map_structure(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), found, flows()
     )

@@ -83,7 +83,7 @@ def log_sums(log_x: Tensor, log_w: Tensor, exact: bool) -> Tensor:
     maximum = finite_max(log_x, -2)
     if not exact:
         return safe_log(weighted_units(tf.exp(log_w), tf.exp(log_x - maximum)))
-    if _is_small(log_x, log_w):
+    if is_small(log_x, log_w):
         return logsumexp(_pairs(log_x, log_w), -2) - maximum
     log_y = _for_each_output(
         lambda o: logsumexp(log_x + _column(log_w, o), -2), log_x, log_w
@@ -124,7 +124,7 @@ def sum_flows(
         quotient = tf.math.divide_no_nan(flow, tf.exp(log_y))
         d_log_x = weighted_units(tf.linalg.matrix_transpose(w), quotient) * x
         return d_log_x, weight_gradient(x, quotient, log_w) * w
-    if rule.is_gradient and _is_small(log_x, log_w):
+    if rule.is_gradient and is_small(log_x, log_w):
         joint = _pairs(log_x, log_w)
         unused = tf.zeros([2], tf.int32)  # gradients break no ties
         share = rule.select(joint, log_y[..., tf.newaxis, :], unused)
@@ -186,7 +186,7 @@ def weighted_max(log_x: Tensor, log_w: Tensor) -> Tensor:
     )
 
 
-def _is_small(log_x: Tensor, log_w: Tensor) -> bool:
+def is_small(log_x: Tensor, log_w: Tensor) -> bool:
     """Whether all pairs of children and sums may be held at once."""
     shape = [*log_x.shape[-3:-2], *log_w.shape[-2:]]
     return (

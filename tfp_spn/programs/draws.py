@@ -11,7 +11,6 @@ from tfp_spn.programs.blocks import in_blocks
 from tfp_spn.programs.evaluation import (
     Evaluation,
     evaluate_max,
-    in_scans,
     with_inputs,
 )
 from tfp_spn.programs.examples import Examples
@@ -36,7 +35,7 @@ def sample(
     n = tf.convert_to_tensor(n, tf.int32)
     if evidence is None:
         examples = Examples(tables.batch_shape(), tables.batch_rank, n)
-        loops = in_scans(program, tables)
+        loops = program.in_scans(tables)
         leaves = select_leaves(*loops, examples, select_seed, "sample")
         values = sample_values(program, tables, examples, leaves, value_seed)
         return examples.unflatten(values)
@@ -49,7 +48,7 @@ def sample(
         examples = Examples(batch, tables.batch_rank, n * count, count)
 
         leaves = program.leaf_values(tables, block)
-        loops = in_scans(program, tables, leaves)
+        loops = program.in_scans(tables, leaves)
 
         def draw(evaluation: Evaluation) -> Tensor:
             leaves = select_leaves(*loops, examples, seeds[0], "sample", evaluation)
@@ -75,7 +74,7 @@ def mode(
     def of_block(tables: Tables, block: Evidence, _: Tensor) -> Tensor:
         modal = block.with_hidden_at_modes()
         leaves = program.leaf_values(tables, modal)
-        loops = in_scans(program, tables, leaves)
+        loops = program.in_scans(tables, leaves)
         evaluation = evaluate_max(*loops, leaves)
         batch, count = tables.batch_shape(block.x), tf.shape(block.x)[-1]
         examples = Examples(batch, tables.batch_rank, count)

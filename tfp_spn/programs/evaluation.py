@@ -143,7 +143,7 @@ class _Passes:
         elif _is_mostly_shared(program, tables, leaves):
             self.done = _Folded(program, tables, leaves)
         else:
-            self.done = _Scaled(*in_scans(program, tables, leaves), leaves)
+            self.done = _Scaled(*program.in_scans(tables, leaves), leaves)
 
     def roots(self) -> tuple[Tensor, Tensor]:
         """Log-values of the roots and their offset."""
@@ -257,6 +257,8 @@ class _InLogSpace:
         rule: SumRule | None,
         is_exact: bool,
     ) -> None:
+        if is_exact:
+            program, tables = program.in_scans(tables, leaves)
         self.done = log_upward(program, tables, leaves, is_exact)
         self.is_lossy = self.done.is_lossy
         self.program, self._tables = program, tables
@@ -323,21 +325,6 @@ def _is_mostly_shared(program: FoldedProgram, tables: Tables, leaves: Tensor) ->
         if rank > max(3, leaves.shape.rank) or step.sums.always_exact:
             return False
     return bool(batch) and 1 not in batch and cost[False] >= cost[True]
-
-
-def in_scans(
-    program: FoldedProgram, tables: Tables, leaves: Tensor | None = None
-) -> tuple[FoldedProgram, Tables]:
-    """Returns the program with long chains as loops, unless there is a batch.
-
-    `leaves` are log-values of the leaf regions, if the circuit is to be evaluated.
-    """
-    ranks = [3 + tables.batch_rank] if leaves is None else [leaves.shape.rank]
-    ranks += [weights.shape.rank for weights in tables.weights.values()]
-    if max(ranks) > 3:
-        return program, tables
-    scanned = program.scanned
-    return scanned, tables.replaced(slices=scanned.slices)
 
 
 def with_inputs(

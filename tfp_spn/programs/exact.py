@@ -34,7 +34,7 @@ def exact_roots(
     program: FoldedProgram, _: Certainty, leaves: Tensor, log_weights: Params
 ) -> tuple[Tensor, Tensor]:
     """Log-values of the roots ``[..., C, N]`` and their offset."""
-    done = log_upward(program, program.tables_of_sums(log_weights), leaves)
+    done = log_upward(*_in_scans(program, leaves, log_weights), leaves)
     return done.roots.relative, done.roots.offset
 
 
@@ -65,7 +65,14 @@ class ExactFlows:
         flow: Tensor,
     ) -> tuple[Tensor, Params]:
         """``[..., R, K, N]`` and, by parameter, ``[..., regions, I, O]``."""
-        tables = program.tables_of_sums(log_weights)
+        program, tables = _in_scans(program, leaves, log_weights)
         done = log_upward(program, tables, leaves)
         of_leaves, counts = log_downward(program, tables, done, flow, self.rule)
         return of_leaves, program.by_block(counts)
+
+
+def _in_scans(
+    program: FoldedProgram, leaves: Tensor, log_weights: Params
+) -> tuple[FoldedProgram, Tables]:
+    """Returns the program with long chains as loops, and tables of its sums alone."""
+    return program.in_scans(program.tables_of_sums(log_weights), leaves)

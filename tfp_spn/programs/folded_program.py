@@ -88,6 +88,19 @@ class FoldedProgram:
         steps, root = found
         return replace(self, steps=steps, root=root)
 
+    def in_scans(
+        self, tables: Tables, leaves: Tensor | None = None
+    ) -> tuple[FoldedProgram, Tables]:
+        """The program with long chains as loops, unless there is a batch; its tables.
+
+        `leaves` are log-values of the leaf regions, if the circuit is evaluated.
+        """
+        ranks = [3 + tables.batch_rank] if leaves is None else [leaves.shape.rank]
+        ranks += [weights.shape.rank for weights in tables.log_weights.values()]
+        if max(ranks) > 3:
+            return self, tables
+        return self.scanned, tables.replaced(slices=self.scanned.slices)
+
     @property
     def num_variables(self) -> int:
         """Number of variables."""

@@ -14,7 +14,7 @@ import tensorflow as tf
 from tfp_spn._typing import Expectations, Tensor
 from tfp_spn.ops.log_space import logsumexp, safe_log
 from tfp_spn.ops.sum_rules import SumRule, tie_seed
-from tfp_spn.programs.evaluation import Evaluation, in_scans, with_inputs
+from tfp_spn.programs.evaluation import Evaluation, with_inputs
 from tfp_spn.programs.examples import Examples, as_columns
 from tfp_spn.programs.folded_program import FoldedProgram
 from tfp_spn.programs.labels import UNLABELLED, log_joint_of_labels
@@ -57,7 +57,7 @@ def hard_flows(
         ``log p(x | class) [C, N]`` and flows: ``leaves [R, K, N]``, ``log_weights``
         ``[regions, I, O]`` by parameter, ``log_prior [C]`` (empty without one).
     """
-    loops = in_scans(program, tables, leaves)
+    loops = program.in_scans(tables, leaves)
 
     def route(evaluation: Evaluation) -> tuple[Tensor, Expectations]:
         return _Routing(*loops, evaluation, weights, labels).flows()

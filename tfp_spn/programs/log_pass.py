@@ -15,13 +15,14 @@ import tensorflow as tf
 
 from tfp_spn._typing import Tensor
 from tfp_spn.ops.log_space import finite_max
+from tfp_spn.ops.shared_sums import shared_log_sums, shared_sum_flows
 from tfp_spn.ops.sum_rules import SumRule
 from tfp_spn.ops.weighted_sum import log_sums, sum_flows, underflows, weighted_max
 from tfp_spn.programs.flows import Flows
 from tfp_spn.programs.folded_program import FoldedProgram
 from tfp_spn.programs.products import log_products_of
 from tfp_spn.programs.scaled_values import Roots, Value, roots_of
-from tfp_spn.programs.scan_pass import scan_log_upward
+from tfp_spn.programs.scan_pass import scan_log_downward, scan_log_upward
 from tfp_spn.programs.steps import SumSpec
 from tfp_spn.programs.tables import Tables
 
@@ -60,9 +61,10 @@ def log_upward(
 
     def summed(spec: SumSpec, log_x: Tensor, log_w: Tensor) -> tuple[Tensor, Tensor]:
         is_exact = exact or spec.always_exact
-        log_y = log_sums(log_x, log_w, is_exact)
-        if not is_exact:
-            lossy.append(underflows(log_x, log_y))
+        if is_exact:
+            return shared_log_sums(log_x, log_w), finite_max(log_x, -2)
+        log_y = log_sums(log_x, log_w, exact=False)
+        lossy.append(underflows(log_x, log_y))
         return log_y, finite_max(log_x, -2)
 
     values, inputs = _evaluate(program, tables, leaves, summed)
@@ -95,16 +97,24 @@ def log_downward(
     flows = Flows(program, flow)
     counts = []
     for number in reversed(range(len(program.steps))):
-        spec, log_y = program.steps[number].sums, done.values[number + 1].log
+        step, log_y = program.steps[number], done.values[number + 1].log
         received = flows.into(number + 1, log_y)
-        log_w = tables.log_weights_of(number)
-        if spec is None:
+        log_x, log_w = done.inputs[number], tables.log_weights_of(number)
+        if step.sums is None:
             flows.give(number, received)
             continue
-        is_exact = exact or spec.always_exact
-        products, count = sum_flows(
-            received, done.inputs[number], log_w, log_y, rule or spec.rule, is_exact
+        its_rule, is_exact = rule or step.sums.rule, exact or step.sums.always_exact
+        flows_of: Callable[..., tuple[Tensor, Tensor]] = (
+            functools.partial(shared_sum_flows, rule=its_rule)
+            if is_exact
+            else functools.partial(sum_flows, rule=its_rule, exact=False)
         )
+        if step.length > 1:
+            products, count = scan_log_downward(
+                step, log_x, log_y, log_w, received, flows_of
+            )
+        else:
+            products, count = flows_of(received, log_x, log_w, log_y)
         flows.give(number, products)
         counts.append(count)
     return flows.into(0, done.values[0].log), counts[::-1]

@@ -13,7 +13,6 @@ import tensorflow as tf
 
 from tfp_spn._typing import Tensor
 from tfp_spn.ops.axes import merge_axes, reshape_axes
-from tfp_spn.ops.log_space import finite_max
 from tfp_spn.ops.matrix_products import unit_gradient, weight_gradient, weighted_units
 from tfp_spn.ops.regions import gather_blank, places_of, sum_over_uses
 from tfp_spn.programs.products import log_multiplied, multiplied
@@ -64,7 +63,7 @@ def scan_upward(
         rest = rest + tf.zeros_like(own_of_first[:1])
         log_scale = tf.concat([own_of_first, rest], axis=-3)
         log_scale = log_scale if own is None else log_scale + own
-    return _merged(step, inputs), _merged(step, sums), log_scale
+    return _merged(inputs), _merged(sums), log_scale
 
 
 def scan_downward(
@@ -95,8 +94,8 @@ def scan_downward(
 
     nothing = tf.zeros_like(received_of[0])
     _, _, quotients, flows = _loop(step, body, nothing, [nothing.shape] * 2)
-    counts = weights * weight_gradient(inputs, _merged(step, quotients), weights)
-    return _merged(step, flows), counts
+    counts = weights * weight_gradient(inputs, _merged(quotients), weights)
+    return _merged(flows), counts
 
 
 def scan_log_upward(
@@ -127,19 +126,54 @@ def scan_log_upward(
     ) -> tuple[Tensor | tf.TensorArray, ...]:
         log_x = by_step[t] + before
         log_y, own = summed(log_x, of_step[t])
-        largest = finite_max(log_y, -2)
-        log_y -= largest
         after = gather_blank(log_y, parts.previous, -3)
         after = tf.ensure_shape(after, before.shape)
-        found = zip(arrays, (log_x, log_y, own + largest), strict=True)
+        found = zip(arrays, (log_x, log_y, own), strict=True)
         return t + 1, after, *(array.write(t, value) for array, value in found)
 
     first = log_multiplied(parts.first, values)
     first = tf.broadcast_to(first, tf.shape(by_step)[1:])
     shapes = [first.shape, first.shape, first[..., :1, :].shape]
     _, _, inputs, sums, log_scale = _loop(step, body, first, shapes)
-    value = Value(_merged(step, log_scale), log=_merged(step, sums), is_relative=True)
-    return _merged(step, inputs), value
+    return _merged(inputs), Value(_merged(log_scale), log=_merged(sums))
+
+
+def scan_log_downward(
+    step: Step,
+    log_x: Tensor,
+    log_y: Tensor,
+    log_weights: Tensor,
+    received: Tensor,
+    flows_of: Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]],
+) -> tuple[Tensor, Tensor]:
+    """Flows ``[R, I, N]`` of the products and counts ``[R, I, O]`` of the weights.
+
+    Args:
+        step: The scan.
+        log_x: What the sums range over, as `scan_log_upward` returned it.
+        log_y: The sums.
+        log_weights: ``[R, I, O]``.
+        received: ``[R, O, N]``: what the regions received from other steps.
+        flows_of: Returns flows and counts of the regions of one step, of what these
+            received, `log_x`, `log_weights` and `log_y`.
+    """
+    previous = parts_of(step).previous
+    uses = places_of(previous, len(previous))
+    parts = [_by_step(step, value) for value in (received, log_x, log_weights, log_y)]
+
+    def body(
+        n: Tensor, flow: Tensor, products: tf.TensorArray, counts: tf.TensorArray
+    ) -> tuple:
+        t = step.length - 1 - n
+        of_step, *sources = (part[t] for part in parts)
+        product, count = flows_of(of_step + flow, *sources)
+        before = tf.ensure_shape(sum_over_uses(product, uses), flow.shape)
+        return n + 1, before, products.write(t, product), counts.write(t, count)
+
+    nothing = tf.zeros_like(parts[0][0])
+    shapes = [parts[1].shape[1:], parts[2].shape[1:]]
+    _, _, products, counts = _loop(step, body, nothing, shapes)
+    return _merged(products), _merged(counts)
 
 
 def scan_selection(
@@ -175,8 +209,7 @@ def scan_selection(
     nothing = tf.ensure_shape(nothing, requested_of.shape[1:])
     _, _, units, children = _loop(step, body, nothing, [nothing.shape] * 2)
     regions = np.arange(step.num_regions).reshape(step.length, size)[::-1].reshape(-1)
-    selected = Selected(regions, merge_axes(units.stack(), 0, 2))
-    return selected, merge_axes(children.stack(), 0, 2)
+    return Selected(regions, _merged(units)), _merged(children)
 
 
 def scan_requests(
@@ -220,6 +253,6 @@ def _by_step(step: Step, value: Tensor) -> Tensor:
     return reshape_axes(value, -3, -2, [step.length, step.num_regions // step.length])
 
 
-def _merged(step: Step, array: tf.TensorArray) -> Tensor:
+def _merged(array: tf.TensorArray) -> Tensor:
     """Puts the regions of all steps on one axis."""
     return merge_axes(array.stack(), 0, 2)

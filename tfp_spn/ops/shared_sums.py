@@ -1,0 +1,86 @@
+"""Exact sums as functions that all steps of equal shapes call.
+
+They take long to trace and to optimise, and an exact pass has one for each step: as a
+function each is traced once, and a step is a call.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from tfp_spn._typing import Tensor
+from tfp_spn.ops.sum_rules import SumRule
+from tfp_spn.ops.weighted_sum import is_small, log_sums, sum_flows
+
+_MAX_FUNCTIONS = 256
+
+
+def shared_log_sums(log_x: Tensor, log_w: Tensor) -> Tensor:
+    """`log_sums` that are exact; no gradient is asked for."""
+    if tf.executing_eagerly():
+        return log_sums(log_x, log_w, exact=True)
+    log_y = _sums(*_specs(log_x, log_w))(log_x, log_w)
+    lead = tf.broadcast_static_shape(log_x.shape[:-2], log_w.shape[:-2])
+    return tf.ensure_shape(log_y, [*lead, log_w.shape[-1], log_x.shape[-1]])
+
+
+def shared_sum_flows(
+    flow: Tensor, log_x: Tensor, log_w: Tensor, log_y: Tensor, rule: SumRule
+) -> tuple[Tensor, Tensor]:
+    """`sum_flows` that are exact; no gradient is asked for."""
+    if tf.executing_eagerly():
+        return sum_flows(flow, log_x, log_w, log_y, rule, exact=True)
+    function = _flows(rule, *_specs(log_x, log_w, flow, log_y))
+    products, counts = function(log_x, log_w, flow, log_y)
+    lead = tf.broadcast_static_shape(log_x.shape[:-2], log_w.shape[:-2])
+    return (
+        tf.ensure_shape(products, [*lead, *log_x.shape[-2:]]),
+        tf.ensure_shape(counts, [*lead, *log_w.shape[-2:]]),
+    )
+
+
+@functools.lru_cache(_MAX_FUNCTIONS)
+def _sums(*specs: tf.TensorSpec) -> tf.types.experimental.ConcreteFunction:
+    """Traces `log_sums`."""
+
+    def sums(log_x: Tensor, log_w: Tensor) -> Tensor:
+        return log_sums(log_x, log_w, exact=True)
+
+    return _traced(sums, specs)
+
+
+@functools.lru_cache(_MAX_FUNCTIONS)
+def _flows(
+    rule: SumRule, *specs: tf.TensorSpec
+) -> tf.types.experimental.ConcreteFunction:
+    """Traces `sum_flows` of a rule."""
+
+    def flows(log_x: Tensor, log_w: Tensor, flow: Tensor, log_y: Tensor) -> tuple:
+        return sum_flows(flow, log_x, log_w, log_y, rule, exact=True)
+
+    return _traced(flows, specs)
+
+
+def _traced(
+    function: Callable, specs: tuple[tf.TensorSpec, ...]
+) -> tf.types.experimental.ConcreteFunction:
+    attributes = {"_noinline": True}
+    traced = tf.function(function, autograph=False, experimental_attributes=attributes)
+    with tf.init_scope():  # so that the graph that asks first can go
+        return traced.get_concrete_function(*specs)
+
+
+def _specs(log_x: Tensor, log_w: Tensor, *units: Tensor) -> list[tf.TensorSpec]:
+    """Shapes for any number of examples, and of regions unless these are few."""
+    few = is_small(log_x, log_w)
+    specs = []
+    for value in (log_x, log_w, *units):
+        *lead, size, last = value.shape.as_list()
+        lead = [regions if few else None for regions in lead]
+        specs.append(
+            tf.TensorSpec([*lead, size, last if value is log_w else None], value.dtype)
+        )
+    return specs
