@@ -12,7 +12,7 @@ from tfp_spn._arguments import a_count, a_rate, a_seed, one_of, reads
 from tfp_spn.circuits import RegionGraphCircuit
 from tfp_spn.structure.chow_liu_nodes import BinnedColumns, chow_liu_nodes
 from tfp_spn.structure.circuit_builder import CircuitBuilder
-from tfp_spn.structure.columns import Columns, Kind, read_columns
+from tfp_spn.structure.columns import Columns, Kind, Table, read_columns
 from tfp_spn.structure.independence import Test, dependent_groups
 from tfp_spn.structure.leaf_estimates import estimate
 from tfp_spn.structure.row_clusters import RowClusters
@@ -29,7 +29,7 @@ from tfp_spn.structure.row_clusters import RowClusters
     seed=a_seed(),
 )
 def learn_spn(
-    x: npt.ArrayLike,
+    x: Table,
     *,
     observed: npt.ArrayLike | None = None,
     sample_weight: npt.ArrayLike | None = None,
@@ -52,7 +52,7 @@ def learn_spn(
 
     Args:
         x: ``[N, V]``: binary, categorical (integers from 0 to 31), counts or reals.
-            NaN means missing.
+            NaN means missing. Or a table of `split_table`.
         observed: bool ``[N, V]``: which values count. Default: all.
         sample_weight: How often each row counts, ``[N]``: the same as rows that are
             repeated so often. Default: once.
