@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
@@ -62,6 +62,11 @@ class Columns:
     def is_weighted(self) -> bool:
         """Whether some rows count more than others, or not once."""
         return bool((self.weights != 1).any())
+
+    def rows(self, chosen: np.ndarray, weights: npt.NDArray[np.float64]) -> Columns:
+        """Some of the rows, and how often each counts."""
+        values, observed = self.values[chosen], self.observed[chosen]
+        return replace(self, values=values, observed=observed, weights=weights)
 
     @functools.cached_property
     def data(self) -> dict[str, TensorLike]:

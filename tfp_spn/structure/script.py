@@ -10,8 +10,10 @@ import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from typing import ParamSpec, TypeVar
 
-_WIDTH = 88
 _INDENT = " " * 4
+_WRAPPER = textwrap.TextWrapper(
+    88, _INDENT, _INDENT, break_long_words=False, break_on_hyphens=False
+)
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -70,15 +72,9 @@ class Script:
     ) -> None:
         """Writes a call that is made elsewhere, and what stands left of it."""
         line = left + self._call(function, args, kwargs)
-        if len(line) > _WIDTH:
+        if len(line) > _WRAPPER.width:
             head, rest = line.split("(", 1)
-            lines = textwrap.wrap(
-                rest,
-                _WIDTH - len(_INDENT),
-                break_long_words=False,
-                break_on_hyphens=False,
-            )
-            line = f"\n{_INDENT}".join([f"{head}(", *lines])
+            line = f"{head}(\n{_WRAPPER.fill(rest)}"
         self._lines.append(line)
 
     def __str__(self) -> str:

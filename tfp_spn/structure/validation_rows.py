@@ -103,7 +103,11 @@ def split_rows(
     held_out = _held_out(columns, np.random.default_rng(seed)) * columns.weights
     if not held_out.any():
         return columns, columns
-    return _weighted(columns, columns.weights - held_out), _weighted(columns, held_out)
+    train, valid = (
+        columns.rows(own > 0, own[own > 0])
+        for own in (columns.weights - held_out, held_out)
+    )
+    return train, valid
 
 
 def _held_out(columns: Columns, rng: np.random.Generator) -> npt.NDArray[np.float64]:
@@ -123,16 +127,6 @@ def _held_out(columns: Columns, rng: np.random.Generator) -> npt.NDArray[np.floa
     part = np.zeros([len(copies)])
     part[order] = taken / copies[order]
     return part[group]
-
-
-def _weighted(columns: Columns, weights: npt.NDArray[np.float64]) -> Columns:
-    counted = weights > 0
-    return dataclasses.replace(
-        columns,
-        values=columns.values[counted],
-        observed=columns.observed[counted],
-        weights=weights[counted],
-    )
 
 
 def _like(columns: Columns, valid: Columns, owner: str) -> Columns:
