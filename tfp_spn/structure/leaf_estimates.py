@@ -140,37 +140,30 @@ def assign_leaves(
             ``[K]`` of each array, or none for one component.
     """
     layout, regions = circuit.program.layout, regions_of_leaves(circuit)
-    num_components = circuit.leaf.num_components
     for part in circuit.leaf.parts(layout):
         leaf = part.leaf
         values = {name: v.numpy() for name, v in leaf.parameters.items()}
         for row, slot in enumerate(part.slots):
             region = regions[layout.slot_region[slot]]
             found = estimate_of(region, int(layout.slot_variable[slot]))
-            _put(leaf, values, row, found, num_components)
+            _put(leaf, values, row, found)
         if isinstance(leaf, NormalLeaf):
-            values["scale"] = leaf._inverse_scale(values["scale"]).numpy()
+            values["scale"] = leaf.inverse_scale(values["scale"]).numpy()
         for name, variable in leaf.parameters.items():
             variable.assign(values[name])
 
 
 def _put(
-    leaf: BaseLeaf,
-    values: dict[str, np.ndarray],
-    row: int,
-    found: Estimate,
-    num_components: int,
+    leaf: BaseLeaf, values: dict[str, np.ndarray], row: int, found: Estimate
 ) -> None:
-    if isinstance(leaf, BernoulliLeaf):
-        log_probs = found["log_probs"].reshape(num_components, 2)
+    if "log_probs" not in found:
+        for name, value in found.items():
+            values[name][row, :, 0] = value
+        return
+    log_probs = found["log_probs"].reshape(leaf.num_components, -1)
+    if leaf.is_binary:
         floor = np.maximum(log_probs, _MIN_LOGIT)
         values["logits"][row, :, 0] = floor[:, 1] - floor[:, 0]
-    elif isinstance(leaf, CategoricalLeaf):
-        log_probs = found["log_probs"].reshape(num_components, -1)
+    else:
         values["logits"][row] = -np.inf
         values["logits"][row, 0, : log_probs.shape[1]] = log_probs.T
-    elif isinstance(leaf, NormalLeaf):
-        values["location"][row, :, 0] = found["location"]
-        values["scale"][row, :, 0] = found["scale"]
-    else:
-        values["log_rate"][row, :, 0] = found["log_rate"]
