@@ -204,7 +204,8 @@ class SequentialSumProductNetwork(UnsupervisedTraining, keras.Sequential):
         super().build(input_shape)
         outputs = getattr(self, "outputs", [])
         check_top(f'{type(self).__name__} "{self.name}"', outputs)
-        self._check_structure()
+        if self._is_whole():
+            self._circuit()  # which refuses what is no distribution
 
     def call(
         self, inputs: TensorLike, training: bool | None = None, **kwargs: object
@@ -288,11 +289,6 @@ class SequentialSumProductNetwork(UnsupervisedTraining, keras.Sequential):
         layers = self.layers if self.normalizer is None else self.layers[1:]
         layers = without_training_layers(layers)
         return is_stack(layers) and all(layer.built for layer in layers)
-
-    def _check_structure(self) -> None:
-        """Compiles complete stacks, which refuses those that are not distributions."""
-        if self._is_whole():
-            self._circuit()
 
     def _log_joint(self, x: Tensor, observed: Tensor | None, training: bool) -> Tensor:
         """Through the layers, so that those that act in training do."""

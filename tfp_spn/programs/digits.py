@@ -76,7 +76,8 @@ def check_digits(
         chosen = observed[every]
         per_flag = rows.shape[1] // chosen.shape[1]
         rows[~np.repeat(chosen, per_flag, axis=1)] = np.nan
-    if not len(rows) or _rounding(rows, kept) < least:
+    largest = np.nanmax(np.abs(rows), initial=0)
+    if not len(rows) or np.finfo(kept).eps * largest < least:
         return
     with np.errstate(over="ignore"):
         rounded = rows.astype(kept)
@@ -212,8 +213,3 @@ def _check_changes(
 
 def _place(column: int, event_shape: tuple[int, ...]) -> str:
     return ", ".join(map(str, np.unravel_index(column, event_shape)))
-
-
-def _rounding(x: Any, dtype: np.dtype) -> float:
-    """Returns by how much the largest value may be rounded."""
-    return float(np.finfo(dtype).eps * np.nanmax(np.abs(x), initial=0))
