@@ -126,9 +126,9 @@ class _Learner:
         self.columns, self.test = columns, test
         self.p_value, self.threshold = p_value, threshold
         self.num_clusters, self.min_rows = num_clusters, min_rows
-        self.has_trees, self.pseudocount, self.rng = has_trees, pseudocount, rng
+        self.pseudocount, self.rng = pseudocount, rng
         self.builder = CircuitBuilder(columns)
-        self.binned = BinnedColumns(columns)
+        self.binned = BinnedColumns(columns) if has_trees else None
         self.clusters = RowClusters(columns, "learn_spn")
 
     def learn(self) -> RegionGraphCircuit:
@@ -168,7 +168,7 @@ class _Learner:
         return self.builder.mixture(log_weights, children)
 
     def _end(self, rows: npt.NDArray[np.int64], scope: npt.NDArray[np.int64]) -> int:
-        if not self.has_trees:
+        if self.binned is None:
             return self.builder.product([self._leaf(int(v), rows) for v in scope])
         return chow_liu_nodes(
             self.builder, self.binned, rows, scope.tolist(), self.pseudocount

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import numpy.typing as npt
 
@@ -22,12 +24,16 @@ class RowClusters:
 
     def __init__(self, columns: Columns, owner: str) -> None:
         self._columns, self._owner = columns, owner
-        self._points = []
+
+    @functools.cached_property
+    def _points(self) -> list[npt.NDArray[np.float32]]:
+        """Coordinates of each column, once they are needed."""
+        columns, found = self._columns, []
         for v, kind in enumerate(columns.kinds):
             own, seen = columns.values[:, [v]], columns.observed[:, v]
             own = np.log1p(own) if kind == "count" else own
-            points = points_of(own, seen, columns.weights, kind == "categorical")
-            self._points.append(points)
+            found.append(points_of(own, seen, columns.weights, kind == "categorical"))
+        return found
 
     def parts(
         self,
