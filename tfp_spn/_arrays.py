@@ -5,12 +5,14 @@ from __future__ import annotations
 import decimal
 import numbers
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from tfp_spn._arguments import shown
 
+_T = TypeVar("_T")
+_FLOATS = tuple(map(np.dtype, ("float16", "float32", "float64")))
 _NA_TYPES = {"NoneType", "NAType"}  # of pandas, which need not be there
 
 
@@ -36,6 +38,25 @@ def as_array(
     if is_frame(value):
         return _of_frame(value, owner, what, takes_missing)
     return _of_column(value, owner, what, takes_missing)
+
+
+def readable(
+    value: _T, owner: str, what: str = "x", takes_missing: bool = True
+) -> _T | np.ndarray:
+    """An array in place of what holds numbers that TensorFlow cannot read.
+
+    Args:
+        value: See `as_array`, as for all arguments; or anything else, as it is.
+        owner: Who reads the data.
+        what: What they are to it.
+        takes_missing: Whether there is a mask beside them.
+    """
+    names = ("dtypes", "toarray", "dense_shape", "row_splits")
+    is_odd = isinstance(value, np.ma.MaskedArray | list)
+    is_odd |= any(hasattr(value, name) for name in names)
+    if isinstance(value, np.ndarray):
+        is_odd |= value.dtype.kind not in "biu" and value.dtype not in _FLOATS
+    return as_array(value, owner, what, takes_missing) if is_odd else value
 
 
 def is_frame(value: object) -> bool:

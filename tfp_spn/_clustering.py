@@ -68,6 +68,37 @@ def cluster_labels(
         return np.asarray(k_means.predict(points), np.int64)
 
 
+def points_of(
+    values: np.ndarray,
+    observed: npt.NDArray[np.bool_],
+    weights: npt.NDArray[np.float64],
+    is_category: bool,
+) -> npt.NDArray[np.float32]:
+    """What a variable adds to points that are clustered, ``[N, F]``.
+
+    Two categories are a squared distance of 2 apart, as numbers are on average, which
+    are in standard deviations; missing values are at the mean.
+
+    Args:
+        values: ``[N, D]``, or ``[N, 1]`` of categories.
+        observed: ``[N]``: which values count.
+        weights: How often each row counts, ``[N]``.
+        is_category: Whether all values are equally far from each other.
+    """
+    own, seen = values.astype(np.float64), observed[:, np.newaxis]
+    if is_category:
+        own = (own == np.unique(own[observed])).astype(np.float64)
+        own = own[:, 1:] * np.sqrt(2) if own.shape[1] == 2 else own
+    counted = weights * observed
+    total = max(counted.sum(), np.finfo(np.float64).tiny)
+    own = np.where(seen, own - own[observed.argmax()], 0.0)  # 0 of a constant
+    own = (own - counted @ own / total) * seen
+    if not is_category:
+        scale = np.sqrt(counted @ np.square(own) / total)
+        own = own / np.where(scale > 0, scale, 1.0)
+    return own.astype(np.float32)
+
+
 def drawn_rows(
     weights: npt.NDArray[np.float64], most: int, rng: np.random.Generator
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:

@@ -52,6 +52,28 @@ def mask_fault(
     return "shape"
 
 
+def aligned(
+    mask: npt.NDArray[np.bool_], shape: Sizes, flags: Sequence[Sizes]
+) -> npt.NDArray[np.bool_] | None:
+    """A mask that broadcasts with values ``[N, ...]`` of a shape.
+
+    Args:
+        mask: An array or a tensor.
+        shape: Of the values.
+        flags: What the last axes of a mask may be.
+
+    Returns:
+        It with axes behind the flags; `None` if it does not fit.
+    """
+    own = tuple(mask.shape)
+    for each in flags:
+        behind = (1,) * (len(shape) - 1 - len(each))
+        fault = mask_fault(mask.dtype.name, own, shape[:1], [each])
+        if fault is None and _broadcast((*own, *behind), shape):
+            return mask[(..., *[np.newaxis] * len(behind))]
+    return None
+
+
 def _agree(one: Sizes, other: Sizes) -> bool:
     return all(a == b or None in (a, b) for a, b in zip(one, other, strict=True))
 

@@ -9,12 +9,51 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow_probability import distributions as tfd
 
 from tests.learning.learning_cases import circuit_of, data_of, leaf_of
 from tfp_spn import circuits, layers, losses, models, region_graphs
+from tfp_spn.layers.leaves.base_leaf import ParameterSpec
+from tfp_spn.layers.leaves.elementwise_leaf import ElementwiseLeaf
 from tfp_spn.learning import fit
 
 X = data_of("normal", 60)
+
+
+class OwnLeaf(ElementwiseLeaf):
+    """A user's family with neither mean nor variance, of locations alone."""
+
+    has_moments = False
+
+    def parameter_specs(self, num_dims):
+        start = keras.initializers.Constant(1.7e9)
+        return {"place": ParameterSpec((self.num_components, num_dims), start)}
+
+    def component_distribution(self, rows):
+        place = rows["place"][..., 0]
+        return tfd.StudentT(tf.ones([], place.dtype), place, tf.ones([], place.dtype))
+
+    def location_and_scale(self, params):
+        return params["place"], self.fixed_scale(params)
+
+    def fixed_scale(self, params):
+        return tf.ones_like(params["place"])
+
+    def spread(self, x):
+        return np.nanmax(np.abs(x), axis=0)
+
+
+def test_leaves_say_it_themselves() -> None:
+    graph = region_graphs.fully_factorized(4)
+    circuit = circuits.from_region_graph(graph, leaf=OwnLeaf(2), num_sums=2)
+    (message,) = run(circuit, np.sign(X) * 7, method="gradient")
+    assert "OwnLeaf has fixed scales" in message
+    assert "data of deviation 7 in" in message
+    assert run(circuit, np.sign(X) * 2, method="gradient") == []
+    circuit = circuits.from_region_graph(graph, leaf=OwnLeaf(2), num_sums=2)
+    row = np.full([1, 4], 1.7e9) + [0, 0, 5.3, 0]
+    with pytest.raises(ValueError, match="rounds the values of column 2"):
+        circuit(row)
 
 
 def run(circuit: Any, x: Any, **kwargs: Any) -> list[str]:

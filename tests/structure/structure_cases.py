@@ -1,10 +1,21 @@
 """Tables of every kind, and what any structure learner has to get right on them."""
 
 import itertools
+import time
 
 import numpy as np
 
 from tfp_spn.distributions import SumProductNetwork
+from tfp_spn.structure import split_table
+from tfp_spn.structure.script import Script
+from tfp_spn.structure.timed_fit import Task
+
+
+def task_of(x, seconds, **given):
+    """What `learn` gives a candidate."""
+    script = Script(x=x, **given)
+    train, valid = script.let("train, valid", split_table, x, **given)
+    return Task(script, train, valid, seconds, time.perf_counter() + seconds, 0)
 
 
 def dependent_rows(num_rows, num_states=2, seed=0):

@@ -1,18 +1,18 @@
 """`learn` on small tables, with the seconds that its parts need replaced."""
 
+import functools
 import sys
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from tests.structure.structure_cases import dependent_rows, mixed_rows
+from tests.structure.structure_cases import dependent_rows, mixed_rows, task_of
 from tfp_spn import learning, structure
 from tfp_spn.structure import Report, Trial, candidates, learn, timed_fit
 from tfp_spn.structure.columns import read_columns
 from tfp_spn.structure.continuous_ensemble import Member, learn_members
 from tfp_spn.structure.continuous_learner import ContinuousLearner
-from tfp_spn.structure.distinct_rows import without_copies
 
 learn_module = sys.modules["tfp_spn.structure.learn"]
 
@@ -64,15 +64,41 @@ def test_the_code_learns_the_same(monkeypatch, kind):
     }
     columns["mixed"] = np.concatenate([columns["categories"], columns["counts"]], 1)
     x = np.concatenate([columns[kind], np.full([60, 1], np.nan)], 1)
-    train, valid = (without_copies(read_columns(x, None, "test")) for _ in range(2))
-    found = candidates.hidden_chow_liu_tree(train, valid, 30.0, 0)
-    names = {"x": x, "validation_data": x, "observed": None, "sample_weight": None}
-    exec(found.code, names)
-    one, other = (
-        learn_module._validation(circuit, valid)
-        for circuit in (found.circuit(), names["circuit"])
-    )
-    assert one == pytest.approx(other, rel=1e-6)
+    others = x[:30].copy()
+    others[:5, 0] = 9  # a category that is nowhere in x
+    for given in ({}, {"validation_data": others, "observed": x < 50}):
+        task = task_of(x, 30.0, **given)
+        found = candidates.hidden_chow_liu_tree(task)
+        names = {"x": x, **given}
+        exec(found.code, names)
+        one, other = (
+            learn_module._validation(circuit, task.valid)
+            for circuit in (found.circuit(), names["circuit"])
+        )
+        assert one == pytest.approx(other, rel=1e-6)
+        assert max(map(len, found.code.split("\n"))) <= 88
+
+
+@pytest.mark.filterwarnings("ignore:fit. the log-likelihood was still rising")
+def test_the_code_of_every_candidate_learns_the_same(monkeypatch):
+    """Of the rows alone, those to judge by among them; time is not at stake."""
+    monkeypatch.setattr(timed_fit, "_MAX_EPOCHS", 2)
+    monkeypatch.setattr(candidates, "_POINTS_BY_COLUMNS", 64)
+    monkeypatch.setattr(candidates, "_MAX_NETWORKS", 1)
+    x = dependent_rows(100, num_states=3)
+    x[7, 0] = 5  # in one row, wherever that is
+    weight = np.random.default_rng(0).integers(1, 3, 100)
+    for candidate in (
+        candidates.independent_columns,
+        candidates.hidden_chow_liu_trees,
+        candidates.continuous_mixtures,
+        candidates.learned_spn,
+    ):
+        task = task_of(x, 300.0, sample_weight=weight)
+        found = candidate(task)
+        names = {"x": x, "sample_weight": weight}
+        exec(found.code, names)
+        np.testing.assert_allclose(found.circuit()(x), names["circuit"](x), rtol=1e-5)
 
 
 def test_a_candidate_that_fails_is_left_out(monkeypatch):
@@ -102,7 +128,7 @@ def test_constants_and_columns_of_any_scale():
     mixture = structure.continuous_mixture(x, validation_data=x, **settings)
     judged = learn_module._validation(mixture.circuit(), columns)
     np.testing.assert_allclose(max(mixture.history), judged, rtol=1e-3)
-    alone = candidates.independent_columns(columns, columns, 0.0, 0)
+    alone = candidates.independent_columns(task_of(x, 0.0, validation_data=x))
     judged = learn_module._validation(alone.circuit(), columns)
     # Of a constant there is the pseudocount alone: 0.1 of 40.1 rows.
     scale = np.append(columns.scale[:3], (0.1 / 40.1) ** 0.5)
@@ -112,8 +138,7 @@ def test_constants_and_columns_of_any_scale():
 
 def test_nothing_is_known():
     x, nothing = np.ones([3, 2]), np.zeros([3, 2], bool)
-    columns = read_columns(x, None, "test")
-    circuit = candidates.independent_columns(columns, columns, 0.0, 0).circuit()
+    circuit = candidates.independent_columns(task_of(x, 0.0)).circuit()
     before = [v.numpy() for v in circuit.weights]
     learning.initialize_leaves(circuit, x, nothing)
     for one, other in zip(before, circuit.weights, strict=True):
@@ -125,6 +150,7 @@ class Interrupting:
 
     def __init__(self, function):
         self.function, self.count = function, 0
+        functools.update_wrapper(self, function)
 
     def __call__(self, *args, **kwargs):
         self.count += 1
@@ -178,14 +204,14 @@ def test_a_network_that_adds_nothing_is_left_out():
 def test_numbers_need_many_states_and_few_rows_of_categories_few(monkeypatch):
     monkeypatch.setattr(timed_fit, "_MAX_EPOCHS", 0)
     rng = np.random.default_rng(0)
-    numbers = read_columns(rng.normal(size=[300, 3]), None, "test")
-    names = [name for name, _, _ in learn_module._candidates_for(numbers, 100.0)]
+    numbers = task_of(rng.normal(size=[300, 3]), 5.0)
+    names = [name for name, _, _ in learn_module._candidates_for(numbers.train, 100.0)]
     assert "hidden Chow-Liu trees" in names  # of fewer states, but several
-    bits = read_columns(dependent_rows(300), None, "test")
-    names = [name for name, _, _ in learn_module._candidates_for(bits, 100.0)]
+    bits = task_of(dependent_rows(300), 5.0)
+    names = [name for name, _, _ in learn_module._candidates_for(bits.train, 100.0)]
     assert "hidden Chow-Liu trees" not in names
     states = [
-        candidates.hidden_chow_liu_tree(own, own, 5.0, 0).circuit().arguments
+        candidates.hidden_chow_liu_tree(own).circuit().arguments
         for own in (numbers, bits)
     ]
     assert [own["num_sums"] for own in states] == [64, 16]

@@ -4,12 +4,11 @@ import keras
 import numpy as np
 import pytest
 
-from tests.structure.structure_cases import dependent_rows, mixed_rows
+from tests.structure.structure_cases import dependent_rows, mixed_rows, task_of
 from tfp_spn import structure
 from tfp_spn.distributions import SumProductNetwork
 from tfp_spn.structure import candidates, timed_fit
 from tfp_spn.structure.columns import read_columns
-from tfp_spn.structure.distinct_rows import without_copies
 from tfp_spn.structure.validation_rows import split_rows
 
 
@@ -92,21 +91,22 @@ def test_learn(monkeypatch):
     weight = np.random.default_rng(0).integers(0, 4, 30)
     held_out = {"x": x, "sample_weight": weight}
     repeated = np.repeat(x, weight, axis=0)
-    reports, codes, log_probs = [], [], []
+    reports, trains, log_probs = [], [], []
     for own, table, weights in ((repeated, repeated, None), (x, held_out, weight)):
         arguments = {"sample_weight": weights, "validation_data": table}
         spn = structure.learn(own, time_budget=0.5, verbose=False, **arguments)
         reports.append(spn.report.best.validation)
-        columns = read_columns(own, None, "test", None, weights)
-        parts = map(without_copies, split_rows(columns, table, "test", 0))
+        given = {k: v for k, v in arguments.items() if v is not None}
+        task = task_of(own, 20.0, **given)
         keras.utils.set_random_seed(0)
-        found = candidates.hidden_chow_liu_tree(*parts, 20.0, 0)
-        codes.append(found.code)
+        found = candidates.hidden_chow_liu_tree(task)
+        trains.append(task.train)
         log_probs.append(found.circuit()(x))
     np.testing.assert_allclose(*reports, rtol=1e-5)
     np.testing.assert_allclose(*log_probs, rtol=1e-3)
-    assert codes[0] == codes[1]  # copies were counted
-    assert "sample_weight=sample_weight" in codes[0]
+    np.testing.assert_array_equal(trains[0].weights, trains[1].weights)  # of copies
+    assert trains[0].is_weighted
+    assert "sample_weight=sample_weight" in found.code
 
 
 def test_rows_to_judge_by():

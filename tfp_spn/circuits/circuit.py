@@ -12,7 +12,7 @@ from tfp_spn._masks import mask_fault
 from tfp_spn._typing import Config, Params, ShapeLike, Tensor, TensorLike
 from tfp_spn.circuits.data import values_and_mask
 from tfp_spn.circuits.example_weights import NO_LABEL, given_targets
-from tfp_spn.circuits.kept_digits import with_kept_digits
+from tfp_spn.circuits.keras_inputs import read_inputs
 from tfp_spn.circuits.keras_methods import KerasMethods
 from tfp_spn.layers.finite_variables import FiniteVariables
 from tfp_spn.ops.certainty import Certainty
@@ -94,7 +94,7 @@ class Circuit(KerasMethods, FiniteVariables, keras.Model):
         if train_circuit is None:
             return super().train_step(data)
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        x, y = with_kept_digits(self, x), given_targets(y)
+        x, y = read_inputs(self, x), given_targets(y)
         self.check_targets(x, y)
         return train_circuit(self, (x, y, sample_weight))
 

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
-from tfp_spn.layers.leaves.cauchy_leaf import CauchyLeaf
-from tfp_spn.layers.leaves.location_scale_leaf import LocationScaleLeaf
 from tfp_spn.layers.leaves.parts import LeafPart
 from tfp_spn.programs.parameter_names import leaf_name, to_leaf
 
@@ -26,8 +24,9 @@ def warn_of_fixed_scales(
     """Warns, once for all variables, where a fixed scale is far from that of the data.
 
     Scales of `NormalLeaf`, `LaplaceLeaf` and `CauchyLeaf` stay at their initial value,
-    1, unless they are made trainable. Data whose deviation is another by more than a
-    factor of three then cost nats that no number of components makes good.
+    1, unless they are made trainable; other leaves say theirs by `fixed_scale`. Data
+    whose deviation is another by more than a factor of three then cost nats that no
+    number of components makes good.
 
     Args:
         circuit: A circuit.
@@ -52,25 +51,14 @@ def warn_of_fixed_scales(
     params = circuit.live_params()
     for part in program.step.leaf.parts(layout):
         leaf = part.leaf
-        if not isinstance(leaf, LocationScaleLeaf) or leaf.scale_trainable:
-            continue
+        fixed = leaf.fixed_scale(leaf.canonical(part.params(to_leaf(params))))
         names = [leaf_name(part.prefix + name) for name in leaf.parameters]
-        if not any(id(params[name]) in trainable for name in names):
-            continue  # frozen on purpose
-        own = part.params(to_leaf(params))
-        fixed = leaf.scale(leaf.canonical(own)).numpy()  # [L, K, D]
-        spread = _spread(values[:, part.variables], leaf)
-        _warn(leaf, part, fixed, spread, stacklevel + 1)
-
-
-def _spread(x: np.ndarray, leaf: LocationScaleLeaf) -> np.ndarray:
-    """Returns the spread of each variable ``[V, D]``, NaN where all is missing."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of columns without a value
-        if isinstance(leaf, CauchyLeaf):
-            low, high = np.nanquantile(x, [0.25, 0.75], axis=0)
-            return (high - low) / 2
-        return np.nanstd(x, axis=0)
+        if fixed is None or not any(id(params[name]) in trainable for name in names):
+            continue  # or frozen on purpose
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # of columns without values
+            spread = leaf.spread(values[:, part.variables])  # [V, D]
+        _warn(leaf, part, np.asarray(fixed), spread, stacklevel + 1)
 
 
 def _warn(

@@ -18,8 +18,8 @@ from tfp_spn.circuits.example_weights import (
 from tfp_spn.circuits.finite_training import finite_training
 from tfp_spn.circuits.fixed_scales import warn_of_fixed_scales
 from tfp_spn.circuits.impossible_data import check_possible
-from tfp_spn.circuits.kept_digits import with_kept_digits
 from tfp_spn.circuits.keras_call import KerasCall
+from tfp_spn.circuits.keras_inputs import read_inputs
 from tfp_spn.circuits.training_variables import make_training_variables
 from tfp_spn.layers.finite_variables import check_loaded
 
@@ -56,7 +56,7 @@ class KerasMethods:
     def __call__(self, inputs: TensorLike, *args: object, **kwargs: object) -> Tensor:
         """Calls the model."""
         observed = kwargs.get("observed", args[0] if args else None)
-        inputs = with_kept_digits(self, inputs, observed)
+        inputs = read_inputs(self, inputs, observed)
         return super().__call__(inputs, *args, **kwargs)  # type: ignore[misc]
 
     @_with_arguments_of(keras.Model.fit)
@@ -102,7 +102,7 @@ class KerasMethods:
 
         def checked(x: TensorLike, y: TensorLike, weights: TensorLike) -> tuple:
             check_weights(self, weights)
-            x = with_kept_digits(self, x)
+            x = read_inputs(self, x)
             return x, targets_beside(weights, x, y), weights
 
         call = KerasCall(getattr(super(), name), args, kwargs)

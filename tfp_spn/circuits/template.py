@@ -29,7 +29,9 @@ def check_template_network(network: keras.Model) -> None:
         ValueError: If a chain is not decomposable, or does not end in regions that
             cover all variables.
     """
-    layers = [layer for layer in chain_of(network) if not _is_transparent(layer)]
+    layers = [
+        layer for layer in chain_of(network) if not isinstance(layer, _TRANSPARENT)
+    ]
     begins = bool(layers) and (
         isinstance(layers[0], BaseLeaf)
         or (
@@ -74,7 +76,3 @@ def _is_chain(network: keras.Model, layers: list[keras.layers.Layer]) -> bool:
     except AttributeError:  # called never or twice, or the network is subclassed
         return False
     return value is network.output
-
-
-def _is_transparent(layer: object) -> bool:
-    return isinstance(layer, _TRANSPARENT)

@@ -65,7 +65,8 @@ def is_defined(spn: CircuitView, moment: Tensor) -> tf.Operation:
 
 def _is_outside(part: LeafPart, x: Tensor) -> Tensor:
     """``[..., V', D]`` to ``[..., V']``: whether no family can take the value."""
-    outside = tf.math.is_inf(part.leaf.log_base(_kernel_layout(x)))  # [V', N]
+    examples = tf.transpose(tf.reshape(x, [-1, *x.shape[-2:]]), [1, 2, 0])
+    outside = tf.math.is_inf(part.leaf.log_base(examples))  # [V', N]
     return tf.reshape(transpose(outside, [1, 0]), tf.shape(x)[:-1])
 
 
@@ -77,11 +78,6 @@ def _is_possible(
     tables = spn.tables()
     evidence = program.evidence(value, observed, tables.batch_rank, is_flat=True)
     return evidence.restore(program.can_be(tables, evidence, part))
-
-
-def _kernel_layout(x: Tensor) -> Tensor:
-    """``[..., V, D]`` to ``[V, D, N]``."""
-    return tf.transpose(tf.reshape(x, [-1, *x.shape[-2:]]), [1, 2, 0])
 
 
 def _no_value(

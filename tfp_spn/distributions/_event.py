@@ -8,7 +8,6 @@ all variables and picks them out of results again.
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -22,7 +21,7 @@ from tfp_spn._typing import Params, Tensor, TensorLike
 from tfp_spn.layers.leaves.evidence import Evidence, merge_pixels
 from tfp_spn.ops.axes import reshape_axes
 from tfp_spn.ops.regions import gather_blank, inverse_index
-from tfp_spn.programs.digits import check_digits, may_lose, with_checked_digits
+from tfp_spn.programs.digits import is_symbolic, may_lose, with_kept_digits
 from tfp_spn.programs.program import Program
 from tfp_spn.programs.rounded_densities import SMALLEST, changed_by_rounding
 
@@ -122,38 +121,21 @@ class Event:
             return tensor
         if not tensor.shape[-self.ndims :].is_compatible_with(self.shape):
             return tensor
-        if hasattr(tensor, "numpy"):
-            flags = self._known_flags(observed, self.lead_of(tensor))
-            changed = None
-            if tf.executing_eagerly():  # else parameters have no values
-                changed = functools.partial(
-                    changed_by_rounding, self.program, params, self.variables
-                )
-            check_digits(
-                self.owner, dtype, tensor, self.shape, flags, SMALLEST, changed
-            )
+        is_discrete = self.program.step.leaf.is_discrete
+        if is_discrete and tensor.dtype.is_integer and is_symbolic(tensor):
             return tensor
-        if tensor.dtype.is_integer and self.program.step.leaf.is_discrete:
-            return tensor
-        mask = None
+        mask = changed = None
         if observed is not None and not _has_unknown_rank(observed):
             mask = self.mask(observed, self.lead_of(tensor))
             if self.ndims > len(self.mask_shape):
                 mask = mask[..., tf.newaxis]
-        return with_checked_digits(
-            self.owner, dtype, tensor, self.ndims, mask, SMALLEST
+        if tf.executing_eagerly():  # else parameters have no values
+            changed = functools.partial(
+                changed_by_rounding, self.program, params, self.variables
+            )
+        return with_kept_digits(
+            self.owner, dtype, tensor, self.shape, mask, SMALLEST, changed
         )
-
-    def _known_flags(
-        self, observed: TensorLike, lead: tf.TensorShape
-    ) -> np.ndarray | None:
-        """``[N, V']``: a mask of all values that is no symbolic tensor, or `None`."""
-        known = tf.get_static_value(observed) if tf.is_tensor(observed) else observed
-        try:
-            flags = np.broadcast_to(known, (*lead, *self.mask_shape))
-        except (TypeError, ValueError):
-            return None
-        return flags.reshape(math.prod(lead), -1) if flags.dtype == bool else None
 
     def check_value(self, value: Tensor) -> None:
         """Raises unless dtype and shape fit, as far as these are known."""

@@ -39,6 +39,17 @@ def _of_tensor(method: str) -> Callable[..., Tensor]:
 class TensorValues:
     """Mixin of distributions, before `tfd.Distribution` in the bases."""
 
+    def _begin(self, dtype: tf.DType, parameters: Config, name: str) -> None:
+        """TFP's constructor; `parameters` are the arguments of the class's own."""
+        super().__init__(  # type: ignore[call-arg]
+            dtype=dtype,
+            reparameterization_type=tfd.NOT_REPARAMETERIZED,
+            validate_args=parameters["validate_args"],
+            allow_nan_stats=parameters["allow_nan_stats"],
+            parameters=parameters,
+            name=name,
+        )
+
     def __reduce__(self) -> tuple[Callable, tuple]:
         """For pickle and `copy`: the class and its arguments, without tensors."""
         return _restored, (type(self), self._arguments())

@@ -87,14 +87,7 @@ class ConditionalMarginal(TensorValues, tfd.AutoCompositeTensorDistribution):
             parameters.update(
                 variables_of_event=self._variables_of_event, steps_of_event=steps
             )
-            super().__init__(
-                dtype=distribution.dtype,
-                reparameterization_type=tfd.NOT_REPARAMETERIZED,
-                validate_args=validate_args,
-                allow_nan_stats=allow_nan_stats,
-                parameters=parameters,
-                name=name,
-            )
+            self._begin(distribution.dtype, parameters, name)
 
     @classmethod
     def _parameter_properties(

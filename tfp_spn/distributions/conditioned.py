@@ -91,14 +91,7 @@ class ConditionedSumProductNetwork(TensorValues, tfd.AutoCompositeTensorDistribu
             self._value = value
             self._observed = observed
             parameters.update(value=value, observed=observed)
-            super().__init__(
-                dtype=distribution.dtype,
-                reparameterization_type=tfd.NOT_REPARAMETERIZED,
-                validate_args=validate_args,
-                allow_nan_stats=allow_nan_stats,
-                parameters=parameters,
-                name=name,
-            )
+            self._begin(distribution.dtype, parameters, name)
 
     @classmethod
     def _parameter_properties(

@@ -154,14 +154,7 @@ class DynamicSumProductNetwork(
                 steps_of_event=steps_of_event,
                 parameters_in_time=parameters_in_time,
             )
-            super().__init__(
-                dtype=program.event_dtype,
-                reparameterization_type=tfd.NOT_REPARAMETERIZED,
-                validate_args=validate_args,
-                allow_nan_stats=allow_nan_stats,
-                parameters=parameters,
-                name=name,
-            )
+            self._begin(program.event_dtype, parameters, name)
 
     @classmethod
     def _parameter_properties(

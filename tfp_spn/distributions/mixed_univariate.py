@@ -55,14 +55,7 @@ class MixedUnivariate(OfVariable, TensorValues, tfd.AutoCompositeTensorDistribut
             self._places = tuple(tuple(place) for place in places)
             self._order = np.argsort(np.concatenate(self._places))
             floats = [d.dtype for d in distributions if d.dtype.is_floating]
-            super().__init__(
-                dtype=floats[0] if floats else tf.float32,
-                reparameterization_type=tfd.NOT_REPARAMETERIZED,
-                validate_args=validate_args,
-                allow_nan_stats=allow_nan_stats,
-                parameters=parameters,
-                name=name,
-            )
+            self._begin(floats[0] if floats else tf.float32, parameters, name)
 
     @classmethod
     def _parameter_properties(

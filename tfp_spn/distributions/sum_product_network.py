@@ -124,14 +124,7 @@ class SumProductNetwork(CircuitView, tfd.AutoCompositeTensorDistribution):
             parameters.update(
                 circuit=circuit, params=params, variables_of_event=variables_of_event
             )
-            super().__init__(
-                dtype=program.event_dtype,
-                reparameterization_type=tfd.NOT_REPARAMETERIZED,
-                validate_args=validate_args,
-                allow_nan_stats=allow_nan_stats,
-                parameters=parameters,
-                name=name,
-            )
+            self._begin(program.event_dtype, parameters, name)
 
     @classmethod
     def _parameter_properties(

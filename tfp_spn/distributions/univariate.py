@@ -18,7 +18,6 @@ from tfp_spn.distributions.leaf_posteriors import (
     LeafMixture,
 )
 from tfp_spn.distributions.mixed_univariate import MixedUnivariate
-from tfp_spn.layers.leaves.bernoulli_leaf import BernoulliLeaf
 from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.layers.leaves.parts import LeafPart
 from tfp_spn.ops.axes import reshape_axes
@@ -125,7 +124,7 @@ def _of_part(known: _Known, params: Params, weights: Tensor) -> tfd.Distribution
         known.mean(table, weights),
         lambda x: tf.one_hot(tf.cast(x, tf.int32), num_values, dtype=x.dtype),
     )
-    if isinstance(known.part.leaf, BernoulliLeaf):
+    if known.part.leaf.is_binary:
         return LeafBernoulli(probs=tf.clip_by_value(probs[..., 1], 0.0, 1.0))
     return LeafCategorical(probs=probs)
 

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tfp_spn._arguments import a_count, a_seed, reads
-from tfp_spn._clustering import cluster_labels, drawn_rows, import_cluster
+from tfp_spn._clustering import cluster_labels, drawn_rows, import_cluster, points_of
 from tfp_spn._typing import Expectations, TensorLike
 from tfp_spn.circuits.data import Data
 from tfp_spn.circuits.resized import UnitClasses
@@ -183,24 +183,14 @@ def _points(
     data: Data, weights: npt.NDArray[np.float64]
 ) -> list[npt.NDArray[np.float32]]:
     """What each variable adds to the points that are clustered, ``[N, F]``."""
-    x = data.x.reshape(*data.x.shape[:2], -1)
     points = []
-    for v in range(x.shape[1]):
-        own = x[:, v].astype(np.float64)
+    for v in range(data.x.shape[1]):
+        own = data.x[:, v].reshape(len(weights), -1)
         seen = np.ones(len(own), bool) if data.observed is None else data.observed[:, v]
         values = np.unique(own[seen])
         is_category = own.shape[1] == 1 and not np.any(values % 1)
         is_category &= len(values) <= _MAX_INDICATORS
-        if is_category:
-            own = (own == values).astype(np.float64)
-        counted = weights * seen
-        total = max(counted.sum(), np.finfo(np.float64).tiny)
-        own = np.where(seen[:, np.newaxis], own, 0.0)
-        own = (own - counted @ own / total) * seen[:, np.newaxis]
-        if not is_category:
-            scale = np.sqrt(counted @ np.square(own) / total)
-            own = own / np.where(scale > 0, scale, 1.0)
-        points.append(own.astype(np.float32))
+        points.append(points_of(own, seen, weights, is_category))
     return points
 
 

@@ -18,7 +18,7 @@ def check_memory(program: Program, batch_size: int) -> None:
         ValueError: The batch does not fit.
     """
     available = memory_of_machine()
-    of_example = _bytes_of_example(program)
+    of_example = program.dtype.size * program.num_units  # others are made again
     needed = of_example * batch_size
     if available is not None and needed > available:
         raise ValueError(
@@ -28,8 +28,3 @@ def check_memory(program: Program, batch_size: int) -> None:
             f"{available / _GIB:.3g} GiB of this machine. Pass a batch_size of at most "
             f"{max(1, available // (2 * of_example))}."
         )
-
-
-def _bytes_of_example(program: Program) -> int:
-    """Returns the bytes of all units; products may be evaluated again."""
-    return program.dtype.size * program.num_units

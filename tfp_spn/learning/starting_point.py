@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import random
 from collections.abc import Iterator, Mapping
-from typing import TypeGuard
 
 import keras
 
@@ -40,7 +39,8 @@ def start_from(circuit: Circuit, data: Data | None, seed: int) -> None:
     program = circuit.program.step
     with _drawn_from(seed):
         for layer in circuit._flatten_layers():
-            if _has_sums(layer) and layer.accumulators.trainable:
+            has_sums = isinstance(layer, FoldedSum | BaseSum)
+            if has_sums and layer.accumulators.trainable:
                 new = layer.sum_weights.redrawn(layer.accumulators)
                 layer.accumulators.assign(new)
         for part in program.leaf.parts(program.layout):
@@ -61,11 +61,6 @@ def _variables_of(circuit: Circuit) -> list[keras.Variable]:
     """The Keras variables of a circuit's parameters."""
     params = {id(value) for value in circuit.live_params().values()}
     return [v for v in circuit.variables if id(v.value) in params]
-
-
-def _has_sums(layer: keras.layers.Layer) -> TypeGuard[FoldedSum | BaseSum]:
-    """Whether a layer owns weights of sums."""
-    return isinstance(layer, FoldedSum | BaseSum)
 
 
 def _redraw(leaf: BaseLeaf) -> None:

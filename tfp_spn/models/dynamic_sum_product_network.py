@@ -307,7 +307,7 @@ class DynamicSumProductNetwork(UnsupervisedTraining, keras.Model):
 
     def _shape_of_data(self, input_shape: ShapeLike) -> tuple[int | None, ...]:
         shape = input_shape
-        while isinstance(shape, list | tuple) and shape and _is_shape(shape[0]):
+        while shape and isinstance(shape[0], list | tuple):
             shape = shape[0]
         shape = tuple(shape or ())
         if len(shape) < 3:
@@ -327,10 +327,6 @@ class DynamicSumProductNetwork(UnsupervisedTraining, keras.Model):
                 "covers. Make a template for all variables of a step, or leave the "
                 "others out of the data."
             )
-
-
-def _is_shape(value: object) -> bool:
-    return isinstance(value, list | tuple)
 
 
 def _last(values: Tensor, is_step: Tensor | None) -> Tensor:

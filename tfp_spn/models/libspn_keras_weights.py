@@ -188,7 +188,7 @@ def _leaf(leaf: LocationScaleLeaf, source: _Source) -> dict[int, np.ndarray]:
 
 def _raw_scale(leaf: LocationScaleLeaf, scale: np.ndarray) -> np.ndarray:
     """Returns what is stored for a scale; refuses those below the floor."""
-    raw = np.asarray(leaf._inverse_scale(tf.constant(scale)))  # noqa: SLF001
+    raw = np.asarray(leaf.inverse_scale(tf.constant(scale)))
     kept = leaf.min_scale + np.logaddexp(raw, 0)
     if not np.allclose(kept, scale, rtol=1e-4, atol=0):
         raise ValueError(

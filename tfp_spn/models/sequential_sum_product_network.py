@@ -13,7 +13,7 @@ from tfp_spn._serialization import deserialize, register
 from tfp_spn._typing import Config, Seed, ShapeLike, Tensor, TensorLike
 from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.circuits.from_layers import from_layers
-from tfp_spn.circuits.kept_digits import with_kept_digits
+from tfp_spn.circuits.keras_inputs import read_inputs
 from tfp_spn.circuits.outer_layers import without_training_layers
 from tfp_spn.circuits.stack_validation import is_stack
 from tfp_spn.distributions.sum_product_network import SumProductNetwork
@@ -204,7 +204,8 @@ class SequentialSumProductNetwork(UnsupervisedTraining, keras.Sequential):
         super().build(input_shape)
         outputs = getattr(self, "outputs", [])
         check_top(f'{type(self).__name__} "{self.name}"', outputs)
-        self._check_structure()
+        if self._is_whole():
+            self._circuit()  # which refuses what is no distribution
 
     def call(
         self, inputs: TensorLike, training: bool | None = None, **kwargs: object
@@ -289,11 +290,6 @@ class SequentialSumProductNetwork(UnsupervisedTraining, keras.Sequential):
         layers = without_training_layers(layers)
         return is_stack(layers) and all(layer.built for layer in layers)
 
-    def _check_structure(self) -> None:
-        """Compiles complete stacks, which refuses those that are not distributions."""
-        if self._is_whole():
-            self._circuit()
-
     def _log_joint(self, x: Tensor, observed: Tensor | None, training: bool) -> Tensor:
         """Through the layers, so that those that act in training do."""
         value = x
@@ -315,7 +311,7 @@ class SequentialSumProductNetwork(UnsupervisedTraining, keras.Sequential):
         self, x: TensorLike, observed: TensorLike | None
     ) -> tuple[Tensor, Tensor | None]:
         """Tensors, the mask ``[batch, variables]`` or ``[batch, height, width]``."""
-        x, _ = with_kept_digits(self, (x, observed))
+        x, _ = read_inputs(self, (x, observed))
         x = tf.convert_to_tensor(x)
         leaves = self._leaves()
         if x.dtype.is_integer and not all(leaf.is_discrete for leaf in leaves):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfp_spn._typing import Tensor
+from tfp_spn._typing import Tensor, TensorLike
 
 _REMEDY = (
     "Subtract a number near the mean from the column, or create the leaf layers with "
@@ -31,6 +31,11 @@ def may_lose(given: tf.DType | np.dtype, kept: tf.DType) -> bool:
     """Whether there are numbers of one dtype that the other cannot hold."""
     given, kept = (np.dtype(getattr(d, "as_numpy_dtype", d)) for d in (given, kept))
     return given.kind in "iuf" and not np.can_cast(given, kept, "safe")
+
+
+def is_symbolic(x: TensorLike) -> bool:
+    """Whether an array or tensor has no values before its graph runs."""
+    return not isinstance(x, np.ndarray) and not hasattr(x, "numpy")
 
 
 def check_digits(
@@ -71,7 +76,8 @@ def check_digits(
         chosen = observed[every]
         per_flag = rows.shape[1] // chosen.shape[1]
         rows[~np.repeat(chosen, per_flag, axis=1)] = np.nan
-    if not len(rows) or _rounding(rows, kept) < least:
+    largest = np.nanmax(np.abs(rows), initial=0)
+    if not len(rows) or np.finfo(kept).eps * largest < least:
         return
     with np.errstate(over="ignore"):
         rounded = rows.astype(kept)
@@ -92,6 +98,45 @@ def check_digits(
             f"{rounded[row, column]!s}, expected values that keep their digits "
             f"({int(wrong.sum())} such columns). {_REMEDY}"
         )
+
+
+def with_kept_digits(
+    owner: str,
+    dtype: tf.DType,
+    x: TensorLike,
+    event_shape: tuple[int, ...],
+    observed: TensorLike = None,
+    least: float = 0.0,
+    changed: Changed | None = None,
+) -> TensorLike:
+    """Values that keep their digits: `check_digits`, of graphs when they run.
+
+    Args:
+        owner: See `check_digits`.
+        dtype: See `check_digits`.
+        x: See `check_digits`; or a symbolic tensor.
+        event_shape: See `check_digits`.
+        observed: A mask that broadcasts with `x`, or `None`.
+        least: See `check_digits`.
+        changed: See `check_digits`.
+
+    Returns:
+        The values; they are not looked at if they are known and the mask is not.
+    """
+    if is_symbolic(x):
+        return with_checked_digits(owner, dtype, x, len(event_shape), observed, least)
+    if observed is not None:
+        known = tf.get_static_value(observed) if tf.is_tensor(observed) else observed
+        if known is None:
+            return x
+        rows = x.shape[: len(x.shape) - len(event_shape)]
+        try:
+            observed = np.broadcast_to(known, x.shape)
+            observed = observed.reshape(math.prod(rows), math.prod(event_shape))
+        except ValueError:  # more masks than values
+            observed = None
+    check_digits(owner, dtype, x, event_shape, observed, least, changed)
+    return x
 
 
 def with_checked_digits(
@@ -168,8 +213,3 @@ def _check_changes(
 
 def _place(column: int, event_shape: tuple[int, ...]) -> str:
     return ", ".join(map(str, np.unravel_index(column, event_shape)))
-
-
-def _rounding(x: Any, dtype: np.dtype) -> float:
-    """Returns by how much the largest value may be rounded."""
-    return float(np.finfo(dtype).eps * np.nanmax(np.abs(x), initial=0))

@@ -12,8 +12,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from tfp_spn._typing import Params
-from tfp_spn.layers.leaves.base_leaf import BaseLeaf
-from tfp_spn.layers.leaves.location_scale_leaf import LocationScaleLeaf
 from tfp_spn.programs.parameter_names import to_leaf
 from tfp_spn.programs.program import Program
 
@@ -35,7 +33,7 @@ def changed_by_rounding(
     """Returns which values have another log-density once they are rounded.
 
     That of a mixture of all components of a variable, each as a Normal of its location
-    (its mean) and its scale (its deviation). Nobody knows of components without those,
+    and its scale (`location_and_scale`). Nobody knows of components without those,
     nor of several circuits in a batch.
 
     Args:
@@ -52,17 +50,18 @@ def changed_by_rounding(
     with np.errstate(invalid="ignore"):
         moved = np.fmax.reduce(np.abs(x - rounded), axis=0, initial=0)
     layout = program.step.layout
-    places = np.arange(x.shape[1])
-    dims = places % layout.num_dims
-    of_column = np.asarray(variables)[places // layout.num_dims % len(variables)]
+    columns = np.arange(x.shape[1])
+    dims = columns % layout.num_dims
+    of_column = np.asarray(variables)[columns // layout.num_dims % len(variables)]
     for part in program.step.leaf.parts(layout):
         mine = np.isin(of_column, part.variables) & (moved >= SMALLEST)
         if not mine.any():
             continue
         own = part.leaf.canonical(part.params(to_leaf(params)))
-        location, scale = _location_and_scale(part.leaf, own)
-        if location.ndim != 3:  # a batch of circuits
+        places = part.leaf.location_and_scale(own)
+        if places is None or len(places[0].shape) != 3:  # a batch of circuits
             continue
+        location, scale = (np.asarray(value, np.float64) for value in places)
         finest = np.full([len(part.variables), layout.num_dims], np.inf)
         np.minimum.at(finest, part.layout.slot_variable, np.nanmin(scale, axis=1))
         for column in np.flatnonzero(mine):
@@ -77,17 +76,6 @@ def changed_by_rounding(
             most = np.maximum(_LEAST, _RELATIVE * np.abs(before))
             changed[:, column] = change > most
     return changed
-
-
-def _location_and_scale(leaf: BaseLeaf, own: Params) -> tuple[np.ndarray, np.ndarray]:
-    """float64 ``[L, K, D]`` each, NaN where there is none."""
-    if isinstance(leaf, LocationScaleLeaf):
-        location, scale = own["location"], leaf.scale(own)
-    elif leaf.has_moments and leaf.has_linear_moments:
-        location, scale = leaf.component_mean(own), leaf.component_variance(own) ** 0.5
-    else:
-        return np.zeros([]), np.zeros([])
-    return np.asarray(location, np.float64), np.asarray(scale, np.float64)
 
 
 def _log_density(location: np.ndarray, scale: np.ndarray, x: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Structures learned from data: whole circuits with their parameters."""
 
 from tfp_spn.structure.chow_liu_trees import chow_liu_trees as chow_liu_trees
+from tfp_spn.structure.columns import Columns as Columns
 from tfp_spn.structure.continuous_mixture import ContinuousMixture as ContinuousMixture
 from tfp_spn.structure.continuous_mixture import (
     continuous_mixture as continuous_mixture,
@@ -14,8 +15,10 @@ from tfp_spn.structure.learn_spn import learn_spn as learn_spn
 from tfp_spn.structure.random_partition_circuit import (
     random_partition_circuit as random_partition_circuit,
 )
+from tfp_spn.structure.validation_rows import split_table as split_table
 
 __all__ = [
+    "Columns",
     "ContinuousMixture",
     "Report",
     "Trial",
@@ -26,4 +29,5 @@ __all__ = [
     "learn",
     "learn_spn",
     "random_partition_circuit",
+    "split_table",
 ]

@@ -11,13 +11,13 @@ from tfp_spn._arguments import a_count, a_rate, a_seed, reads
 from tfp_spn.circuits import RegionGraphCircuit
 from tfp_spn.structure.chow_liu_nodes import BinnedColumns, chow_liu_nodes
 from tfp_spn.structure.circuit_builder import CircuitBuilder
-from tfp_spn.structure.columns import Kind, read_columns
+from tfp_spn.structure.columns import Kind, Table, read_columns
 from tfp_spn.structure.row_clusters import RowClusters
 
 
 @reads(num_trees=a_count(), alpha=a_rate(least=0), seed=a_seed())
 def chow_liu_trees(
-    x: npt.ArrayLike,
+    x: Table,
     num_trees: int = 1,
     *,
     observed: npt.ArrayLike | None = None,
@@ -48,7 +48,7 @@ def chow_liu_trees(
 
     Args:
         x: ``[N, V]``: binary, categorical (integers from 0 to 31), counts or reals.
-            NaN means missing.
+            NaN means missing. Or a table of `split_table`.
         num_trees: Components of the mixture; fewer if there are fewer clusters.
         observed: bool ``[N, V]``: which values count. Default: all.
         sample_weight: How often each row counts, ``[N]``: the same as rows that are

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from tfp_spn._masks import read_table
+from tfp_spn._typing import TensorLike
 from tfp_spn.region_graphs.mutual_information import checked_weights
 
 Kind = Literal["categorical", "count", "real"]
@@ -21,7 +22,7 @@ MAX_CATEGORIES = 32
 
 @dataclass(frozen=True, eq=False)
 class Columns:
-    """A table.
+    """A table that was read; all that learn structures take it in place of an array.
 
     Attributes:
         values: float64 ``[N, V]``, 0 where missing.
@@ -61,6 +62,17 @@ class Columns:
     def is_weighted(self) -> bool:
         """Whether some rows count more than others, or not once."""
         return bool((self.weights != 1).any())
+
+    def rows(self, chosen: np.ndarray, weights: npt.NDArray[np.float64]) -> Columns:
+        """Some of the rows, and how often each counts."""
+        values, observed = self.values[chosen], self.observed[chosen]
+        return replace(self, values=values, observed=observed, weights=weights)
+
+    @functools.cached_property
+    def data(self) -> dict[str, TensorLike]:
+        """What `fit` takes of it, by name; values in float32."""
+        data = {"x": self.values.astype(np.float32), "observed": self.observed}
+        return data | ({"sample_weight": self.weights} if self.is_weighted else {})
 
     @functools.cached_property
     def center(self) -> npt.NDArray[np.float64]:
@@ -102,6 +114,10 @@ class Columns:
         return codes, sizes
 
 
+Table: TypeAlias = npt.ArrayLike | Columns
+"""What learners take."""
+
+
 def _inner_quantiles(
     column: npt.NDArray[np.float64], weights: npt.NDArray[np.float64], num_bins: int
 ) -> npt.NDArray[np.float64]:
@@ -116,7 +132,7 @@ def _inner_quantiles(
 
 
 def read_columns(
-    x: npt.ArrayLike | Columns,
+    x: Table,
     observed: npt.ArrayLike | None,
     owner: str,
     kinds: Sequence[Kind] | None = None,
@@ -142,6 +158,12 @@ def read_columns(
             weights are negative or all zero.
     """
     if isinstance(x, Columns):
+        if any(own is not None for own in (observed, kinds, sample_weight)):
+            raise ValueError(
+                f"{owner}: received a table that was read already with an argument "
+                "observed, kinds or sample_weight, expected it alone: it has its own. "
+                "Leave them out."
+            )
         return x
     raw, mask = read_table(x, observed, owner)
     weights = checked_weights(sample_weight, len(raw), owner)

@@ -29,7 +29,7 @@ from tfp_spn.circuits import (
     from_region_graph,
 )
 from tfp_spn.region_graphs import RegionGraph, chow_liu_tree
-from tfp_spn.structure.columns import Columns, Kind, read_columns
+from tfp_spn.structure.columns import Columns, Kind, Table, read_columns
 from tfp_spn.structure.continuous_decoder import IMPOSSIBLE, ContinuousDecoder
 from tfp_spn.structure.continuous_ensemble import (
     Member,
@@ -127,7 +127,7 @@ class ContinuousMixture:
     verbose=a_flag(),
 )
 def continuous_mixture(
-    x: npt.ArrayLike,
+    x: Table,
     *,
     observed: npt.ArrayLike | None = None,
     sample_weight: npt.ArrayLike | None = None,
@@ -171,7 +171,7 @@ def continuous_mixture(
 
     Args:
         x: ``[N, V]``: binary, categorical (integers from 0 to 31), counts or reals.
-            NaN means missing.
+            NaN means missing. Or a table of `split_table`.
         observed: bool ``[N, V]``: which values count. Default: all.
         sample_weight: How often each row counts, ``[N]``: the same as rows that are
             repeated so often. Default: once.

@@ -12,7 +12,7 @@ from tfp_spn.circuits import RegionGraphCircuit
 from tfp_spn.region_graphs.mutual_information import discrete_information
 from tfp_spn.structure.chow_liu_nodes import BinnedColumns, chow_liu_nodes
 from tfp_spn.structure.circuit_builder import CircuitBuilder
-from tfp_spn.structure.columns import Kind, read_columns
+from tfp_spn.structure.columns import Kind, Table, read_columns
 from tfp_spn.structure.dirichlet_score import dirichlet_score, tree_score
 
 
@@ -24,7 +24,7 @@ from tfp_spn.structure.dirichlet_score import dirichlet_score, tree_score
     seed=a_seed(),
 )
 def cutset_network(
-    x: npt.ArrayLike,
+    x: Table,
     *,
     observed: npt.ArrayLike | None = None,
     sample_weight: npt.ArrayLike | None = None,
@@ -46,7 +46,8 @@ def cutset_network(
 
     Args:
         x: ``[N, V]``: binary, categorical (integers from 0 to 31), counts or reals.
-            NaN means missing; a row whose state is missing at a split goes with any.
+            NaN means missing; a row whose state is missing at a split goes with any. Or
+            a table of `split_table`.
         observed: bool ``[N, V]``: which values count. Default: all.
         sample_weight: How often each row counts, ``[N]``: the same as rows that are
             repeated so often. Default: once.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import numpy.typing as npt
 
@@ -28,12 +26,7 @@ def without_copies(columns: Columns) -> Columns:
     first = np.unique(group, return_index=True)[1]
     order = np.argsort(first)
     total = np.bincount(group, columns.weights).astype(np.float64)
-    return dataclasses.replace(
-        columns,
-        values=columns.values[first[order]],
-        observed=columns.observed[first[order]],
-        weights=total[order],
-    )
+    return columns.rows(first[order], total[order])
 
 
 def distinct_rows(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,8 @@ from tfp_spn.layers import (
     NormalLeaf,
 )
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
-from tfp_spn.structure.columns import Columns
+from tfp_spn.structure.columns import Columns, Kind
+from tfp_spn.structure.script import Script
 
 Estimate: TypeAlias = dict[str, npt.NDArray[np.float64]]
 """Of ``log_probs [..., C]``, or ``location`` and ``scale``, or ``log_rate``."""
@@ -29,8 +30,12 @@ _MIN_PART = 1e-3
 
 
 def leaf_layer(
-    columns: Columns, num_components: int, *, is_deterministic: bool = False
-) -> Any:
+    columns: Columns,
+    num_components: int,
+    *,
+    is_deterministic: bool = False,
+    script: Script | None = None,
+) -> BaseLeaf:
     """A layer of a family for each kind of column.
 
     Categories have a `CategoricalLeaf` (a `BernoulliLeaf`, if all columns are binary
@@ -40,57 +45,32 @@ def leaf_layer(
         columns: The table.
         num_components: Components of each leaf.
         is_deterministic: Whether probabilities of zero are needed.
+        script: Where the calls are written, if anywhere.
     """
+    script = script or Script()
+    call = script.call
     if columns.is_binary and not is_deterministic:
-        return BernoulliLeaf(num_components)
-    kinds = np.array(columns.kinds)
-    makers: dict[str, Callable[[], Any]] = {
-        "categorical": lambda: CategoricalLeaf(
-            num_components, int(columns.num_categories.max())
+        return call(BernoulliLeaf, num_components)
+    makers: dict[Kind, Callable[[], BaseLeaf]] = {
+        "categorical": lambda: call(
+            CategoricalLeaf, num_components, int(columns.num_categories.max())
         ),
-        "count": lambda: DistributionLeaf(
-            "Poisson", num_components, parameters={"log_rate": ()}
+        "count": lambda: call(
+            DistributionLeaf, "Poisson", num_components, parameters={"log_rate": ()}
         ),
-        "real": lambda: NormalLeaf(
-            num_components, scale_trainable=True, min_scale=_min_scale(columns)
-        ),
-    }
-    pairs = [
-        (make(), np.flatnonzero(kinds == kind).tolist())
-        for kind, make in makers.items()
-        if kind in columns.kinds
-    ]
-    return pairs[0][0] if len(pairs) == 1 else MixedLeaf(pairs)
-
-
-def leaf_code(columns: Columns, num_components: int) -> str:
-    """Python that makes `leaf_layer` without probabilities of zero."""
-    if columns.is_binary:
-        return f"tfp_spn.layers.BernoulliLeaf({num_components})"
-    makers: dict[str, Callable[[], str]] = {
-        "categorical": lambda: (
-            f"CategoricalLeaf({num_components}, {int(columns.num_categories.max())})"
-        ),
-        "count": lambda: (
-            f'DistributionLeaf("Poisson", {num_components}, '
-            'parameters={"log_rate": ()})'
-        ),
-        "real": lambda: (
-            f"NormalLeaf({num_components}, scale_trainable=True, "
-            f"min_scale={_min_scale(columns)})"
+        "real": lambda: call(
+            NormalLeaf,
+            num_components,
+            scale_trainable=True,
+            min_scale=_min_scale(columns),
         ),
     }
     pairs = [
-        (
-            f"tfp_spn.layers.{make()}",
-            [v for v, k in enumerate(columns.kinds) if k == kind],
-        )
+        (make(), [v for v, own in enumerate(columns.kinds) if own == kind])
         for kind, make in makers.items()
         if kind in columns.kinds
     ]
-    if len(pairs) == 1:
-        return pairs[0][0]
-    return "".join(["[\n", *(f"    ({leaf}, {own}),\n" for leaf, own in pairs), "]"])
+    return pairs[0][0] if len(pairs) == 1 else script.let("leaf", MixedLeaf, pairs)
 
 
 def _min_scale(columns: Columns) -> float:
@@ -160,37 +140,30 @@ def assign_leaves(
             ``[K]`` of each array, or none for one component.
     """
     layout, regions = circuit.program.layout, regions_of_leaves(circuit)
-    num_components = circuit.leaf.num_components
     for part in circuit.leaf.parts(layout):
         leaf = part.leaf
         values = {name: v.numpy() for name, v in leaf.parameters.items()}
         for row, slot in enumerate(part.slots):
             region = regions[layout.slot_region[slot]]
             found = estimate_of(region, int(layout.slot_variable[slot]))
-            _put(leaf, values, row, found, num_components)
+            _put(leaf, values, row, found)
         if isinstance(leaf, NormalLeaf):
-            values["scale"] = leaf._inverse_scale(values["scale"]).numpy()
+            values["scale"] = leaf.inverse_scale(values["scale"]).numpy()
         for name, variable in leaf.parameters.items():
             variable.assign(values[name])
 
 
 def _put(
-    leaf: BaseLeaf,
-    values: dict[str, np.ndarray],
-    row: int,
-    found: Estimate,
-    num_components: int,
+    leaf: BaseLeaf, values: dict[str, np.ndarray], row: int, found: Estimate
 ) -> None:
-    if isinstance(leaf, BernoulliLeaf):
-        log_probs = found["log_probs"].reshape(num_components, 2)
+    if "log_probs" not in found:
+        for name, value in found.items():
+            values[name][row, :, 0] = value
+        return
+    log_probs = found["log_probs"].reshape(leaf.num_components, -1)
+    if leaf.is_binary:
         floor = np.maximum(log_probs, _MIN_LOGIT)
         values["logits"][row, :, 0] = floor[:, 1] - floor[:, 0]
-    elif isinstance(leaf, CategoricalLeaf):
-        log_probs = found["log_probs"].reshape(num_components, -1)
+    else:
         values["logits"][row] = -np.inf
         values["logits"][row, 0, : log_probs.shape[1]] = log_probs.T
-    elif isinstance(leaf, NormalLeaf):
-        values["location"][row, :, 0] = found["location"]
-        values["scale"][row, :, 0] = found["scale"]
-    else:
-        values["log_rate"][row, :, 0] = found["log_rate"]

@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +23,10 @@ from tfp_spn.structure.candidates import (
     independent_columns,
     learned_spn,
 )
-from tfp_spn.structure.columns import Columns, Kind, read_columns
-from tfp_spn.structure.distinct_rows import without_copies
-from tfp_spn.structure.validation_rows import ValidationData, split_rows
+from tfp_spn.structure.columns import Columns, Kind
+from tfp_spn.structure.script import Script
+from tfp_spn.structure.timed_fit import Task
+from tfp_spn.structure.validation_rows import ValidationData, split_table
 
 _BLOCK = 1000
 _MIN_SECONDS = 5.0
@@ -135,10 +137,15 @@ def learn(
         (TensorShape([3]), 'independent columns')
     """
     ends = time.perf_counter() + time_budget
-    columns = read_columns(x, observed, "learn", kinds, sample_weight)
-    train, valid = map(
-        without_copies, split_rows(columns, validation_data, "learn", seed)
-    )
+    given: dict[str, Any] = {
+        "observed": observed,
+        "sample_weight": sample_weight,
+        "validation_data": validation_data,
+        "kinds": kinds,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    script = Script(x=x, **given)
+    train, valid = script.let("train, valid", split_table, x, **given, seed=seed)
     trials: list[Trial] = []
     best: tuple[Trial, Learned] | None = None
     candidates = _candidates_for(train, time_budget)
@@ -153,8 +160,9 @@ def learn(
             if share and seconds < _MIN_SECONDS:
                 continue
             start = time.perf_counter()
+            task = Task(script.copy(), train, valid, seconds, start + seconds, seed)
             try:
-                learned = candidate(train, valid, seconds, seed)
+                learned = candidate(task)
             except Exception as error:
                 if best is None:
                     raise
@@ -178,7 +186,7 @@ def learn(
     return spn
 
 
-Candidate = Callable[[Columns, Columns, float, int], Learned]
+Candidate = Callable[[Task], Learned]
 
 
 def _candidates_for(

@@ -12,7 +12,7 @@ from tfp_spn._arguments import a_count, a_rate, a_seed, one_of, reads
 from tfp_spn.circuits import RegionGraphCircuit
 from tfp_spn.structure.chow_liu_nodes import BinnedColumns, chow_liu_nodes
 from tfp_spn.structure.circuit_builder import CircuitBuilder
-from tfp_spn.structure.columns import Columns, Kind, read_columns
+from tfp_spn.structure.columns import Columns, Kind, Table, read_columns
 from tfp_spn.structure.independence import Test, dependent_groups
 from tfp_spn.structure.leaf_estimates import estimate
 from tfp_spn.structure.row_clusters import RowClusters
@@ -29,7 +29,7 @@ from tfp_spn.structure.row_clusters import RowClusters
     seed=a_seed(),
 )
 def learn_spn(
-    x: npt.ArrayLike,
+    x: Table,
     *,
     observed: npt.ArrayLike | None = None,
     sample_weight: npt.ArrayLike | None = None,
@@ -52,7 +52,7 @@ def learn_spn(
 
     Args:
         x: ``[N, V]``: binary, categorical (integers from 0 to 31), counts or reals.
-            NaN means missing.
+            NaN means missing. Or a table of `split_table`.
         observed: bool ``[N, V]``: which values count. Default: all.
         sample_weight: How often each row counts, ``[N]``: the same as rows that are
             repeated so often. Default: once.
@@ -126,9 +126,9 @@ class _Learner:
         self.columns, self.test = columns, test
         self.p_value, self.threshold = p_value, threshold
         self.num_clusters, self.min_rows = num_clusters, min_rows
-        self.has_trees, self.pseudocount, self.rng = has_trees, pseudocount, rng
+        self.pseudocount, self.rng = pseudocount, rng
         self.builder = CircuitBuilder(columns)
-        self.binned = BinnedColumns(columns)
+        self.binned = BinnedColumns(columns) if has_trees else None
         self.clusters = RowClusters(columns, "learn_spn")
 
     def learn(self) -> RegionGraphCircuit:
@@ -168,7 +168,7 @@ class _Learner:
         return self.builder.mixture(log_weights, children)
 
     def _end(self, rows: npt.NDArray[np.int64], scope: npt.NDArray[np.int64]) -> int:
-        if not self.has_trees:
+        if self.binned is None:
             return self.builder.product([self._leaf(int(v), rows) for v in scope])
         return chow_liu_nodes(
             self.builder, self.binned, rows, scope.tolist(), self.pseudocount

@@ -11,7 +11,7 @@ from tfp_spn._arguments import a_count, a_rate, a_seed, reads
 from tfp_spn.circuits import RegionGraphCircuit
 from tfp_spn.structure.chow_liu_nodes import BinnedColumns, chow_liu_nodes
 from tfp_spn.structure.circuit_builder import CircuitBuilder
-from tfp_spn.structure.columns import Kind, read_columns
+from tfp_spn.structure.columns import Kind, Table, read_columns
 
 
 @reads(
@@ -24,7 +24,7 @@ from tfp_spn.structure.columns import Kind, read_columns
     seed=a_seed(),
 )
 def random_partition_circuit(
-    x: npt.ArrayLike,
+    x: Table,
     *,
     observed: npt.ArrayLike | None = None,
     sample_weight: npt.ArrayLike | None = None,
@@ -48,7 +48,7 @@ def random_partition_circuit(
 
     Args:
         x: ``[N, V]``: binary, categorical (integers from 0 to 31), counts or reals.
-            NaN means missing.
+            NaN means missing. Or a table of `split_table`.
         observed: bool ``[N, V]``: which values count. Default: all.
         sample_weight: How often each row counts, ``[N]``: the same as rows that are
             repeated so often. Default: once.

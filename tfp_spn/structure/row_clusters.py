@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import numpy.typing as npt
 
-from tfp_spn._clustering import cluster_labels
+from tfp_spn._clustering import cluster_labels, points_of
 from tfp_spn.structure.columns import Columns
 
 
@@ -22,7 +24,16 @@ class RowClusters:
 
     def __init__(self, columns: Columns, owner: str) -> None:
         self._columns, self._owner = columns, owner
-        self._features = _features(columns)
+
+    @functools.cached_property
+    def _points(self) -> list[npt.NDArray[np.float32]]:
+        """Coordinates of each column, once they are needed."""
+        columns, found = self._columns, []
+        for v, kind in enumerate(columns.kinds):
+            own, seen = columns.values[:, [v]], columns.observed[:, v]
+            own = np.log1p(own) if kind == "count" else own
+            found.append(points_of(own, seen, columns.weights, kind == "categorical"))
+        return found
 
     def parts(
         self,
@@ -42,41 +53,11 @@ class RowClusters:
         Returns:
             The rows of each cluster, and logarithms of the clusters' shares.
         """
-        labels = self._labels(rows, scope, num_clusters, rng)
+        weights = self._columns.weights
+        points = np.concatenate([self._points[v][rows] for v in scope], axis=1)
+        labels = cluster_labels(
+            points, weights[rows], num_clusters, rng, self._owner, n_init=3
+        )
         parts = [rows[labels == label] for label in np.unique(labels)]
-        weights = np.array([self._columns.weights[part].sum() for part in parts])
-        return parts, np.log(weights / weights.sum())
-
-    def _labels(
-        self,
-        rows: npt.NDArray[np.int64],
-        scope: npt.NDArray[np.int64],
-        num_clusters: int,
-        rng: np.random.Generator,
-    ) -> npt.NDArray[np.int64]:
-        """The cluster of each row."""
-        points = np.concatenate([self._features[v][rows] for v in scope], axis=1)
-        weights = self._columns.weights[rows]
-        return cluster_labels(points, weights, num_clusters, rng, self._owner, n_init=3)
-
-
-def _features(columns: Columns) -> list[npt.NDArray[np.float32]]:
-    """Of each column; 0 where missing."""
-    features = []
-    for v, kind in enumerate(columns.kinds):
-        own, seen = columns.values[:, v], columns.observed[:, v]
-        if kind == "categorical":
-            size = int(columns.num_categories[v])
-            table = np.eye(size)[own.astype(int)]
-            table = table[:, 1:] if size == 2 else table
-        else:
-            table = (np.log1p(own) if kind == "count" else own)[:, np.newaxis]
-        weights = columns.weights * seen
-        count = weights.sum() if seen.any() else 1.0
-        center = weights @ table / count
-        table = (table - center) * seen[:, np.newaxis]
-        if kind != "categorical":
-            scale = np.sqrt((weights @ np.square(table)).sum() / count)
-            table = table / (scale if scale > 0 else 1.0)
-        features.append(table.astype(np.float32))
-    return features
+        shares = np.array([weights[part].sum() for part in parts])
+        return parts, np.log(shares / shares.sum())

@@ -3,19 +3,64 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from tfp_spn.structure.columns import Columns, read_columns
-from tfp_spn.structure.distinct_rows import row_groups
+from tfp_spn._arguments import LARGEST_SIZE, a_seed, reads
+from tfp_spn.structure.columns import Columns, Kind, Table, read_columns
+from tfp_spn.structure.distinct_rows import row_groups, without_copies
 
-ValidationData: TypeAlias = npt.ArrayLike | Mapping[str, npt.ArrayLike | None] | None
+ValidationData: TypeAlias = Table | Mapping[str, npt.ArrayLike | None] | None
 """Rows, or a dict of them with a mask and weights."""
 
 _PART = 0.1
+
+
+@reads(seed=a_seed(most=LARGEST_SIZE))
+def split_table(
+    x: npt.ArrayLike,
+    *,
+    observed: npt.ArrayLike | None = None,
+    sample_weight: npt.ArrayLike | None = None,
+    validation_data: ValidationData = None,
+    kinds: Sequence[Kind] | None = None,
+    seed: int = 0,
+) -> tuple[Columns, Columns]:
+    """Reads a table as `learn` does: rows to learn from, and rows to judge by.
+
+    Copies of rows are counted, as `distinct_rows` does; categories that are nowhere in
+    `x` are missing in `validation_data`. All that learns a structure takes the tables
+    in place of arrays, and `tfp_spn.fit` their `data`.
+
+    Args:
+        x: See `learn`, as for all arguments.
+        observed: Which values count.
+        sample_weight: How often each row counts.
+        validation_data: Rows to judge by. Default: a tenth of `x`.
+        kinds: Of each column.
+        seed: Of the draw.
+
+    Raises:
+        TypeError: The data are not numbers, or `observed` is not boolean.
+        ValueError: Shapes do not fit.
+
+    Example:
+        >>> import numpy as np, tfp_spn
+        >>> x = np.random.default_rng(0).integers(0, 2, [200, 3])
+        >>> train, valid = tfp_spn.structure.split_table(x)
+        >>> train.weights.sum(), valid.weights.sum()
+        (np.float64(180.0), np.float64(20.0))
+        >>> circuit = tfp_spn.structure.learn_spn(train)
+        >>> history = tfp_spn.fit(
+        ...     circuit, **train.data, validation_data=valid.data, epochs=1,
+        ...     verbose=False)
+    """
+    columns = read_columns(x, observed, "learn", kinds, sample_weight)
+    train, valid = split_rows(columns, validation_data, "learn", seed)
+    return without_copies(train), without_copies(valid)
 
 
 def split_rows(
@@ -58,7 +103,11 @@ def split_rows(
     held_out = _held_out(columns, np.random.default_rng(seed)) * columns.weights
     if not held_out.any():
         return columns, columns
-    return _weighted(columns, columns.weights - held_out), _weighted(columns, held_out)
+    train, valid = (
+        columns.rows(own > 0, own[own > 0])
+        for own in (columns.weights - held_out, held_out)
+    )
+    return train, valid
 
 
 def _held_out(columns: Columns, rng: np.random.Generator) -> npt.NDArray[np.float64]:
@@ -78,16 +127,6 @@ def _held_out(columns: Columns, rng: np.random.Generator) -> npt.NDArray[np.floa
     part = np.zeros([len(copies)])
     part[order] = taken / copies[order]
     return part[group]
-
-
-def _weighted(columns: Columns, weights: npt.NDArray[np.float64]) -> Columns:
-    counted = weights > 0
-    return dataclasses.replace(
-        columns,
-        values=columns.values[counted],
-        observed=columns.observed[counted],
-        weights=weights[counted],
-    )
 
 
 def _like(columns: Columns, valid: Columns, owner: str) -> Columns:

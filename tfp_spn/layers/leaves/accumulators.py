@@ -87,7 +87,7 @@ def parameter_specs(leaf: BaseLeaf, num_dims: int) -> dict[str, ParameterSpec]:
         return leaf.second_num_of_scale(*(first(name)(shape, dtype) for name in names))
 
     def raw_scale(shape: Sequence[int], dtype: DTypeLike = None) -> Tensor:
-        return leaf._inverse_scale(first("scale")(shape, dtype))  # noqa: SLF001
+        return leaf.inverse_scale(first("scale")(shape, dtype))
 
     trainable = leaf.location_trainable
     specs = {
@@ -110,7 +110,7 @@ def to_location_and_scale(leaf: BaseLeaf, params: Params) -> Params:
         return {**params, "location": location}
     moments = Moments(*(params[name] for name in NAMES))
     scale = leaf.scale_of_moments(moments, location)
-    raw_scale = leaf._inverse_scale(scale)  # noqa: SLF001
+    raw_scale = leaf.inverse_scale(scale)
     return {**params, "location": location, "scale": raw_scale}
 
 

@@ -35,6 +35,8 @@ class BernoulliLeaf(CountLeaf):
         >>> leaf = tfp_spn.layers.BernoulliLeaf(num_components=4)
     """
 
+    is_binary = True
+
     def __init__(
         self,
         num_components: int,

@@ -73,7 +73,7 @@ def _component_log_cdf(part: LeafPart, params: Params, x: Tensor) -> Tensor:
     leaf = part.leaf
     table = leaf.value_probs(params)
     if table is not None:
-        return _of_table(table, x)
+        return tf.reduce_sum(_by_dimension_of_table(table, x), axis=-3)
     if leaf.event_ndims:
         raise NotImplementedError(
             f"cdf: not defined for {leaf.label}, a family of vectors. Take the cdf of "
@@ -157,11 +157,6 @@ def _by_component(components: Distribution, x: Tensor) -> Tensor:
     value = tf.cast(components.log_cdf(tf.where(is_possible, x, draw)), x.dtype)
     side = tf.where(at < draw, tf.constant(-math.inf, x.dtype), 0.0)
     return tf.where(is_possible, value, side)
-
-
-def _of_table(table: Tensor, x: Tensor) -> Tensor:
-    """From probabilities ``[..., L, K, D, G]`` of the values 0, 1, ..."""
-    return tf.reduce_sum(_by_dimension_of_table(table, x), axis=-3)
 
 
 def _by_dimension_of_table(

@@ -91,6 +91,11 @@ class CauchyLeaf(ReorderedLocationScaleLeaf, ElementwiseLeaf):
         """NaN: a Cauchy distribution has no variance."""
         return tf.fill(tf.shape(params["location"]), _nan(params))
 
+    def spread(self, x: np.ndarray) -> np.ndarray:
+        """Half the distance of the quartiles."""
+        low, high = np.nanquantile(x, [0.25, 0.75], axis=0)
+        return (high - low) / 2
+
     def expected_statistics(
         self,
         params: Params,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow as tf
 
 from tfp_spn._keras_bridge import Distribution
@@ -14,6 +15,7 @@ class LeafComponents:
 
     Attributes:
         is_discrete: Whether values are integers.
+        is_binary: Whether they are 0 and 1, and posteriors Bernoulli distributions.
         has_mode: Whether components have a mode.
         has_moments: Whether components have a mean and a variance.
         has_linear_moments: Whether those are of numbers, not of directions.
@@ -21,6 +23,7 @@ class LeafComponents:
     """
 
     is_discrete = False
+    is_binary = False
     has_mode = True
     has_moments = True
     has_linear_moments = True
@@ -85,6 +88,23 @@ class LeafComponents:
     def component_variance(self, params: Params) -> Tensor:
         """``[..., L, K, D]``."""
         return tf.cast(self._components(params).variance(), self.compute_dtype)
+
+    def location_and_scale(self, params: Params) -> tuple[Tensor, Tensor] | None:
+        """Where components lie and how wide they are, ``[..., L, K, D]`` each.
+
+        By default their means and deviations; `None` of families without.
+        """
+        if not (self.has_moments and self.has_linear_moments):
+            return None
+        return self.component_mean(params), self.component_variance(params) ** 0.5
+
+    def fixed_scale(self, params: Params) -> Tensor | None:
+        """The scale ``[..., L, K, D]`` that is not learned, `None` if there is none."""
+        return None
+
+    def spread(self, x: np.ndarray) -> np.ndarray:
+        """The scale that suits values ``[N, ...]``, NaN among them: the deviation."""
+        return np.nanstd(x, axis=0)
 
     def value_probs(self, params: Params) -> Tensor | None:
         """``[..., L, K, D, G]``: the probabilities of the values 0, 1, ...

@@ -94,7 +94,7 @@ class LocationScaleLeaf(BaseLeaf):
             scale = initial_values(
                 self.label, "scale", self.scale_initializer, shape, dtype, axis=-2
             )
-            return self._inverse_scale(scale)
+            return self.inverse_scale(scale)
 
         return {
             "location": ParameterSpec(
@@ -146,6 +146,14 @@ class LocationScaleLeaf(BaseLeaf):
         scale = self.min_scale + tf.math.softplus(params["scale"])
         return scale if self.scale_constraint is None else self.scale_constraint(scale)
 
+    def location_and_scale(self, params: Params) -> tuple[Tensor, Tensor]:
+        """The parameters of these names, also of families without moments."""
+        return params["location"], self.scale(params)
+
+    def fixed_scale(self, params: Params) -> Tensor | None:
+        """The scale, unless it is trainable."""
+        return None if self.scale_trainable else self.scale(params)
+
     # --- online EM by accumulators, see `accumulators` ----------------------------
 
     def accumulated_moments(
@@ -175,7 +183,8 @@ class LocationScaleLeaf(BaseLeaf):
         """The second-order numerator that stands for a scale."""
         return (tf.square(scale) + tf.square(location)) * second_denom
 
-    def _inverse_scale(self, scale: Tensor) -> Tensor:
+    def inverse_scale(self, scale: Tensor) -> Tensor:
+        """Scales as they are stored."""
         scale = tf.convert_to_tensor(scale)
         # No floor of its own: within min_scale's, or where a square would vanish.
         tiny = float(np.finfo(scale.dtype.as_numpy_dtype).tiny)
@@ -216,7 +225,7 @@ class LocationScaleLeaf(BaseLeaf):
             new["location"] = data.location
         if self.scale_trainable:
             scale = tf.constant(data.scale, self.compute_dtype)
-            new["scale"] = self._inverse_scale(scale)
+            new["scale"] = self.inverse_scale(scale)
         if not self.use_accumulators:
             return new
         old = self.canonical(self.live_params())
@@ -244,7 +253,7 @@ class LocationScaleLeaf(BaseLeaf):
             new_location = tf.where(received, location(), new_location)
         raw_scale = tf.convert_to_tensor(params["scale"])
         if self.scale_trainable:
-            new_scale = self._inverse_scale(scale(new_location))
+            new_scale = self.inverse_scale(scale(new_location))
             raw_scale = tf.where(received, new_scale, raw_scale)
         return self.stored(params, new_location, raw_scale)
 

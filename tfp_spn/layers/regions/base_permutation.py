@@ -31,14 +31,7 @@ class BasePermutation(RegionLayer):
         """Makes the table."""
         scopes, decomps, _ = self.check_input_shape(input_shape)
         table = self.make_table(scopes, decomps)
-        self.permutation_table = self.add_weight(
-            name="permutations",
-            shape=table.shape,
-            initializer=lambda shape, dtype=None: tf.constant(table, tf.int32),
-            dtype="int32",
-            trainable=False,
-            autocast=False,
-        )
+        self.permutation_table = self.add_table("permutations", table)
         self.built = True
 
     @property

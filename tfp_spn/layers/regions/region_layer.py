@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Unpack
 
 import keras
+import numpy as np
+import tensorflow as tf
 
 from tfp_spn._keras_typing import LayerOptions
 from tfp_spn._typing import TensorLike
@@ -65,6 +67,17 @@ class RegionLayer(KnownShapes, FiniteVariables, keras.layers.Layer):
         """Checks the shape."""
         self.compute_output_shape(input_shape)
         self.built = True
+
+    def add_table(self, name: str, table: np.ndarray) -> keras.Variable:
+        """Adds a constant of integers, which is saved with the weights."""
+        return self.add_weight(
+            name=name,
+            shape=table.shape,
+            initializer=lambda shape, dtype=None: tf.constant(table, tf.int32),
+            dtype="int32",
+            trainable=False,
+            autocast=False,
+        )
 
     def compute_output_spec(self, x: TensorLike) -> keras.KerasTensor:
         """Symbolic output."""

@@ -134,14 +134,7 @@ class Conv2DProduct(SpatialLayer):
         if not self.depthwise and channels_out < channels**positions:
             rng = np.random.default_rng(self._seed)
             table = random_combinations(channels, positions, channels_out, rng)
-            self.channel_table = self.add_weight(
-                name="channel_table",
-                shape=table.shape,
-                initializer=lambda shape, dtype=None: tf.constant(table, tf.int32),
-                dtype="int32",
-                trainable=False,
-                autocast=False,
-            )
+            self.channel_table = self.add_table("channel_table", table)
         self.built = True
 
     @property
