@@ -79,6 +79,9 @@ def measure(name: str, jit_compile: bool | None) -> dict[str, Any]:
     for query, call in queries(spn, x[:NUM_ROWS]).items():
         for number in ("first", "second", "third"):
             recorder.call(f"{query}, {number} call", call)
+    for query, call in in_function(spn, x[:NUM_ROWS], bool(jit_compile)).items():
+        for number in ("first", "second"):
+            recorder.call(f"{query} in a tf.function, {number} call", call)
     of_all = queries(spn, x)
     for query in OF_ALL_ROWS:
         for number in ("first", "second"):
@@ -109,6 +112,29 @@ def queries(spn: Any, x: Any) -> dict[str, Callable[[], Any]]:
             spn.condition(x, observed).sample(seed=1).numpy()
         ),
         "condition().mode()": lambda: spn.condition(x, observed).mode().numpy(),
+    }
+
+
+def in_function(spn: Any, x: Any, jit_compile: bool) -> dict[str, Callable[[], Any]]:
+    """Queries within a function of the user's own."""
+    import tensorflow as tf
+
+    variables = [variable.value for variable in spn.circuit.trainable_variables]
+
+    @tf.function(jit_compile=jit_compile, autograph=False)
+    def log_prob(x: Any) -> Any:
+        return spn.log_prob(x)
+
+    @tf.function(jit_compile=jit_compile, autograph=False)
+    def gradient(x: Any) -> list[Any]:
+        with tf.GradientTape() as tape:
+            mean = tf.reduce_mean(spn.log_prob(x))
+        return tape.gradient(mean, variables)
+
+    x = tf.constant(x)
+    return {
+        "log_prob": lambda: log_prob(x).numpy(),
+        "gradient": lambda: [g.numpy() for g in gradient(x)],
     }
 
 
