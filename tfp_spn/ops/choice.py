@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import tensorflow as tf
 
@@ -60,16 +62,36 @@ def index_of_quantile(cumulative: Tensor, seed: Tensor, axis: int) -> Tensor:
         int32, without `axis`; the last index if all weights are zero.
     """
     total = tf.reduce_max(cumulative, axis=axis, keepdims=True)
-    # Philox on every device and under XLA, whose own default is many times slower.
-    uniform = tf.random.stateless_uniform(
-        tf.shape(total), seed, dtype=cumulative.dtype, alg="philox"
-    )
-    below_one = 1 - np.finfo(cumulative.dtype.as_numpy_dtype).eps
-    threshold = total * tf.minimum(uniform, tf.cast(below_one, uniform.dtype))
+    threshold = total * _uniform(total, seed)  # which is a multiple of eps
     exceeds = tf.cast(cumulative > threshold, tf.float32)
     first = tf.argmax(exceeds, axis=axis, output_type=tf.int32)
     nothing = tf.squeeze(total, axis) <= 0
     return tf.where(nothing, cumulative.shape[axis] - 1, first)
+
+
+def _uniform(like: Tensor, seed: Tensor) -> Tensor:
+    """Uniform numbers below one, of the shape and dtype of a tensor.
+
+    What makes a key of a seed is two dozen operations: each draw of a graph calls one
+    function.
+    """
+    if tf.executing_eagerly():
+        return _stateless_uniform(tf.shape(like), seed, like.dtype)
+    uniform = _uniform_function(like.dtype)(tf.shape(like), seed)
+    return tf.ensure_shape(uniform, like.shape)
+
+
+@functools.cache
+def _uniform_function(dtype: tf.DType) -> tf.types.experimental.ConcreteFunction:
+    function = tf.function(_stateless_uniform, autograph=False)
+    shape, seed = tf.TensorSpec([None], tf.int32), tf.TensorSpec([2], tf.int32)
+    with tf.init_scope():  # so that the graph that asks first can go
+        return function.get_concrete_function(shape, seed, dtype)
+
+
+def _stateless_uniform(shape: Tensor, seed: Tensor, dtype: tf.DType) -> Tensor:
+    # Philox on every device and under XLA, whose own default is many times slower.
+    return tf.random.stateless_uniform(shape, seed, dtype=dtype, alg="philox")
 
 
 def best_index(log_weights: Tensor, axis: int = -1) -> Tensor:

@@ -176,11 +176,9 @@ def weighted_max(log_x: Tensor, log_w: Tensor) -> Tensor:
     num_inputs = log_w.shape[-2]
     if num_inputs <= _MAX_UNROLLED:
         # One fused loop under XLA, many times faster than a reduction per output.
-        pairs = [
-            log_w[..., i, :, tf.newaxis] + log_x[..., i, tf.newaxis, :]
-            for i in range(num_inputs)
-        ]
-        return functools.reduce(tf.maximum, pairs)
+        columns = tf.unstack(log_w[..., tf.newaxis], num_inputs, axis=-3)
+        rows = tf.unstack(log_x[..., tf.newaxis, :], num_inputs, axis=-3)
+        return functools.reduce(tf.maximum, map(tf.add, columns, rows))
     return _for_each_output(
         lambda o: tf.reduce_max(log_x + _column(log_w, o), -2), log_x, log_w
     )

@@ -44,10 +44,11 @@ class Examples:
         `rank` is the rank of one circuit's table; `index` counts its first axis.
         """
         num_batch = table.shape.rank - rank
+        if not num_batch:
+            return tf.gather(table, index)
         num_rows, tail = tf.shape(table)[num_batch], table.shape[num_batch + 1 :]
-        if num_batch:
-            table = self._over_batch(table, num_batch)
-            index = index + self.member * num_rows
+        table = self._over_batch(table, num_batch)
+        index = index + self.member * num_rows
         return tf.gather(tf.reshape(table, [-1, *tail]), index)
 
     def evidence(self, values: Tensor, regions: np.ndarray | Tensor) -> Tensor:
@@ -67,12 +68,15 @@ class Examples:
                 return values
             copies = self.count // tf.maximum(self.num_evidence, 1)
             return tf.tile(values, tf.stack([1, 1, copies]))
-        values = self._over_batch(values, num_batch)
         num_evidence = tf.shape(values)[-1]
         example = tf.range(self.total, dtype=tf.int32)
-        example = tf.math.floormod(example, tf.maximum(self.count, 1))
-        example = tf.math.floormod(example, tf.maximum(num_evidence, 1))
-        index = self.member * num_regions + as_columns(regions)  # [A, M]
+        index = as_columns(regions)  # [A, M]
+        if self.batch_rank:
+            values = self._over_batch(values, num_batch)
+            example = tf.math.floormod(example, tf.maximum(self.count, 1))
+            index += self.member * num_regions
+        if self.num_evidence is not None:
+            example = tf.math.floormod(example, tf.maximum(num_evidence, 1))
         unit = tf.range(num_units)[:, tf.newaxis]
         index = index[:, tf.newaxis] * num_units + unit  # [A, I, M]
         return tf.gather(tf.reshape(values, [-1]), index * num_evidence + example)

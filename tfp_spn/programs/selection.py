@@ -222,6 +222,9 @@ def _request(
         index = gather.index[places]
     else:
         index = tf.gather(gather.index, places)
+    if len(gather.sources) == 1 and (gather.index >= 0).all():
+        pending[gather.sources[0]].append(Selected(index, units))
+        return
     for source, size, offset in zip(
         gather.sources, gather.sizes, gather.offsets, strict=True
     ):
