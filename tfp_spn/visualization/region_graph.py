@@ -72,7 +72,8 @@ def plot_region_graph(
                 "one for each variable. Pass the shape that the graph was made for."
             )
     positions = region_positions(region_graph)
-    widest = int(np.bincount(region_graph.heights).max())
+    num_at_height = np.bincount(region_graph.heights)
+    widest = int(num_at_height.max())
     if ax is None:
         size = (min(14.0, max(4.0, 0.5 * widest)), 1.0 + 0.8 * region_graph.depth)
         figure, ax = import_pyplot().subplots(figsize=size, layout="constrained")
@@ -81,9 +82,11 @@ def plot_region_graph(
         figure = ax.figure
     _draw_partitions(ax, region_graph, positions)
     width = ax.get_window_extent().width * 72 / figure.dpi  # in points
-    room = min(_LARGEST_THUMBNAIL, 0.8 * width / widest)
+    rooms = np.minimum(_LARGEST_THUMBNAIL, 0.8 * width / num_at_height)
+    room = float(rooms.min())
     if shape is not None and room >= _SMALLEST_THUMBNAIL:
-        _draw_thumbnails(ax, region_graph, positions, shape, room)
+        sizes = rooms[list(region_graph.heights)]
+        _draw_thumbnails(ax, region_graph, positions, shape, sizes)
         show_scopes = bool(show_scopes)
     else:
         x, y = np.transpose(positions)
@@ -148,13 +151,13 @@ def _draw_thumbnails(
     graph: RegionGraph,
     positions: list[Position],
     shape: Sequence[int],
-    size: float,
+    sizes: Sequence[float],
 ) -> None:
-    """The pixels of each region, at most `size` points wide and high."""
+    """The pixels of each region, at most so many points wide and high."""
     from matplotlib.colors import Normalize
     from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
-    for scope, position in zip(graph.scopes, positions, strict=True):
+    for scope, position, size in zip(graph.scopes, positions, sizes, strict=True):
         pixels = np.zeros(shape)
         pixels.flat[list(scope)] = 1.0
         enlarged = np.kron(0.88 - 0.63 * pixels, np.ones([_FINE, _FINE]))
