@@ -133,13 +133,17 @@ def train(circuit: Any, data: ImageData, weight: float, options: Any) -> dict:
 
 
 class Joint:
-    """``log p(x, class)`` of many images, in batches."""
+    """``log p(x, class)`` of many images, in batches: two traces for any number."""
 
-    def __init__(self, circuit: Any, batch_size: int = 500) -> None:
+    def __init__(self, circuit: Any, data: ImageData, batch_size: int = 500) -> None:
         self._batch_size = batch_size
-        self._whole = tf.function(lambda x: circuit(x), autograph=False)
+        images = tf.TensorSpec([None, data.num_pixels], data.test[0].dtype)
+        masks = tf.TensorSpec([None, data.num_pixels], tf.bool)
+        self._whole = tf.function(lambda x: circuit(x), [images], autograph=False)
         self._visible = tf.function(
-            lambda x, observed: circuit(x, observed=observed), autograph=False
+            lambda x, observed: circuit(x, observed=observed),
+            [images, masks],
+            autograph=False,
         )
 
     def __call__(self, x: np.ndarray, observed: Any = None) -> np.ndarray:
@@ -211,7 +215,7 @@ def strangeness(
 
 def measure(circuit: Any, data: ImageData, strangers: np.ndarray) -> dict[str, Any]:
     """All that is asked of a trained circuit, ready for JSON."""
-    joint, rng = Joint(circuit), np.random.default_rng(0)
+    joint, rng = Joint(circuit, data), np.random.default_rng(0)
     x, labels = data.test
     found = {
         part: evaluate(joint(images), classes, data.num_pixels)

@@ -10,6 +10,8 @@ import weakref
 import zlib
 from collections import Counter
 
+gc.disable()  # importing makes nothing that it would find
+
 # Read when TensorFlow, matplotlib or a BLAS is first loaded, so set before any of them.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
@@ -53,6 +55,7 @@ def pytest_collection_finish() -> None:
     """What has been imported stays: no collection of garbage looks at it again."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

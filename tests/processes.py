@@ -79,6 +79,7 @@ def _server() -> subprocess.Popen[str]:
 def _serve() -> None:
     """Forks for each request."""
     gc.freeze()  # children share the memory
+    gc.enable()
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
@@ -127,6 +128,7 @@ def _run(request: Mapping[str, Any]) -> None:
 
 if __name__ == "__main__":
     sys.path[0] = str(ROOT)
+    gc.disable()  # until programs run
     from tests.quick_tracing import IS_OPTIMIZED, trace_quickly
 
     if not IS_OPTIMIZED:

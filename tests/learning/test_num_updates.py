@@ -37,11 +37,11 @@ def test_updates_are_those_of_epochs() -> None:
     assert_same(values_of(by_epoch), values_of(by_update))
     order = [np.random.default_rng([0, epoch]).permutation(100) for epoch in range(2)]
     shuffled = X[np.concatenate(order)]
-    parts = [shuffled[s : s + 100] for s in (0, 100)]
-    batches = [part[s : s + 32] for part in parts for s in range(0, 100, 32)]
-    dataset = tf.data.Dataset.from_generator(
-        lambda: iter(batches), output_signature=tf.TensorSpec([None, 4], X.dtype)
+    first, second = (
+        tf.data.Dataset.from_tensor_slices(shuffled[start : start + 100]).batch(32)
+        for start in (0, 100)
     )
+    dataset = first.concatenate(second)
     run(from_dataset, dataset.repeat(), num_updates=8, **settings)
     assert_same(values_of(by_epoch), values_of(from_dataset))
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from tests.learning.learning_cases import assert_same, circuit_of, data_of, values_of
+from tests.processes import output_of
 from tfp_spn import initializers, losses
 from tfp_spn.circuits import clear_traces
 from tfp_spn.learning import (
@@ -28,7 +26,6 @@ from tfp_spn.learning import (
     initialize_leaves,
 )
 
-ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = Path(__file__).with_name("stream_memory.py")
 X = data_of("bernoulli", 100)
 
@@ -140,16 +137,8 @@ def test_evaluation_needs_a_batch() -> None:
 
 
 def growth(method: str, num_batches: int) -> tuple[int, int]:
-    done = subprocess.run(
-        [sys.executable, str(PROGRAM), method, str(num_batches)],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "-1"},
-        capture_output=True,
-        text=True,
-        timeout=1200,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    grown, read = map(int, done.stdout.split()[-2:])
+    """Of a process that no test has run in; it counts from the end of a warm-up."""
+    grown, read = map(int, output_of(PROGRAM, method, num_batches).split()[-2:])
     return grown, read
 
 

@@ -187,8 +187,15 @@ def ordered_groups(
     """
     members: dict[tuple, list[Node]] = defaultdict(list)
     seen: set[int] = set()
+    keys: dict[int, tuple] = {}
 
     def key_of(node: Node) -> tuple:
+        key = keys.get(id(node))
+        if key is None:
+            key = keys[id(node)] = new_key_of(node)
+        return key
+
+    def new_key_of(node: Node) -> tuple:
         if not node.partitions:
             return (_LEAVES,)
         widths = tuple(child.width for child in node.partitions[0])

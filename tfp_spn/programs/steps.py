@@ -46,11 +46,17 @@ class Gather:
     @functools.cached_property
     def offsets(self) -> tuple[int, ...]:
         """Where each source begins in the concatenation."""
-        return tuple(int(o) for o in np.cumsum([0, *self.sizes[:-1]]))
+        return _starts_of(self.sizes)
 
     @functools.cached_property
     def places(self) -> list[Place]:
         """Source and region of each entry; source `MARGINALIZED` if it has none."""
+        if len(self.sources) == 1:
+            [source] = self.sources
+            return [
+                (MARGINALIZED if region < 0 else source, region)
+                for region in self.index.tolist()
+            ]
         ends = np.cumsum(self.sizes)
         number = np.searchsorted(ends, self.index, side="right")
         region = (
@@ -74,12 +80,17 @@ def gather_of(places: Sequence[Place], size_of: dict[int, int]) -> Gather:
     """A gather of ``(source, region)`` pairs, given each source's number of regions."""
     sources = tuple(sorted(size_of))
     sizes = tuple(size_of[source] for source in sources)
-    start = dict(zip(sources, np.cumsum([0, *sizes[:-1]]).tolist(), strict=True))
+    start = dict(zip(sources, _starts_of(sizes), strict=True))
     index = [
         MARGINALIZED if source < 0 else start[source] + region
         for source, region in places
     ]
     return Gather(sources, sizes, np.array(index, np.int32))
+
+
+def _starts_of(sizes: Sequence[int]) -> tuple[int, ...]:
+    """Where each of some lists begins in their concatenation."""
+    return tuple(itertools.accumulate(sizes[:-1], initial=0))
 
 
 @dataclass(frozen=True, eq=False)

@@ -216,7 +216,8 @@ def _digest_of(groups: list[list[Node]], tops: Sequence[Node]) -> str:
     def add(nodes: list[Node]) -> None:
         places = [place_of[id(node)] for node in nodes]
         sources = tuple(sorted({value for value, _ in places}))
-        starts = np.cumsum([0, *(len(groups[value]) for value in sources)]).tolist()
+        sizes = (len(groups[value]) for value in sources)
+        starts = itertools.accumulate(sizes, initial=0)
         start_of = dict(zip(sources, starts, strict=False))
         index = [start_of[value] + place for value, place in places]
         digest.update(repr((sources, index)).encode())
