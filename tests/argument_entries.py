@@ -186,6 +186,7 @@ def entries() -> dict[str, Entry]:
         (structure.learn, {"x": x}),
         (structure.learn_spn, {"x": x}),
         (structure.random_partition_circuit, {"x": x}),
+        (structure.split_table, {"x": x}),
         (sum_ops.SumOpGradBackprop, {}),
         (sum_ops.SumOpHardEMBackprop, {}),
         (sum_ops.SumOpSampleBackprop, {}),

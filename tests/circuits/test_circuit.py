@@ -352,6 +352,41 @@ def test_fit_traces_a_step_once(monkeypatch):
     assert set(history.history) == {"accuracy", "loss"}
 
 
+class MetricOfBatches(keras.metrics.Metric):
+    """Makes a variable as long as a batch, and keeps what it was given."""
+
+    def __init__(self):
+        super().__init__(name="of_batches")
+        self.given = []
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        if not self.given:
+            self.count = self.add_weight(shape=(y_pred.shape[0],), initializer="zeros")
+        self.given.append(y_pred)
+        self.count.assign_add(tf.ones_like(self.count))
+
+    def result(self):
+        return tf.reduce_sum(self.count)
+
+
+@pytest.mark.parametrize("run_eagerly", [False, True])
+def test_metrics_see_whole_batches(run_eagerly):
+    graph = region_graphs.random_binary_trees(4, 2, num_repetitions=1, seed=0)
+    circuit = circuits.from_region_graph(
+        graph, layers.BernoulliLeaf(2), 2, num_classes=3
+    )
+    metric = MetricOfBatches()
+    circuit.compile(
+        "adam", NegativeLogJoint(), metrics=[metric], run_eagerly=run_eagerly
+    )
+    x = np.random.default_rng(0).integers(0, 2, [8, 4])
+    circuit.fit(x, np.arange(8) % 3, batch_size=4, verbose=0)
+    assert metric.count.shape == (4,)
+    if run_eagerly:  # nothing was traced
+        assert len(metric.given) == 2
+        assert all(tf.is_tensor(y) and y.numpy().shape == (4, 3) for y in metric.given)
+
+
 @pytest.fixture
 def mixed_precision():
     keras.config.set_dtype_policy("mixed_float16")

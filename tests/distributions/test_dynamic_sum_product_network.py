@@ -407,3 +407,20 @@ def test_impossible_evidence():
     assert empty.log_prob(sure) == -np.inf
     assert not np.any(np.isnan(empty.posterior_marginals(sure).probs_parameter()))
     assert np.all(np.isfinite(empty.condition(sure, np.ones([T, V], bool)).sample()))
+
+
+def test_lengths_of_many_steps_in_float64():
+    """The parallel chain, in which steps behind the end are identities."""
+    template = template_of(3)
+    spn = DynamicSumProductNetwork(
+        circuits.dynamic_from_circuit(template, num_steps=40)
+    )
+    x = np.random.default_rng(0).normal(size=[5, 40, V])
+    lengths = np.array([40, 3, 5, 7, 1])
+    found = spn.log_prob(x, lengths=lengths)
+    x[np.arange(40) >= lengths[:, np.newaxis]] = 9.0
+    np.testing.assert_allclose(spn.log_prob(x, lengths=lengths), found, rtol=1e-12)
+    for n, length in enumerate(lengths):
+        observed = (np.arange(40) < length)[:, np.newaxis]
+        alone = spn.log_prob(x[n], observed=observed)
+        np.testing.assert_allclose(found[n], alone, rtol=1e-10)

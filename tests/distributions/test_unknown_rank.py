@@ -87,3 +87,23 @@ def test_queries_that_need_a_rank_say_so() -> None:
         function = tf.function(query, [tf.TensorSpec(None)], autograph=False)
         with pytest.raises(ValueError, match="unknown rank.* tf.ensure_shape"):
             function(X)
+
+
+def test_masks_of_unknown_rank_in_keras_calls() -> None:
+    """Of values that are rounded, whose mask says which of them count."""
+    graph = tfp_spn.region_graphs.random_binary_trees(4, 2, num_repetitions=1, seed=0)
+    circuit = tfp_spn.from_region_graph(graph, tfp_spn.layers.NormalLeaf(2), 2)
+    x = np.random.default_rng(0).normal(size=[8, 4])
+    mask = x > 0
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None, 4], tf.float64),
+            tf.TensorSpec(None, tf.bool),
+        ]
+    )
+    def log_joint(x, mask):
+        return circuit(x, observed=mask)
+
+    want = circuit(x.astype(np.float32), observed=mask)
+    np.testing.assert_allclose(log_joint(x, mask), want, rtol=1e-5)

@@ -19,6 +19,7 @@ from tfp_spn import layers, region_graphs
 from tfp_spn.circuits import clear_traces, from_region_graph
 from tfp_spn.distributions import SumProductNetwork
 from tfp_spn.learning import fit
+from tfp_spn.ops import shared_sums
 
 pytestmark = pytest.mark.compiled
 
@@ -244,3 +245,16 @@ def test_autograph_rewrites_nothing_of_the_package(monkeypatch):
     posterior(tf.zeros([2, 4], tf.int32))
     assert __name__ in seen
     assert not [module for module in seen if module.startswith("tfp_spn")]
+
+
+def test_clear_traces_forgets_exact_sums(circuit):
+    @tf.function(autograph=False)
+    def log_prob(x):
+        return SumProductNetwork(circuit).log_prob(x)
+
+    x = np.zeros([3, 4], np.float32)
+    before = log_prob(x)
+    assert shared_sums._sums.cache_info().currsize > 0
+    clear_traces()
+    assert shared_sums._sums.cache_info().currsize == 0
+    np.testing.assert_array_equal(log_prob(x), before)

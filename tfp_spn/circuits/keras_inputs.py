@@ -68,8 +68,9 @@ def _with_kept_digits(
     if mask is not None:
         flags = [shape[1:-1], shape[1:]] if program is None else program.mask_shapes
         mask = mask if isinstance(mask, tf.Tensor) else np.asarray(mask)
-        mask = aligned(mask, shape, flags)
-        if mask is None:  # others refuse it
+        is_known = not isinstance(mask, tf.Tensor) or mask.shape.rank is not None
+        mask = aligned(mask, shape, flags) if is_known else None
+        if mask is None:  # others refuse it, or there is no telling
             return x
     changed = None
     circuit = model.circuit_of_data() if tf.executing_eagerly() else None

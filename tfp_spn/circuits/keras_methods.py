@@ -84,7 +84,7 @@ class KerasMethods:
         if circuit is not None:
             warn_of_fixed_scales(circuit, call.data.x, call.data.observed)
         with finite_training(self, call):
-            make_training_variables(self, call.data)
+            make_training_variables(self, call)
             return call()
 
     evaluate = _checked("evaluate")

@@ -123,8 +123,8 @@ def parallel_log_chain(
     factors = factors + transition[..., tf.newaxis, :, :]
     tail = _tail(exists)
     if tail is not None:
-        identity = tf.where(tf.eye(num_states) > 0, 0.0, minus_infinity(emission))
-        identity = tf.cast(identity, emission.dtype)
+        zero = tf.zeros([], emission.dtype)
+        identity = tf.where(tf.eye(num_states) > 0, zero, minus_infinity(emission))
         here = tf.linalg.matrix_transpose(tail)[..., tf.newaxis]
         factors = tf.where(here, factors, identity)
     offset = tf.zeros(tf.shape(factors)[:-2], tf.float64)[..., tf.newaxis]

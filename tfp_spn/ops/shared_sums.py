@@ -15,7 +15,7 @@ from tfp_spn._typing import Tensor
 from tfp_spn.ops.sum_rules import SumRule
 from tfp_spn.ops.weighted_sum import is_small, log_sums, sum_flows
 
-_MAX_FUNCTIONS = 256
+_MAX_FUNCTIONS = 64
 
 
 def shared_log_sums(log_x: Tensor, log_w: Tensor) -> Tensor:
@@ -40,6 +40,12 @@ def shared_sum_flows(
         tf.ensure_shape(products, [*lead, *log_x.shape[-2:]]),
         tf.ensure_shape(counts, [*lead, *log_w.shape[-2:]]),
     )
+
+
+def forget_shared_functions() -> None:
+    """Forgets the functions; graphs that call them keep what they call."""
+    _sums.cache_clear()
+    _flows.cache_clear()
 
 
 @functools.lru_cache(_MAX_FUNCTIONS)

@@ -21,6 +21,7 @@ from tensorflow.python.eager.record import could_possibly_record
 from tfp_spn._typing import Config, Tensor
 from tfp_spn.ops.certainty import CHECKED, EXACT, Certainty, reporting
 from tfp_spn.ops.custom_gradient import Gradients
+from tfp_spn.ops.shared_sums import forget_shared_functions
 
 T = TypeVar("T")
 
@@ -201,6 +202,7 @@ def clear_traces() -> None:
     """
     for traces in list(_BY_DIGEST.values()):
         traces.clear()
+    forget_shared_functions()
 
 
 def _read_if_pushed_forward(arguments: tuple) -> tuple:
@@ -241,7 +243,6 @@ def answer(
     body: Callable[..., T],
     *arguments: Tensor,
     is_large: bool = False,
-    is_compiled: bool = True,
     **options: object,
 ) -> T:
     """``body(program, certainty, *arguments)``, by a compiled function if it is eager.
@@ -254,7 +255,6 @@ def answer(
         body: What is computed.
         *arguments: Nests of tensors, or `None`.
         is_large: Whether there is too much for one pass.
-        is_compiled: Whether to compile it at all.
         **options: Of `tf.function`.
     """
     if not tf.executing_eagerly():
@@ -265,9 +265,7 @@ def answer(
 
     def call(certainty: str) -> Tensor:
         traces = program.traces
-        return traces.call(
-            body, certainty, *arguments, is_compiled=is_compiled, **options
-        )
+        return traces.call(body, certainty, *arguments, is_compiled=True, **options)
 
     result, is_lossy = call("blockwise" if is_large else "reporting")
     if not is_lossy:
