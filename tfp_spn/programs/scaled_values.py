@@ -25,6 +25,12 @@ from tfp_spn.programs.gathering import (
 )
 from tfp_spn.programs.routing import OffsetTable
 
+_MAX_GATHERED = 16
+"""Sums of more rows are a matrix product..."""
+
+_MAX_MATRIX = 2**18
+"""... up to this size of the matrix."""
+
 LogScales = Sequence[Tensor | None]
 """Logarithms ``[..., R, 1, N]`` of what was taken out of each value's regions."""
 
@@ -121,6 +127,12 @@ def total_log_scale(table: OffsetTable, log_scales: LogScales) -> Tensor:
             columns.append(np.where(regions < 0, -1, regions + start))
             start += log_scale.shape[-3]
     joined, regions = concat_regions(found), np.concatenate(columns, axis=1)
+    if regions.shape[1] > _MAX_GATHERED and len(regions) * start <= _MAX_MATRIX:
+        matrix = np.zeros([len(regions), start])
+        for counts, own in zip(matrix, regions, strict=True):
+            np.add.at(counts, own[own >= 0], 1.0)
+        total = tf.linalg.matmul(tf.constant(matrix), tf.squeeze(joined, -2))
+        return tf.expand_dims(total, -2)
     rows = gather_blank(joined, regions.reshape(-1), -3)
     return tf.reduce_sum(split_partitions(rows, len(regions)), axis=-3)
 
