@@ -62,7 +62,8 @@ def index_of_quantile(cumulative: Tensor, seed: Tensor, axis: int) -> Tensor:
         int32, without `axis`; the last index if all weights are zero.
     """
     total = tf.reduce_max(cumulative, axis=axis, keepdims=True)
-    threshold = total * _uniform(total, seed)  # which is a multiple of eps
+    # Uniform numbers are multiples of eps below one: the threshold is below the total.
+    threshold = total * _uniform(total, seed)
     exceeds = tf.cast(cumulative > threshold, tf.float32)
     first = tf.argmax(exceeds, axis=axis, output_type=tf.int32)
     nothing = tf.squeeze(total, axis) <= 0

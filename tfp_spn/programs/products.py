@@ -26,7 +26,12 @@ from tfp_spn.programs.gathering import (
     merge_units,
     split_partitions,
 )
-from tfp_spn.programs.scaled_values import Value, compared_partitions, row_of
+from tfp_spn.programs.scaled_values import (
+    MAX_MATRIX,
+    Value,
+    compared_partitions,
+    row_of,
+)
 from tfp_spn.programs.steps import Gather, Step
 
 _MAX_FACTORS = 4
@@ -34,9 +39,6 @@ _MAX_FACTORS = 4
 
 _MAX_ADDED = 16
 """Sums of more logarithms are one operation, instead of one for each."""
-
-_MAX_MATRIX = 2**18
-"""Sums of rows are a matrix product up to this size of the matrix."""
 
 
 def products_of(
@@ -295,7 +297,7 @@ def _sum_of_rows(rows: list, parents: list[np.ndarray], count: int) -> Tensor:
         parts.append(gather_regions(merged, rows[numbers[0]][1]))
         order += [parents[number] for number in numbers]
     joined, parent = concat_regions(parts), np.concatenate(order)
-    if len(parent) * count > _MAX_MATRIX:
+    if len(parent) * count > MAX_MATRIX:
         rank = joined.shape.rank
         flat = tf.transpose(joined, [rank - 3, *range(rank - 3), rank - 2, rank - 1])
         summed = tf.math.unsorted_segment_sum(flat, parent, count)

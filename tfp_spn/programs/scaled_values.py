@@ -26,10 +26,10 @@ from tfp_spn.programs.gathering import (
 from tfp_spn.programs.routing import OffsetTable
 
 _MAX_GATHERED = 16
-"""Sums of more rows are a matrix product..."""
+"""Sums of more rows are a matrix product."""
 
-_MAX_MATRIX = 2**18
-"""... up to this size of the matrix."""
+MAX_MATRIX = 2**18
+"""Sums of rows are a matrix product up to this size of the matrix."""
 
 LogScales = Sequence[Tensor | None]
 """Logarithms ``[..., R, 1, N]`` of what was taken out of each value's regions."""
@@ -127,7 +127,7 @@ def total_log_scale(table: OffsetTable, log_scales: LogScales) -> Tensor:
             columns.append(np.where(regions < 0, -1, regions + start))
             start += log_scale.shape[-3]
     joined, regions = concat_regions(found), np.concatenate(columns, axis=1)
-    if regions.shape[1] > _MAX_GATHERED and len(regions) * start <= _MAX_MATRIX:
+    if regions.shape[1] > _MAX_GATHERED and len(regions) * start <= MAX_MATRIX:
         matrix = np.zeros([len(regions), start])
         for counts, own in zip(matrix, regions, strict=True):
             np.add.at(counts, own[own >= 0], 1.0)
