@@ -47,6 +47,7 @@ class Value:
             taken out of them although `log_scale` says so; `None`: it is.
         log: ``[..., R, K, N]``, or `None`.
         is_relative: Whether the largest of `log` is 0 (if it is finite).
+        exp: The exponentials of `log`, if they are known and it is relative.
     """
 
     log_scale: Tensor | None
@@ -54,11 +55,23 @@ class Value:
     log_max: Tensor | None = None
     log: Tensor | None = None
     is_relative: bool = False
+    exp: Tensor | None = None
+
+    @classmethod
+    def of_leaves(cls, leaves: Tensor) -> Value:
+        """Leaf regions, of their log-values."""
+        maximum = finite_max(leaves, -2)
+        return cls(maximum, log=leaves - maximum, is_relative=True)
 
     @property
     def is_log(self) -> bool:
         """Whether logarithms came first."""
         return self.units is None
+
+    @property
+    def regions(self) -> Tensor:
+        """``[..., R, K, N]``: units or logarithms, whichever came first."""
+        return self.log if self.is_log else self.units
 
     @functools.cached_property
     def relative_log(self) -> Tensor:
@@ -74,7 +87,7 @@ class Value:
         if self.log is None:
             return Value(None, self.units, self.log_max)
         if self.is_relative:
-            return Value(None, tf.exp(self.log))
+            return Value(None, tf.exp(self.log) if self.exp is None else self.exp)
         maximum = finite_max(self.log, -2)
         return Value(maximum, tf.exp(self.log - maximum))
 
@@ -85,8 +98,7 @@ def row_of(values: dict[int, Value], name: str, number: int) -> Tensor:
     row = getattr(value, name)
     if row is not None:
         return row
-    regions: Tensor = value.log if value.is_log else value.units
-    return tf.zeros_like(regions[..., :1, :])
+    return tf.zeros_like(value.regions[..., :1, :])
 
 
 @dataclass(frozen=True, eq=False)

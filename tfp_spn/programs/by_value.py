@@ -1,0 +1,153 @@
+"""What depends on one variable of few values is evaluated once for each value.
+
+A region over a single variable has no more different columns than the variable has
+values, and one for a hidden variable, however many examples there are. Leaves and sums
+over them alone are evaluated for the values; examples look their columns up where
+regions of several variables begin, and hand back what flows to them by value:
+
+    flow[r, k, c] = sum_{n: x[n] = c} flow[r, k, n]
+
+In a hidden Chow-Liu tree that is more than half of all sums.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from tfp_spn._typing import Tensor
+from tfp_spn.layers.leaves.evidence import Evidence
+from tfp_spn.layers.leaves.layout import LeafLayout
+from tfp_spn.programs.folded_program import FoldedProgram
+from tfp_spn.programs.scaled_values import Value
+from tfp_spn.programs.tables import Tables
+
+_MIN_EXAMPLES_PER_VALUE = 4
+"""Fewer examples are evaluated as they are."""
+
+_FEW_EXAMPLES = 64
+"""So many there are thought to be where that is not known."""
+
+
+@dataclass(frozen=True, eq=False)
+class Values:
+    """The values of all variables, and which of them the examples have.
+
+    Attributes:
+        evidence: One example ``[V, 1, C]`` for each value of all variables; the last
+            one is hidden if any may be.
+        index: int32 ``[V, N]``: the value of each variable of each example.
+    """
+
+    evidence: Evidence
+    index: Tensor
+
+    def columns(self, layout: LeafLayout) -> Columns:
+        """Those of regions over one variable each."""
+        index = layout.gather_variables(self.index, axis=-2)
+        return Columns(index, self.evidence.x.shape[-1])
+
+
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """Which columns of some regions' tables the examples have.
+
+    Attributes:
+        index: int32 ``[R, N]``.
+        size: Number of columns ``C``.
+    """
+
+    index: Tensor
+    size: int
+
+    def of_examples(self, table: Tensor) -> Tensor:
+        """``[R, K, C]`` to ``[R, K, N]``."""
+        num_regions, num_units, _ = table.shape
+        rows = tf.reshape(tf.linalg.matrix_transpose(table), [-1, num_units])
+        first = tf.range(num_regions)[:, tf.newaxis] * self.size
+        return tf.linalg.matrix_transpose(tf.gather(rows, self.index + first))
+
+    def by_value(self, flow: Tensor) -> Tensor:
+        """Adds up what the examples of each value received: ``[R, K, C]``."""
+        return tf.matmul(flow, self._one_hot(flow.dtype))
+
+    def only_seen(self, table: Tensor) -> Tensor:
+        """`table`, 0 where no example looks: that may be impossible."""
+        are_seen = tf.reduce_max(self._one_hot(tf.int8), axis=-2, keepdims=True) > 0
+        return tf.where(are_seen, table, tf.zeros([], table.dtype))
+
+    def value_of_examples(self, value: Value) -> Value:
+        """The regions of a step."""
+
+        def read(table: Tensor | None) -> Tensor | None:
+            return None if table is None else self.of_examples(table)
+
+        return Value(
+            read(value.log_scale),
+            read(value.units),
+            read(value.log_max),
+            read(value.log),
+            value.is_relative,
+            None if value.log is None else read(value.linear.units),
+        )
+
+    def _one_hot(self, dtype: tf.DType) -> Tensor:
+        """``[R, N, C]``."""
+        return tf.one_hot(self.index, self.size, dtype=dtype)
+
+
+def values_of(
+    program: FoldedProgram, tables: Tables, evidence: Evidence, are_constant: bool
+) -> Values | None:
+    """The values of all variables, where that saves work; else `None`.
+
+    Args:
+        program: The circuit.
+        tables: Its parameters.
+        evidence: Of ``N`` examples.
+        are_constant: Whether nobody asks for a gradient with respect to `evidence.x`.
+    """
+    found = _support_of(program, are_constant)
+    is_plain = type(evidence) is Evidence and evidence.bounded is None
+    if found is None or not is_plain or evidence.x.shape.rank > 3 or tables.batch_rank:
+        return None
+    lowest, counts = found
+    observed = evidence.observed
+    size = int(counts.max()) + (observed is not None)
+    num_examples = evidence.x.shape[-1]
+    if size * _MIN_EXAMPLES_PER_VALUE > (num_examples or _FEW_EXAMPLES):
+        return None
+    x = program.leaf.safe_value(evidence.x)[:, 0, :]
+    index = tf.cast(x, tf.int32) - lowest[:, np.newaxis]
+    values = lowest[:, np.newaxis] + np.minimum(
+        np.arange(size), counts[:, np.newaxis] - 1
+    )
+    of_values = None
+    if observed is not None:
+        index = tf.where(observed, index, size - 1)
+        of_values = tf.constant(np.tile(np.arange(size) < size - 1, [len(counts), 1]))
+    values = tf.constant(values[:, np.newaxis], evidence.x.dtype)
+    return Values(dataclasses.replace(evidence, x=values, observed=of_values), index)
+
+
+def _support_of(
+    program: FoldedProgram, are_constant: bool
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """The least value of each variable and how many it has, if they are few."""
+    layout = program.layout
+    steps_follow_gradient = all(
+        step.sums is None or step.sums.rule.is_gradient for step in program.steps
+    )
+    if layout.num_dims > 1 or layout.width > 1 or not steps_follow_gradient:
+        return None
+    lowest, counts = np.zeros([2, layout.num_variables], np.int32)
+    for part in program.leaf.parts(layout):
+        leaf, support = part.leaf, part.leaf.value_support
+        is_constant = are_constant or leaf.looks_up_values
+        if support.num_values is None or not is_constant:
+            return None
+        lowest[part.variables], counts[part.variables] = support.low, support.num_values
+    return lowest, counts
