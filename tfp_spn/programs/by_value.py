@@ -21,6 +21,7 @@ import tensorflow as tf
 from tfp_spn._typing import Tensor
 from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.layers.leaves.layout import LeafLayout
+from tfp_spn.ops.regions import gather_blank
 from tfp_spn.programs.folded_program import FoldedProgram
 from tfp_spn.programs.scaled_values import Value
 from tfp_spn.programs.tables import Tables
@@ -72,45 +73,61 @@ class Columns:
 
     def by_value(self, flow: Tensor) -> Tensor:
         """Adds up what the examples of each value received: ``[R, K, C]``."""
-        return tf.matmul(flow, self._one_hot(flow.dtype))
+        return tf.matmul(flow, tf.one_hot(self.index, self.size, dtype=flow.dtype))
 
     def only_seen(self, table: Tensor) -> Tensor:
         """`table`, 0 where no example looks: that may be impossible."""
-        are_seen = tf.reduce_max(self._one_hot(tf.int8), axis=-2, keepdims=True) > 0
-        return tf.where(are_seen, table, tf.zeros([], table.dtype))
+        columns = np.arange(self.size)[:, np.newaxis]
+        are_seen = tf.reduce_any(self.index[:, tf.newaxis] == columns, axis=-1)
+        return tf.where(are_seen[:, tf.newaxis], table, tf.zeros([], table.dtype))
 
-    def value_of_examples(self, value: Value) -> Value:
-        """The regions of a step."""
+    def value_of_examples(self, value: Value, log_scale: Tensor) -> Value:
+        """The regions of a step.
+
+        Args:
+            value: They, by value.
+            log_scale: ``[R, 1, C]``: all that has been taken out of them, and below.
+        """
 
         def read(table: Tensor | None) -> Tensor | None:
             return None if table is None else self.of_examples(table)
 
         return Value(
-            read(value.log_scale),
+            read(log_scale),
             read(value.units),
             read(value.log_max),
             read(value.log),
             value.is_relative,
             None if value.log is None else read(value.linear.units),
+            _Lookup(value, self),
         )
 
-    def _one_hot(self, dtype: tf.DType) -> Tensor:
-        """``[R, N, C]``."""
-        return tf.one_hot(self.index, self.size, dtype=dtype)
+    def of_regions(self, index: np.ndarray) -> Columns:
+        """Those of some regions; of which one is -1, any."""
+        return Columns(gather_blank(self.index, np.maximum(index, 0), -2), self.size)
+
+
+@dataclass(frozen=True, eq=False)
+class _Lookup:
+    """Reads only those rows of tables that are asked for."""
+
+    value: Value
+    columns: Columns
+
+    def units_of(self, index: np.ndarray, blank: float) -> Tensor:
+        table = self.value.units_of(index, blank)
+        return self.columns.of_regions(index).of_examples(table)
+
+    def logs_of(self, index: np.ndarray, blank: float) -> Tensor:
+        table = self.value.logs_of(index, blank)
+        return self.columns.of_regions(index).of_examples(table)
 
 
 def values_of(
-    program: FoldedProgram, tables: Tables, evidence: Evidence, are_constant: bool
+    program: FoldedProgram, tables: Tables, evidence: Evidence
 ) -> Values | None:
-    """The values of all variables, where that saves work; else `None`.
-
-    Args:
-        program: The circuit.
-        tables: Its parameters.
-        evidence: Of ``N`` examples.
-        are_constant: Whether nobody asks for a gradient with respect to `evidence.x`.
-    """
-    found = _support_of(program, are_constant)
+    """The values of all variables, where that saves work; else `None`."""
+    found = _support_of(program, evidence.is_constant)
     is_plain = type(evidence) is Evidence and evidence.bounded is None
     if found is None or not is_plain or evidence.x.shape.rank > 3 or tables.batch_rank:
         return None
@@ -134,7 +151,7 @@ def values_of(
 
 
 def _support_of(
-    program: FoldedProgram, are_constant: bool
+    program: FoldedProgram, is_constant: bool
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """The least value of each variable and how many it has, if they are few."""
     layout = program.layout
@@ -146,8 +163,8 @@ def _support_of(
     lowest, counts = np.zeros([2, layout.num_variables], np.int32)
     for part in program.leaf.parts(layout):
         leaf, support = part.leaf, part.leaf.value_support
-        is_constant = are_constant or leaf.looks_up_values
-        if support.num_values is None or not is_constant:
+        has_gradient = not (is_constant or leaf.looks_up_values)
+        if support.num_values is None or has_gradient:
             return None
         lowest[part.variables], counts[part.variables] = support.low, support.num_values
     return lowest, counts

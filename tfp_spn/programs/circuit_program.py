@@ -41,7 +41,7 @@ class CircuitProgram(FoldedProgram):
     ) -> Tensor:
         """See `Program.log_joint`."""
         if is_whole:
-            return log_joint_of(self, tables, evidence, is_constant=True)
+            return log_joint_of(self, tables, evidence)
 
         def of_block(tables: Tables, block: Evidence, _: Tensor) -> Tensor:
             return log_joint_of(self, tables, block)

@@ -123,14 +123,9 @@ def evaluate(
     return Evaluation(_with_prior(tables, relative), offset)
 
 
-def log_joint_of(
-    program: FoldedProgram,
-    tables: Tables,
-    evidence: Evidence,
-    is_constant: bool = False,
-) -> Tensor:
-    """``log p(x, class) [C, N]``; `is_constant`: no gradient in ``x`` is wanted."""
-    values = values_of(program, tables, evidence, is_constant)
+def log_joint_of(program: FoldedProgram, tables: Tables, evidence: Evidence) -> Tensor:
+    """``log p(x, class) [..., C, N]``."""
+    values = values_of(program, tables, evidence)
     of = evidence if values is None else values.evidence
     leaves = program.leaf_values(tables, of)
     base = program.leaf.log_base_of(evidence)

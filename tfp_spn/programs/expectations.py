@@ -55,7 +55,7 @@ def of_examples(
     """
     values = None
     if not is_hard(program):
-        values = values_of(program, tables, evidence, are_constant=True)
+        values = values_of(program, tables, evidence.without_gradient())
     of = evidence if values is None else values.evidence
     leaves = program.leaf_values(tables, of)
     base = tf.cast(program.leaf.log_base_of(evidence), program.dtype)

@@ -20,7 +20,7 @@ from tfp_spn.programs.by_value import Values
 from tfp_spn.programs.folded_program import FoldedProgram, by_block
 from tfp_spn.programs.log_pass import log_downward, log_upward
 from tfp_spn.programs.scaled_pass import downward, upward
-from tfp_spn.programs.scaled_values import Value
+from tfp_spn.programs.scaled_values import Value, total_log_scale
 from tfp_spn.programs.tables import Tables
 
 
@@ -86,7 +86,11 @@ class _ByValue:
         seen = values.columns(program.layout).only_seen(leaves)
         self.values = upward(self.below, self.tables, Value.of_leaves(seen))
         self.columns = values.columns(above.layout)
-        read = self.columns.value_of_examples(self.values.values[-1])
+        log_scale = total_log_scale(
+            self.below.root_offsets, [value.log_scale for value in self.values.values]
+        )
+        last = self.values.values[-1]
+        read = self.columns.value_of_examples(last, log_scale)
         self.above, self.tables_above = above.in_scans(
             tables.replaced(slices=above.slices), read.regions
         )
