@@ -35,21 +35,20 @@ _FEW_EXAMPLES = 64
 
 @dataclass(frozen=True, eq=False)
 class Values:
-    """The values of all variables, and which of them the examples have.
+    """Which values the variables of all examples have.
 
     Attributes:
-        evidence: One example ``[V, 1, C]`` for each value of all variables; the last
-            one is hidden if any may be.
-        index: int32 ``[V, N]``: the value of each variable of each example.
+        index: int32 ``[V, N]``.
+        size: Number of values ``C``; the last one is that of a hidden variable if any
+            may be.
     """
 
-    evidence: Evidence
     index: Tensor
+    size: int
 
     def columns(self, layout: LeafLayout) -> Columns:
         """Those of regions over one variable each."""
-        index = layout.gather_variables(self.index, axis=-2)
-        return Columns(index, self.evidence.x.shape[-1])
+        return Columns(layout.gather_variables(self.index, axis=-2), self.size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,37 +122,43 @@ class _Lookup:
         return self.columns.of_regions(index).of_examples(table)
 
 
-def values_of(
+def by_value(
     program: FoldedProgram, tables: Tables, evidence: Evidence
-) -> Values | None:
-    """The values of all variables, where that saves work; else `None`."""
+) -> tuple[Evidence, Values | None]:
+    """What leaves are to be evaluated of: of values, where that saves work.
+
+    Returns:
+        Evidence, either one example for each value or the examples themselves, and the
+        values in the former case.
+    """
     found = _support_of(program, evidence.is_constant)
     is_plain = type(evidence) is Evidence and evidence.bounded is None
     if found is None or not is_plain or evidence.x.shape.rank > 3 or tables.batch_rank:
-        return None
-    lowest, counts = found
-    observed = evidence.observed
+        return evidence, None
+    lowest, counts = (numbers[:, np.newaxis] for numbers in found)
+    observed, num_examples = evidence.observed, evidence.x.shape[-1]
     size = int(counts.max()) + (observed is not None)
-    num_examples = evidence.x.shape[-1]
     if size * _MIN_EXAMPLES_PER_VALUE > (num_examples or _FEW_EXAMPLES):
-        return None
+        return evidence, None
     x = program.leaf.safe_value(evidence.x)[:, 0, :]
-    index = tf.cast(x, tf.int32) - lowest[:, np.newaxis]
-    values = lowest[:, np.newaxis] + np.minimum(
-        np.arange(size), counts[:, np.newaxis] - 1
-    )
+    index = tf.cast(x, tf.int32) - lowest
     of_values = None
     if observed is not None:
         index = tf.where(observed, index, size - 1)
-        of_values = tf.constant(np.tile(np.arange(size) < size - 1, [len(counts), 1]))
+        of_values = tf.constant(np.arange(size) + 0 * counts < size - 1)
+    values = lowest + np.minimum(np.arange(size), counts - 1)
     values = tf.constant(values[:, np.newaxis], evidence.x.dtype)
-    return Values(dataclasses.replace(evidence, x=values, observed=of_values), index)
+    of = dataclasses.replace(evidence, x=values, observed=of_values)
+    return of, Values(index, size)
 
 
 def _support_of(
     program: FoldedProgram, is_constant: bool
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """The least value of each variable and how many it has, if they are few."""
+    """The least value of each variable and how many it has, if they are finitely many.
+
+    `None`: they are not, or examples must be evaluated one by one.
+    """
     layout = program.layout
     steps_follow_gradient = all(
         step.sums is None or step.sums.rule.is_gradient for step in program.steps

@@ -21,7 +21,7 @@ from tfp_spn.ops.conditional import stop_recording
 from tfp_spn.ops.custom_gradient import custom_gradient
 from tfp_spn.ops.log_space import logsumexp, sum_to_shape_of
 from tfp_spn.ops.sum_rules import SumRule
-from tfp_spn.programs.by_value import Values, values_of
+from tfp_spn.programs.by_value import Values, by_value
 from tfp_spn.programs.exact import ExactFlows, exact_inputs, exact_roots, exactly
 from tfp_spn.programs.folded_program import FoldedProgram
 from tfp_spn.programs.log_pass import max_upward
@@ -125,8 +125,7 @@ def evaluate(
 
 def log_joint_of(program: FoldedProgram, tables: Tables, evidence: Evidence) -> Tensor:
     """``log p(x, class) [..., C, N]``."""
-    values = values_of(program, tables, evidence)
-    of = evidence if values is None else values.evidence
+    of, values = by_value(program, tables, evidence)
     leaves = program.leaf_values(tables, of)
     base = program.leaf.log_base_of(evidence)
     return evaluate(program, tables, leaves, values=values).with_base(base)

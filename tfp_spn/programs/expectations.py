@@ -20,7 +20,7 @@ import tensorflow as tf
 from tfp_spn._typing import Expectations, Params, Tensor
 from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.ops.weighted_sum import weighted_sum
-from tfp_spn.programs.by_value import Values, values_of
+from tfp_spn.programs.by_value import Values, by_value
 from tfp_spn.programs.evaluation import evaluate
 from tfp_spn.programs.folded_program import FoldedProgram
 from tfp_spn.programs.hard_flows import hard_flows, is_hard
@@ -53,10 +53,7 @@ def of_examples(
     Returns:
         Expectations as those of `tfp_spn.learning.expected_statistics`.
     """
-    values = None
-    if not is_hard(program):
-        values = values_of(program, tables, evidence.without_gradient())
-    of = evidence if values is None else values.evidence
+    of, values = by_value(program, tables, evidence.without_gradient())
     leaves = program.leaf_values(tables, of)
     base = tf.cast(program.leaf.log_base_of(evidence), program.dtype)
     if weights is None:
