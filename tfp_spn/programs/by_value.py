@@ -29,6 +29,9 @@ from tfp_spn.programs.tables import Tables
 _MIN_EXAMPLES_PER_VALUE = 4
 """Fewer examples are evaluated as they are."""
 
+_FEW_VALUES = 3
+"""So many are chosen from one after another, which XLA merges with what reads them."""
+
 _FEW_EXAMPLES = 64
 """So many there are thought to be where that is not known."""
 
@@ -66,6 +69,13 @@ class Columns:
     def of_examples(self, table: Tensor) -> Tensor:
         """``[R, K, C]`` to ``[R, K, N]``."""
         num_regions, num_units, _ = table.shape
+        if self.size <= _FEW_VALUES:
+            columns = tf.split(table, self.size, axis=-1)
+            index = self.index[:, tf.newaxis]
+            found = columns.pop() + tf.zeros_like(index[..., :1, :], table.dtype)
+            for value, column in enumerate(columns):
+                found = tf.where(index == value, column, found)
+            return found
         rows = tf.reshape(tf.linalg.matrix_transpose(table), [-1, num_units])
         first = tf.range(num_regions)[:, tf.newaxis] * self.size
         return tf.linalg.matrix_transpose(tf.gather(rows, self.index + first))
