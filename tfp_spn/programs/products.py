@@ -161,7 +161,7 @@ class _Reader:
         return self._ask(gather, "log", 0.0)
 
     def _ask(self, gather: Gather, kind: str, blank: float) -> _Request:
-        if len(gather.sources) > 1 or (gather.index < 0).any():
+        if len(gather.sources) > 1:
             return _Request(gather, kind, blank)
         requests = self.requests.setdefault((gather.sources[0], kind), [])
         requests.append(gather.index)
