@@ -223,9 +223,10 @@ class Event:
                 flat, observed = self.spread(value, observed & tf.ones_like(bounded))
                 bounds = tf.logical_and(bounds, tf.logical_not(observed))
             bounded = bounds
-        return self.program.evidence(
+        evidence = self.program.evidence(
             flat, observed, batch_rank, is_flat=True, bounded=bounded
         )
+        return evidence if value.dtype.is_floating else evidence.without_gradient()
 
     def maybe_bounded(
         self, observed: Tensor | None, given: Tensor | None = None

@@ -35,7 +35,7 @@ class Batch(NamedTuple):
 
     def evidence(self, program: Program) -> Evidence:
         """In the kernel's layout."""
-        return program.evidence(self.x, self.observed)
+        return program.evidence(self.x, self.observed).without_gradient()
 
 
 def unpack(data: object) -> Data:

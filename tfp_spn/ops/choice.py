@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
 from tfp_spn.ops.log_space import finite_max
+from tfp_spn.ops.shared_functions import shared_function
+
+_SHAPE, _SEED = tf.TensorSpec([None], tf.int32), tf.TensorSpec([2], tf.int32)
 
 _MAX_TRIANGLE = 256
 """Cumulative sums over more than this are not taken by a matrix product."""
@@ -78,16 +79,8 @@ def _uniform(like: Tensor, seed: Tensor) -> Tensor:
     """
     if tf.executing_eagerly():
         return _stateless_uniform(tf.shape(like), seed, like.dtype)
-    uniform = _uniform_function(like.dtype)(tf.shape(like), seed)
-    return tf.ensure_shape(uniform, like.shape)
-
-
-@functools.cache
-def _uniform_function(dtype: tf.DType) -> tf.types.experimental.ConcreteFunction:
-    function = tf.function(_stateless_uniform, autograph=False)
-    shape, seed = tf.TensorSpec([None], tf.int32), tf.TensorSpec([2], tf.int32)
-    with tf.init_scope():  # so that the graph that asks first can go
-        return function.get_concrete_function(shape, seed, dtype)
+    function = shared_function(_stateless_uniform, _SHAPE, _SEED, like.dtype)
+    return tf.ensure_shape(function(tf.shape(like), seed), like.shape)
 
 
 def _stateless_uniform(shape: Tensor, seed: Tensor, dtype: tf.DType) -> Tensor:

@@ -6,23 +6,19 @@ function each is traced once, and a step is a call.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
+from tfp_spn.ops.shared_functions import shared_function
 from tfp_spn.ops.sum_rules import SumRule
 from tfp_spn.ops.weighted_sum import is_small, log_sums, sum_flows
-
-_MAX_FUNCTIONS = 64
 
 
 def shared_log_sums(log_x: Tensor, log_w: Tensor) -> Tensor:
     """`log_sums` that are exact; no gradient is asked for."""
     if tf.executing_eagerly():
         return log_sums(log_x, log_w, exact=True)
-    log_y = _sums(*_specs(log_x, log_w))(log_x, log_w)
+    log_y = shared_function(_sums, *_specs(log_x, log_w))(log_x, log_w)
     lead = tf.broadcast_static_shape(log_x.shape[:-2], log_w.shape[:-2])
     return tf.ensure_shape(log_y, [*lead, log_w.shape[-1], log_x.shape[-1]])
 
@@ -32,8 +28,9 @@ def shared_sum_flows(
 ) -> tuple[Tensor, Tensor]:
     """`sum_flows` that are exact; no gradient is asked for."""
     if tf.executing_eagerly():
-        return sum_flows(flow, log_x, log_w, log_y, rule, exact=True)
-    function = _flows(rule, *_specs(log_x, log_w, flow, log_y))
+        return _flows(log_x, log_w, flow, log_y, rule)
+    specs = _specs(log_x, log_w, flow, log_y)
+    function = shared_function(_flows, *specs, rule)
     products, counts = function(log_x, log_w, flow, log_y)
     lead = tf.broadcast_static_shape(log_x.shape[:-2], log_w.shape[:-2])
     return (
@@ -42,41 +39,14 @@ def shared_sum_flows(
     )
 
 
-def forget_shared_functions() -> None:
-    """Forgets the functions; graphs that call them keep what they call."""
-    _sums.cache_clear()
-    _flows.cache_clear()
+def _sums(log_x: Tensor, log_w: Tensor) -> Tensor:
+    return log_sums(log_x, log_w, exact=True)
 
 
-@functools.lru_cache(_MAX_FUNCTIONS)
-def _sums(*specs: tf.TensorSpec) -> tf.types.experimental.ConcreteFunction:
-    """Traces `log_sums`."""
-
-    def sums(log_x: Tensor, log_w: Tensor) -> Tensor:
-        return log_sums(log_x, log_w, exact=True)
-
-    return _traced(sums, specs)
-
-
-@functools.lru_cache(_MAX_FUNCTIONS)
 def _flows(
-    rule: SumRule, *specs: tf.TensorSpec
-) -> tf.types.experimental.ConcreteFunction:
-    """Traces `sum_flows` of a rule."""
-
-    def flows(log_x: Tensor, log_w: Tensor, flow: Tensor, log_y: Tensor) -> tuple:
-        return sum_flows(flow, log_x, log_w, log_y, rule, exact=True)
-
-    return _traced(flows, specs)
-
-
-def _traced(
-    function: Callable, specs: tuple[tf.TensorSpec, ...]
-) -> tf.types.experimental.ConcreteFunction:
-    attributes = {"_noinline": True}
-    traced = tf.function(function, autograph=False, experimental_attributes=attributes)
-    with tf.init_scope():  # so that the graph that asks first can go
-        return traced.get_concrete_function(*specs)
+    log_x: Tensor, log_w: Tensor, flow: Tensor, log_y: Tensor, rule: SumRule
+) -> tuple[Tensor, Tensor]:
+    return sum_flows(flow, log_x, log_w, log_y, rule, exact=True)
 
 
 def _specs(log_x: Tensor, log_w: Tensor, *units: Tensor) -> list[tf.TensorSpec]:

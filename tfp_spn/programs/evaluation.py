@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import tensorflow as tf
 
@@ -20,12 +20,14 @@ from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.ops.conditional import stop_recording
 from tfp_spn.ops.custom_gradient import custom_gradient
 from tfp_spn.ops.log_space import logsumexp, sum_to_shape_of
-from tfp_spn.ops.matrix_products import fold_batch, unfold_batch
 from tfp_spn.ops.sum_rules import SumRule
+from tfp_spn.programs.by_value import Values, by_value
 from tfp_spn.programs.exact import ExactFlows, exact_inputs, exact_roots, exactly
 from tfp_spn.programs.folded_program import FoldedProgram
-from tfp_spn.programs.log_pass import log_downward, log_upward, max_upward
-from tfp_spn.programs.scaled_pass import downward, upward
+from tfp_spn.programs.log_pass import max_upward
+from tfp_spn.programs.passes import upward_pass
+from tfp_spn.programs.scaled_pass import upward
+from tfp_spn.programs.scaled_values import Value
 from tfp_spn.programs.tables import Tables
 
 T = TypeVar("T")
@@ -73,7 +75,11 @@ class Evaluation:
 
 
 def evaluate(
-    program: FoldedProgram, tables: Tables, leaves: Tensor, rule: SumRule | None = None
+    program: FoldedProgram,
+    tables: Tables,
+    leaves: Tensor,
+    rule: SumRule | None = None,
+    values: Values | None = None,
 ) -> Evaluation:
     """The sum-product pass.
 
@@ -84,6 +90,7 @@ def evaluate(
         tables: Its parameters.
         leaves: Log-values of the leaf regions, ``[..., R, K, N]``.
         rule: Learning rule in place of the steps' own.
+        values: The values of all variables, if `leaves` are of these, ``[R, K, C]``.
 
     Returns:
         The values, without `log_base`.
@@ -92,7 +99,7 @@ def evaluate(
     @custom_gradient
     def run(leaves: Tensor, *log_weights: Tensor) -> tuple[tuple, Callable]:
         with stop_recording():
-            passes = _Passes(program, tables.in_this_graph(), leaves, rule)
+            passes = _Passes(program, tables.in_this_graph(), leaves, rule, values)
             roots = passes.roots()
 
         def backward(flow: Tensor, _: Tensor) -> list[Tensor]:
@@ -107,7 +114,7 @@ def evaluate(
             # Of the present graph: that of the second derivatives sees no other one.
             flow, copies = tf.identity(flow), [tf.identity(value) for value in sources]
             return flows, lambda *d_flows: _second_derivatives(
-                program, tables, flow, copies, d_flows
+                program, tables, flow, copies, d_flows, values
             )
 
         return roots, backward
@@ -118,9 +125,10 @@ def evaluate(
 
 def log_joint_of(program: FoldedProgram, tables: Tables, evidence: Evidence) -> Tensor:
     """``log p(x, class) [..., C, N]``."""
-    leaves = program.leaf_values(tables, evidence)
+    of, values = by_value(program, tables, evidence)
+    leaves = program.leaf_values(tables, of)
     base = program.leaf.log_base_of(evidence)
-    return evaluate(program, tables, leaves).with_base(base)
+    return evaluate(program, tables, leaves, values=values).with_base(base)
 
 
 class _Passes:
@@ -132,18 +140,12 @@ class _Passes:
         tables: Tables,
         leaves: Tensor,
         rule: SumRule | None,
+        values: Values | None,
     ) -> None:
         self.program, self.tables = program, tables
         self.leaves, self.rule = leaves, rule
-        specs = [step.sums for step in program.steps if step.sums is not None]
-        is_exact = tables.certainty.is_exact
-        self.done: _Done
-        if is_exact or not all((rule or spec.rule).is_gradient for spec in specs):
-            self.done = _InLogSpace(program, tables, leaves, rule, is_exact)
-        elif _is_mostly_shared(program, tables, leaves):
-            self.done = _Folded(program, tables, leaves)
-        else:
-            self.done = _Scaled(*program.in_scans(tables, leaves), leaves)
+        self.columns = None if values is None else values.columns(program.layout)
+        self.done = upward_pass(program, tables, leaves, rule, values)
 
     def roots(self) -> tuple[Tensor, Tensor]:
         """Log-values of the roots and their offset."""
@@ -156,11 +158,13 @@ class _Passes:
 
     def flows(self, flow: Tensor) -> list[Tensor]:
         """Returns flows of leaves and counts by parameter, given the roots' flow."""
-        leaves, counts = self.done.flows(flow)
-        fast = self._like_sources(leaves, self.done.program.by_block(counts))
+        fast = self._like_sources(*self.done.flows(flow))
 
         def exact() -> list[Tensor]:
-            return self._like_sources(*self._traced(ExactFlows(self.rule), flow))
+            leaves, counts = self._traced(ExactFlows(self.rule), flow)
+            if self.columns is not None:
+                leaves = self.columns.by_value(leaves)
+            return self._like_sources(leaves, counts)
 
         return self._certain(exact, fast)
 
@@ -173,7 +177,10 @@ class _Passes:
 
     def _traced(self, body: Callable, *arguments: Tensor) -> Tensor:
         """Calls the exact pass as a function that all queries share."""
-        return exactly(self.program, body, self.tables, self.leaves, *arguments)
+        leaves = self.leaves
+        if self.columns is not None:
+            leaves = self.columns.of_examples(leaves)
+        return exactly(self.program, body, self.tables, leaves, *arguments)
 
     def _like_sources(self, leaves: Tensor, counts: Params) -> list[Tensor]:
         """Sums gradients over the axes along which their sources were broadcast."""
@@ -186,97 +193,13 @@ class _Passes:
         ]
 
 
-class _Done(Protocol):
-    """An upward pass that has been done.
-
-    Attributes:
-        program: Its steps.
-        is_lossy: Scalar bool: whether digits may have been lost.
-    """
-
-    program: FoldedProgram
-
-    is_lossy: Tensor
-
-    def roots(self) -> tuple[Tensor, Tensor]:
-        """Log-values of the roots ``[..., C, N]`` and their offset."""
-
-    def flows(self, flow: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Returns the flows of leaves, and the counts of each step's weights."""
-
-
-class _Scaled:
-    """The fast pass."""
-
-    def __init__(self, program: FoldedProgram, tables: Tables, leaves: Tensor) -> None:
-        self.done = upward(program, tables, leaves)
-        self.is_lossy = self.done.is_lossy
-        self.program, self._tables = program, tables
-
-    def roots(self) -> tuple[Tensor, Tensor]:
-        return self.done.roots.relative, self.done.roots.offset
-
-    def flows(self, flow: Tensor) -> tuple[Tensor, list[Tensor]]:
-        return downward(self.program, self._tables, self.done, flow)
-
-
-class _Folded:
-    """The fast pass with the batch among the examples; see `_is_mostly_shared`."""
-
-    def __init__(self, program: FoldedProgram, tables: Tables, leaves: Tensor) -> None:
-        self._like = _with_batch(tables, leaves)
-        self.done = upward(program, tables, fold_batch(self._like), self._like)
-        self.is_lossy = self.done.is_lossy
-        self.program, self._tables = program, tables
-
-    def roots(self) -> tuple[Tensor, Tensor]:
-        return self._unfolded(self.done.roots.relative), self._unfolded(
-            self.done.roots.offset
-        )
-
-    def flows(self, flow: Tensor) -> tuple[Tensor, list[Tensor]]:
-        shape = tf.concat([tf.shape(self._like)[:-3], tf.shape(flow)[-2:]], 0)
-        flow = fold_batch(tf.broadcast_to(flow, shape)[..., tf.newaxis, :, :])[0]
-        program, tables = self.program, self._tables
-        leaves, counts = downward(program, tables, self.done, flow, self._like)
-        return unfold_batch(leaves, self._like), counts
-
-    def _unfolded(self, roots: Tensor) -> Tensor:
-        """Moves the batch of the roots from the examples back to its axes."""
-        return unfold_batch(roots[tf.newaxis], self._like)[..., 0, :, :]
-
-
-class _InLogSpace:
-    """The exact pass, or the one of rules that do not follow the gradient."""
-
-    def __init__(
-        self,
-        program: FoldedProgram,
-        tables: Tables,
-        leaves: Tensor,
-        rule: SumRule | None,
-        is_exact: bool,
-    ) -> None:
-        if is_exact:
-            program, tables = program.in_scans(tables, leaves)
-        self.done = log_upward(program, tables, leaves, is_exact)
-        self.is_lossy = self.done.is_lossy
-        self.program, self._tables = program, tables
-        self._how = rule, is_exact
-
-    def roots(self) -> tuple[Tensor, Tensor]:
-        return self.done.roots.relative, self.done.roots.offset
-
-    def flows(self, flow: Tensor) -> tuple[Tensor, list[Tensor]]:
-        return log_downward(self.program, self._tables, self.done, flow, *self._how)
-
-
 def _second_derivatives(
     program: FoldedProgram,
     tables: Tables,
     flow: Tensor,
     sources: Sequence[Tensor],
     d_flows: Sequence[Tensor],
+    values: Values | None,
 ) -> list[Tensor]:
     """Returns how the flow of the roots and of the sources changes.
 
@@ -291,7 +214,11 @@ def _second_derivatives(
         sources, d_flows = rest[:num_sources], rest[num_sources:]
         exps = map(tf.exp, sources[1:])
         weights = dict(zip(tables.weights, exps, strict=True))
-        roots = upward(program, tables.replaced(weights=weights), sources[0]).roots
+        leaves = sources[0]
+        if values is not None:
+            leaves = values.columns(program.layout).of_examples(leaves)
+        with_weights = tables.replaced(weights=weights)
+        roots = upward(program, with_weights, Value.of_leaves(leaves)).roots
         first = tf.gradients(roots.relative, sources, flow, unconnected_gradients=zero)
         return tf.gradients(
             first, [flow, *sources], d_flows, unconnected_gradients=zero
@@ -300,31 +227,6 @@ def _second_derivatives(
     if tf.executing_eagerly():
         derivatives = tf.function(derivatives, autograph=False)
     return derivatives(flow, *sources, *d_flows)
-
-
-def _with_batch(tables: Tables, leaves: Tensor) -> Tensor:
-    """Leaf values that have the batch of all tables."""
-    batch = tables.batch_shape_above(leaves)
-    static = leaves.shape[:-3]
-    for weights in tables.weights.values():
-        static = tf.broadcast_static_shape(static, weights.shape[:-3])
-    shape = tf.concat([batch, tf.shape(leaves)[-3:]], 0)
-    static = static.concatenate(leaves.shape[-3:])
-    return tf.ensure_shape(tf.broadcast_to(leaves, shape), static)
-
-
-def _is_mostly_shared(program: FoldedProgram, tables: Tables, leaves: Tensor) -> bool:
-    """Whether only leaves and few of the weights have a batch, and leaves the whole."""
-    batch = leaves.shape[:-3].as_list()
-    cost = {True: 0, False: 0}
-    for step in program.steps:
-        if step.sums is None:
-            continue
-        rank = tables.weights[step.sums.parameter].shape.rank
-        cost[rank > 3] += step.num_regions * step.num_inputs
-        if rank > max(3, leaves.shape.rank) or step.sums.always_exact:
-            return False
-    return bool(batch) and 1 not in batch and cost[False] >= cost[True]
 
 
 def with_inputs(
@@ -344,7 +246,7 @@ def with_inputs(
 
     if tables.certainty.is_exact:
         return from_exact()
-    done = upward(program, tables, leaves, keep_inputs=True)
+    done = upward(program, tables, Value.of_leaves(leaves), keep_inputs=True)
     relative = _with_prior(tables, done.roots.relative)
     fast = Evaluation(relative, done.roots.offset, done.inputs, is_log=False)
     return tables.certainty.choose(done.is_lossy, from_exact, function(fast))

@@ -13,7 +13,7 @@ from typing import Any
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.ops.certainty import Certainty
 from tfp_spn.ops.sum_rules import SumRule
-from tfp_spn.programs.folded_program import FoldedProgram
+from tfp_spn.programs.folded_program import FoldedProgram, by_block
 from tfp_spn.programs.log_pass import log_downward, log_upward
 from tfp_spn.programs.tables import Tables
 
@@ -68,7 +68,7 @@ class ExactFlows:
         program, tables = _in_scans(program, leaves, log_weights)
         done = log_upward(program, tables, leaves)
         of_leaves, counts = log_downward(program, tables, done, flow, self.rule)
-        return of_leaves, program.by_block(counts)
+        return of_leaves, by_block(program.steps, counts)
 
 
 def _in_scans(

@@ -11,6 +11,7 @@ So no pass of its own is needed, and every learning rule has its EM.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -19,6 +20,7 @@ import tensorflow as tf
 from tfp_spn._typing import Expectations, Params, Tensor
 from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.ops.weighted_sum import weighted_sum
+from tfp_spn.programs.by_value import Values, by_value
 from tfp_spn.programs.evaluation import evaluate
 from tfp_spn.programs.folded_program import FoldedProgram
 from tfp_spn.programs.hard_flows import hard_flows, is_hard
@@ -51,23 +53,26 @@ def of_examples(
     Returns:
         Expectations as those of `tfp_spn.learning.expected_statistics`.
     """
-    leaves = program.leaf_values(tables, evidence)
+    of, values = by_value(program, tables, evidence.without_gradient())
+    leaves = program.leaf_values(tables, of)
     base = tf.cast(program.leaf.log_base_of(evidence), program.dtype)
     if weights is None:
         weights = tf.ones_like(base)
     weights = tf.cast(weights, base.dtype)
     counted = tf.where(tf.math.is_finite(base), weights, tf.zeros_like(weights))
-    flows_of = hard_flows if is_hard(program) else _gradient_flows
+    flows_of = hard_flows
+    if not is_hard(program):
+        flows_of = functools.partial(_gradient_flows, values=values)
     if inverse_temperature is None:
         roots, flows = flows_of(program, tables, leaves, counted, labels)
     else:
         tempered, power = _tempered(tables, inverse_temperature), inverse_temperature
         _, flows = flows_of(program, tempered, leaves * power, counted, labels)
         without_prior = tables.replaced(log_prior=None)
-        roots = evaluate(program, without_prior, leaves).log_joint
+        roots = evaluate(program, without_prior, leaves, values=values).log_joint
     log_prob = _objective(program, tables, roots, labels)
     leaf = program.leaf.expected_statistics(
-        tables.leaf, evidence.x, evidence.observed, flows["leaves"], program.layout
+        tables.leaf, of.x, of.observed, flows["leaves"], program.layout
     )
     counts = program.unpacked(flows["log_weights"])
     if program.prior is not None:
@@ -133,6 +138,7 @@ def _gradient_flows(
     leaves: Tensor,
     weights: Tensor,
     labels: Tensor | None,
+    values: Values | None,
 ) -> tuple[Tensor, Expectations]:
     """``log p(x | class)``, and the gradient of the weighted objective."""
     sources = {
@@ -142,7 +148,8 @@ def _gradient_flows(
     }
 
     def objective() -> tuple[Tensor, Tensor]:
-        roots = evaluate(program, tables.replaced(log_prior=None), leaves).log_joint
+        without_prior = tables.replaced(log_prior=None)
+        roots = evaluate(program, without_prior, leaves, values=values).log_joint
         return _objective(program, tables, roots, labels), roots
 
     _, roots, flows = counts_by_gradient(objective, sources, weights)

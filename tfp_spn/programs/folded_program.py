@@ -44,6 +44,7 @@ from tfp_spn.programs.steps import MARGINALIZED, Gather, Step, SumSpec
 from tfp_spn.programs.storage import Block
 from tfp_spn.programs.tables import Slice, Tables, batch_of
 from tfp_spn.programs.traces import Traces, traces_of
+from tfp_spn.programs.univariate_steps import cut_steps
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +88,22 @@ class FoldedProgram:
             return self
         steps, root = found
         return replace(self, steps=steps, root=root)
+
+    @functools.cached_property
+    def halves(self) -> tuple[FoldedProgram, FoldedProgram]:
+        """Sums over single variables, and what reads them; leaf regions have one each.
+
+        The leaf regions of the latter are the roots of the former.
+        """
+        cut = cut_steps(self.steps, self.root, self.layout.slot_variable)
+        size = len(cut.variables)
+        whole = Gather((len(cut.below),), (size,), np.arange(size, dtype=np.int32))
+        scopes = tuple((variable,) for variable in cut.variables.tolist())
+        layout = replace(self.layout, scopes=scopes)
+        return (
+            replace(self, steps=cut.below, root=whole),
+            replace(self, steps=cut.above, root=cut.root, layout=layout),
+        )
 
     def in_scans(
         self, tables: Tables, leaves: Tensor | None = None
@@ -364,21 +381,22 @@ class FoldedProgram:
             return []
         return [gather.places[region] for gather in self.steps[value - 1].factors]
 
-    def by_block(self, counts: Sequence[Tensor]) -> Params:
-        """Counts ``[..., R, I, O]`` of the steps that have sums, as they are used.
 
-        Counts of steps that share weights are added, those of others are put together.
-        """
-        parts: dict[str, dict[int, Tensor]] = {}
-        specs = [step.sums for step in self.steps if step.sums is not None]
-        for spec, count in zip(specs, counts, strict=True):
-            of_parameter = parts.setdefault(spec.parameter, {})
-            same = of_parameter.get(spec.start)
-            of_parameter[spec.start] = count if same is None else same + count
-        return {
-            name: _concatenated([found[start] for start in sorted(found)])
-            for name, found in parts.items()
-        }
+def by_block(steps: Sequence[Step], counts: Sequence[Tensor]) -> Params:
+    """Counts ``[..., R, I, O]`` of the steps that have sums, as they are used.
+
+    Counts of steps that share weights are added, those of others are put together.
+    """
+    parts: dict[str, dict[int, Tensor]] = {}
+    specs = [step.sums for step in steps if step.sums is not None]
+    for spec, count in zip(specs, counts, strict=True):
+        of_parameter = parts.setdefault(spec.parameter, {})
+        same = of_parameter.get(spec.start)
+        of_parameter[spec.start] = count if same is None else same + count
+    return {
+        name: _concatenated([found[start] for start in sorted(found)])
+        for name, found in parts.items()
+    }
 
 
 def _flat_event(value: Tensor, spec: SumSpec, shape: list[int]) -> Tensor:

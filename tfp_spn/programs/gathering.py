@@ -12,8 +12,8 @@ from tfp_spn.ops.axes import merge_axes, reshape_axes
 from tfp_spn.ops.regions import gather_blank
 from tfp_spn.programs.steps import Gather
 
-Read = Callable[[int], Tensor]
-"""Gives the value of a number: 0 for the leaf regions, then those of the steps."""
+Read = Callable[[int, np.ndarray, float], Tensor]
+"""Gives regions of a value, by its number and theirs, and what -1 stands for."""
 
 
 def gather_regions(gather: Gather, read: Read, blank: float = 0.0) -> Tensor:
@@ -22,12 +22,12 @@ def gather_regions(gather: Gather, read: Read, blank: float = 0.0) -> Tensor:
     Of several values no more is copied than is read.
     """
     if len(gather.sources) == 1:
-        return gather_blank(read(gather.sources[0]), gather.index, -3, blank)
+        return read(gather.sources[0], gather.index, blank)
     places = np.asarray(gather.places)  # [J, 2]
     parts, order = [], []
     for source in gather.sources:
         rows = np.flatnonzero(places[:, 0] == source)
-        parts.append(gather_blank(read(source), places[rows, 1], -3))
+        parts.append(read(source, places[rows, 1], blank))
         order.append(rows)
     missing = np.flatnonzero(places[:, 0] < 0)
     back = np.argsort(np.concatenate([*order, missing]))

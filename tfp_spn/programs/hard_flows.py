@@ -16,7 +16,7 @@ from tfp_spn.ops.log_space import logsumexp, safe_log
 from tfp_spn.ops.sum_rules import SumRule, tie_seed
 from tfp_spn.programs.evaluation import Evaluation, with_inputs
 from tfp_spn.programs.examples import Examples, as_columns
-from tfp_spn.programs.folded_program import FoldedProgram
+from tfp_spn.programs.folded_program import FoldedProgram, by_block
 from tfp_spn.programs.labels import UNLABELLED, log_joint_of_labels
 from tfp_spn.programs.selected import Selected
 from tfp_spn.programs.selection import (
@@ -109,7 +109,7 @@ class _Routing:
         counts = [self.counts[n] for n, step in steps if step.sums is not None]
         flows = {
             "leaves": self._leaf_flow(leaf),
-            "log_weights": program.by_block(counts),
+            "log_weights": by_block(program.steps, counts),
             "log_prior": prior_counts,
         }
         return roots, flows

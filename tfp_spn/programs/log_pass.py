@@ -138,8 +138,7 @@ def _evaluate(
     summed: Callable[[SumSpec, Tensor, Tensor], tuple[Tensor, Tensor]],
 ) -> tuple[list[Value], list[Tensor]]:
     """Values of all steps; `summed` returns sums and what they are relative to."""
-    maximum = finite_max(leaves, -2)
-    values = [Value(maximum, log=leaves - maximum, is_relative=True)]
+    values = [Value.of_leaves(leaves)]
     inputs = []
     for number, step in enumerate(program.steps):
         log_w = tables.log_weights_of(number)

@@ -30,7 +30,7 @@ from tfp_spn.programs.scaled_values import (
     MAX_MATRIX,
     Value,
     compared_partitions,
-    row_of,
+    rows_of,
 )
 from tfp_spn.programs.steps import Gather, Step
 
@@ -161,7 +161,7 @@ class _Reader:
         return self._ask(gather, "log", 0.0)
 
     def _ask(self, gather: Gather, kind: str, blank: float) -> _Request:
-        if len(gather.sources) > 1 or (gather.index < 0).any():
+        if len(gather.sources) > 1:
             return _Request(gather, kind, blank)
         requests = self.requests.setdefault((gather.sources[0], kind), [])
         requests.append(gather.index)
@@ -172,30 +172,21 @@ class _Reader:
         return [self._answer(request) for request in requests]
 
     def _answer(self, request: _Request) -> Tensor:
+        read = functools.partial(self._rows, request.kind)
         if request.number is None:
-            return gather_regions(
-                request.gather, lambda n: self._value(n, request.kind), request.blank
-            )
+            return gather_regions(request.gather, read, request.blank)
         key = (request.gather.sources[0], request.kind)
         if key not in self.found:
             indices = self.requests[key]
-            rows = self._rows(*key, np.concatenate(indices))
+            rows = read(key[0], np.concatenate(indices), request.blank)
             sizes = [len(index) for index in indices]
             self.found[key] = [rows] if len(sizes) == 1 else tf.split(rows, sizes, -3)
         return self.found[key][request.number]
 
-    def _rows(self, number: int, kind: str, index: np.ndarray) -> Tensor:
+    def _rows(self, kind: str, number: int, index: np.ndarray, blank: float) -> Tensor:
         value = self.values[number]
-        if kind == "log" and not value.is_log:
-            return tf.math.log(gather_blank(value.units, index, -3))
-        return gather_blank(self._value(number, kind), index, -3)
-
-    def _value(self, number: int, kind: str) -> Tensor:
-        """Regions without `log_max`, which is taken out of products."""
-        value = self.values[number]
-        if kind == "units":
-            return value.linear.units
-        return value.log if value.is_log else tf.math.log(value.units)
+        read = value.logs_of if kind == "log" else value.units_of
+        return read(index, blank)
 
 
 @dataclass(frozen=True, eq=False)
@@ -254,7 +245,7 @@ class _Segment:
         for gather in self.factors:
             linear = {source: self.values[source].linear for source in gather.sources}
             if any(value.log_scale is not None for value in linear.values()):
-                read = functools.partial(row_of, linear, "log_scale")
+                read = functools.partial(rows_of, linear, "log_scale")
                 owns.append(gather_regions(gather, read))
         return log_hadamard(owns) if owns else None
 
@@ -270,7 +261,7 @@ def _total_exponent(
         for gather in factors:
             linear = {source: values[source] for source in gather.sources}
             if any(value.log_max is not None for value in linear.values()):
-                rows.append((gather, functools.partial(row_of, linear, "log_max")))
+                rows.append((gather, functools.partial(rows_of, linear, "log_max")))
                 parents.append(np.arange(first, first + count))
         first += count
     if not rows:

@@ -20,6 +20,7 @@ that its rounding would have kept. The pass checks every sum and says whether it
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -55,23 +56,28 @@ class ScaledPass:
     """Results of the upward pass.
 
     Attributes:
+        program: The circuit.
         values: Leaf regions, then those of each step.
         inputs: ``[..., R, I, N]`` of each step: what its sums range over, up to a
             factor per region and example; `None` where it was not kept.
-        roots: The roots.
         is_lossy: Scalar bool: whether digits may have been lost.
     """
 
+    program: FoldedProgram
     values: list[Value]
     inputs: list[Tensor | None]
-    roots: Roots
     is_lossy: Tensor
+
+    @functools.cached_property
+    def roots(self) -> Roots:
+        """The roots."""
+        return roots_of(self.program, self.values)
 
 
 def upward(
     program: FoldedProgram,
     tables: Tables,
-    leaves: Tensor,
+    leaves: Value,
     folded: Tensor | None = None,
     keep_inputs: bool = False,
 ) -> ScaledPass:
@@ -80,12 +86,11 @@ def upward(
     Args:
         program: The circuit.
         tables: Its parameters.
-        leaves: Log-values of the leaf regions, ``[..., R, K, N]``.
-        folded: If `leaves` are the result of `fold_batch`, its argument.
+        leaves: The leaf regions.
+        folded: If their values are the result of `fold_batch`, its argument.
         keep_inputs: Whether the inputs of all sums are wanted.
     """
-    maximum = finite_max(leaves, -2)
-    values = [Value(maximum, log=leaves - maximum, is_relative=True)]
+    values = [leaves]
     inputs: list[Tensor | None] = []
     smallest = []
     for number, step in enumerate(program.steps):
@@ -110,8 +115,9 @@ def upward(
         values.append(value)
         inputs.append(kept)
     smallest += [tf.reduce_min(units) for units in _unchecked(program, values)]
-    roots = roots_of(program, values)
-    return ScaledPass(values, inputs, roots, _is_lossy(smallest, leaves.dtype))
+    return ScaledPass(
+        program, values, inputs, _is_lossy(smallest, leaves.regions.dtype)
+    )
 
 
 def downward(
@@ -139,7 +145,7 @@ def downward(
     for number in reversed(range(len(program.steps))):
         step, value = program.steps[number], done.values[number + 1]
         of_step = tables.weights_of(number)
-        received = flows.into(number + 1, value.log if value.is_log else value.units)
+        received = flows.into(number + 1, value.regions)
         if of_step is None:
             flows.give(number, received)
             continue
@@ -162,7 +168,7 @@ def downward(
             count = of_step * weight_gradient(inputs, quotient, of_step, folded)
         flows.give(number, products)
         counts.append(count)
-    leaves = flows.into(0, done.values[0].log)
+    leaves = flows.into(0, done.values[0].regions)
     return leaves, counts[::-1]
 
 

@@ -7,8 +7,10 @@ counts where partitions of one region are compared, and at the roots.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -35,6 +37,16 @@ LogScales = Sequence[Tensor | None]
 """Logarithms ``[..., R, 1, N]`` of what was taken out of each value's regions."""
 
 
+class Source(Protocol):
+    """From where a value's regions may be read."""
+
+    def units_of(self, index: np.ndarray, blank: float) -> Tensor:
+        """See `Value.units_of`."""
+
+    def logs_of(self, index: np.ndarray, blank: float) -> Tensor:
+        """See `Value.logs_of`."""
+
+
 @dataclass(eq=False)
 class Value:
     """Regions of one step: ``units``, or ``exp(log)``, times what has been taken out.
@@ -47,6 +59,9 @@ class Value:
             taken out of them although `log_scale` says so; `None`: it is.
         log: ``[..., R, K, N]``, or `None`.
         is_relative: Whether the largest of `log` is 0 (if it is finite).
+        exp: The exponentials of `log`, if they are known and it is relative.
+        source: Reads regions in place of this value's own tensors, which are equal but
+            need not be made then.
     """
 
     log_scale: Tensor | None
@@ -54,11 +69,38 @@ class Value:
     log_max: Tensor | None = None
     log: Tensor | None = None
     is_relative: bool = False
+    exp: Tensor | None = None
+    source: Source | None = None
+
+    @classmethod
+    def of_leaves(cls, leaves: Tensor) -> Value:
+        """Leaf regions, of their log-values."""
+        maximum = finite_max(leaves, -2)
+        return cls(maximum, log=leaves - maximum, is_relative=True)
 
     @property
     def is_log(self) -> bool:
         """Whether logarithms came first."""
         return self.units is None
+
+    @property
+    def regions(self) -> Tensor:
+        """``[..., R, K, N]``: units or logarithms, whichever came first."""
+        return self.log if self.is_log else self.units
+
+    def units_of(self, index: np.ndarray, blank: float = 1.0) -> Tensor:
+        """Units of some regions, largest 1 if logarithms came first."""
+        if self.source is not None:
+            return self.source.units_of(index, blank)
+        return gather_blank(self.linear.units, index, -3, blank)
+
+    def logs_of(self, index: np.ndarray, blank: float = 0.0) -> Tensor:
+        """Logarithms of some regions without `log_max`, which products take out."""
+        if self.source is not None:
+            return self.source.logs_of(index, blank)
+        if self.is_log:
+            return gather_blank(self.log, index, -3, blank)
+        return tf.math.log(gather_blank(self.units, index, -3, math.exp(blank)))
 
     @functools.cached_property
     def relative_log(self) -> Tensor:
@@ -74,19 +116,24 @@ class Value:
         if self.log is None:
             return Value(None, self.units, self.log_max)
         if self.is_relative:
-            return Value(None, tf.exp(self.log))
+            return Value(None, tf.exp(self.log) if self.exp is None else self.exp)
         maximum = finite_max(self.log, -2)
         return Value(maximum, tf.exp(self.log - maximum))
 
 
-def row_of(values: dict[int, Value], name: str, number: int) -> Tensor:
-    """``[..., R, 1, N]``: zeros where there is nothing."""
+def rows_of(
+    values: Mapping[int, Value] | Sequence[Value],
+    name: str,
+    number: int,
+    index: np.ndarray,
+    blank: float,
+) -> Tensor:
+    """An attribute of some regions: ``[..., J, 1, N]`` zeros where it is `None`."""
     value = values[number]
-    row = getattr(value, name)
-    if row is not None:
-        return row
-    regions: Tensor = value.log if value.is_log else value.units
-    return tf.zeros_like(regions[..., :1, :])
+    rows = getattr(value, name)
+    if rows is None:
+        rows = tf.zeros_like(value.regions[..., :1, :])
+    return gather_blank(rows, index, -3, blank)
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +200,10 @@ class Roots:
 
 def roots_of(program: FoldedProgram, values: Sequence[Value]) -> Roots:
     """Returns the units of all root regions, in order, relative to one offset."""
-    relative = gather_regions(program.root, lambda n: values[n].relative_log)
+    relative = gather_regions(
+        program.root,
+        lambda n, index, _: gather_blank(values[n].relative_log, index, -3),
+    )
     log_scales = [value.log_scale for value in values]
     offset = total_log_scale(program.root_offsets, log_scales)  # [..., R, 1, N]
     largest = tf.reduce_max(offset, axis=-3, keepdims=True)

@@ -17,7 +17,7 @@ MARGINALIZED = -1
 """Index of a child that is not there: log-value 0 in all units."""
 
 _MAX_SEGMENTS = 16
-"""A step of more kinds of partitions is multiplied in one piece."""
+"""So many kinds of partitions of a step are multiplied in pieces of their own."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,25 +177,41 @@ class Step:
         """The factors of successive partitions that read alike.
 
         The partitions of a segment have equally many factors, and each factor is of one
-        value. If that makes too many segments there is a single one, in which factors
-        may be `MARGINALIZED` or of several values.
+        value. If that makes too many segments, those are merged that are most alike,
+        and factors may be `MARGINALIZED` or of several values there.
         """
         reads = np.stack([[value for value, _ in g.places] for g in self.factors])
         cuts = (np.flatnonzero((reads[:, 1:] != reads[:, :-1]).any(0)) + 1).tolist()
         is_there = np.sort(reads < 0, axis=0) == (
             reads < 0
         )  # none behind a missing one
-        if (
-            self.product != "hadamard"
-            or len(cuts) >= _MAX_SEGMENTS
-            or not is_there.all()
-        ):
+        if self.product != "hadamard" or not is_there.all():
             return (self.factors,)
+        counts = (reads >= 0).sum(axis=0)
+        bounds = _merged_bounds([0, *cuts, reads.shape[1]], counts, _MAX_SEGMENTS)
         return tuple(
             tuple(
                 gather.part(start, stop)
-                for gather, read in zip(self.factors, reads[:, start], strict=True)
-                if read >= 0
+                for gather in self.factors[: counts[start:stop].max()]
             )
-            for start, stop in itertools.pairwise([0, *cuts, reads.shape[1]])
+            for start, stop in itertools.pairwise(bounds)
         )
+
+
+def _merged_bounds(bounds: list[int], counts: np.ndarray, most: int) -> list[int]:
+    """Leaves out bounds of segments until there are few, where least is padded.
+
+    Args:
+        bounds: Where segments begin, and where the last one ends.
+        counts: Factors of each partition.
+        most: How many segments there may be.
+    """
+    while len(bounds) - 1 > most:
+        padded = []
+        for start, middle, stop in zip(bounds, bounds[1:], bounds[2:], strict=False):
+            first, second = counts[start:middle], counts[middle:stop]
+            unequal = np.maximum(first.max() - second.max(), 0) * len(second)
+            unequal += np.maximum(second.max() - first.max(), 0) * len(first)
+            padded.append(unequal)
+        del bounds[int(np.argmin(padded)) + 1]
+    return bounds

@@ -21,7 +21,7 @@ from tensorflow.python.eager.record import could_possibly_record
 from tfp_spn._typing import Config, Tensor
 from tfp_spn.ops.certainty import CHECKED, EXACT, Certainty, reporting
 from tfp_spn.ops.custom_gradient import Gradients
-from tfp_spn.ops.shared_sums import forget_shared_functions
+from tfp_spn.ops.shared_functions import forget_shared_functions
 
 T = TypeVar("T")
 

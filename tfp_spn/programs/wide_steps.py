@@ -44,8 +44,7 @@ def is_wide(
     """Whether a step is evaluated in parts; never where circuits have a batch."""
     sources = {source for gather in step.factors for source in gather.sources}
     read = [values[source] for source in sources]
-    tensors = [value.log if value.is_log else value.units for value in read]
-    if any(tensor.shape.rank > 3 for tensor in [weights, *tensors]):
+    if any(t.shape.rank > 3 for t in [weights, *(value.regions for value in read)]):
         return False
     if len(step.segments) > 1 or not (
         step.num_partitions == 1 or is_linear(step, values)

@@ -15,6 +15,7 @@ class LeafComponents:
 
     Attributes:
         is_discrete: Whether values are integers.
+        looks_up_values: Whether densities have no gradient with respect to values.
         is_binary: Whether they are 0 and 1, and posteriors Bernoulli distributions.
         has_mode: Whether components have a mode.
         has_moments: Whether components have a mean and a variance.
@@ -23,6 +24,7 @@ class LeafComponents:
     """
 
     is_discrete = False
+    looks_up_values = False
     is_binary = False
     has_mode = True
     has_moments = True

@@ -42,6 +42,7 @@ class Evidence:
             each component, rather than being integrated out.
         can_be_bounded: bool ``[V]``: of which variables that may be, for all that is
             known when a graph is made. `None`: of all.
+        is_constant: Whether nobody asks for a gradient with respect to `x`.
         PER_EXAMPLE: Names of the attributes, besides `x`, that end in an axis of
             examples.
     """
@@ -54,6 +55,7 @@ class Evidence:
     exceeded: Tensor | None = None
     can_be_bounded: np.ndarray | None = None
     hidden_at_modes: bool = False
+    is_constant: bool = False
 
     PER_EXAMPLE: ClassVar[tuple[str, ...]] = ("observed", "bounded", "exceeded")
 
@@ -64,6 +66,10 @@ class Evidence:
     def with_hidden_at_modes(self) -> Self:
         """Hidden variables take their modal values, as they do in max-product."""
         return dataclasses.replace(self, hidden_at_modes=True)
+
+    def without_gradient(self) -> Self:
+        """Nobody asks for a gradient with respect to `x`."""
+        return dataclasses.replace(self, is_constant=True)
 
     @property
     def masks(self) -> list[Tensor]:

@@ -45,6 +45,14 @@ class Support:
         """Returns an integer dtype that holds all values."""
         return "int32" if self.high <= np.iinfo(np.int32).max else "int64"
 
+    @property
+    def num_values(self) -> int | None:
+        """How many values are possible; `None`: infinitely many, or vectors."""
+        if not self.is_integer or self.total is not None:
+            return None
+        count = self.high - self.low + 1
+        return int(count) if math.isfinite(count) else None
+
     def contains(self, x: Tensor) -> Tensor:
         """``[..., D, N]`` to bool of the same shape; NaN and infinities are outside."""
         bounds = [math.isfinite(self.low), math.isfinite(self.high)]

@@ -13,6 +13,7 @@ from tfp_spn._typing import Expectations, Params, Tensor
 from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.ops.chain import log_chain
 from tfp_spn.programs.blocks import block_size, split_examples
+from tfp_spn.programs.by_value import by_value
 from tfp_spn.programs.dynamic.evaluation import (
     emissions,
     existing_steps,
@@ -151,14 +152,16 @@ def _counts_of_block(
     flows: Tensor,
 ) -> Expectations:
     """Counts and statistics of the template, for steps that fit into one block."""
-    leaves = program.leaf_values(tables, evidence)
+    of, values = by_value(program, tables, evidence.without_gradient())
+    leaves = program.leaf_values(tables, of)
     sources = {
         "leaves": leaves,
         "log_weights": tables.log_weights,
     }
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(sources)
-        roots = evaluate(program, tables.replaced(log_prior=None), leaves).log_joint
+        without_prior = tables.replaced(log_prior=None)
+        roots = evaluate(program, without_prior, leaves, values=values).log_joint
     reached = tape.gradient(
         roots,
         sources,
@@ -166,6 +169,6 @@ def _counts_of_block(
         unconnected_gradients=tf.UnconnectedGradients.ZERO,
     )
     leaf = program.leaf.expected_statistics(
-        tables.leaf, evidence.x, evidence.observed, reached["leaves"], program.layout
+        tables.leaf, of.x, of.observed, reached["leaves"], program.layout
     )
     return {"sums": dict(reached["log_weights"]), "leaf": leaf}
