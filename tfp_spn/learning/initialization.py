@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tfp_spn._arguments import a_flag, a_seed, reads
 from tfp_spn._typing import TensorLike
+from tfp_spn.circuits.circuit import Circuit
 from tfp_spn.circuits.data import Data
 from tfp_spn.layers.leaves.initial_parameters import LeafData
 from tfp_spn.learning.data_validation import flattened, validated
@@ -89,6 +90,13 @@ def initialize_leaves(
     """
     circuit = as_circuit(spn)
     data = validated(circuit.program, Data(x, observed, None, sample_weight))
+    initialize_from(circuit, data, seed, default_only)
+
+
+def initialize_from(
+    circuit: Circuit, data: Data, seed: int, default_only: bool
+) -> None:
+    """What `initialize_leaves` does, of validated data."""
     data = _steps_as_examples(circuit.program, data)
     program = circuit.program.step
     if not len(data.x):  # nothing is known
@@ -113,12 +121,11 @@ def initialize_leaves(
         if default_only and not part.leaf.has_default_initializers:
             continue
         v = part.variables
-        own, spread = rows, within * scale
+        own = values, mask, rows, within * scale
         if not part.is_whole:
-            own, spread = rows[part.regions], spread[part.regions][:, v]
-        new = part.leaf.initial_parameters(
-            LeafData(part.layout, values[:, v], mask[:, v], own, spread, rng)
-        )
+            own_rows, spread = rows[part.regions], own[-1][part.regions][:, v]
+            own = values[:, v], mask[:, v], own_rows, spread
+        new = part.leaf.initial_parameters(LeafData(part.layout, *own, rng))
         for name, value in part.prefixed(new).items():
             if leaf_name(name) in names:
                 variable = params[leaf_name(name)]
@@ -173,9 +180,13 @@ def repeated(weight: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def _deviation(x: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """``[V, D]``: of what is observed; 1 of a constant."""
-    count = np.maximum(mask.sum(0), 1)
-    mean = (x * mask).sum(0) / count
-    scale = np.sqrt((np.square(x - mean) * mask).sum(0) / count)
+    if mask.all():
+        square = x - x.mean(0)
+        scale = np.sqrt(np.square(square, out=square).mean(0))
+    else:
+        count = np.maximum(mask.sum(0), 1)
+        mean = (x * mask).sum(0) / count
+        scale = np.sqrt((np.square(x - mean) * mask).sum(0) / count)
     return np.where(scale > 0, scale, 1.0)
 
 

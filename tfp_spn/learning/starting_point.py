@@ -19,7 +19,7 @@ from tfp_spn.layers.folded_sum import FoldedSum
 from tfp_spn.layers.leaves.base_leaf import BaseLeaf
 from tfp_spn.layers.regions.base_sum import BaseSum
 from tfp_spn.layers.untouched import are_untouched
-from tfp_spn.learning.initialization import initialize_leaves
+from tfp_spn.learning.initialization import initialize_from
 
 
 def is_new(circuit: Circuit) -> bool:
@@ -47,14 +47,7 @@ def start_from(circuit: Circuit, data: Data | None, seed: int) -> None:
             if part.leaf.trainable and part.leaf.has_stock_initializers:
                 _redraw(part.leaf)
     if data is not None:
-        initialize_leaves(
-            circuit,
-            data.x,
-            data.observed,
-            seed,
-            default_only=True,
-            sample_weight=data.sample_weight,
-        )
+        initialize_from(circuit, data, seed, default_only=True)
 
 
 def _variables_of(circuit: Circuit) -> list[keras.Variable]:

@@ -113,10 +113,11 @@ class TableLeaf(CountedLeaf):
 
     def initial_parameters(self, data: LeafData) -> Params:
         """Probabilities drawn around the variable's frequencies, ``[L, D, G, K]``."""
-        x = self.safe_value(tf.constant(data.x, self.compute_dtype))
-        is_row = self.row_of(x).numpy()[..., np.newaxis] == np.arange(self.num_rows)
+        x = self.safe_value(tf.constant(data.x.astype(self.compute_dtype)))
+        rows = np.where(data.observed, self.row_of(x), -1)
         count = data.observed.sum(0)[..., np.newaxis]
-        probs = (is_row & data.observed[..., np.newaxis]).sum(0) + 1.0 / self.num_rows
+        each = [np.count_nonzero(rows == row, axis=0) for row in range(self.num_rows)]
+        probs = np.stack(each, axis=-1) + 1.0 / self.num_rows
         shape = data.around(probs / (count + 1.0))[..., np.newaxis]  # [L, D, G, 1]
         shape = np.repeat(shape, self.num_components, axis=-1)
         return {"logits": data.log_gamma_draws(shape)}
