@@ -14,7 +14,7 @@ from tfp_spn.layers.leaves.evidence import to_evidence
 from tfp_spn.ops.certainty import CHECKED, EXACT, reporting
 from tfp_spn.programs import by_value as by_value_module
 from tfp_spn.programs import evaluation, expectations
-from tfp_spn.programs.by_value import by_value
+from tfp_spn.programs.by_value import LeafInputs, by_value
 
 NUM_EXAMPLES = 7
 FLOAT64 = {"dtype": "float64"}
@@ -38,6 +38,11 @@ GRAPHS = {
     "image": region_graphs.quad_graph((2, 2)),
     "apart": region_graphs.fully_factorized(4),
     "line": region_graphs.linear_tree(4),
+    "pairs": region_graphs.random_binary_trees(4, 1, num_repetitions=3, seed=1),
+    # Regions of one, two and three variables, some without an order.
+    "wide": region_graphs.RegionGraph(
+        [(0, 1, 2, 3), (3, 0, 1), (2,), (1, 2), (3, 0)], [(0, [1, 2]), (0, [3, 4])]
+    ),
     # Variables read beside sums over them, and sums of several partitions over one.
     "uneven": region_graphs.from_nested_lists(
         {"partitions": [[0, [1, 2], 3], [[0, 1], [2, 3]]]}
@@ -79,12 +84,16 @@ def _evidence(hidden_share=0.0, num_examples=NUM_EXAMPLES, is_constant=True):
 @pytest.fixture
 def always(monkeypatch):
     """By value however few examples there are."""
-    monkeypatch.setattr(by_value_module, "_MIN_EXAMPLES_PER_VALUE", 0)
+    monkeypatch.setattr(by_value_module, "_MIN_EXAMPLES_PER_COLUMN", 0.01)
+
+
+def _inputs_one_by_one(program, _, evidence):
+    return LeafInputs(evidence, program.layout)
 
 
 def _one_by_one(monkeypatch):
     for module in (evaluation, expectations):
-        monkeypatch.setattr(module, "by_value", lambda p, t, evidence: (evidence, None))
+        monkeypatch.setattr(module, "by_value", _inputs_one_by_one)
 
 
 def _answers(circuit, evidence, certainty=CHECKED):
@@ -115,6 +124,8 @@ def _assert_equal(got, expected):
     ("leaf", "graph", "sums"),
     [
         *((leaf, "trees", "leaf sums") for leaf in LEAVES),
+        *((leaf, "pairs", "leaf sums") for leaf in ("bernoulli", "mixed")),
+        ("categorical", "wide", "no leaf sums"),
         *(("categorical", graph, "leaf sums") for graph in GRAPHS if graph != "trees"),
         *(("categorical", "uneven", sums) for sums in SUMS if sums != "leaf sums"),
     ],
@@ -122,7 +133,7 @@ def _assert_equal(got, expected):
 def test_equal(monkeypatch, leaf, graph, sums, hidden_share):
     circuit, evidence = _circuit(leaf, graph, **SUMS[sums]), _evidence(hidden_share)
     program = circuit.program
-    assert by_value(program, program.tables(_params(circuit)), evidence)[1]
+    assert by_value(program, program.tables(_params(circuit)), evidence).values
     got = _answers(circuit, evidence)
     _one_by_one(monkeypatch)
     _assert_equal(got, _answers(circuit, evidence))
@@ -219,7 +230,7 @@ def test_values_outside_the_support():
     x[0, 1], x[1, 2], x[2, 0], x[3, 3] = 3.0, -1.0, 0.5, np.nan
     evidence = to_evidence(tf.constant(x), None, 1, 0)
     tables = circuit.program.tables(_params(circuit))
-    assert by_value(circuit.program, tables, evidence)[1]
+    assert by_value(circuit.program, tables, evidence).values
     joint = evaluation.log_joint_of(circuit.program, tables, evidence)[0]
     np.testing.assert_array_equal(np.isneginf(joint), np.arange(40) < 4)
     observed = np.isfinite(x)
@@ -231,10 +242,13 @@ def test_values_outside_the_support():
 def _is_by_value(circuit, evidence, params=None):
     program = circuit.program
     tables = program.tables(_params(circuit) if params is None else params)
-    return by_value(program, tables, evidence)[1] is not None
+    return by_value(program, tables, evidence).values is not None
 
 
 def test_where_it_saves_work():
+    pairs = _circuit(graph="pairs")  # nine columns
+    assert _is_by_value(pairs, _evidence(num_examples=36))
+    assert not _is_by_value(pairs, _evidence(num_examples=35))
     assert _is_by_value(_circuit(), _evidence(num_examples=12))
     assert not _is_by_value(_circuit(), _evidence(num_examples=11))
     assert not _is_by_value(_circuit(), _evidence(0.4, num_examples=15))

@@ -1,11 +1,11 @@
-"""What depends on one variable of few values is evaluated once for each value.
+"""What depends on few variables of few values is evaluated once for each value.
 
-A region over a single variable has no more different columns than the variable has
-values, and one for a hidden variable, however many examples there are. Leaves and sums
-over them alone are evaluated for the values; examples look their columns up where
-regions of several variables begin, and hand back what flows to them by value:
+A leaf region has no more different columns than its variables have values together
+(hidden is one more), however many examples there are. Leaves and sums over single leaf
+regions are evaluated for these; examples look their columns up where products begin,
+and hand back what flows to them by column:
 
-    flow[r, k, c] = sum_{n: x[n] = c} flow[r, k, n]
+    flow[r, k, c] = sum_{n: x[n] is c} flow[r, k, n]
 
 In a hidden Chow-Liu tree that is more than half of all sums.
 """
@@ -13,23 +13,29 @@ In a hidden Chow-Liu tree that is more than half of all sums.
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
 
-from tfp_spn._typing import Tensor
+from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.layers.leaves.layout import LeafLayout
-from tfp_spn.ops.regions import gather_blank
+from tfp_spn.ops.axes import reshape_axes
+from tfp_spn.ops.regions import gather_blank, take_regions
 from tfp_spn.programs.folded_program import FoldedProgram
 from tfp_spn.programs.scaled_values import Value
 from tfp_spn.programs.tables import Tables
 
-_MIN_EXAMPLES_PER_VALUE = 4
+_MIN_EXAMPLES_PER_COLUMN = 4
 """Fewer examples are evaluated as they are."""
 
-_FEW_VALUES = 3
+_MAX_COLUMNS = 1024
+"""Numbers up to here are exact in matrix products of any device."""
+
+_FEW_COLUMNS = 3
 """So many are chosen from one after another, which XLA merges with what reads them."""
 
 _FEW_EXAMPLES = 64
@@ -42,16 +48,44 @@ class Values:
 
     Attributes:
         index: int32 ``[V, N]``.
-        size: Number of values ``C``; the last one is that of a hidden variable if any
-            may be.
+        count: Number of values of a variable, ``Q``; the last one is that of a hidden
+            variable if any may be.
+        width: Number of variables of a leaf region, at most, ``W``.
     """
 
     index: Tensor
-    size: int
+    count: int
+    width: int
 
     def columns(self, layout: LeafLayout) -> Columns:
-        """Those of regions over one variable each."""
-        return Columns(layout.gather_variables(self.index, axis=-2), self.size)
+        """Those of regions that have the variables of leaf regions."""
+        if self.width == 1:
+            index = layout.gather_variables(self.index, axis=-2)
+            return Columns(index, self.count)
+        strides = np.zeros([layout.num_regions, layout.num_variables], np.float32)
+        for place, slots in enumerate(layout.slots_in_order.T):
+            regions = np.flatnonzero(slots < layout.num_slots)
+            variables = layout.slot_variable[slots[regions]]
+            strides[regions, variables] = self.count**place
+        index = tf.matmul(strides, tf.cast(self.index, tf.float32))
+        return Columns(tf.cast(index, tf.int32), self.count**self.width)
+
+    def of_regions(self, log: Tensor, layout: LeafLayout) -> Tensor:
+        """What the leaf regions hold, ``[R, K, Q^W]``, of their slots, ``[L, K, Q]``.
+
+        The first variable of a region is the one that changes first with the column.
+        """
+        if layout.width == 1:
+            return log
+        terms = []
+        for place, slots in enumerate(layout.slots_in_order.T):
+            slots = np.where(slots < layout.num_slots, slots, -1)
+            rows = take_regions(log, slots)
+            before, after = [1] * (self.width - 1 - place), [1] * place
+            shape = [*before, self.count, *after]
+            terms.append(reshape_axes(rows, -1, 0, shape))
+        total = functools.reduce(tf.add, terms)
+        return reshape_axes(total, -self.width, 0, [self.count**self.width])
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,9 +101,9 @@ class Columns:
     size: int
 
     def of_examples(self, table: Tensor) -> Tensor:
-        """``[R, K, C]`` to ``[R, K, N]``."""
+        """``[R, K, C]`` to ``[R, K, N]``, whatever the table holds."""
         num_regions, num_units, _ = table.shape
-        if self.size <= _FEW_VALUES:
+        if self.size <= _FEW_COLUMNS:
             columns = tf.split(table, self.size, axis=-1)
             index = self.index[:, tf.newaxis]
             found = columns.pop() + tf.zeros_like(index[..., :1, :], table.dtype)
@@ -80,9 +114,15 @@ class Columns:
         first = tf.range(num_regions)[:, tf.newaxis] * self.size
         return tf.linalg.matrix_transpose(tf.gather(rows, self.index + first))
 
+    def units_of_examples(self, units: Tensor) -> Tensor:
+        """The same of finite numbers: one column times 1, the others times 0."""
+        if self.size <= 2:  # a single choice
+            return self.of_examples(units)
+        return tf.matmul(units, self._one_hot(units.dtype, axis=1))
+
     def by_value(self, flow: Tensor) -> Tensor:
         """Adds up what the examples of each value received: ``[R, K, C]``."""
-        return tf.matmul(flow, tf.one_hot(self.index, self.size, dtype=flow.dtype))
+        return tf.matmul(flow, self._one_hot(flow.dtype, axis=2))
 
     def only_seen(self, table: Tensor) -> Tensor:
         """`table`, 0 where no example looks: that may be impossible."""
@@ -98,22 +138,27 @@ class Columns:
             log_scale: ``[R, 1, C]``: all that has been taken out of them, and below.
         """
 
-        def read(table: Tensor | None) -> Tensor | None:
-            return None if table is None else self.of_examples(table)
+        def read(table: Tensor | None, of_examples: Callable) -> Tensor | None:
+            return None if table is None else of_examples(table)
 
+        exp = None if value.log is None else value.linear.units
         return Value(
-            read(log_scale),
-            read(value.units),
-            read(value.log_max),
-            read(value.log),
+            self.of_examples(log_scale),
+            read(value.units, self.units_of_examples),
+            read(value.log_max, self.of_examples),
+            read(value.log, self.of_examples),
             value.is_relative,
-            None if value.log is None else read(value.linear.units),
+            read(exp, self.units_of_examples),
             _Lookup(value, self),
         )
 
     def of_regions(self, index: np.ndarray) -> Columns:
         """Those of some regions; of which one is -1, any."""
         return Columns(gather_blank(self.index, np.maximum(index, 0), -2), self.size)
+
+    def _one_hot(self, dtype: tf.DType, axis: int) -> Tensor:
+        """``[R, N, C]``, or ``[R, C, N]`` if the axis of columns is 1."""
+        return tf.one_hot(self.index, self.size, axis=axis, dtype=dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,42 +169,72 @@ class _Lookup:
     columns: Columns
 
     def units_of(self, index: np.ndarray, blank: float) -> Tensor:
-        table = self.value.units_of(index, blank)
-        return self.columns.of_regions(index).of_examples(table)
+        units = self.value.units_of(index, blank)
+        return self.columns.of_regions(index).units_of_examples(units)
 
     def logs_of(self, index: np.ndarray, blank: float) -> Tensor:
-        table = self.value.logs_of(index, blank)
-        return self.columns.of_regions(index).of_examples(table)
+        logs = self.value.logs_of(index, blank)
+        return self.columns.of_regions(index).of_examples(logs)
 
 
-def by_value(
-    program: FoldedProgram, tables: Tables, evidence: Evidence
-) -> tuple[Evidence, Values | None]:
-    """What leaves are to be evaluated of: of values, where that saves work.
+@dataclass(frozen=True, eq=False)
+class LeafInputs:
+    """What leaves are evaluated of, and their regions then.
 
-    Returns:
-        Evidence, either one example for each value or the examples themselves, and the
-        values in the former case.
+    Attributes:
+        evidence: The examples, or one example for each value.
+        layout: The leaf regions, or each slot by itself.
+        values: Which values the examples have, if leaves are evaluated of values.
     """
+
+    evidence: Evidence
+    layout: LeafLayout
+    values: Values | None = None
+
+    def log_values(self, program: FoldedProgram, tables: Tables) -> Tensor:
+        """``[..., R, K, N]`` of the examples, or ``[L, K, Q]`` of each value."""
+        return program.leaf.region_log_values(tables.leaf, self.evidence, self.layout)
+
+    def of_regions(self, program: FoldedProgram, log: Tensor) -> Tensor:
+        """The log-values of the circuit's leaf regions."""
+        if self.values is None:
+            return log
+        return self.values.of_regions(log, program.layout)
+
+    def statistics(
+        self, program: FoldedProgram, tables: Tables, flow: Tensor
+    ) -> Params:
+        """Expected statistics of leaves, given what `log_values` received."""
+        x, observed = self.evidence.x, self.evidence.observed
+        leaf = program.leaf
+        return leaf.expected_statistics(tables.leaf, x, observed, flow, self.layout)
+
+
+def by_value(program: FoldedProgram, tables: Tables, evidence: Evidence) -> LeafInputs:
+    """What leaves are to be evaluated of: of values, where that saves work."""
+    whole = LeafInputs(evidence, program.layout)
     found = _support_of(program, evidence.is_constant)
     is_plain = type(evidence) is Evidence and evidence.bounded is None
     if found is None or not is_plain or evidence.x.shape.rank > 3 or tables.batch_rank:
-        return evidence, None
+        return whole
     lowest, counts = (numbers[:, np.newaxis] for numbers in found)
     observed, num_examples = evidence.observed, evidence.x.shape[-1]
-    size = int(counts.max()) + (observed is not None)
-    if size * _MIN_EXAMPLES_PER_VALUE > (num_examples or _FEW_EXAMPLES):
-        return evidence, None
+    count, width = int(counts.max()) + (observed is not None), program.layout.width
+    most = min(
+        (num_examples or _FEW_EXAMPLES) // _MIN_EXAMPLES_PER_COLUMN, _MAX_COLUMNS
+    )
+    if count**width > most:
+        return whole
     x = program.leaf.safe_value(evidence.x)[:, 0, :]
     index = tf.cast(x, tf.int32) - lowest
     of_values = None
     if observed is not None:
-        index = tf.where(observed, index, size - 1)
-        of_values = tf.constant(np.arange(size) + 0 * counts < size - 1)
-    values = lowest + np.minimum(np.arange(size), counts - 1)
+        index = tf.where(observed, index, count - 1)
+        of_values = tf.constant(np.arange(count) + 0 * counts < count - 1)
+    values = lowest + np.minimum(np.arange(count), counts - 1)
     values = tf.constant(values[:, np.newaxis], evidence.x.dtype)
     of = dataclasses.replace(evidence, x=values, observed=of_values)
-    return of, Values(index, size)
+    return LeafInputs(of, program.layout.slots, Values(index, count, width))
 
 
 def _support_of(
@@ -173,7 +248,7 @@ def _support_of(
     steps_follow_gradient = all(
         step.sums is None or step.sums.rule.is_gradient for step in program.steps
     )
-    if layout.num_dims > 1 or layout.width > 1 or not steps_follow_gradient:
+    if layout.num_dims > 1 or not steps_follow_gradient:
         return None
     lowest, counts = np.zeros([2, layout.num_variables], np.int32)
     for part in program.leaf.parts(layout):

@@ -90,7 +90,7 @@ def evaluate(
         tables: Its parameters.
         leaves: Log-values of the leaf regions, ``[..., R, K, N]``.
         rule: Learning rule in place of the steps' own.
-        values: The values of all variables, if `leaves` are of these, ``[R, K, C]``.
+        values: Which values the examples have, if `leaves` are ``[R, K, C]`` of these.
 
     Returns:
         The values, without `log_base`.
@@ -125,10 +125,10 @@ def evaluate(
 
 def log_joint_of(program: FoldedProgram, tables: Tables, evidence: Evidence) -> Tensor:
     """``log p(x, class) [..., C, N]``."""
-    of, values = by_value(program, tables, evidence)
-    leaves = program.leaf_values(tables, of)
+    inputs = by_value(program, tables, evidence)
+    leaves = inputs.of_regions(program, inputs.log_values(program, tables))
     base = program.leaf.log_base_of(evidence)
-    return evaluate(program, tables, leaves, values=values).with_base(base)
+    return evaluate(program, tables, leaves, values=inputs.values).with_base(base)
 
 
 class _Passes:

@@ -20,7 +20,7 @@ import tensorflow as tf
 from tfp_spn._typing import Expectations, Params, Tensor
 from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.ops.weighted_sum import weighted_sum
-from tfp_spn.programs.by_value import Values, by_value
+from tfp_spn.programs.by_value import LeafInputs, by_value
 from tfp_spn.programs.evaluation import evaluate
 from tfp_spn.programs.folded_program import FoldedProgram
 from tfp_spn.programs.hard_flows import hard_flows, is_hard
@@ -53,8 +53,8 @@ def of_examples(
     Returns:
         Expectations as those of `tfp_spn.learning.expected_statistics`.
     """
-    of, values = by_value(program, tables, evidence.without_gradient())
-    leaves = program.leaf_values(tables, of)
+    inputs = by_value(program, tables, evidence.without_gradient())
+    leaves = inputs.log_values(program, tables)
     base = tf.cast(program.leaf.log_base_of(evidence), program.dtype)
     if weights is None:
         weights = tf.ones_like(base)
@@ -62,18 +62,15 @@ def of_examples(
     counted = tf.where(tf.math.is_finite(base), weights, tf.zeros_like(weights))
     flows_of = hard_flows
     if not is_hard(program):
-        flows_of = functools.partial(_gradient_flows, values=values)
+        flows_of = functools.partial(_gradient_flows, inputs=inputs)
     if inverse_temperature is None:
         roots, flows = flows_of(program, tables, leaves, counted, labels)
     else:
         tempered, power = _tempered(tables, inverse_temperature), inverse_temperature
         _, flows = flows_of(program, tempered, leaves * power, counted, labels)
-        without_prior = tables.replaced(log_prior=None)
-        roots = evaluate(program, without_prior, leaves, values=values).log_joint
+        roots = roots_of_inputs(program, tables, inputs, leaves)
     log_prob = _objective(program, tables, roots, labels)
-    leaf = program.leaf.expected_statistics(
-        tables.leaf, of.x, of.observed, flows["leaves"], program.layout
-    )
+    leaf = inputs.statistics(program, tables, flows["leaves"])
     counts = program.unpacked(flows["log_weights"])
     if program.prior is not None:
         counts[program.prior.parameter] = flows["log_prior"]
@@ -138,7 +135,7 @@ def _gradient_flows(
     leaves: Tensor,
     weights: Tensor,
     labels: Tensor | None,
-    values: Values | None,
+    inputs: LeafInputs,
 ) -> tuple[Tensor, Expectations]:
     """``log p(x | class)``, and the gradient of the weighted objective."""
     sources = {
@@ -148,12 +145,20 @@ def _gradient_flows(
     }
 
     def objective() -> tuple[Tensor, Tensor]:
-        without_prior = tables.replaced(log_prior=None)
-        roots = evaluate(program, without_prior, leaves, values=values).log_joint
+        roots = roots_of_inputs(program, tables, inputs, leaves)
         return _objective(program, tables, roots, labels), roots
 
     _, roots, flows = counts_by_gradient(objective, sources, weights)
     return roots, flows
+
+
+def roots_of_inputs(
+    program: FoldedProgram, tables: Tables, inputs: LeafInputs, leaves: Tensor
+) -> Tensor:
+    """``log p(x | class) [C, N]``, without `log_base`."""
+    regions = inputs.of_regions(program, leaves)
+    without_prior = tables.replaced(log_prior=None)
+    return evaluate(program, without_prior, regions, values=inputs.values).log_joint
 
 
 def _objective(

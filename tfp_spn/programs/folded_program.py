@@ -42,9 +42,9 @@ from tfp_spn.programs.routing import (
 from tfp_spn.programs.scans import with_scans
 from tfp_spn.programs.steps import MARGINALIZED, Gather, Step, SumSpec
 from tfp_spn.programs.storage import Block
+from tfp_spn.programs.sums_over_leaves import cut_steps
 from tfp_spn.programs.tables import Slice, Tables, batch_of
 from tfp_spn.programs.traces import Traces, traces_of
-from tfp_spn.programs.univariate_steps import cut_steps
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,15 +91,14 @@ class FoldedProgram:
 
     @functools.cached_property
     def halves(self) -> tuple[FoldedProgram, FoldedProgram]:
-        """Sums over single variables, and what reads them; leaf regions have one each.
+        """Sums over leaf regions, and what reads these.
 
         The leaf regions of the latter are the roots of the former.
         """
-        cut = cut_steps(self.steps, self.root, self.layout.slot_variable)
-        size = len(cut.variables)
+        cut = cut_steps(self.steps, self.root, self.layout.scopes)
+        size = len(cut.scopes)
         whole = Gather((len(cut.below),), (size,), np.arange(size, dtype=np.int32))
-        scopes = tuple((variable,) for variable in cut.variables.tolist())
-        layout = replace(self.layout, scopes=scopes)
+        layout = replace(self.layout, scopes=cut.scopes)
         return (
             replace(self, steps=cut.below, root=whole),
             replace(self, steps=cut.above, root=cut.root, layout=layout),

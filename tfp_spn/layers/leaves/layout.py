@@ -65,6 +65,21 @@ class LeafLayout:
             start += len(scope)
         return table
 
+    @functools.cached_property
+    def slots(self) -> LeafLayout:
+        """The same slots, each a region of its own."""
+        if self.width == 1:
+            return self
+        scopes = tuple((variable,) for variable in self.slot_variable.tolist())
+        return LeafLayout(scopes, self.num_variables, self.num_dims)
+
+    @functools.cached_property
+    def slots_in_order(self) -> np.ndarray:
+        """int32 ``[R, W]``: `slots_of_region`, in the order of the variables."""
+        variable = np.append(self.slot_variable, self.num_variables)
+        order = np.argsort(variable[self.slots_of_region], axis=1, kind="stable")
+        return np.take_along_axis(self.slots_of_region, order, axis=1)
+
     @property
     def width(self) -> int:
         """Number of slots of the widest region."""

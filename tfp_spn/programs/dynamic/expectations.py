@@ -22,8 +22,11 @@ from tfp_spn.programs.dynamic.evaluation import (
     to_steps,
 )
 from tfp_spn.programs.dynamic.structure import DynamicStructure, DynamicTables
-from tfp_spn.programs.evaluation import evaluate
-from tfp_spn.programs.expectations import counts_by_gradient, with_totals
+from tfp_spn.programs.expectations import (
+    counts_by_gradient,
+    roots_of_inputs,
+    with_totals,
+)
 from tfp_spn.programs.folded_program import FoldedProgram
 from tfp_spn.programs.parameter_names import INITIAL, INTERFACE, TRANSITION
 from tfp_spn.programs.tables import Tables
@@ -152,23 +155,20 @@ def _counts_of_block(
     flows: Tensor,
 ) -> Expectations:
     """Counts and statistics of the template, for steps that fit into one block."""
-    of, values = by_value(program, tables, evidence.without_gradient())
-    leaves = program.leaf_values(tables, of)
+    inputs = by_value(program, tables, evidence.without_gradient())
+    leaves = inputs.log_values(program, tables)
     sources = {
         "leaves": leaves,
         "log_weights": tables.log_weights,
     }
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(sources)
-        without_prior = tables.replaced(log_prior=None)
-        roots = evaluate(program, without_prior, leaves, values=values).log_joint
+        roots = roots_of_inputs(program, tables, inputs, leaves)
     reached = tape.gradient(
         roots,
         sources,
         output_gradients=flows,
         unconnected_gradients=tf.UnconnectedGradients.ZERO,
     )
-    leaf = program.leaf.expected_statistics(
-        tables.leaf, of.x, of.observed, reached["leaves"], program.layout
-    )
+    leaf = inputs.statistics(program, tables, reached["leaves"])
     return {"sums": dict(reached["log_weights"]), "leaf": leaf}
