@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 import tfp_spn
-from tests.processes import output_of
+from tests.processes import ROOT, output_of
 
 L, tfd = tfp_spn.layers, tfp.distributions
 X = np.random.default_rng(0).normal(size=[3, 2]).astype("float32")
@@ -162,3 +165,45 @@ def test_layers_follow_floatx() -> None:
         assert {w.dtype for w in circuit.weights} == {"float64"}
     """
     output_of(code=code)
+
+
+_WITHOUT_WARNINGS = """
+import keras, numpy as np, tensorflow as tf, tfp_spn
+from tfp_spn import circuits, layers, region_graphs
+
+graph = region_graphs.fully_factorized(2)
+circuit = circuits.from_region_graph(graph, layers.NormalLeaf(2), 2)
+spn = tfp_spn.SumProductNetwork(circuit)
+
+class Encoder(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.circuit, self.dense = circuit, keras.layers.Dense(2)
+
+    def call(self, x):
+        z = self.dense(x)
+        self.add_loss(-tf.reduce_mean(spn.log_prob(z)))
+        return z
+
+x = np.random.default_rng(0).normal(size=(20, 2)).astype("float32")
+encoder = Encoder()
+encoder.compile("adam", loss="mse")
+encoder.fit(x, x, verbose=0)
+encoder.predict(x, verbose=0)
+step = circuits.from_region_graph(graph, layers.NormalLeaf(2), 2, num_classes=2)
+sequences = circuits.dynamic_from_circuit(step, 3)
+x = np.stack([x] * 3, axis=1)
+tfp_spn.fit(sequences, x, observed=x > 0, epochs=1, verbose=False)
+"""
+
+
+def test_graphs_make_tensorflow_print_nothing() -> None:
+    """As users run it: with all of Grappler, and what TensorFlow prints."""
+    hidden = ("TF_CPP_MIN_LOG_LEVEL", "XLA_FLAGS")
+    environment = {k: v for k, v in os.environ.items() if k not in hidden}
+    command = [sys.executable, "-c", _WITHOUT_WARNINGS]
+    done = subprocess.run(
+        command, env=environment, cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    for text in ("Type inference failed", "DT_BOOL", "retracing"):
+        assert text not in done.stderr

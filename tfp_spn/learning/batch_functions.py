@@ -16,7 +16,7 @@ from tfp_spn.learning.batches import Batch
 from tfp_spn.learning.e_step import PLAIN, EStep
 from tfp_spn.learning.maximization import maximize
 from tfp_spn.ops.certainty import Certainty
-from tfp_spn.ops.log_space import logsumexp
+from tfp_spn.ops.log_space import is_finite, logsumexp
 from tfp_spn.programs.labels import log_joint_of_labels
 from tfp_spn.programs.program import Program, ProgramTables
 
@@ -128,7 +128,7 @@ class Slopes:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(sources)
             log_prob = _log_prob(program, program.tables(params, certainty), batch)
-            possible = tf.where(tf.math.is_finite(log_prob), log_prob, 0.0)
+            possible = tf.where(is_finite(log_prob), log_prob, 0.0)
             loss = -tf.reduce_sum(possible * batch.weights)
         log_prob = tf.math.multiply_no_nan(log_prob, batch.weights)
         return {

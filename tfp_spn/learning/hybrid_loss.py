@@ -13,7 +13,7 @@ from tfp_spn._arguments import a_count, a_rate, as_int, reads
 from tfp_spn._serialization import register
 from tfp_spn._typing import Config, DTypeLike, Tensor, TensorLike
 from tfp_spn.learning.targets import CircuitLoss
-from tfp_spn.ops.log_space import logsumexp
+from tfp_spn.ops.log_space import is_finite, logsumexp
 from tfp_spn.programs.labels import log_joint_of_labels
 
 GenerativeTerm = Literal["marginal", "joint", "conditional"]
@@ -120,7 +120,7 @@ class HybridGenerativeDiscriminative(CircuitLoss):
         labels = tf.reshape(y_true, [-1])
         log_joint = log_joint_of_labels(tf.transpose(flat), labels)
         log_prob = logsumexp(flat, axis=-1)
-        possible = tf.math.is_finite(log_prob)
+        possible = is_finite(log_prob)
         finite = tf.where(possible, log_prob, tf.zeros_like(log_prob))
         weight, hidden = self.discriminative_weight, self._is_unlabelled(labels)
         loss = tf.zeros_like(log_prob)
@@ -149,7 +149,7 @@ class HybridGenerativeDiscriminative(CircuitLoss):
         log_prior = tf.cast(self._log_prior, log_joint.dtype)
         labels = tf.clip_by_value(tf.cast(labels, tf.int32), 0, count - 1)
         log_prior = tf.gather(log_prior, labels)
-        possible = tf.math.is_finite(log_prior)
+        possible = is_finite(log_prior)
         return log_joint - tf.where(possible, log_prior, tf.zeros_like(log_prior))
 
     def get_config(self) -> Config:

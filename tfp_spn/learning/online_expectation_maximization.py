@@ -21,6 +21,7 @@ from tfp_spn.learning.expectations import (
 )
 from tfp_spn.learning.in_replica import assign_in_replica, sum_over_replicas
 from tfp_spn.learning.maximization import maximize, trainable_names
+from tfp_spn.ops.log_space import is_finite
 from tfp_spn.ops.weights import normalized_weights
 from tfp_spn.programs.labels import integer_labels
 
@@ -276,7 +277,7 @@ def online_step(
         program, params, evidence, weights, classes
     )
     if weights is not None:  # NaN makes NaN, which ends Keras' fit
-        wrong = tf.where(tf.math.is_finite(weights), tf.zeros_like(weights), np.nan)
+        wrong = tf.where(is_finite(weights), tf.zeros_like(weights), np.nan)
         wrong = tf.cast(tf.reduce_sum(wrong), tf.float64)
         expectations["log_likelihood"] += wrong
     expectations = sum_over_replicas(expectations)

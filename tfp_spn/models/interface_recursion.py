@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from tfp_spn._typing import Tensor
 from tfp_spn.models.sequences import over_axes
+from tfp_spn.ops.log_space import is_finite
 
 Interface = tuple[Tensor, Tensor]
 """Log-values ``[..., batch, *nodes]``, and float64 ``[..., batch]`` to add to them."""
@@ -62,7 +63,7 @@ def interfaces_before(
         values, offset = state
         new = tf.ensure_shape(advance(values, steps.read(t)), values.shape)
         maximum = tf.stop_gradient(tf.reduce_max(new, [-3, -2, -1], keepdims=True))
-        maximum = tf.where(tf.math.is_finite(maximum), maximum, tf.zeros_like(maximum))
+        maximum = tf.where(is_finite(maximum), maximum, tf.zeros_like(maximum))
         moved = tf.cast(maximum[..., 0, 0, 0], offset.dtype)
         return new - maximum, offset + moved
 

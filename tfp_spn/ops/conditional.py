@@ -17,6 +17,7 @@ from tensorflow.python.eager.record import stop_recording as stop_recording
 
 from tfp_spn._typing import Tensor
 from tfp_spn.ops.custom_gradient import custom_gradient
+from tfp_spn.ops.log_space import is_finite
 
 Sources = Sequence[Sequence[Tensor]]
 
@@ -106,7 +107,7 @@ def with_finite_gradients(
             )
             return _replaced_groups(
                 [[of_source] for of_source in flows],
-                lambda group: ~tf.reduce_all(tf.math.is_finite(group[0])),
+                lambda group: ~tf.reduce_all(is_finite(group[0])),
                 lambda groups, flow: careful_flows(flow, *_flattened(groups)[0]),
                 [[source] for source in sources],
                 flow,

@@ -19,6 +19,14 @@ def safe_log(x: Tensor) -> Tensor:
     return tf.where(positive, log_x, minus_infinity(x))
 
 
+def is_finite(x: Tensor) -> Tensor:
+    """`tf.math.is_finite`, which TensorFlow would move before a transposition.
+
+    It complains of transposed bools on CPUs without AVX-512.
+    """
+    return tf.abs(x) < np.inf
+
+
 def at_most_zero(log_prob: Tensor) -> Tensor:
     """Log-probabilities that rounding has made positive become 0, not so gradients."""
     return log_prob - tf.stop_gradient(tf.maximum(log_prob, 0.0))
@@ -45,7 +53,7 @@ def minus_infinity(like: Tensor) -> Tensor:
 def finite_max(log_x: Tensor, axis: int) -> Tensor:
     """Maximum along `axis` (kept), 0 where it is infinite; a constant to gradients."""
     maximum = tf.reduce_max(tf.stop_gradient(log_x), axis=axis, keepdims=True)
-    return tf.where(tf.math.is_finite(maximum), maximum, tf.zeros_like(maximum))
+    return tf.where(is_finite(maximum), maximum, tf.zeros_like(maximum))
 
 
 def logsumexp(log_x: Tensor, axis: int, keepdims: bool = False) -> Tensor:

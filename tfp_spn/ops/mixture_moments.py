@@ -13,6 +13,7 @@ import math
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
+from tfp_spn.ops.log_space import is_finite
 
 NUM_TERMS = 7
 
@@ -22,9 +23,9 @@ def finite_range(values: Tensor, axis: int) -> tuple[Tensor, Tensor]:
 
     Where no value is finite, the least is the dtype's largest number and vice versa.
     """
-    is_finite, dtype = tf.math.is_finite(values), values.dtype
-    low = tf.where(is_finite, values, tf.constant(dtype.max, dtype))
-    high = tf.where(is_finite, values, tf.constant(dtype.min, dtype))
+    finite, dtype = is_finite(values), values.dtype
+    low = tf.where(finite, values, tf.constant(dtype.max, dtype))
+    high = tf.where(finite, values, tf.constant(dtype.min, dtype))
     return (
         tf.reduce_min(low, axis=axis, keepdims=True),
         tf.reduce_max(high, axis=axis, keepdims=True),
@@ -49,9 +50,9 @@ def moment_terms(mean: Tensor, variance: Tensor, center: Tensor) -> Tensor:
     """
     zero = tf.zeros_like(mean) + tf.zeros_like(variance)  # batches may differ
     mean, variance = mean + zero, variance + zero
-    offset = tf.where(tf.math.is_finite(mean), mean, center) - center
+    offset = tf.where(is_finite(mean), mean, center) - center
     offset = tf.cast(offset, tf.float64)
-    within = tf.where(tf.math.is_finite(variance), variance, zero)
+    within = tf.where(is_finite(variance), variance, zero)
     flags = [
         mean == math.inf,
         mean == -math.inf,

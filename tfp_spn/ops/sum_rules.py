@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from tfp_spn._arguments import LARGEST_SIZE, a_flag, a_rate, a_seed, reads
 from tfp_spn._typing import Config, Tensor
-from tfp_spn.ops.log_space import finite_max, minus_infinity
+from tfp_spn.ops.log_space import finite_max, is_finite, minus_infinity
 
 
 class SumRule:
@@ -313,6 +313,6 @@ def one_hot_draw(log_weighted: Tensor, seed: Tensor) -> Tensor:
 
 def tie_seed(rule: SumRule, log_x: Tensor) -> Tensor:
     """A seed made of the rule's and of the values: no state, another one each batch."""
-    finite = tf.where(tf.math.is_finite(log_x), log_x, tf.zeros_like(log_x))
+    finite = tf.where(is_finite(log_x), log_x, tf.zeros_like(log_x))
     digest = tf.math.floormod(tf.cast(tf.reduce_sum(finite), tf.float64) * 1e4, 2.0**30)
     return tf.stack([getattr(rule, "seed", 0), tf.cast(digest, tf.int32)])

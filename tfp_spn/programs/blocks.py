@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable
 
 import tensorflow as tf
+from tensorflow.python.eager.record import could_possibly_record
 
 from tfp_spn._typing import Tensor
 from tfp_spn.layers.leaves.evidence import Evidence
@@ -78,6 +79,10 @@ def in_blocks(
         return function(tables, evidence, tf.constant(0))
     if num_examples is not None or is_reporting:
         return _blocked(function, tables, evidence, dtype, axis, size)
+    if could_possibly_record():
+        # Examples of a training step fit into memory, and the gradient of a conditional
+        # makes TensorFlow print warnings about its own graph.
+        return function(tables, evidence, tf.constant(0))
     return tf.cond(
         tf.shape(evidence.x)[-1] <= size,
         lambda: function(*_copied(tables, evidence), tf.constant(0)),

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor, TensorLike
+from tfp_spn.ops.log_space import is_finite
 
 _REMEDY = (
     "Subtract a number near the mean from the column, or create the leaf layers with "
@@ -164,7 +165,7 @@ def with_checked_digits(
         return x
     infinity = tf.constant(math.inf, tf.float64)
     wide = tf.cast(x, tf.float64)
-    wide = tf.where(tf.math.is_finite(wide), wide, infinity)
+    wide = tf.where(is_finite(wide), wide, infinity)
     if observed is not None:
         wide = tf.where(observed, wide, infinity)
     columns = tf.reduce_prod(tf.shape(wide)[wide.shape.rank - event_ndims :])
@@ -172,13 +173,13 @@ def with_checked_digits(
     rows = rows[:: tf.maximum(1, tf.shape(rows)[0] // _NUM_ROWS_OF_BATCH)]
     by_column = tf.sort(tf.transpose(rows), axis=-1)
     rounded = tf.cast(by_column, dtype)
-    is_next = (by_column[:, 1:] > by_column[:, :-1]) & tf.math.is_finite(rounded[:, 1:])
+    is_next = (by_column[:, 1:] > by_column[:, :-1]) & is_finite(rounded[:, 1:])
     merged = is_next & ~(rounded[:, 1:] > rounded[:, :-1])
     num_merged, num_next = (
         tf.reduce_sum(tf.cast(flags, tf.float32), -1) for flags in (merged, is_next)
     )
     wrong = num_merged > _MAX_MERGED * (1 + num_next)
-    size = tf.where(tf.math.is_finite(rows), tf.abs(rows), tf.zeros([], tf.float64))
+    size = tf.where(is_finite(rows), tf.abs(rows), tf.zeros([], tf.float64))
     wrong &= np.finfo(dtype.as_numpy_dtype).eps * tf.reduce_max(size) >= least
     message = (
         f"{owner}: {dtype.name}, the dtype of the circuit, cannot tell values of some "

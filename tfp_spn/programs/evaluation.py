@@ -19,7 +19,7 @@ from tfp_spn._typing import Params, Tensor
 from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.ops.conditional import stop_recording
 from tfp_spn.ops.custom_gradient import custom_gradient
-from tfp_spn.ops.log_space import logsumexp, sum_to_shape_of
+from tfp_spn.ops.log_space import is_finite, logsumexp, sum_to_shape_of
 from tfp_spn.ops.sum_rules import SumRule
 from tfp_spn.programs.by_value import Values, by_value
 from tfp_spn.programs.exact import ExactFlows, exact_inputs, exact_roots, exactly
@@ -71,7 +71,7 @@ class Evaluation:
         # Both may be large where together they are not.
         whole = dataclasses.replace(self, offset=self.offset + base)
         impossible = tf.constant(-float("inf"), self.relative.dtype)
-        return tf.where(tf.math.is_finite(base), whole.log_joint, impossible)
+        return tf.where(is_finite(base), whole.log_joint, impossible)
 
 
 def evaluate(

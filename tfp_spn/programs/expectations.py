@@ -19,6 +19,7 @@ import tensorflow as tf
 
 from tfp_spn._typing import Expectations, Params, Tensor
 from tfp_spn.layers.leaves.evidence import Evidence
+from tfp_spn.ops.log_space import is_finite
 from tfp_spn.ops.weighted_sum import weighted_sum
 from tfp_spn.programs.by_value import LeafInputs, by_value
 from tfp_spn.programs.evaluation import evaluate
@@ -59,7 +60,7 @@ def of_examples(
     if weights is None:
         weights = tf.ones_like(base)
     weights = tf.cast(weights, base.dtype)
-    counted = tf.where(tf.math.is_finite(base), weights, tf.zeros_like(weights))
+    counted = tf.where(is_finite(base), weights, tf.zeros_like(weights))
     flows_of = hard_flows
     if not is_hard(program):
         flows_of = functools.partial(_gradient_flows, inputs=inputs)
@@ -110,7 +111,7 @@ def counts_by_gradient(
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(sources)
         log_prob, rest = objective()
-    possible = tf.math.is_finite(log_prob)
+    possible = is_finite(log_prob)
     counts = tape.gradient(
         log_prob,
         sources,

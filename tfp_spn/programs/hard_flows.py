@@ -12,7 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfp_spn._typing import Expectations, Tensor
-from tfp_spn.ops.log_space import logsumexp, safe_log
+from tfp_spn.ops.log_space import is_finite, logsumexp, safe_log
 from tfp_spn.ops.sum_rules import SumRule, tie_seed
 from tfp_spn.programs.evaluation import Evaluation, with_inputs
 from tfp_spn.programs.examples import Examples, as_columns
@@ -92,7 +92,7 @@ class _Routing:
             log_prob = logsumexp(log_joint, axis=0)
         else:
             log_prob = log_joint_of_labels(log_joint, self.labels)
-        possible = tf.math.is_finite(log_prob)
+        possible = is_finite(log_prob)
         self.weights = tf.where(possible, self.weights, tf.zeros_like(self.weights))
         if log_prior is None:
             chosen = tf.zeros([1, self.examples.count], tf.int32)

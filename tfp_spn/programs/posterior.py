@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tfp_spn._typing import Tensor
 from tfp_spn.layers.leaves.layout import LeafLayout
+from tfp_spn.ops.log_space import is_finite
 from tfp_spn.ops.mixture_moments import moment_terms, moments_of_terms
 from tfp_spn.ops.sum_rules import SumOpGradBackprop
 from tfp_spn.programs.evaluation import evaluate
@@ -182,7 +183,7 @@ def _tilts(program: FoldedProgram, tables: Tables) -> Tensor:
     mean_k = program.leaf.component_mean(tables.leaf)  # [..., L, K, D]
     low, high = layout.range_over_variables(mean_k)
     spread = tf.where(high > low, high - low, tf.ones_like(low))
-    mean_k = tf.where(tf.math.is_finite(mean_k), mean_k, low)  # what these give is NaN
+    mean_k = tf.where(is_finite(mean_k), mean_k, low)  # what these give is NaN
     low = low - spread  # keeps f away from zero: between one and two spreads
     log_f = tf.math.log1p((mean_k - low) / spread) + tf.math.log(spread)
     # Scatter each slot's D columns to the coordinates of its variable.

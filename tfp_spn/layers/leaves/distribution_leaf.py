@@ -29,6 +29,7 @@ from tfp_spn.layers.leaves.layout import LeafLayout
 from tfp_spn.layers.leaves.maximum_likelihood import above_zero
 from tfp_spn.layers.leaves.support import SUPPORTS, Support
 from tfp_spn.ops.axes import reshape_axes
+from tfp_spn.ops.log_space import is_finite
 from tfp_spn.ops.long_sums import long_sum
 
 
@@ -357,10 +358,10 @@ class DistributionLeaf(ElementwiseLeaf):
         count = statistics["count"]
         total = (tf.maximum(count, 1e-30) + pseudocount)[..., tf.newaxis]
         mean = []
-        is_finite = tf.ones_like(count, tf.bool)
+        are_finite = tf.ones_like(count, tf.bool)
         for number, old in enumerate(rule.expected(values)):
             sums = statistics[f"statistic_{number}"]
-            is_finite &= tf.reduce_all(tf.math.is_finite(sums), -1)
+            are_finite &= tf.reduce_all(is_finite(sums), -1)
             target = (sums + pseudocount * old) / total
             step = tf.cast(step_size, old.dtype)
             # A whole step is taken exactly: old may be infinite.
@@ -376,7 +377,7 @@ class DistributionLeaf(ElementwiseLeaf):
                 ones = [1] * (stored.shape.rank - count.shape.rank)
                 received, known = (
                     tf.reshape(flags, [*count.shape, *ones])
-                    for flags in (count > 0, is_finite)
+                    for flags in (count > 0, are_finite)
                 )
                 stored = tf.where(known, stored, tf.constant(math.nan, stored.dtype))
                 result[name] = tf.where(received, stored, old)

@@ -14,7 +14,7 @@ import tensorflow as tf
 from tfp_spn._typing import Tensor
 from tfp_spn.ops.axes import move_axis
 from tfp_spn.ops.conditional import pullback
-from tfp_spn.ops.log_space import sum_to_shape_of
+from tfp_spn.ops.log_space import is_finite, sum_to_shape_of
 
 
 def finite_flows(
@@ -136,5 +136,5 @@ class _ExamplesApart:
     def _finite(self, flow: Tensor) -> Tensor:
         """Zero in place of what is not finite, where that is the density's fault."""
         received = tf.reshape(self.flow, [-1, *[1] * (flow.shape.rank - 1)])
-        kept = tf.math.is_finite(flow) | ~tf.math.is_finite(received)
+        kept = is_finite(flow) | ~is_finite(received)
         return tf.where(kept, flow, tf.zeros_like(flow))

@@ -32,7 +32,7 @@ from tfp_spn.layers.leaves.support import (
     counts_adding_up_to,
     integers_up_to,
 )
-from tfp_spn.ops.log_space import minus_infinity
+from tfp_spn.ops.log_space import is_finite, minus_infinity
 
 _WITHOUT_GRADIENTS = {"NoncentralChi2": "Gamma", "Zipf": "NegativeBinomial"}
 """Families whose log-density TFP differentiates wrongly, and what may do instead."""
@@ -255,7 +255,7 @@ class Family:
             return tf.where(log_prob < math.inf, log_prob, minus_infinity(log_prob))
         # Where a value is impossible, the density is evaluated at a draw instead, lest
         # its gradient be NaN.
-        valid = tf.math.is_finite(distribution.log_prob(tf.stop_gradient(x)))
+        valid = is_finite(distribution.log_prob(tf.stop_gradient(x)))
         if self.name == "GeneralizedPareto":  # TFP's density knows no ends
             z = (x - distribution.loc) / distribution.scale
             valid &= (z >= 0) & (1 + distribution.concentration * z > 0)
@@ -284,7 +284,7 @@ class Family:
         log_prob = distribution.log_prob(mode)
         if self.event_ndims:
             log_prob = log_prob[..., tf.newaxis]
-        is_mode = tf.math.is_finite(mode) & tf.math.is_finite(log_prob)
+        is_mode = is_finite(mode) & is_finite(log_prob)
         is_mode &= self.support.contains(mode) | bool(self.event_ndims)
         if self.has_moments:
             return tf.where(is_mode, mode, self.ask(distribution, "mean"))

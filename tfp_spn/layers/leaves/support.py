@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_spn._typing import Tensor
-from tfp_spn.ops.log_space import at_most_zero
+from tfp_spn.ops.log_space import at_most_zero, is_finite
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Support:
     def contains(self, x: Tensor) -> Tensor:
         """``[..., D, N]`` to bool of the same shape; NaN and infinities are outside."""
         bounds = [math.isfinite(self.low), math.isfinite(self.high)]
-        parts = [] if all(bounds) else [tf.math.is_finite(x)]
+        parts = [] if all(bounds) else [is_finite(x)]
         if bounds[0]:
             low = tf.constant(self.low, x.dtype)
             parts.append(x >= low if self.includes_ends else x > low)
@@ -114,7 +114,7 @@ class Support:
         low, high = tf.constant(self.low, x.dtype), tf.constant(self.high, x.dtype)
         x = tf.math.floor(x) if self.is_integer else x
         is_above = x >= high
-        is_below = tf.math.is_nan(x) | (x < low if self.is_integer else x <= low)
+        is_below = (x != x) | (x < low if self.is_integer else x <= low)
         inner = tf.where(is_below | is_above, tf.constant(self.inner, x.dtype), x)
         value = at_most_zero(of_inner(inner))
         value = tf.where(is_above, tf.constant(above, value.dtype), value)
