@@ -173,7 +173,7 @@ def draw_figures(
     ax.set(xlabel="epoch", ylabel="mean squared error, pixels from 0 to 255")
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.grid(alpha=0.3, linewidth=0.5)
-    ax.legend(fontsize=8)
+    figure.legend(fontsize=8, loc="outside upper center", ncols=2)
     yield "completion_errors", figure
 
     chosen = test[:: max(1, len(test) // 8)][:8]
