@@ -29,6 +29,9 @@ from tfp_spn.programs.tables import Tables
 _MIN_EXAMPLES_PER_VALUE = 4
 """Fewer examples are evaluated as they are."""
 
+_MAX_VALUES_PER_COMPONENT = 3
+"""To look up and to add up more takes longer than sums over so few components."""
+
 _FEW_VALUES = 3
 """So many are chosen from one after another, which XLA merges with what reads them."""
 
@@ -148,10 +151,14 @@ def by_value(
     lowest, counts = (numbers[:, np.newaxis] for numbers in found)
     observed, num_examples = evidence.observed, evidence.x.shape[-1]
     size = int(counts.max()) + (observed is not None)
-    if size * _MIN_EXAMPLES_PER_VALUE > (num_examples or _FEW_EXAMPLES):
+    if (
+        size > _MAX_VALUES_PER_COMPONENT * program.leaf.num_components
+        or size * _MIN_EXAMPLES_PER_VALUE > (num_examples or _FEW_EXAMPLES)
+    ):
         return evidence, None
-    x = program.leaf.safe_value(evidence.x)[:, 0, :]
-    index = tf.cast(x, tf.int32) - lowest
+    x = evidence.x[:, 0, :] - tf.constant(lowest, evidence.x.dtype)
+    # What is outside of the support, whose density is 0 anyway, is any of the values.
+    index = tf.clip_by_value(tf.cast(x, tf.int32), 0, counts.astype(np.int32) - 1)
     of_values = None
     if observed is not None:
         index = tf.where(observed, index, size - 1)
@@ -175,7 +182,7 @@ def _support_of(
     )
     if layout.num_dims > 1 or layout.width > 1 or not steps_follow_gradient:
         return None
-    lowest, counts = np.zeros([2, layout.num_variables], np.int32)
+    lowest, counts = np.zeros([2, layout.num_variables])
     for part in program.leaf.parts(layout):
         leaf, support = part.leaf, part.leaf.value_support
         has_gradient = not (is_constant or leaf.looks_up_values)
