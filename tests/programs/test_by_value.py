@@ -159,6 +159,29 @@ def test_second_derivatives(monkeypatch):
     _assert_equal(got, tf.function(products.python_function, autograph=False)())
 
 
+@pytest.mark.parametrize("is_function", [False, True])
+def test_second_derivatives_of_queries(is_function):
+    """The gradient's own gradient lies in another graph than the query."""
+    circuit = _circuit(leaf="bernoulli")
+    spn = distributions.SumProductNetwork(circuit)
+    x = np.random.default_rng(0).integers(0, 2, [40, 4])
+    variables = [variable.value for variable in circuit.trainable_variables]
+
+    def derivatives(x):
+        log_prob = spn.log_prob
+        if is_function:
+            log_prob = tf.function(spn.log_prob, autograph=False)
+        with tf.GradientTape() as outer:
+            with tf.GradientTape() as inner:
+                log_prob = log_prob(x)
+            first = inner.gradient(log_prob, variables)
+            along = tf.add_n([tf.reduce_sum(tf.sin(g) * g) for g in first])
+        return outer.gradient(along, variables)
+
+    of_floats = derivatives(tf.constant(x, tf.float64))  # example by example
+    _assert_equal(derivatives(tf.constant(x)), of_floats)
+
+
 def _far_apart():
     """A circuit of which one sum's children are of no size beside the largest."""
     circuit = _circuit()

@@ -52,6 +52,10 @@ class Values:
     index: Tensor
     size: int
 
+    def copied(self) -> Values:
+        """The same as tensors of the present graph."""
+        return dataclasses.replace(self, index=tf.identity(self.index))
+
     def columns(self, layout: LeafLayout) -> Columns:
         """Those of regions over one variable each."""
         return Columns(layout.gather_variables(self.index, axis=-2), self.size)
