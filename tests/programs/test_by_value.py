@@ -85,6 +85,7 @@ def _evidence(hidden_share=0.0, num_examples=NUM_EXAMPLES, is_constant=True):
 def always(monkeypatch):
     """By value however few examples there are."""
     monkeypatch.setattr(by_value_module, "_MIN_EXAMPLES_PER_COLUMN", 0.01)
+    monkeypatch.setattr(by_value_module, "_MAX_COLUMNS_PER_COMPONENT", 1000)
 
 
 def _inputs_one_by_one(program, _, evidence):
@@ -104,7 +105,8 @@ def _answers(circuit, evidence, certainty=CHECKED):
         tables = program.tables(params, certainty)
         joint = evaluation.log_joint_of(program, tables, evidence)
         weighted = tf.reduce_sum(
-            joint * tf.range(1.0, 1 + NUM_EXAMPLES, dtype=tf.float64)
+            tf.where(tf.math.is_finite(joint), joint, 0.0)
+            * tf.range(1.0, 1 + joint.shape[-1], dtype=tf.float64)
         )
     gradients = tape.gradient(weighted, params)
     tables = program.tables(params, certainty)
@@ -167,6 +169,29 @@ def test_second_derivatives(monkeypatch):
     got = products()
     _one_by_one(monkeypatch)
     _assert_equal(got, tf.function(products.python_function, autograph=False)())
+
+
+@pytest.mark.parametrize("is_function", [False, True])
+def test_second_derivatives_of_queries(is_function):
+    """The gradient's own gradient lies in another graph than the query."""
+    circuit = _circuit(leaf="bernoulli")
+    spn = distributions.SumProductNetwork(circuit)
+    x = np.random.default_rng(0).integers(0, 2, [40, 4])
+    variables = [variable.value for variable in circuit.trainable_variables]
+
+    def derivatives(x):
+        log_prob = spn.log_prob
+        if is_function:
+            log_prob = tf.function(spn.log_prob, autograph=False)
+        with tf.GradientTape() as outer:
+            with tf.GradientTape() as inner:
+                log_prob = log_prob(x)
+            first = inner.gradient(log_prob, variables)
+            along = tf.add_n([tf.reduce_sum(tf.sin(g) * g) for g in first])
+        return outer.gradient(along, variables)
+
+    of_floats = derivatives(tf.constant(x, tf.float64))  # example by example
+    _assert_equal(derivatives(tf.constant(x)), of_floats)
 
 
 def _far_apart():
@@ -239,6 +264,28 @@ def test_values_outside_the_support():
     np.testing.assert_array_equal(np.isneginf(joint), np.arange(40) < 3)
 
 
+@pytest.mark.parametrize("value", [7.0, -1.0, 0.5, np.nan, 1e20])
+def test_indicators_of_values_outside_the_support(value):
+    leaf = layers.IndicatorLeaf(5, **FLOAT64)
+    circuit = circuits.from_region_graph(GRAPHS["trees"], leaf, 3)
+    x = np.random.default_rng(0).integers(0, 5, [40, 4]).astype(float)
+    x[3] = value
+    evidence = to_evidence(tf.constant(x), None, 1, 0).without_gradient()
+    assert _is_by_value(circuit, evidence)
+    joint, gradients, found = _answers(circuit, evidence)
+    np.testing.assert_array_equal(np.isneginf(joint[0]), np.arange(40) == 3)
+    assert all(np.isfinite(value).all() for value in gradients.values())
+    assert np.isneginf(found["log_likelihood"])
+    assert all(np.isfinite(value).all() for value in found["sums"].values())
+
+
+@pytest.mark.parametrize("total_count", [2**31 - 1, 10**12, 2**63 - 1])
+def test_counts_beyond_the_integers_of_32_bits(total_count):
+    leaf = layers.BinomialLeaf(3, total_count=total_count, **FLOAT64)
+    circuit = circuits.from_region_graph(GRAPHS["trees"], leaf, 3)
+    assert not _is_by_value(circuit, _evidence(num_examples=40))
+
+
 def _is_by_value(circuit, evidence, params=None):
     program = circuit.program
     tables = program.tables(_params(circuit) if params is None else params)
@@ -253,6 +300,23 @@ def test_where_it_saves_work():
     assert not _is_by_value(_circuit(), _evidence(num_examples=11))
     assert not _is_by_value(_circuit(), _evidence(0.4, num_examples=15))
     assert _is_by_value(_circuit(), _evidence(0.4, num_examples=16))
+
+
+def test_not_of_many_more_values_than_components():
+    """To look them up would take longer than to evaluate sums over so few."""
+    for num_categories, is_by_value in ((9, True), (10, False)):
+        leaf = layers.CategoricalLeaf(3, num_categories, **FLOAT64)
+        circuit = circuits.from_region_graph(GRAPHS["trees"], leaf, 3)
+        assert _is_by_value(circuit, _evidence(num_examples=1000)) == is_by_value
+
+
+def test_values_of_logistics_keep_their_gradients():
+    spn = distributions.SumProductNetwork(_circuit(leaf="discretized"))
+    with tf.GradientTape() as tape:
+        values = tf.constant(_evidence(num_examples=40).x[:, 0, :])
+        tape.watch(values)
+        log_prob = spn.log_prob(tf.transpose(values))
+    assert (tape.gradient(log_prob, values).numpy() != 0).any()
 
 
 def test_not_where_gradients_of_values_are_asked_for():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import tensorflow as tf
 from tfp_spn import layers
 from tfp_spn.circuits import from_region_graph
 from tfp_spn.distributions import SumProductNetwork
+from tfp_spn.programs.steps import _merged_bounds
 from tfp_spn.region_graphs import from_nested_lists
 
 NUM_FACTORS = [*range(2, 42), *[2] * 60]
@@ -32,6 +34,14 @@ def test_little_is_padded(spn):
     assert len(step.segments) == 16
     read = sum(len(gather.index) for factors in step.segments for gather in factors)
     assert sum(NUM_FACTORS) <= read < 1.1 * sum(NUM_FACTORS)
+
+
+def test_thousands_of_kinds_are_merged_soon():
+    counts = np.random.default_rng(0).integers(2, 12, 2_000)
+    start = time.process_time()
+    bounds = _merged_bounds([*range(2_001)], counts, 16)
+    assert time.process_time() - start < 2.0  # each pair anew would take 20 s
+    assert (bounds[0], bounds[-1], len(bounds)) == (0, 2_000, 17)
 
 
 @pytest.mark.compiled

@@ -35,6 +35,9 @@ _MIN_EXAMPLES_PER_COLUMN = 4
 _MAX_COLUMNS = 1024
 """Numbers up to here are exact in matrix products of any device."""
 
+_MAX_COLUMNS_PER_COMPONENT = 3
+"""To look up and to add up more takes longer than sums over so few components."""
+
 _FEW_COLUMNS = 3
 """So many are chosen from one after another, which XLA merges with what reads them."""
 
@@ -56,6 +59,10 @@ class Values:
     index: Tensor
     count: int
     width: int
+
+    def copied(self) -> Values:
+        """The same as tensors of the present graph."""
+        return dataclasses.replace(self, index=tf.identity(self.index))
 
     def columns(self, layout: LeafLayout) -> Columns:
         """Those of regions that have the variables of leaf regions."""
@@ -221,12 +228,15 @@ def by_value(program: FoldedProgram, tables: Tables, evidence: Evidence) -> Leaf
     observed, num_examples = evidence.observed, evidence.x.shape[-1]
     count, width = int(counts.max()) + (observed is not None), program.layout.width
     most = min(
-        (num_examples or _FEW_EXAMPLES) // _MIN_EXAMPLES_PER_COLUMN, _MAX_COLUMNS
+        (num_examples or _FEW_EXAMPLES) // _MIN_EXAMPLES_PER_COLUMN,
+        _MAX_COLUMNS_PER_COMPONENT * program.leaf.num_components,
+        _MAX_COLUMNS,
     )
     if count**width > most:
         return whole
-    x = program.leaf.safe_value(evidence.x)[:, 0, :]
-    index = tf.cast(x, tf.int32) - lowest
+    x = evidence.x[:, 0, :] - tf.constant(lowest, evidence.x.dtype)
+    # What is outside of the support, whose density is 0 anyway, is any of the values.
+    index = tf.clip_by_value(tf.cast(x, tf.int32), 0, counts.astype(np.int32) - 1)
     of_values = None
     if observed is not None:
         index = tf.where(observed, index, count - 1)
@@ -250,7 +260,7 @@ def _support_of(
     )
     if layout.num_dims > 1 or not steps_follow_gradient:
         return None
-    lowest, counts = np.zeros([2, layout.num_variables], np.int32)
+    lowest, counts = np.zeros([2, layout.num_variables])
     for part in program.leaf.parts(layout):
         leaf, support = part.leaf, part.leaf.value_support
         has_gradient = not (is_constant or leaf.looks_up_values)

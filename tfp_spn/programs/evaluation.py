@@ -113,8 +113,9 @@ def evaluate(
                 flows = passes.flows(flow)
             # Of the present graph: that of the second derivatives sees no other one.
             flow, copies = tf.identity(flow), [tf.identity(value) for value in sources]
+            copied = None if values is None else values.copied()
             return flows, lambda *d_flows: _second_derivatives(
-                program, tables, flow, copies, d_flows, values
+                program, tables, flow, copies, d_flows, copied
             )
 
         return roots, backward

@@ -206,12 +206,14 @@ def _merged_bounds(bounds: list[int], counts: np.ndarray, most: int) -> list[int
         counts: Factors of each partition.
         most: How many segments there may be.
     """
-    while len(bounds) - 1 > most:
-        padded = []
-        for start, middle, stop in zip(bounds, bounds[1:], bounds[2:], strict=False):
-            first, second = counts[start:middle], counts[middle:stop]
-            unequal = np.maximum(first.max() - second.max(), 0) * len(second)
-            unequal += np.maximum(second.max() - first.max(), 0) * len(first)
-            padded.append(unequal)
-        del bounds[int(np.argmin(padded)) + 1]
+    bounds, sizes = list(bounds), np.diff(bounds)
+    widest = np.maximum.reduceat(counts, bounds[:-1])
+    while len(sizes) > most:
+        wider = widest[:-1] - widest[1:]  # than its neighbour
+        padded = np.where(wider > 0, wider * sizes[1:], -wider * sizes[:-1])
+        left = int(np.argmin(padded))
+        sizes[left] += sizes[left + 1]
+        widest[left] = max(widest[left], widest[left + 1])
+        sizes, widest = np.delete(sizes, left + 1), np.delete(widest, left + 1)
+        del bounds[left + 1]
     return bounds

@@ -37,6 +37,8 @@ class CategoricalLeaf(FiniteLeaf, TableLeaf):
         >>> leaf = tfp_spn.layers.CategoricalLeaf(num_components=4, num_categories=17)
     """
 
+    looks_up_values = True
+
     def __init__(
         self,
         num_components: int,

@@ -27,7 +27,6 @@ class FiniteLeaf(CountedLeaf):
     """
 
     is_discrete = True
-    looks_up_values = True
 
     @reads(num_categories=a_count())
     def __init__(self, num_components: int, num_categories: int, **kwargs: Any) -> None:

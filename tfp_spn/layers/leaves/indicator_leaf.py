@@ -45,6 +45,7 @@ class IndicatorLeaf(ElementwiseLeaf):
     """
 
     is_discrete = True
+    looks_up_values = True
     can_overflow = False
 
     def __init__(
