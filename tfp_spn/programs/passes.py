@@ -1,7 +1,7 @@
 """The passes of one evaluation: which kind there is to run, up and down.
 
 All of them give the same numbers. The fast pass is of `tfp_spn.programs.scaled_pass`; a
-batch of circuits may be folded into its examples, and what depends on one variable
+batch of circuits may be folded into its examples, and what depends on few variables
 evaluated by value (`tfp_spn.programs.by_value`). Rules that do not follow the gradient,
 and what must be exact, are evaluated in log space (`tfp_spn.programs.log_pass`).
 """
@@ -18,8 +18,8 @@ from tfp_spn.ops.matrix_products import fold_batch, unfold_batch
 from tfp_spn.ops.sum_rules import SumRule
 from tfp_spn.programs.by_value import Values
 from tfp_spn.programs.folded_program import FoldedProgram, by_block
-from tfp_spn.programs.log_pass import log_downward, log_upward
-from tfp_spn.programs.scaled_pass import downward, upward
+from tfp_spn.programs.log_pass import LogPass, log_downward, log_upward
+from tfp_spn.programs.scaled_pass import ScaledPass, downward, upward
 from tfp_spn.programs.scaled_values import Value, total_log_scale
 from tfp_spn.programs.tables import Tables
 
@@ -59,24 +59,34 @@ def upward_pass(
     return _Scaled(program, tables, leaves)
 
 
-class _Scaled:
+class _Unfolded:
+    """What passes have in common whose roots are as they are asked for."""
+
+    done: ScaledPass | LogPass
+
+    def roots(self) -> tuple[Tensor, Tensor]:
+        return self.done.roots.relative, self.done.roots.offset
+
+
+class _Scaled(_Unfolded):
     """The fast pass."""
+
+    done: ScaledPass
 
     def __init__(self, program: FoldedProgram, tables: Tables, leaves: Tensor) -> None:
         self.program, self.tables = program.in_scans(tables, leaves)
         self.done = upward(self.program, self.tables, Value.of_leaves(leaves))
         self.is_lossy = self.done.is_lossy
 
-    def roots(self) -> tuple[Tensor, Tensor]:
-        return self.done.roots.relative, self.done.roots.offset
-
     def flows(self, flow: Tensor) -> tuple[Tensor, Params]:
         leaves, counts = downward(self.program, self.tables, self.done, flow)
         return leaves, by_block(self.program.steps, counts)
 
 
-class _ByValue:
-    """The fast pass with what depends on one variable by value."""
+class _ByValue(_Unfolded):
+    """The fast pass with what depends on few variables by value."""
+
+    done: ScaledPass
 
     def __init__(
         self, program: FoldedProgram, tables: Tables, leaves: Tensor, values: Values
@@ -96,9 +106,6 @@ class _ByValue:
         )
         self.done = upward(self.above, self.tables_above, read)
         self.is_lossy = self.values.is_lossy | self.done.is_lossy
-
-    def roots(self) -> tuple[Tensor, Tensor]:
-        return self.done.roots.relative, self.done.roots.offset
 
     def flows(self, flow: Tensor) -> tuple[Tensor, Params]:
         received, above = downward(self.above, self.tables_above, self.done, flow)
@@ -135,8 +142,10 @@ class _Folded:
         return unfold_batch(roots[tf.newaxis], self._like)[..., 0, :, :]
 
 
-class _InLogSpace:
+class _InLogSpace(_Unfolded):
     """The exact pass, or the one of rules that do not follow the gradient."""
+
+    done: LogPass
 
     def __init__(
         self,
@@ -156,9 +165,6 @@ class _InLogSpace:
         self.is_lossy = self.done.is_lossy
         self.program, self.tables = program, tables
         self._how = rule, is_exact
-
-    def roots(self) -> tuple[Tensor, Tensor]:
-        return self.done.roots.relative, self.done.roots.offset
 
     def flows(self, flow: Tensor) -> tuple[Tensor, Params]:
         leaves, counts = log_downward(
