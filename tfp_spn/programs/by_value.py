@@ -148,18 +148,16 @@ class Columns:
         def read(table: Tensor | None, of_examples: Callable) -> Tensor | None:
             return None if table is None else of_examples(table)
 
-        exp = None if value.log is None else value.linear.units
         return Value(
             self.of_examples(log_scale),
             read(value.units, self.units_of_examples),
             read(value.log_max, self.of_examples),
             read(value.log, self.of_examples),
             value.is_relative,
-            read(exp, self.units_of_examples),
             _Lookup(value, self),
         )
 
-    def of_regions(self, index: np.ndarray) -> Columns:
+    def part(self, index: np.ndarray) -> Columns:
         """Those of some regions; of which one is -1, any."""
         return Columns(gather_blank(self.index, np.maximum(index, 0), -2), self.size)
 
@@ -177,11 +175,21 @@ class _Lookup:
 
     def units_of(self, index: np.ndarray, blank: float) -> Tensor:
         units = self.value.units_of(index, blank)
-        return self.columns.of_regions(index).units_of_examples(units)
+        return self.columns.part(index).units_of_examples(units)
 
     def logs_of(self, index: np.ndarray, blank: float) -> Tensor:
         logs = self.value.logs_of(index, blank)
-        return self.columns.of_regions(index).of_examples(logs)
+        return self.columns.part(index).of_examples(logs)
+
+
+def to_examples(log: Tensor, values: Values | None, layout: LeafLayout) -> Tensor:
+    """What leaf regions hold of examples; `log` itself, unless it is of values."""
+    return log if values is None else values.columns(layout).of_examples(log)
+
+
+def to_values(flow: Tensor, values: Values | None, layout: LeafLayout) -> Tensor:
+    """The flow of what `to_examples` was given, from that of its result."""
+    return flow if values is None else values.columns(layout).by_value(flow)
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,7 +248,7 @@ def by_value(program: FoldedProgram, tables: Tables, evidence: Evidence) -> Leaf
     of_values = None
     if observed is not None:
         index = tf.where(observed, index, count - 1)
-        of_values = tf.constant(np.arange(count) + 0 * counts < count - 1)
+        of_values = tf.constant(np.tile(np.arange(count) < count - 1, [len(counts), 1]))
     values = lowest + np.minimum(np.arange(count), counts - 1)
     values = tf.constant(values[:, np.newaxis], evidence.x.dtype)
     of = dataclasses.replace(evidence, x=values, observed=of_values)

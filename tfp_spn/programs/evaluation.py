@@ -21,7 +21,13 @@ from tfp_spn.ops.conditional import stop_recording
 from tfp_spn.ops.custom_gradient import custom_gradient
 from tfp_spn.ops.log_space import is_finite, logsumexp, sum_to_shape_of
 from tfp_spn.ops.sum_rules import SumRule
-from tfp_spn.programs.by_value import Values, by_value
+from tfp_spn.programs.by_value import (
+    LeafInputs,
+    Values,
+    by_value,
+    to_examples,
+    to_values,
+)
 from tfp_spn.programs.exact import ExactFlows, exact_inputs, exact_roots, exactly
 from tfp_spn.programs.folded_program import FoldedProgram
 from tfp_spn.programs.log_pass import max_upward
@@ -127,9 +133,17 @@ def evaluate(
 def log_joint_of(program: FoldedProgram, tables: Tables, evidence: Evidence) -> Tensor:
     """``log p(x, class) [..., C, N]``."""
     inputs = by_value(program, tables, evidence)
-    leaves = inputs.of_regions(program, inputs.log_values(program, tables))
+    leaves = inputs.log_values(program, tables)
     base = program.leaf.log_base_of(evidence)
-    return evaluate(program, tables, leaves, values=inputs.values).with_base(base)
+    return evaluate_inputs(program, tables, inputs, leaves).with_base(base)
+
+
+def evaluate_inputs(
+    program: FoldedProgram, tables: Tables, inputs: LeafInputs, leaves: Tensor
+) -> Evaluation:
+    """`evaluate` of ``inputs.log_values(program, tables)``, which `leaves` are."""
+    regions = inputs.of_regions(program, leaves)
+    return evaluate(program, tables, regions, values=inputs.values)
 
 
 class _Passes:
@@ -145,7 +159,7 @@ class _Passes:
     ) -> None:
         self.program, self.tables = program, tables
         self.leaves, self.rule = leaves, rule
-        self.columns = None if values is None else values.columns(program.layout)
+        self.values = values
         self.done = upward_pass(program, tables, leaves, rule, values)
 
     def roots(self) -> tuple[Tensor, Tensor]:
@@ -163,8 +177,7 @@ class _Passes:
 
         def exact() -> list[Tensor]:
             leaves, counts = self._traced(ExactFlows(self.rule), flow)
-            if self.columns is not None:
-                leaves = self.columns.by_value(leaves)
+            leaves = to_values(leaves, self.values, self.program.layout)
             return self._like_sources(leaves, counts)
 
         return self._certain(exact, fast)
@@ -178,9 +191,7 @@ class _Passes:
 
     def _traced(self, body: Callable, *arguments: Tensor) -> Tensor:
         """Calls the exact pass as a function that all queries share."""
-        leaves = self.leaves
-        if self.columns is not None:
-            leaves = self.columns.of_examples(leaves)
+        leaves = to_examples(self.leaves, self.values, self.program.layout)
         return exactly(self.program, body, self.tables, leaves, *arguments)
 
     def _like_sources(self, leaves: Tensor, counts: Params) -> list[Tensor]:
@@ -215,9 +226,7 @@ def _second_derivatives(
         sources, d_flows = rest[:num_sources], rest[num_sources:]
         exps = map(tf.exp, sources[1:])
         weights = dict(zip(tables.weights, exps, strict=True))
-        leaves = sources[0]
-        if values is not None:
-            leaves = values.columns(program.layout).of_examples(leaves)
+        leaves = to_examples(sources[0], values, program.layout)
         with_weights = tables.replaced(weights=weights)
         roots = upward(program, with_weights, Value.of_leaves(leaves)).roots
         first = tf.gradients(roots.relative, sources, flow, unconnected_gradients=zero)

@@ -22,7 +22,7 @@ from tfp_spn.layers.leaves.evidence import Evidence
 from tfp_spn.ops.log_space import is_finite
 from tfp_spn.ops.weighted_sum import weighted_sum
 from tfp_spn.programs.by_value import LeafInputs, by_value
-from tfp_spn.programs.evaluation import evaluate
+from tfp_spn.programs.evaluation import evaluate_inputs
 from tfp_spn.programs.folded_program import FoldedProgram
 from tfp_spn.programs.hard_flows import hard_flows, is_hard
 from tfp_spn.programs.labels import log_joint_of_labels
@@ -157,9 +157,8 @@ def roots_of_inputs(
     program: FoldedProgram, tables: Tables, inputs: LeafInputs, leaves: Tensor
 ) -> Tensor:
     """``log p(x | class) [C, N]``, without `log_base`."""
-    regions = inputs.of_regions(program, leaves)
     without_prior = tables.replaced(log_prior=None)
-    return evaluate(program, without_prior, regions, values=inputs.values).log_joint
+    return evaluate_inputs(program, without_prior, inputs, leaves).log_joint
 
 
 def _objective(

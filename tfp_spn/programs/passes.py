@@ -16,7 +16,7 @@ from tfp_spn._typing import Params, Tensor
 from tfp_spn.ops.axes import merge_axes
 from tfp_spn.ops.matrix_products import fold_batch, unfold_batch
 from tfp_spn.ops.sum_rules import SumRule
-from tfp_spn.programs.by_value import Values
+from tfp_spn.programs.by_value import Values, to_examples, to_values
 from tfp_spn.programs.folded_program import FoldedProgram, by_block
 from tfp_spn.programs.log_pass import LogPass, log_downward, log_upward
 from tfp_spn.programs.scaled_pass import ScaledPass, downward, upward
@@ -59,7 +59,7 @@ def upward_pass(
     return _Scaled(program, tables, leaves)
 
 
-class _Unfolded:
+class _WithRoots:
     """What passes have in common whose roots are as they are asked for."""
 
     done: ScaledPass | LogPass
@@ -68,7 +68,7 @@ class _Unfolded:
         return self.done.roots.relative, self.done.roots.offset
 
 
-class _Scaled(_Unfolded):
+class _Scaled(_WithRoots):
     """The fast pass."""
 
     done: ScaledPass
@@ -83,7 +83,7 @@ class _Scaled(_Unfolded):
         return leaves, by_block(self.program.steps, counts)
 
 
-class _ByValue(_Unfolded):
+class _ByValue(_WithRoots):
     """The fast pass with what depends on few variables by value."""
 
     done: ScaledPass
@@ -142,7 +142,7 @@ class _Folded:
         return unfold_batch(roots[tf.newaxis], self._like)[..., 0, :, :]
 
 
-class _InLogSpace(_Unfolded):
+class _InLogSpace(_WithRoots):
     """The exact pass, or the one of rules that do not follow the gradient."""
 
     done: LogPass
@@ -155,9 +155,8 @@ class _InLogSpace(_Unfolded):
         rule: SumRule | None,
         values: Values | None,
     ) -> None:
-        self.columns = None if values is None else values.columns(program.layout)
-        if self.columns is not None:
-            leaves = self.columns.of_examples(leaves)
+        self.values = values
+        leaves = to_examples(leaves, values, program.layout)
         is_exact = tables.certainty.is_exact
         if is_exact:
             program, tables = program.in_scans(tables, leaves)
@@ -170,8 +169,7 @@ class _InLogSpace(_Unfolded):
         leaves, counts = log_downward(
             self.program, self.tables, self.done, flow, *self._how
         )
-        if self.columns is not None:
-            leaves = self.columns.by_value(leaves)
+        leaves = to_values(leaves, self.values, self.program.layout)
         return leaves, by_block(self.program.steps, counts)
 
 

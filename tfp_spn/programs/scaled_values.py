@@ -59,7 +59,6 @@ class Value:
             taken out of them although `log_scale` says so; `None`: it is.
         log: ``[..., R, K, N]``, or `None`.
         is_relative: Whether the largest of `log` is 0 (if it is finite).
-        exp: The exponentials of `log`, if they are known and it is relative.
         source: Reads regions in place of this value's own tensors, which are equal but
             need not be made then.
     """
@@ -69,7 +68,6 @@ class Value:
     log_max: Tensor | None = None
     log: Tensor | None = None
     is_relative: bool = False
-    exp: Tensor | None = None
     source: Source | None = None
 
     @classmethod
@@ -116,7 +114,7 @@ class Value:
         if self.log is None:
             return Value(None, self.units, self.log_max)
         if self.is_relative:
-            return Value(None, tf.exp(self.log) if self.exp is None else self.exp)
+            return Value(None, tf.exp(self.log))
         maximum = finite_max(self.log, -2)
         return Value(maximum, tf.exp(self.log - maximum))
 
@@ -200,10 +198,8 @@ class Roots:
 
 def roots_of(program: FoldedProgram, values: Sequence[Value]) -> Roots:
     """Returns the units of all root regions, in order, relative to one offset."""
-    relative = gather_regions(
-        program.root,
-        lambda n, index, _: gather_blank(values[n].relative_log, index, -3),
-    )
+    read = functools.partial(rows_of, values, "relative_log")
+    relative = gather_regions(program.root, read)
     log_scales = [value.log_scale for value in values]
     offset = total_log_scale(program.root_offsets, log_scales)  # [..., R, 1, N]
     largest = tf.reduce_max(offset, axis=-3, keepdims=True)
