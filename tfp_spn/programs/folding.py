@@ -11,13 +11,15 @@ operations is taken: each has a price, whatever it multiplies.
 
 Within a step regions are ordered by first use from above, the first factors of all
 parents before the second ones, so that in a tree every gather is a contiguous slice;
-and regions that read alike follow each other.
+and regions that read alike follow each other. Where most regions are read more than
+once, no order makes slices of them: they lie as their weights are stored, which then
+need not be gathered.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -87,7 +89,7 @@ def fold(
             continue
         orders: list[list[list[Node]]] = []
         for level in (late, early):
-            groups = [storage.leaves, *ordered_groups(tops, product, level)]
+            groups = [storage.leaves, *ordered_groups(tops, product, level, storage)]
             order = [[*group, *_children_of(group)] for group in groups]
             if order in orders:
                 continue
@@ -176,7 +178,10 @@ _FIRST = 2**30
 
 
 def ordered_groups(
-    tops: list[Node], product: Product, level: Callable[[Node], int]
+    tops: list[Node],
+    product: Product,
+    level: Callable[[Node], int],
+    storage: Storage,
 ) -> list[list[Node]]:
     """The nodes of each step, children before their parents.
 
@@ -184,6 +189,7 @@ def ordered_groups(
         tops: The roots.
         product: How the children of a partition are multiplied.
         level: Of nodes; those of higher levels are evaluated before those of lower.
+        storage: Where their weights are kept.
     """
     members: dict[tuple, list[Node]] = defaultdict(list)
     seen: set[int] = set()
@@ -216,15 +222,20 @@ def ordered_groups(
                 members[key_of(node)].append(node)
 
     # A group is complete when all that stand above it have been expanded.
-    for node in sorted(all_nodes(tops), key=lambda node: -node.height):
+    nodes = all_nodes(tops)
+    num_readers: Counter[int] = Counter()
+    for node in sorted(nodes, key=lambda node: -node.height):
+        num_readers.update(map(id, node.children))
         for child in node.children:
             child.depth = max(child.depth, node.depth + 1)
     request(tops)
     done: list[list[Node]] = []
-    pending = sorted({key_of(node)[:1] for node in all_nodes(tops) if node.partitions})
+    pending = sorted({key_of(node)[:1] for node in nodes if node.partitions})
     for (at_level,) in pending:
         for key in sorted(k for k in members if k[0] == at_level):
             group = members[key]
+            if group[0].has_sums and _are_shared(group, num_readers):
+                group.sort(key=lambda node: storage.place_of[id(node)])
             if len(group[0].partitions) == 1 and product == "hadamard":
                 for node in group:
                     node.partitions[0].sort(key=key_of)
@@ -234,3 +245,8 @@ def ordered_groups(
                 request(p[a] for p in partitions if a < len(p))
             done.append(group)
     return done[::-1]
+
+
+def _are_shared(group: list[Node], num_readers: Counter[int]) -> bool:
+    """Whether most of the nodes are factors of several partitions."""
+    return 2 * sum(num_readers[id(node)] > 1 for node in group) > len(group)

@@ -99,6 +99,15 @@ class Storage:
         """The shapes by name."""
         return {sums_name(n): shape for n, shape in enumerate(self.shapes)}
 
+    @functools.cached_property
+    def place_of(self) -> dict[int, tuple[int, int]]:
+        """The variable and row of each node that has weights, by its `id`."""
+        return {
+            id(node): (number, row)
+            for number, group in enumerate(self.groups)
+            for row, node in enumerate(group)
+        }
+
     def blocks(
         self, steps: Iterable[Sequence[Node]]
     ) -> tuple[dict[str, Block], list[tuple[str, int]]]:
@@ -108,11 +117,7 @@ class Storage:
             The blocks by name, and for each step the block and where it begins there.
         """
         steps = list(steps)
-        place_of = {
-            id(node): (number, row)
-            for number, group in enumerate(self.groups)
-            for row, node in enumerate(group)
-        }
+        place_of = self.place_of
         block_of = self._grouped(
             [{place_of[id(node)][0] for node in step} for step in steps]
         )
