@@ -19,12 +19,13 @@ need not be gathered.
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tfp_spn.ops.sum_rules import SumRule
 from tfp_spn.programs.nodes import (
+    FirstUses,
     LeafSums,
     Node,
     Product,
@@ -191,49 +192,29 @@ def ordered_groups(
         level: Of nodes; those of higher levels are evaluated before those of lower.
         storage: Where their weights are kept.
     """
-    members: dict[tuple, list[Node]] = defaultdict(list)
-    seen: set[int] = set()
-    keys: dict[int, tuple] = {}
-
-    def key_of(node: Node) -> tuple:
-        key = keys.get(id(node))
-        if key is None:
-            key = keys[id(node)] = new_key_of(node)
-        return key
-
-    def new_key_of(node: Node) -> tuple:
-        if not node.partitions:
-            return (_LEAVES,)
-        widths = tuple(child.width for child in node.partitions[0])
-        if product == "hadamard" and len(node.partitions) == 1:
-            widths = widths[:1]  # of any number of factors
-        count = len(node.partitions)
-        return (level(node), node.has_sums, node.width, count, widths)
-
-    def reads(node: Node) -> list[tuple]:
-        """Of which steps the factors are, the earliest last."""
-        [partition] = node.partitions
-        return [key_of(child) for child in partition]
-
-    def request(nodes: Iterable[Node]) -> None:
-        for node in nodes:
-            if id(node) not in seen:
-                seen.add(id(node))
-                members[key_of(node)].append(node)
-
-    # A group is complete when all that stand above it have been expanded.
     nodes = all_nodes(tops)
     num_readers: Counter[int] = Counter()
     for node in sorted(nodes, key=lambda node: -node.height):
         num_readers.update(map(id, node.children))
         for child in node.children:
             child.depth = max(child.depth, node.depth + 1)
-    request(tops)
+    keys = {id(node): _key_of(node, product, level) for node in nodes}
+
+    def key_of(node: Node) -> tuple:
+        return keys[id(node)]
+
+    def reads(node: Node) -> list[tuple]:
+        """Of which steps the factors are, the earliest last."""
+        [partition] = node.partitions
+        return [key_of(child) for child in partition]
+
+    # A group is complete when all that stand above it have been expanded.
+    uses = FirstUses(key_of)
+    uses.request(tops)
     done: list[list[Node]] = []
-    pending = sorted({key_of(node)[:1] for node in nodes if node.partitions})
-    for (at_level,) in pending:
-        for key in sorted(k for k in members if k[0] == at_level):
-            group = members[key]
+    for at_level in sorted({key_of(node)[0] for node in nodes if node.partitions}):
+        for key in sorted(key for key in uses.groups if key[0] == at_level):
+            group = uses.groups[key]
             if group[0].has_sums and _are_shared(group, num_readers):
                 group.sort(key=lambda node: storage.place_of[id(node)])
             if len(group[0].partitions) == 1 and product == "hadamard":
@@ -242,9 +223,19 @@ def ordered_groups(
                 group.sort(key=lambda node: (-len(node.partitions[0]), reads(node)))
             partitions = [partition for node in group for partition in node.partitions]
             for a in range(max(map(len, partitions))):
-                request(p[a] for p in partitions if a < len(p))
+                uses.request(p[a] for p in partitions if a < len(p))
             done.append(group)
     return done[::-1]
+
+
+def _key_of(node: Node, product: Product, level: Callable[[Node], int]) -> tuple:
+    """Nodes of equal keys are evaluated in one step."""
+    if not node.partitions:
+        return (_LEAVES,)
+    widths = tuple(child.width for child in node.partitions[0])
+    if product == "hadamard" and len(node.partitions) == 1:
+        widths = widths[:1]  # of any number of factors
+    return (level(node), node.has_sums, node.width, len(node.partitions), widths)
 
 
 def _are_shared(group: list[Node], num_readers: Counter[int]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -42,6 +42,26 @@ class Node:
     def children(self) -> list[Node]:
         """Returns the children of all partitions."""
         return [child for partition in self.partitions for child in partition]
+
+
+class FirstUses:
+    """Nodes in groups, in the order in which they are asked for.
+
+    Attributes:
+        groups: The nodes by key.
+    """
+
+    def __init__(self, key_of: Callable[[Node], tuple]) -> None:
+        self.key_of = key_of
+        self.groups: dict[tuple, list[Node]] = defaultdict(list)
+        self._seen: set[int] = set()
+
+    def request(self, nodes: Iterable[Node]) -> None:
+        """Adds those that nobody has asked for yet."""
+        for node in nodes:
+            if id(node) not in self._seen:
+                self._seen.add(id(node))
+                self.groups[self.key_of(node)].append(node)
 
 
 def nodes_of(

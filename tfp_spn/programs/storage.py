@@ -22,7 +22,7 @@ import tensorflow as tf
 
 from tfp_spn._typing import Params, Tensor
 from tfp_spn.ops.regions import sum_over_uses, take_regions
-from tfp_spn.programs.nodes import Node, Product
+from tfp_spn.programs.nodes import FirstUses, Node, Product
 from tfp_spn.programs.parameter_names import sums_name
 
 MAX_BLOCK = 2**20
@@ -177,8 +177,6 @@ class Storage:
 
 def storage_of(tops: Sequence[Node], product: Product) -> Storage:
     """Where the weights of all regions are kept, roots included."""
-    members: dict[tuple, list[Node]] = defaultdict(list)
-    seen: set[int] = set()
 
     def key_of(node: Node) -> tuple:
         if not node.partitions:
@@ -186,19 +184,15 @@ def storage_of(tops: Sequence[Node], product: Product) -> Storage:
         widths = tuple(child.width for child in node.partitions[0])
         return (node.height, node.width, len(node.partitions), widths)
 
-    def request(nodes: Iterable[Node]) -> None:
-        for node in nodes:
-            if id(node) not in seen:
-                seen.add(id(node))
-                members[key_of(node)].append(node)
-
     # A group is complete when all higher ones have been expanded.
-    request(tops)
+    uses = FirstUses(key_of)
+    members = uses.groups
+    uses.request(tops)
     for height in range(max(node.height for node in tops), 0, -1):
         for key in sorted(key for key in members if key[0] == height):
             group = members[key]  # looked up once: hashing a wide key takes long
             for a in range(len(key[3])):
-                request(p[a] for node in group for p in node.partitions)
+                uses.request(p[a] for node in group for p in node.partitions)
     keys = sorted(key for key in members if key != (0,))
     groups = [members[key] for key in keys]
     leaves = members[(0,)]
