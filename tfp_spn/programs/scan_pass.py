@@ -78,24 +78,17 @@ def scan_downward(
         weights: ``[R, I, O]``.
         received: ``[R, O, N]``: what the regions received from other steps.
     """
-    previous = parts_of(step).previous
-    uses = places_of(previous, len(previous))
-    of_step, inputs_of = _by_step(step, weights), _by_step(step, inputs)
-    sums_of, received_of = _by_step(step, sums), _by_step(step, received)
 
-    def body(
-        n: Tensor, flow: Tensor, quotients: tf.TensorArray, flows: tf.TensorArray
-    ) -> tuple:
-        t = step.length - 1 - n
-        quotient = (received_of[t] + flow) / sums_of[t]
-        products = inputs_of[t] * unit_gradient(of_step[t], quotient)
-        before = tf.ensure_shape(sum_over_uses(products, uses), flow.shape)
-        return n + 1, before, quotients.write(t, quotient), flows.write(t, products)
+    def flows_of(
+        received: Tensor, inputs: Tensor, weights: Tensor, sums: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        quotient = received / sums
+        return inputs * unit_gradient(weights, quotient), quotient
 
-    nothing = tf.zeros_like(received_of[0])
-    _, _, quotients, flows = _loop(step, body, nothing, [nothing.shape] * 2)
-    counts = weights * weight_gradient(inputs, _merged(quotients), weights)
-    return _merged(flows), counts
+    flows, quotients = _scan_downward(
+        step, (received, inputs, weights, sums), flows_of, sums
+    )
+    return flows, weights * weight_gradient(inputs, quotients, weights)
 
 
 def scan_log_upward(
@@ -157,23 +150,41 @@ def scan_log_downward(
         flows_of: Returns flows and counts of the regions of one step, of what these
             received, `log_x`, `log_weights` and `log_y`.
     """
+    parts = received, log_x, log_weights, log_y
+    return _scan_downward(step, parts, flows_of, log_weights)
+
+
+def _scan_downward(
+    step: Step,
+    parts: Sequence[Tensor],
+    flows_of: Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]],
+    like: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Calls `flows_of` for each step of a scan, from the last to the first.
+
+    Args:
+        step: The scan.
+        parts: Its arguments for all regions, what they received first.
+        flows_of: Returns flows of products, and something else.
+        like: A tensor of the shape of that of all regions.
+    """
     previous = parts_of(step).previous
     uses = places_of(previous, len(previous))
-    parts = [_by_step(step, value) for value in (received, log_x, log_weights, log_y)]
+    received_of, *others_of = (_by_step(step, part) for part in parts)
 
     def body(
-        n: Tensor, flow: Tensor, products: tf.TensorArray, counts: tf.TensorArray
+        n: Tensor, flow: Tensor, products: tf.TensorArray, results: tf.TensorArray
     ) -> tuple:
         t = step.length - 1 - n
-        of_step, *sources = (part[t] for part in parts)
-        product, count = flows_of(of_step + flow, *sources)
+        others = (part[t] for part in others_of)
+        product, result = flows_of(received_of[t] + flow, *others)
         before = tf.ensure_shape(sum_over_uses(product, uses), flow.shape)
-        return n + 1, before, products.write(t, product), counts.write(t, count)
+        return n + 1, before, products.write(t, product), results.write(t, result)
 
-    nothing = tf.zeros_like(parts[0][0])
-    shapes = [parts[1].shape[1:], parts[2].shape[1:]]
-    _, _, products, counts = _loop(step, body, nothing, shapes)
-    return _merged(products), _merged(counts)
+    nothing = tf.zeros_like(received_of[0])
+    shapes = [others_of[0].shape[1:], _by_step(step, like).shape[1:]]
+    _, _, products, results = _loop(step, body, nothing, shapes)
+    return _merged(products), _merged(results)
 
 
 def scan_selection(
