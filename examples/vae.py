@@ -70,7 +70,7 @@ def load_settings(path: Path | None, *, fast: bool) -> Settings:
         digits = load_digits().images / 16
         order = np.random.default_rng(0).permutation(len(digits))
         train, test = digits[order[:1297]], digits[order[1297:]]
-        sizes = {"latent_dims": 8, "epochs": 15, "batch_size": 32, "num_weighted": 50}
+        sizes = {"latent_dims": 8, "epochs": 60, "batch_size": 32, "num_weighted": 50}
         learning_rate = 5e-3
     else:
         with np.load(path) as data:
@@ -205,26 +205,49 @@ class CircuitPrior(layers.Layer):
 
 
 class VAE(keras.Model):
-    """``p(z) p(x | z)`` and ``q(z | x)``; returns ``log p(x, z) - log q(z | x)``."""
+    """``p(z) p(x | z)`` and ``q(z | x)``; returns ``log p(x, z) - log q(z | x)``.
+
+    In training ``log p(z) - log q(z | x)`` counts as much as `WarmUp` says.
+    """
 
     def __init__(self, encoder: Any, decoder: Any, prior: Any) -> None:
         super().__init__()
         self.encoder, self.decoder, self.prior = encoder, decoder, prior
+        self.warmth = self.add_weight(
+            shape=(), initializer="ones", trainable=False, name="warmth"
+        )
 
     def build(self, input_shape: Any) -> None:
         self.built = True  # all parts have their variables
 
-    def call(self, x: tf.Tensor) -> tf.Tensor:
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         posterior = self.encoder(x)
         z = posterior.sample()
         prior = self.prior.distribution()
-        log_joint = prior.log_prob(z) + self.decoder(z).log_prob(x)
-        return log_joint - posterior.log_prob(z)
+        divergence = posterior.log_prob(z) - prior.log_prob(z)
+        if training:
+            divergence = divergence * self.warmth.value
+        return self.decoder(z).log_prob(x) - divergence
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ) -> tf.Tensor:
         return -tf.reduce_mean(y_pred)
+
+
+class WarmUp(keras.callbacks.Callback):
+    """The divergence of ``q(z | x)`` from the prior counts in full by and by.
+
+    Decoders that could do without z learn to use it first: Sonderby et al., Ladder
+    variational autoencoders, NeurIPS 2016.
+    """
+
+    def __init__(self, num_epochs: float) -> None:
+        super().__init__()
+        self.num_epochs = num_epochs
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.model.warmth.assign(min((epoch + 1) / self.num_epochs, 1.0))
 
 
 class MaximizePrior(keras.callbacks.Callback):
@@ -261,7 +284,9 @@ def train(kind: str, s: Settings, seed: int) -> VAE:
     steps = s.epochs * -(-len(s.x_train) // s.batch_size)
     rate = keras.optimizers.schedules.CosineDecay(s.learning_rate, steps, alpha=0.02)
     vae.compile(keras.optimizers.Adam(rate))
-    callbacks = [MaximizePrior(s.x_train)] if kind == "spn_prior" else []
+    callbacks: list[keras.callbacks.Callback] = [WarmUp(s.epochs / 3)]
+    if kind == "spn_prior":
+        callbacks.append(MaximizePrior(s.x_train))
     vae.fit(
         s.x_train,
         batch_size=s.batch_size,
