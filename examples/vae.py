@@ -236,7 +236,7 @@ class VAE(keras.Model):
 
 
 class WarmUp(keras.callbacks.Callback):
-    """The divergence of ``q(z | x)`` from the prior counts in full by and by.
+    """The divergence of ``q(z | x)`` from the prior gradually counts in full.
 
     Decoders that could do without z learn to use it first: Sonderby et al., Ladder
     variational autoencoders, NeurIPS 2016.

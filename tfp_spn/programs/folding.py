@@ -12,8 +12,8 @@ operations is taken: each has a price, whatever it multiplies.
 Within a step regions are ordered by first use from above, the first factors of all
 parents before the second ones, so that in a tree every gather is a contiguous slice;
 and regions that read alike follow each other. Where most regions are read more than
-once, no order makes slices of them: they lie as their weights are stored, which then
-need not be gathered.
+once, no order makes slices of them: they lie as their weights are stored, so that few
+weights have to be gathered.
 """
 
 from __future__ import annotations

@@ -166,7 +166,7 @@ def _scan_downward(
         step: The scan.
         parts: Its arguments for all regions, what they received first.
         flows_of: Returns flows of products, and something else.
-        like: A tensor of the shape of that of all regions.
+        like: A tensor with the shape of the second result.
     """
     previous = parts_of(step).previous
     uses = places_of(previous, len(previous))
