@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tfp_spn import circuits, distributions, layers, region_graphs
-from tfp_spn.programs import wide_steps
+from tfp_spn.programs import scaled_pass, wide_steps
 
 
 def _quad_graph():
@@ -49,23 +49,40 @@ def _value_and_gradient(circuit, x, observed, jit_compile):
 
 
 @pytest.mark.parametrize("name", CIRCUITS)
-@pytest.mark.parametrize(
-    "jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)]
-)
-def test_parts_change_nothing(name, jit_compile, monkeypatch):
+def test_parts_change_nothing(name, monkeypatch):
     circuit = CIRCUITS[name]()
     num_variables = circuit.program.num_variables
     rng = np.random.default_rng(0)
     x = rng.integers(0, 2, [6, num_variables])
     observed = rng.random(x.shape) < 0.7
-    whole = _value_and_gradient(circuit, x, observed, jit_compile)
+    whole = _value_and_gradient(circuit, x, observed, False)
     monkeypatch.setattr(wide_steps, "UNITS_PER_PART", 3)
     assert max(len(wide_steps.parts_of(s)) for s in circuit.program.steps) > 2
-    parts = _value_and_gradient(circuit, x, observed, jit_compile)
+    parts = _value_and_gradient(circuit, x, observed, False)
     tf.nest.map_structure(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
         whole,
         parts,
+    )
+
+
+def test_xla_takes_all_regions_at_once(monkeypatch):
+    circuit = _quad_graph()
+    x = np.random.default_rng(0).integers(0, 2, [6, 12])
+    whole = _value_and_gradient(circuit, x, None, False)
+    monkeypatch.setattr(wide_steps, "UNITS_PER_PART", 3)
+
+    def refuse(*arguments):
+        raise AssertionError("in parts")
+
+    monkeypatch.setattr(scaled_pass, "sums_in_parts", refuse)
+    with pytest.raises(AssertionError, match="in parts"):
+        _value_and_gradient(circuit, x, None, False)
+    compiled = _value_and_gradient(circuit, x, None, True)
+    tf.nest.map_structure(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
+        whole,
+        compiled,
     )
 
 
@@ -93,7 +110,12 @@ def test_second_derivatives_pass_through_parts(monkeypatch):
     np.testing.assert_allclose(whole, parts, rtol=1e-4, atol=1e-5)
 
 
-def test_recompute_changes_nothing_and_is_saved():
+@pytest.mark.parametrize(
+    "jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)]
+)
+def test_recompute_changes_nothing_and_is_saved(jit_compile, monkeypatch):
+    if jit_compile:  # in parts then
+        monkeypatch.setattr(wide_steps, "UNITS_PER_PART", 3)
     graph = region_graphs.random_binary_trees(8, 2, num_repetitions=2, seed=0)
     plain, again = (
         circuits.from_region_graph(
@@ -103,7 +125,7 @@ def test_recompute_changes_nothing_and_is_saved():
     )
     again.set_weights(plain.get_weights())
     x = np.random.default_rng(0).integers(0, 2, [5, 8])
-    results = [_value_and_gradient(c, x, None, False) for c in (plain, again)]
+    results = [_value_and_gradient(c, x, None, jit_compile) for c in (plain, again)]
     tf.nest.map_structure(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), *results
     )

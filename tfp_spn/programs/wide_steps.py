@@ -4,6 +4,9 @@ All regions at once, the products of a wide step and their sums each pass throug
 memory, and allocators hand what is that large back to the system and fetch it anew. A
 part at a time, they stay in the caches. The products are not kept: the downward pass
 multiplies those of each part again.
+
+XLA allocates once and fuses products with what follows: there all regions at once take
+less time, and no more memory.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
 
 from tfp_spn._typing import Tensor
 from tfp_spn.ops.matrix_products import (
@@ -41,7 +45,10 @@ Allocators keep what is smaller than 32 MiB; smaller parts only make larger grap
 def is_wide(
     program: FoldedProgram, step: Step, values: Sequence[Value], weights: Tensor
 ) -> bool:
-    """Whether a step is evaluated in parts; never where circuits have a batch."""
+    """Whether a step is evaluated in parts; never where circuits have a batch.
+
+    Under XLA only where products are to be evaluated again.
+    """
     sources = {source for gather in step.factors for source in gather.sources}
     read = [values[source] for source in sources]
     if any(t.shape.rank > 3 for t in [weights, *(value.regions for value in read)]):
@@ -50,7 +57,10 @@ def is_wide(
         step.num_partitions == 1 or is_linear(step, values)
     ):
         return False
-    return program.recompute or len(parts_of(step)) > 1
+    if program.recompute:
+        return True
+    graph = tf.compat.v1.get_default_graph()
+    return len(parts_of(step)) > 1 and not GraphOrParentsInXlaContext(graph)
 
 
 def parts_of(step: Step) -> list[tuple[int, int]]:
