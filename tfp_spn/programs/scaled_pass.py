@@ -43,10 +43,14 @@ from tfp_spn.programs.products import (
     log_products_of,
     products_of,
 )
+from tfp_spn.programs.recomputed_steps import (
+    flows_in_parts,
+    is_recomputed,
+    sums_in_parts,
+)
 from tfp_spn.programs.scaled_values import Roots, Value, roots_of
 from tfp_spn.programs.scan_pass import scan_downward, scan_upward
 from tfp_spn.programs.tables import Tables
-from tfp_spn.programs.wide_steps import flows_in_parts, is_wide, sums_in_parts
 
 _GRADIENT = SumOpGradBackprop()
 
@@ -105,7 +109,7 @@ def upward(
         else:
             if step.length > 1:
                 kept, sums, log_scale = scan_upward(step, values, of_step)
-            elif not keep_inputs and is_wide(program, step, values, of_step):
+            elif not keep_inputs and is_recomputed(program, step, values, of_step):
                 sums, log_scale = sums_in_parts(program, number, values, of_step)
             else:
                 kept, log_scale = products_of(program, number, values)

@@ -1,12 +1,8 @@
-"""Wide steps, some of their regions after others.
+"""Steps whose products are not kept (``recompute=True``), part by part.
 
-All regions at once, the products of a wide step and their sums each pass through main
-memory, and allocators hand what is that large back to the system and fetch it anew. A
-part at a time, they stay in the caches. The products are not kept: the downward pass
-multiplies those of each part again.
-
-XLA allocates once and fuses products with what follows: there all regions at once take
-less time, and no more memory.
+The downward pass multiplies those of each part of the regions again. Parts stay in the
+caches, and never hold all products of a step. Where there is memory for these, keeping
+them takes a tenth less time.
 """
 
 from __future__ import annotations
@@ -17,7 +13,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
 
 from tfp_spn._typing import Tensor
 from tfp_spn.ops.matrix_products import (
@@ -42,25 +37,22 @@ Allocators keep what is smaller than 32 MiB; smaller parts only make larger grap
 """
 
 
-def is_wide(
+def is_recomputed(
     program: FoldedProgram, step: Step, values: Sequence[Value], weights: Tensor
 ) -> bool:
-    """Whether a step is evaluated in parts; never where circuits have a batch.
+    """Whether products are not kept.
 
-    Under XLA only where products are to be evaluated again.
+    They are where circuits have a batch, or partitions are of several kinds.
     """
+    if not program.recompute:
+        return False
     sources = {source for gather in step.factors for source in gather.sources}
     read = [values[source] for source in sources]
     if any(t.shape.rank > 3 for t in [weights, *(value.regions for value in read)]):
         return False
-    if len(step.segments) > 1 or not (
+    return len(step.segments) == 1 and (
         step.num_partitions == 1 or is_linear(step, values)
-    ):
-        return False
-    if program.recompute:
-        return True
-    graph = tf.compat.v1.get_default_graph()
-    return len(parts_of(step)) > 1 and not GraphOrParentsInXlaContext(graph)
+    )
 
 
 def parts_of(step: Step) -> list[tuple[int, int]]:

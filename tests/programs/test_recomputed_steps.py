@@ -7,28 +7,29 @@ import pytest
 import tensorflow as tf
 
 from tfp_spn import circuits, distributions, layers, region_graphs
-from tfp_spn.programs import scaled_pass, wide_steps
+from tfp_spn.programs import recomputed_steps
 
 
-def _quad_graph():
+def _quad_graph(**options):
     leaf = layers.CategoricalLeaf(3, num_categories=4)
     return circuits.from_region_graph(
-        region_graphs.quad_graph((4, 3)), leaf, 3, num_classes=2
+        region_graphs.quad_graph((4, 3)), leaf, 3, num_classes=2, **options
     )
 
 
-def _tucker():
+def _tucker(**options):
     graph = region_graphs.random_binary_trees(10, 3, num_repetitions=3, seed=1)
-    return circuits.from_region_graph(graph, layers.BernoulliLeaf(3), 2, "tucker")
+    leaf = layers.BernoulliLeaf(3)
+    return circuits.from_region_graph(graph, leaf, 2, "tucker", **options)
 
 
-def _many_leaves():
+def _many_leaves(**options):
     # Products of five leaves, in log space, and of leaves with inner regions.
     graph = region_graphs.from_nested_lists(
         [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9], [10, 11, 12, 13, 14], 15]
     )
     return circuits.from_region_graph(
-        graph, layers.BernoulliLeaf(2), 2, leaf_sums=False
+        graph, layers.BernoulliLeaf(2), 2, leaf_sums=False, **options
     )
 
 
@@ -48,52 +49,39 @@ def _value_and_gradient(circuit, x, observed, jit_compile):
     return compiled()
 
 
+def _whole_and_in_parts(make):
+    """Equal circuits, of which one keeps products and the other does not."""
+    whole, parts = make(), make(recompute=True)
+    parts.set_weights(whole.get_weights())
+    assert max(len(recomputed_steps.parts_of(s)) for s in parts.program.steps) > 2
+    return whole, parts
+
+
 @pytest.mark.parametrize("name", CIRCUITS)
-def test_parts_change_nothing(name, monkeypatch):
-    circuit = CIRCUITS[name]()
-    num_variables = circuit.program.num_variables
+@pytest.mark.parametrize(
+    "jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)]
+)
+def test_parts_change_nothing(name, jit_compile, monkeypatch):
+    monkeypatch.setattr(recomputed_steps, "UNITS_PER_PART", 3)
+    pair = _whole_and_in_parts(CIRCUITS[name])
+    num_variables = pair[0].program.num_variables
     rng = np.random.default_rng(0)
     x = rng.integers(0, 2, [6, num_variables])
     observed = rng.random(x.shape) < 0.7
-    whole = _value_and_gradient(circuit, x, observed, False)
-    monkeypatch.setattr(wide_steps, "UNITS_PER_PART", 3)
-    assert max(len(wide_steps.parts_of(s)) for s in circuit.program.steps) > 2
-    parts = _value_and_gradient(circuit, x, observed, False)
     tf.nest.map_structure(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
-        whole,
-        parts,
-    )
-
-
-def test_xla_takes_all_regions_at_once(monkeypatch):
-    circuit = _quad_graph()
-    x = np.random.default_rng(0).integers(0, 2, [6, 12])
-    whole = _value_and_gradient(circuit, x, None, False)
-    monkeypatch.setattr(wide_steps, "UNITS_PER_PART", 3)
-
-    def refuse(*arguments):
-        raise AssertionError("in parts")
-
-    monkeypatch.setattr(scaled_pass, "sums_in_parts", refuse)
-    with pytest.raises(AssertionError, match="in parts"):
-        _value_and_gradient(circuit, x, None, False)
-    compiled = _value_and_gradient(circuit, x, None, True)
-    tf.nest.map_structure(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
-        whole,
-        compiled,
+        *(_value_and_gradient(c, x, observed, jit_compile) for c in pair),
     )
 
 
 @pytest.mark.slow
 def test_second_derivatives_pass_through_parts(monkeypatch):
-    circuit = _tucker()
+    monkeypatch.setattr(recomputed_steps, "UNITS_PER_PART", 5)
     x = np.random.default_rng(0).integers(0, 2, [3, 10])
-    spn = distributions.SumProductNetwork(circuit)
-    [weights, *_] = [layer.accumulators.value for layer in circuit.sums]
 
-    def hessian_row():
+    def hessian_row(circuit):
+        spn = distributions.SumProductNetwork(circuit)
+        [weights, *_] = [layer.accumulators.value for layer in circuit.sums]
         with tf.GradientTape() as outer:
             with tf.GradientTape() as inner:
                 log_prob = tf.reduce_sum(spn.log_prob(x))
@@ -103,19 +91,15 @@ def test_second_derivatives_pass_through_parts(monkeypatch):
             )
         return outer.gradient(first, weights)
 
-    whole = tf.function(hessian_row, autograph=False)()
-    monkeypatch.setattr(wide_steps, "UNITS_PER_PART", 5)
-    parts = tf.function(hessian_row, autograph=False)()
+    whole, parts = (
+        tf.function(lambda c=c: hessian_row(c), autograph=False)()
+        for c in _whole_and_in_parts(_tucker)
+    )
     assert np.abs(whole).max() > 1e-3
     np.testing.assert_allclose(whole, parts, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)]
-)
-def test_recompute_changes_nothing_and_is_saved(jit_compile, monkeypatch):
-    if jit_compile:  # in parts then
-        monkeypatch.setattr(wide_steps, "UNITS_PER_PART", 3)
+def test_recompute_changes_nothing_and_is_saved():
     graph = region_graphs.random_binary_trees(8, 2, num_repetitions=2, seed=0)
     plain, again = (
         circuits.from_region_graph(
@@ -125,7 +109,7 @@ def test_recompute_changes_nothing_and_is_saved(jit_compile, monkeypatch):
     )
     again.set_weights(plain.get_weights())
     x = np.random.default_rng(0).integers(0, 2, [5, 8])
-    results = [_value_and_gradient(c, x, None, jit_compile) for c in (plain, again)]
+    results = [_value_and_gradient(c, x, None, False) for c in (plain, again)]
     tf.nest.map_structure(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), *results
     )
