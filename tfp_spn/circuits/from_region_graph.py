@@ -83,8 +83,7 @@ def from_region_graph(
             Default: logarithms, but for ``SumOpGradBackprop(
             logspace_accumulators=False)``.
         recompute: Whether gradients evaluate all products again instead of keeping
-            them, for deep circuits and large batches: less memory, more time. (Those
-            of very wide steps are never kept.)
+            them, for deep circuits and large batches: less memory, more time.
         name: Name of the model.
 
     Returns:
